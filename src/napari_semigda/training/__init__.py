@@ -1,1 +1,1 @@
-"""training"""
+"""Rounds: from examples with and without labels to weights."""

@@ -1,0 +1,122 @@
+"""The losses of SemiGDA; unknown pixels take part in none of them."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LATENT_STRIDE = 8
+
+
+def dice_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Soft Dice, ``1 − 2Σ(p·y)/(Σp + Σy)``, of the foreground classes (SemiGDA, skip adapters).
+
+    One pixel is added above and below the line, so that an empty target has a gradient towards an
+    empty prediction instead of a constant loss of 1. Each image and class counts alike.
+
+    Parameters
+    ----------
+    probabilities : Tensor, float, shape (B, K, H, W)
+        Class probabilities in [0, 1]; class 0 is the background.
+    targets : Tensor, float, shape (B, K, H, W)
+        Probabilities (or ones and zeros) to be reached.
+    weights : Tensor, bool or float, shape (B, H, W)
+        0 where a pixel is to train nothing.
+
+    Returns
+    -------
+    Tensor
+        Scalar in [0, 1]; 0 without gradient where all weights of the batch are 0.
+    """
+    # Background pixels of weight 0 count in neither sum, so one product with the weights serves both.
+    predicted = probabilities[:, 1:].float() * weights[:, None]
+    wanted = targets[:, 1:].float() * weights[:, None]
+    overlap = (predicted * wanted).sum(dim=(-2, -1))
+    total = predicted.sum(dim=(-2, -1)) + wanted.sum(dim=(-2, -1))
+    per_image = (1 - (2 * overlap + 1) / (total + 1)).mean(dim=1)
+    counted = (weights.flatten(1) > 0).any(dim=1).float()
+    return (per_image * counted).sum() / counted.sum().clamp(min=1)
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Label map (B, H, W) as float (B, K, H, W); pixels outside 0 … K − 1 become background."""
+    inside = torch.where(labels < classes, labels, torch.zeros_like(labels)).long()
+    return F.one_hot(inside, classes).movedim(-1, 1).float()
+
+
+def latent_weights(counted: Tensor) -> Tensor:
+    """Which latent positions depend on counted pixels only.
+
+    A position is left out when its own 8 × 8 pixels or those of a neighbour hold a pixel that does not
+    count: the autoencoder looks beyond its own block.
+
+    Parameters
+    ----------
+    counted : Tensor, bool, shape (B, H, W)
+        False where a pixel is to train nothing.
+
+    Returns
+    -------
+    Tensor, float, shape (B, 1, H/8, W/8)
+        1 or 0.
+    """
+    left_out = (~counted).float()[:, None]
+    stride = LATENT_STRIDE
+    return 1 - F.max_pool2d(left_out, 3 * stride, stride=stride, padding=stride)
+
+
+def alignment_loss(latent: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Mean squared distance of two latents (SemiGDA, dual-distribution alignment); the target is detached.
+
+    Parameters
+    ----------
+    latent, target : Tensor, float, shape (B, C, h, w)
+        In the autoencoder's scaled units.
+    weights : Tensor, float, shape (B, 1, h, w)
+        From `latent_weights`.
+    """
+    squares = (latent.float() - target.detach().float()) ** 2 * weights
+    return squares.sum() / (weights.sum() * latent.shape[1]).clamp(min=1)
+
+
+def pseudo_labels(probabilities: Tensor, kind: str, temperature: float, largest_only: bool) -> Tensor:
+    """What one branch tells the other about images without labels.
+
+    Parameters
+    ----------
+    probabilities : Tensor, float, shape (B, K, H, W)
+        Output of one branch; no gradient flows back into it.
+    kind : str
+        ``"soft"``: the probabilities themselves, as in the paper. ``"hard"``: a foreground class where its
+        sharpened probability ``p^(1/T)`` reaches ½ (p ≥ 0.933 for T = 0.1), background elsewhere, as
+        in the authors' code.
+    temperature : float
+        T of the hard labels.
+    largest_only : bool
+        Keep the largest connected component of each foreground class: right where there is one object an
+        image, and wrong everywhere else.
+
+    Returns
+    -------
+    Tensor, float32, shape (B, K, H, W)
+        Summing to 1 over the classes.
+    """
+    foreground = probabilities.detach()[:, 1:].float()
+    if kind == "hard":
+        foreground = (foreground >= 0.5**temperature).float()
+    if largest_only:
+        foreground = foreground * _largest_components(foreground >= 0.5)
+    return torch.cat([1 - foreground.sum(dim=1, keepdim=True), foreground], dim=1)
+
+
+def _largest_components(masks: Tensor) -> Tensor:
+    from skimage.measure import label
+
+    kept = torch.zeros_like(masks)
+    for place in torch.cartesian_prod(*(torch.arange(size) for size in masks.shape[:2])).tolist():
+        components = torch.from_numpy(label(masks[tuple(place)].cpu().numpy()).astype("int64"))
+        sizes = components.flatten().bincount()
+        if len(sizes) > 1:
+            kept[tuple(place)] = (components == 1 + int(sizes[1:].argmax())).to(masks.device)
+    return kept

@@ -1,0 +1,166 @@
+"""How a round trains: every choice that is not the network itself, and how long it may take."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from napari_semigda.errors import SemiGDAError
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """One optimiser of a stage; the learning rate decays polynomially to 0 over the stage."""
+
+    kind: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+
+
+_PAPER_SGD = OptimiserSettings("sgd", 0.01, 1e-4, 0.9)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The knobs of a round. `Recipe()` suits a waiting person, `Recipe.paper()` is the published one.
+
+    Attributes
+    ----------
+    name : str
+        Shown to people.
+    stage_one_share : float
+        Part of the budget that the first round spends on stage 1 (latent alignment), in [0, 1).
+    stage_one_batch, stage_two_batch : int
+        Labelled examples a step; as many unlabelled ones come along.
+    mapping_optimiser, encoder_optimiser : OptimiserSettings
+        Stage 1: latent mapping and encoder are stepped apart.
+    stage_two_optimiser : OptimiserSettings
+        Stage 2: mapping, encoder and both adapters.
+    align_in_stage_two : bool
+        Whether the alignment losses go on beside Dice in stage 2 (paper: yes, released code: no).
+    unlabelled_peak : float
+        β of the unlabelled weight λ.
+    unlabelled_from : float
+        Fraction of a stage from which unlabelled images take part. λ is below 2 % of its peak before a
+        tenth of the stage, so a short round need not pay for them from the start.
+    mixing_from : float
+        Fraction of stage 2 from which CutMix takes part; 1 switches it off.
+    mixing_side : float
+        Side of the swapped box as a fraction of the image's.
+    pseudo_label : {"soft", "hard"}
+        What the branches tell each other, see `losses.pseudo_labels`.
+    temperature : float
+        T of hard pseudo labels.
+    one_object : bool
+        Keep the largest component of pseudo labels: only where there is one object an image.
+    noise_probability : float
+        Stage 2: probability with which the image latent's mean is replaced by a sample.
+    averaging : float
+        Decay of the moving average of the weights that predict.
+    stage_one_epochs, stage_two_epochs : int
+        Length where the budget names neither steps nor seconds.
+    """
+
+    name: str = "default"
+    stage_one_share: float = 0.25
+    stage_one_batch: int = 4
+    stage_two_batch: int = 2
+    mapping_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    encoder_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    stage_two_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    align_in_stage_two: bool = True
+    unlabelled_peak: float = 0.1
+    unlabelled_from: float = 0.1
+    mixing_from: float = 1 / 3
+    mixing_side: float = 2 / 3
+    pseudo_label: Literal["soft", "hard"] = "soft"
+    temperature: float = 0.1
+    one_object: bool = False
+    noise_probability: float = 0.5
+    averaging: float = 0.98
+    stage_one_epochs: int = 200
+    stage_two_epochs: int = 350
+
+    @classmethod
+    def paper(cls) -> Recipe:
+        """The published schedule: 200 + 350 epochs, AdamW on the mapping and SGD on everything else."""
+        return cls(
+            name="paper",
+            stage_one_share=200 / 550,
+            stage_one_batch=12,
+            mapping_optimiser=OptimiserSettings("adamw", 2e-3, 1e-2),
+            encoder_optimiser=_PAPER_SGD,
+            stage_two_optimiser=_PAPER_SGD,
+            unlabelled_from=0.0,
+        )
+
+    @classmethod
+    def named(cls, name: str) -> Recipe:
+        """The recipe of this name, ``"default"`` or ``"paper"``."""
+        recipes = {"default": cls, "paper": cls.paper}
+        if name not in recipes:
+            raise SemiGDAError(f"There is no recipe “{name}”; choose one of: {', '.join(recipes)}.")
+        return recipes[name]()
+
+    def with_one_object(self, one_object: bool) -> Recipe:
+        """The same recipe for a session whose images hold one object each, or not."""
+        return replace(self, one_object=one_object)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Recipe:
+        """The recipe that `to_dict` wrote."""
+        optimisers = {
+            key: OptimiserSettings(**values[key])
+            for key in ("mapping_optimiser", "encoder_optimiser", "stage_two_optimiser")
+        }
+        return cls(**{**values, **optimisers})
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a round may take; where both are given the first to be used up ends it.
+
+    Attributes
+    ----------
+    steps : int or None
+        Optimiser steps of all stages together.
+    seconds : float or None
+        Time spent in steps; waiting, pausing and serving predictions do not count.
+    """
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.steps is not None and self.steps < 1) or (self.seconds is not None and self.seconds <= 0):
+            raise SemiGDAError("A round needs at least one step and more than zero seconds.")
+
+    def part(self, share: float) -> Budget:
+        """The budget of one stage that gets this share (in (0, 1]) of the round's."""
+        return Budget(
+            None if self.steps is None else max(1, round(self.steps * share)),
+            None if self.seconds is None else self.seconds * share,
+        )
+
+    def used(self, steps: int, seconds: float) -> float:
+        """How much of the budget is used, in [0, 1]; 0 for a budget without limits."""
+        parts = [0.0]
+        if self.steps is not None:
+            parts.append(steps / self.steps)
+        if self.seconds is not None:
+            parts.append(seconds / self.seconds)
+        return min(1.0, max(parts))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Budget:
+        """The budget that `to_dict` wrote."""
+        return cls(**values)

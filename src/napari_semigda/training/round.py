@@ -1,0 +1,433 @@
+"""One round: both stages of SemiGDA on labelled and unlabelled examples, a generator of steps."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.atomic import atomic_file
+from napari_semigda.model.device import autocast
+from napari_semigda.model.semigda import Latents, SemiGDA
+from napari_semigda.training.augmentation import augment
+from napari_semigda.training.examples import Batch, Example, draw_batch
+from napari_semigda.training.losses import (
+    alignment_loss,
+    dice_loss,
+    latent_weights,
+    one_hot,
+    pseudo_labels,
+)
+from napari_semigda.training.mixing import mix, random_boxes
+from napari_semigda.training.recipe import Budget, OptimiserSettings, Recipe
+from napari_semigda.training.sampling import Stream, mixed_seed
+from napari_semigda.training.schedule import averaging_decay, polynomial_decay, unlabelled_weight
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one optimiser step did.
+
+    Attributes
+    ----------
+    stage : int
+        1 (latent alignment) or 2 (segmentation).
+    step : int
+        Steps done in this stage, from 1.
+    steps : int or None
+        Steps of this stage, None where only time limits it.
+    fraction : float
+        How much of the whole round's budget is used, in [0, 1].
+    losses : dict of str to float
+        The terms of the loss and their weighted sum ``"total"``.
+    learning_rate : float
+        Of this step (the first optimiser's where there are two).
+    seconds : float
+        That this step took.
+    """
+
+    stage: int
+    step: int
+    steps: int | None
+    fraction: float
+    losses: dict[str, float]
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Stage:
+    number: int
+    budget: Budget
+    batch: int
+
+
+class Round:
+    """Train a model on what is labelled and on what is not.
+
+    `run` yields after each optimiser step; between two steps the caller may predict with the model's
+    weights, save the state, or stop. Every random choice of a step follows from the seed and the number
+    of the step, so a round resumed from its state ends with the weights of one that never stopped,
+    provided that steps, not seconds, limit it.
+
+    Parameters
+    ----------
+    model : SemiGDA
+        Trained in place and moved to ``device``.
+    labelled, unlabelled : sequence of Example
+        Loaded when drawn. At least one labelled example is needed; there may be no unlabelled ones.
+    recipe : Recipe
+        How to train.
+    budget : Budget
+        How long; without limits the recipe's epochs count.
+    working_size : int
+        Side in pixels of the square windows that the network sees, a multiple of 8.
+    seed : int
+        The same seed gives the same curve on the same machine.
+    device : str or torch.device
+        Where to train.
+    warm : bool
+        True where the model was trained by an earlier round: stage 1 is left out.
+    """
+
+    def __init__(
+        self,
+        model: SemiGDA,
+        labelled: Sequence[Example],
+        unlabelled: Sequence[Example],
+        *,
+        recipe: Recipe,
+        budget: Budget,
+        working_size: int,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        warm: bool = False,
+    ) -> None:
+        if not len(labelled):
+            raise SemiGDAError("A round needs at least one accepted mask: accept one, then train.")
+        self.device = torch.device(device)
+        self.model = model.to(self.device)
+        self.labelled, self.unlabelled = labelled, unlabelled
+        self.recipe, self.working_size, self.seed = recipe, working_size, seed
+        self._stages = _stages(recipe, budget, len(labelled), warm)
+        self._stage_index = 0
+        self._step = 0
+        self._seconds = 0.0
+        self._steps_done = 0
+        self._average = {name: value.clone() for name, value in model.trainable_state().items()}
+        self._start_stage()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every stage has used up its budget."""
+        return self._stage_index >= len(self._stages)
+
+    def run(self) -> Iterator[StepReport]:
+        """Yield a report after each optimiser step until the budget is used up.
+
+        Raises
+        ------
+        SemiGDAError
+            Where the loss is no longer a number.
+        """
+        while not self.finished:
+            started = time.perf_counter()
+            losses, learning_rate = self._train_step()
+            seconds = time.perf_counter() - started
+            self._step += 1
+            self._steps_done += 1
+            self._seconds += seconds
+            stage = self._stages[self._stage_index]
+            report = StepReport(
+                stage.number, self._step, stage.budget.steps, self._fraction(), losses, learning_rate, seconds
+            )
+            if stage.budget.used(self._step, self._seconds) >= 1:
+                self._next_stage()
+            yield report
+
+    def averaged_state(self) -> dict[str, Tensor]:
+        """Moving average of the trainable weights, on the CPU: what predictions should use."""
+        return {name: value.detach().cpu().clone() for name, value in self._average.items()}
+
+    def save_state(self, path: Path) -> None:
+        """Write everything that `load_state` needs to go on, atomically and without pickles."""
+        tensors = {f"model.{name}": value for name, value in self.model.trainable_state().items()}
+        tensors |= {f"average.{name}": value for name, value in self._average.items()}
+        for number, optimiser in enumerate(self._optimisers):
+            for index, values in optimiser.state_dict()["state"].items():
+                for key, value in values.items():
+                    if value is not None:
+                        tensors[f"optimiser.{number}.{index}.{key}"] = torch.as_tensor(value)
+        with atomic_file(path) as temporary:
+            save_file(
+                {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+                temporary,
+                metadata={"semigda-round": json.dumps(self._position())},
+            )
+
+    def load_state(self, path: Path) -> None:
+        """Go on where `save_state` left off; the round must have been made with the same arguments.
+
+        Raises
+        ------
+        SemiGDAError
+            Where the file is not the state of such a round.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                position = json.loads((file.metadata() or {})["semigda-round"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            self._resume(position, tensors)
+        except (OSError, KeyError, ValueError, IndexError, RuntimeError, SafetensorError) as error:
+            raise SemiGDAError(
+                f"The stopped round in {path} cannot be resumed ({error}); start a new round instead."
+            ) from error
+
+    def _position(self) -> dict[str, Any]:
+        return {
+            "stages": [stage.number for stage in self._stages],
+            "stage_index": self._stage_index,
+            "step": self._step,
+            "seconds": self._seconds,
+            "steps_done": self._steps_done,
+        }
+
+    def _resume(self, position: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        if position["stages"] != [stage.number for stage in self._stages]:
+            raise ValueError("it has other stages")
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}}
+        for name, value in tensors.items():
+            group, _, rest = name.partition(".")
+            groups[group][rest] = value
+        self.model.load_trainable_state(groups["model"])
+        self._average = {name: value.to(self.device) for name, value in groups["average"].items()}
+        self._stage_index, self._step = position["stage_index"], position["step"]
+        self._seconds, self._steps_done = position["seconds"], position["steps_done"]
+        if not self.finished:
+            self._start_stage()
+            self._resume_optimisers(groups["optimiser"])
+
+    def _resume_optimisers(self, tensors: dict[str, Tensor]) -> None:
+        states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self._optimisers]
+        for name, value in tensors.items():
+            number, index, key = name.split(".")
+            states[int(number)].setdefault(int(index), {})[key] = value
+        for optimiser, state in zip(self._optimisers, states, strict=True):
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+    def _next_stage(self) -> None:
+        self._stage_index, self._step, self._seconds = self._stage_index + 1, 0, 0.0
+        if not self.finished:
+            self._start_stage()
+
+    def _start_stage(self) -> None:
+        stage = self._stages[self._stage_index]
+        self._labelled_stream = Stream(len(self.labelled), stage.batch, mixed_seed(self.seed, 1))
+        self._unlabelled_stream = Stream(len(self.unlabelled), stage.batch, mixed_seed(self.seed, 2))
+        self._optimisers = _optimisers(self.model, self.recipe, stage.number)
+        self._base_rates = [optimiser.param_groups[0]["lr"] for optimiser in self._optimisers]
+
+    def _fraction(self) -> float:
+        done = sum(1.0 for _ in self._stages[: self._stage_index])
+        weights = [self.recipe.stage_one_share if s.number == 1 else 1.0 for s in self._stages]
+        if len(weights) == 2:
+            weights[1] = 1 - weights[0]
+        used = sum(weights[: int(done)])
+        if not self.finished:
+            stage = self._stages[self._stage_index]
+            used += weights[self._stage_index] * stage.budget.used(self._step, self._seconds)
+        return min(1.0, used / sum(weights))
+
+    def _train_step(self) -> tuple[dict[str, float], float]:
+        stage = self._stages[self._stage_index]
+        fraction = stage.budget.used(self._step, self._seconds)
+        learning_rate = self._set_learning_rates(fraction)
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, stage.number, self._step))
+        self.model.train()
+        # Dropout draws from the global generator: seed it for this step and leave it as it was found.
+        with torch.random.fork_rng(devices=_forked(self.device)):
+            torch.manual_seed(mixed_seed(self.seed, stage.number, self._step, 3))
+            with autocast(self.device):
+                terms = self._losses(stage, fraction, generator)
+            total = torch.stack([weight * value for weight, value in terms.values()]).sum()
+            for optimiser in self._optimisers:
+                optimiser.zero_grad(set_to_none=True)
+            if total.requires_grad:
+                total.backward()
+        losses = {name: float(value.detach()) for name, (_, value) in terms.items()}
+        losses["total"] = float(total.detach())
+        if not math.isfinite(losses["total"]):
+            raise SemiGDAError(
+                "Training has diverged (the loss is no longer a number). The weights from before this round "
+                "stay in use; check the accepted masks, or train again with another seed."
+            )
+        for optimiser in self._optimisers:
+            optimiser.step()
+        self._update_average()
+        return losses, learning_rate
+
+    def _set_learning_rates(self, fraction: float) -> float:
+        for optimiser, base in zip(self._optimisers, self._base_rates, strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = base * polynomial_decay(fraction)
+        return float(self._optimisers[0].param_groups[0]["lr"])
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = averaging_decay(self._steps_done, self.recipe.averaging)
+        for name, value in self.model.trainable_state().items():
+            average = self._average[name] = self._average[name].to(value.device)
+            if value.is_floating_point():
+                average.lerp_(value.to(average.dtype), 1 - decay)
+            else:
+                average.copy_(value)
+
+    def _draw(
+        self, examples: Sequence[Example], stream: Stream, generator: torch.Generator
+    ) -> Batch:
+        batch = draw_batch(examples, stream.draw(self._step), self.working_size, generator)
+        return augment(Batch(*(part.to(self.device, non_blocking=True) for part in batch)), generator)
+
+    def _losses(
+        self, stage: _Stage, fraction: float, generator: torch.Generator
+    ) -> dict[str, tuple[float, Tensor]]:
+        labelled = self._draw(self.labelled, self._labelled_stream, generator)
+        unlabelled = None
+        if len(self.unlabelled) and fraction >= self.recipe.unlabelled_from:
+            unlabelled = self._draw(self.unlabelled, self._unlabelled_stream, generator)
+        weight = unlabelled_weight(fraction, self.recipe.unlabelled_peak)
+        images = labelled.images if unlabelled is None else torch.cat([labelled.images, unlabelled.images])
+        if stage.number == 1:
+            return self._alignment_terms(self.model.latents(images), labelled, unlabelled, weight)
+        return self._segmentation_terms(images, labelled, unlabelled, weight, fraction, generator)
+
+    def _alignment_terms(
+        self, latents: Latents, labelled: Batch, unlabelled: Batch | None, weight: float
+    ) -> dict[str, tuple[float, Tensor]]:
+        """Both latents to the mask's, and to each other where there is no mask (SemiGDA, alignment)."""
+        count = len(labelled.images)
+        known = labelled.known
+        target = self.model.mask_latent(torch.where(known, labelled.labels, torch.zeros_like(labelled.labels)))
+        weights = latent_weights(known)
+        mapped, encoded = latents.mapped, latents.encoded
+        supervised = alignment_loss(mapped[:count], target, weights) + alignment_loss(
+            encoded[:count], target, weights
+        )
+        terms = {"alignment": (1.0, supervised)}
+        if unlabelled is not None:
+            weights = latent_weights(unlabelled.valid)
+            unsupervised = alignment_loss(mapped[count:], encoded[count:], weights) + alignment_loss(
+                encoded[count:], mapped[count:], weights
+            )
+            terms["unlabelled alignment"] = (weight, unsupervised)
+        return terms
+
+    def _segmentation_terms(
+        self,
+        images: Tensor,
+        labelled: Batch,
+        unlabelled: Batch | None,
+        weight: float,
+        fraction: float,
+        generator: torch.Generator,
+    ) -> dict[str, tuple[float, Tensor]]:
+        count = len(labelled.images)
+        latents = self.model.latents(images, self._noise(images, generator))
+        branches = self.model.decode_image_branch(latents), self.model.decode_mask_branch(latents)
+        truth = one_hot(labelled.labels, self.model.classes)
+        dice = sum(dice_loss(branch[:count], truth, labelled.known) for branch in branches)
+        terms: dict[str, tuple[float, Tensor]] = {"dice": (1.0, torch.as_tensor(dice))}
+        if self.recipe.align_in_stage_two:
+            terms |= self._alignment_terms(latents, labelled, unlabelled, weight)
+        if unlabelled is not None:
+            pseudo = [self._pseudo_labels(branch) for branch in branches]
+            terms["unlabelled dice"] = (
+                weight,
+                _crosswise([b[count:] for b in branches], [p[count:] for p in pseudo], unlabelled.valid),
+            )
+            if fraction >= self.recipe.mixing_from:
+                terms["mixed dice"] = (weight, self._mixed_loss(labelled, unlabelled, pseudo, generator))
+        return terms
+
+    def _mixed_loss(
+        self, labelled: Batch, unlabelled: Batch, pseudo: list[Tensor], generator: torch.Generator
+    ) -> Tensor:
+        """CutMix between the labelled and the unlabelled half of the batch (SemiGDA, skip adapters)."""
+        count = min(len(labelled.images), len(unlabelled.images))
+        boxes = random_boxes(count, self.working_size, self.recipe.mixing_side, generator).to(self.device)
+        images = mix(labelled.images[:count], unlabelled.images[:count], boxes)
+        counted = mix(labelled.known[:count], unlabelled.valid[:count], boxes)
+        offset = len(labelled.images)
+        mixed = [mix(p[:count], p[offset : offset + count], boxes) for p in pseudo]
+        latents = self.model.latents(images, self._noise(images, generator))
+        branches = [self.model.decode_image_branch(latents), self.model.decode_mask_branch(latents)]
+        return _crosswise(branches, mixed, counted)
+
+    def _pseudo_labels(self, probabilities: Tensor) -> Tensor:
+        recipe = self.recipe
+        return pseudo_labels(probabilities, recipe.pseudo_label, recipe.temperature, recipe.one_object)
+
+    def _noise(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Noise for the image latents; 0, that is the mean, for the images that are not to be sampled."""
+        height, width = (side // 8 for side in images.shape[-2:])
+        channels = self.model.autoencoder.latent_channels
+        noise = torch.randn(len(images), channels, height, width, generator=generator)
+        sampled = torch.rand(len(images), 1, 1, 1, generator=generator) < self.recipe.noise_probability
+        return (noise * sampled).to(self.device)
+
+
+def _crosswise(branches: Sequence[Tensor], pseudo: Sequence[Tensor], counted: Tensor) -> Tensor:
+    """Each branch against the other branch's pseudo labels."""
+    return dice_loss(branches[0], pseudo[1], counted) + dice_loss(branches[1], pseudo[0], counted)
+
+
+def _stages(recipe: Recipe, budget: Budget, labelled: int, warm: bool) -> list[_Stage]:
+    """Stage 1 and 2 with their budgets; a warm round, or one whose share for stage 1 is 0, has no stage 1."""
+    if budget.steps is None and budget.seconds is None:
+        first = Budget(recipe.stage_one_epochs * math.ceil(labelled / recipe.stage_one_batch))
+        second = Budget(recipe.stage_two_epochs * math.ceil(labelled / recipe.stage_two_batch))
+    elif warm or not recipe.stage_one_share or budget.steps == 1:
+        first, second = budget, budget
+    else:
+        first = budget.part(recipe.stage_one_share)
+        second = Budget(
+            None if budget.steps is None else max(1, budget.steps - (first.steps or 0)),
+            None if budget.seconds is None else budget.seconds - (first.seconds or 0.0),
+        )
+    second_stage = _Stage(2, second, recipe.stage_two_batch)
+    if warm or not recipe.stage_one_share or budget.steps == 1:
+        return [second_stage]
+    return [_Stage(1, first, recipe.stage_one_batch), second_stage]
+
+
+def _optimisers(model: SemiGDA, recipe: Recipe, stage: int) -> list[torch.optim.Optimizer]:
+    parts = model.parts()
+    if stage == 1:
+        return [
+            _optimiser(list(parts["mapping"].parameters()), recipe.mapping_optimiser),
+            _optimiser(list(parts["encoder"].parameters()), recipe.encoder_optimiser),
+        ]
+    parameters = [parameter for part in parts.values() for parameter in part.parameters()]
+    return [_optimiser(parameters, recipe.stage_two_optimiser)]
+
+
+def _optimiser(parameters: list[torch.nn.Parameter], settings: OptimiserSettings) -> torch.optim.Optimizer:
+    if settings.kind == "adamw":
+        return torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(
+        parameters, settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+
+
+def _forked(device: torch.device) -> list[int]:
+    return [device.index or 0] if device.type == "cuda" else []
