@@ -1,0 +1,427 @@
+"""From the pixels of a picture to what the network sees, and back to the picture's own pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, NamedTuple, Protocol, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.model.annotation import UNKNOWN
+
+Framing = Literal["whole", "tiles"]
+
+SAMPLED_PIXELS = 1_000_000
+"""So many pixels, evenly spread, are enough to find the percentiles of a picture."""
+
+BAND_ROWS = 1024
+"""Rows read at a time while looking for the percentiles of a picture that may not fit into memory."""
+
+
+class Pixels(Protocol):
+    """Anything that can be read like an array: a NumPy array, a memory map, a zarr or a dask array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W) or (H, W, C)."""
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the values, as NumPy names it."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Part of the picture, by slices."""
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """How a session turns its pictures into what the network sees. Stored in sessions and checkpoints.
+
+    Parameters
+    ----------
+    working_size
+        Side, in pixels, of the square the network works on: a multiple of 8 from 32 to 1024.
+    framing
+        ``"whole"``: the whole picture is resized until its long side is the working size.
+        ``"tiles"``: the picture keeps its resolution (times `zoom`) and is seen window by window.
+    zoom
+        Factor by which pictures are resampled before they are cut into tiles (no effect on
+        ``"whole"``). It is rounded so that a tile is a whole number of the picture's own pixels.
+    channels
+        Indices of one to three channels to use; None takes a picture's first three.
+    percentiles
+        Intensities shown as black and as white, for pictures that are not 8 bit, as percentiles
+        of the picture's finite values.
+
+    Raises
+    ------
+    SemiGDAError
+        If a value is out of its range.
+    """
+
+    working_size: int = 128
+    framing: Framing = "whole"
+    zoom: float = 1.0
+    channels: tuple[int, ...] | None = None
+    percentiles: tuple[float, float] = (0.3, 99.7)
+
+    def __post_init__(self) -> None:
+        if not _is_whole_number(self.working_size) or self.working_size % 8:
+            raise SemiGDAError(f"The working size must be a multiple of 8, but it is {self.working_size!r}.")
+        if not 32 <= self.working_size <= 1024:
+            raise SemiGDAError(f"The working size must be from 32 to 1024 pixels, not {self.working_size}.")
+        if self.framing not in get_args(Framing):
+            raise SemiGDAError(f"The framing must be 'whole' or 'tiles', but it is {self.framing!r}.")
+        if not _is_number(self.zoom) or not 0.02 <= self.zoom <= 50:
+            raise SemiGDAError(f"The zoom must be a number from 0.02 to 50, but it is {self.zoom!r}.")
+        self._check_channels()
+        self._check_percentiles()
+
+    def _check_channels(self) -> None:
+        if self.channels is None:
+            return
+        if not isinstance(self.channels, tuple) or not 1 <= len(self.channels) <= 3:
+            raise SemiGDAError(f"Choose one, two or three channels, not {self.channels!r}.")
+        if not all(_is_whole_number(channel) and channel >= 0 for channel in self.channels):
+            raise SemiGDAError(f"Channels are counted from 0 on, but {self.channels!r} were chosen.")
+
+    def _check_percentiles(self) -> None:
+        pair = self.percentiles
+        if not isinstance(pair, tuple) or len(pair) != 2 or not all(map(_is_number, pair)):
+            raise SemiGDAError(f"The percentiles must be two numbers, but they are {pair!r}.")
+        if not 0 <= pair[0] < pair[1] <= 100:
+            raise SemiGDAError(
+                f"The percentiles must rise and lie between 0 and 100, but they are {pair[0]} and {pair[1]}."
+            )
+
+    @property
+    def tile_size(self) -> int:
+        """Side of a tile in the picture's own pixels."""
+        return max(1, round(self.working_size / self.zoom))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as a dictionary that JSON can hold."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ImageSettings:
+        """Return the settings that `to_dict` wrote; what is missing takes its default.
+
+        Raises
+        ------
+        SemiGDAError
+            If a setting is unknown (a newer version may have written it) or out of its range.
+        """
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise SemiGDAError(
+                f"The image setting {unknown[0]!r} is not known to this version of napari-semigda; "
+                "a newer version may have written it."
+            )
+        given: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**given)
+
+
+class Limits(NamedTuple):
+    """Intensities shown as black (-1) and as white (+1), one of each per channel used."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the picture lies in its frame: it fills the upper left corner, the rest is padding.
+
+    Parameters
+    ----------
+    height, width
+        Size of the picture in its own pixels.
+    framed_height, framed_width
+        Size of the picture in the frame's pixels.
+    """
+
+    height: int
+    width: int
+    framed_height: int
+    framed_width: int
+
+
+class Framed(NamedTuple):
+    """A picture as the network sees it.
+
+    Parameters
+    ----------
+    image
+        (3, h, w) float32 in [-1, 1]; padding repeats the picture's edge.
+    labels
+        (h, w) uint8; `UNKNOWN` in the padding and where nothing is known.
+    valid
+        (h, w) bool; False in the padding.
+    geometry
+        The way back, for `unframe`.
+    """
+
+    image: Tensor
+    labels: Tensor
+    valid: Tensor
+    geometry: Geometry
+
+
+def check_pixels(pixels: Pixels, settings: ImageSettings) -> None:
+    """Make sure that `normalise` can read a picture.
+
+    Raises
+    ------
+    SemiGDAError
+        If the array is no picture (H, W) or (H, W, C) with real numbers, or lacks a chosen channel.
+    """
+    shape = tuple(pixels.shape)
+    if len(shape) not in (2, 3):
+        raise SemiGDAError(
+            "A picture has two dimensions, or three with its channels last, "
+            f"but this array has the shape {shape}."
+        )
+    if 0 in shape:
+        raise SemiGDAError(f"The picture is empty: its shape is {shape}.")
+    dtype = np.dtype(pixels.dtype)
+    if dtype.kind not in "buif":
+        raise SemiGDAError(f"Pixels must be real numbers, but these are of the type {dtype.name}.")
+    channels = shape[2] if len(shape) == 3 else 1
+    if settings.channels is not None and max(settings.channels) >= channels:
+        raise SemiGDAError(
+            f"Channel {max(settings.channels)} was chosen (counted from 0), but the picture has {channels}."
+        )
+
+
+def intensity_limits(
+    pixels: Pixels, settings: ImageSettings, *, cancelled: Callable[[], bool] | None = None
+) -> Limits:
+    """Find the intensities that become black and white.
+
+    Parameters
+    ----------
+    pixels
+        (H, W) or (H, W, C), any integer, floating or boolean type; read in bands of rows.
+    settings
+        The channels and percentiles to use.
+    cancelled
+        Asked between bands; if it says True, `Cancelled` is raised.
+
+    Returns
+    -------
+    Limits
+        0 and 255 for 8-bit pictures, 0 and 1 for boolean ones; otherwise percentiles, channel by
+        channel, of the finite values of about a million evenly spread pixels.
+
+    Raises
+    ------
+    SemiGDAError
+        If `check_pixels` does.
+    Cancelled
+        If the person cancelled.
+    """
+    check_pixels(pixels, settings)
+    dtype = np.dtype(pixels.dtype)
+    if dtype.kind == "b" or dtype == np.uint8:
+        channels = len(_used_channels(pixels.shape, settings))
+        return Limits((0.0,) * channels, ((1.0 if dtype.kind == "b" else 255.0),) * channels)
+    sample = _sample(pixels, settings, cancelled)
+    pairs = [_percentiles(channel, settings.percentiles) for channel in sample]
+    return Limits(tuple(low for low, _ in pairs), tuple(high for _, high in pairs))
+
+
+def normalise(pixels: Pixels, settings: ImageSettings, limits: Limits | None = None) -> Tensor:
+    """Turn the pixels of a picture into the network's colours.
+
+    Parameters
+    ----------
+    pixels
+        (H, W) or (H, W, C), any integer, floating or boolean type of any byte order. It is read
+        whole: of a huge picture, hand in one window at a time, with the `limits` of the whole.
+    settings
+        The channels and percentiles to use.
+    limits
+        Intensities that become -1 and +1; None looks for them in `pixels`.
+
+    Returns
+    -------
+    Tensor
+        (3, H, W) float32 in [-1, 1]. One channel is repeated; to two, their mean is added as third.
+        Values that are not finite, and constant channels, are -1.
+
+    Raises
+    ------
+    SemiGDAError
+        If `check_pixels` does.
+    """
+    check_pixels(pixels, settings)
+    limits = intensity_limits(pixels, settings) if limits is None else limits
+    channels = _channels_first(np.asarray(pixels[:]), settings)
+    stretched = np.stack([_stretch(*given) for given in zip(channels, limits.low, limits.high, strict=True)])
+    if len(stretched) == 1:
+        stretched = np.repeat(stretched, 3, axis=0)
+    elif len(stretched) == 2:
+        stretched = np.concatenate([stretched, stretched.mean(axis=0, keepdims=True)])
+    return torch.from_numpy(stretched)
+
+
+def frame(image: Tensor, labels: NDArray[np.integer] | Tensor | None, settings: ImageSettings) -> Framed:
+    """Bring a picture, and its labels with it, to the size the network works on.
+
+    ``"whole"``: resized (antialiased, aspect kept) until the long side is the working size, then
+    padded at the right and the bottom to a square. ``"tiles"``: resampled by the zoom, and padded
+    where it is smaller than the working size.
+
+    Parameters
+    ----------
+    image
+        (3, H, W) float32 in [-1, 1], from `normalise`.
+    labels
+        (H, W) class values, `UNKNOWN` where not looked at; None if nothing is known. Resized by
+        taking the nearest pixel.
+    settings
+        Working size, framing and zoom.
+
+    Returns
+    -------
+    Framed
+        ``"whole"``: (S, S); ``"tiles"``: at least (S, S), of any size.
+
+    Raises
+    ------
+    SemiGDAError
+        If the labels are not of the picture's size.
+    """
+    height, width = image.shape[-2:]
+    known = _label_tensor(labels, height, width)
+    geometry = _geometry(height, width, settings)
+    size = (geometry.framed_height, geometry.framed_width)
+    resized = _resize(image, size)
+    known = functional.interpolate(known[None, None], size=size, mode="nearest-exact")[0, 0]
+    right = max(0, settings.working_size - geometry.framed_width)
+    bottom = max(0, settings.working_size - geometry.framed_height)
+    padding = (0, right, 0, bottom)
+    return Framed(
+        image=functional.pad(resized[None], padding, mode="replicate")[0],
+        labels=functional.pad(known, padding, value=UNKNOWN),
+        valid=functional.pad(torch.ones(size, dtype=torch.bool), padding, value=False),
+        geometry=geometry,
+    )
+
+
+def unframe(values: Tensor, geometry: Geometry) -> Tensor:
+    """Bring what the network said back to the picture's own pixels.
+
+    The inverse of `frame` as to place: pixel centres lie at half pixels in both directions, so
+    that nothing shifts. Values that add up to one in the frame do so in the picture.
+
+    Parameters
+    ----------
+    values
+        (K, h, w) float, of the frame's size.
+    geometry
+        From `frame`.
+
+    Returns
+    -------
+    Tensor
+        (K, H, W) float32.
+    """
+    content = values[..., : geometry.framed_height, : geometry.framed_width]
+    return _resize(content.float(), (geometry.height, geometry.width))
+
+
+def _geometry(height: int, width: int, settings: ImageSettings) -> Geometry:
+    if settings.framing == "whole":
+        factor = settings.working_size / max(height, width)
+    else:
+        factor = settings.working_size / settings.tile_size
+    return Geometry(height, width, max(1, round(height * factor)), max(1, round(width * factor)))
+
+
+def _resize(values: Tensor, size: tuple[int, int]) -> Tensor:
+    if values.shape[-2:] == size:
+        return values
+    return functional.interpolate(
+        values[None], size=size, mode="bilinear", align_corners=False, antialias=True
+    )[0]
+
+
+def _label_tensor(labels: NDArray[np.integer] | Tensor | None, height: int, width: int) -> Tensor:
+    if labels is None:
+        return torch.full((height, width), UNKNOWN, dtype=torch.uint8)
+    if tuple(labels.shape) != (height, width):
+        raise SemiGDAError(
+            f"The labels have the shape {tuple(labels.shape)}, but the picture has {(height, width)}."
+        )
+    if isinstance(labels, Tensor):
+        return labels.to(torch.uint8)
+    return torch.from_numpy(np.ascontiguousarray(labels, dtype=np.uint8))
+
+
+def _used_channels(shape: tuple[int, ...], settings: ImageSettings) -> tuple[int, ...]:
+    if settings.channels is not None:
+        return settings.channels
+    return tuple(range(min(3, shape[2]))) if len(shape) == 3 else (0,)
+
+
+def _channels_first(pixels: NDArray, settings: ImageSettings) -> NDArray:
+    layered = pixels[..., None] if pixels.ndim == 2 else pixels
+    return np.moveaxis(layered[..., list(_used_channels(layered.shape, settings))], -1, 0)
+
+
+def _sample(pixels: Pixels, settings: ImageSettings, cancelled: Callable[[], bool] | None) -> NDArray:
+    """Return about a million pixels, evenly spread, channels first, (C, n)."""
+    height, width = pixels.shape[:2]
+    stride = max(1, math.ceil(math.sqrt(height * width / SAMPLED_PIXELS)))
+    band = stride * max(1, BAND_ROWS // stride)
+    parts = []
+    for top in range(0, height, band):
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        part = np.asarray(pixels[top : top + band : stride, ::stride])
+        parts.append(_channels_first(part, settings).reshape(len(_used_channels(pixels.shape, settings)), -1))
+    return np.concatenate(parts, axis=1)
+
+
+def _percentiles(values: NDArray, percentiles: tuple[float, float]) -> tuple[float, float]:
+    values = values.astype(np.float64)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 0.0
+    # halved, because the distance between two of the largest numbers is not a number any more
+    low, high = 2 * np.percentile(finite / 2, percentiles)
+    return float(low), float(high)
+
+
+def _stretch(channel: NDArray, low: float, high: float) -> NDArray[np.float32]:
+    """Map low … high to -1 … 1."""
+    values = channel.astype(np.result_type(channel.dtype, np.float32))
+    half_range = high / 2 - low / 2
+    if not half_range > 0:
+        return np.full(values.shape, -1, dtype=np.float32)
+    if channel.dtype.kind == "f":
+        values[~np.isfinite(values)] = low
+    values = np.clip(values, low, high)
+    unit: NDArray[np.floating] = (values / 2 - low / 2) / half_range
+    return (2 * unit - 1).clip(-1, 1).astype(np.float32)
+
+
+def _is_whole_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
