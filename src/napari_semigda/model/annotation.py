@@ -1,0 +1,158 @@
+"""Label maps to pictures an autoencoder can encode, and back (SemiGDA, annotation conversion and reversion).
+
+For two classes this is the paper's conversion: background black, foreground white. The paper's grey levels
+break for more classes, because a blurred edge between class 0 and class 2 decodes as class 1; so there each
+class has a colour, and all colours are as far apart in the colour cube as a lattice allows.
+"""
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+UNKNOWN = 255
+"""Label of pixels nobody looked at: they train nothing."""
+
+MOST_CLASSES = 254
+"""Label maps are 8 bit, and 255 is taken."""
+
+SHARPNESS = 8.0
+"""Squared distances are divided by (smallest palette distance)² / 8: an exact colour gets p > 0.995."""
+
+
+def class_palette(classes: int) -> Tensor:
+    """Colours of the classes, as far apart as a lattice in the colour cube allows.
+
+    Two classes are black and white. More are points of the coarsest simple, body-centred or face-centred
+    cubic lattice with enough points (3 and 4 classes: a regular tetrahedron; 5 to 8: the cube's corners; 9:
+    with its centre; 10 to 14: with the faces' centres; and so on), taken farthest-first from black.
+
+    Parameters
+    ----------
+    classes
+        Number of classes with the background, 2 to 254.
+
+    Returns
+    -------
+    Tensor
+        (classes, 3) float32 in [-1, 1]; row 0 (the background) is black.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 or more than 254 classes.
+    """
+    if not 2 <= classes <= MOST_CLASSES:
+        raise ValueError(
+            f"A segmentation has 2 to {MOST_CLASSES} classes with the background, not {classes}."
+        )
+    if classes == 2:
+        return torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
+    return _lattice_palette(classes).clone()
+
+
+def smallest_distance(palette: Tensor) -> float:
+    """Smallest distance between two colours of a palette (classes, 3)."""
+    return float(torch.pdist(palette.double()).min())
+
+
+def labels_to_image(labels: Tensor, classes: int) -> Tensor:
+    """Paint a label map in the classes' colours.
+
+    Parameters
+    ----------
+    labels
+        (B, H, W), any integer type, values 0 to classes - 1 (unknown pixels must have been replaced).
+    classes
+        Number of classes with the background.
+
+    Returns
+    -------
+    Tensor
+        (B, 3, H, W) float32 in [-1, 1], on the labels' device.
+
+    Raises
+    ------
+    ValueError
+        If a label is none of the classes.
+    """
+    if labels.numel() and int(labels.max()) >= classes:
+        raise ValueError(
+            f"The label map has the value {int(labels.max())}, but classes are 0 to {classes - 1}."
+        )
+    palette = class_palette(classes).to(labels.device)
+    return palette[labels.long()].permute(0, 3, 1, 2).contiguous()
+
+
+def image_to_probabilities(image: Tensor, classes: int) -> Tensor:
+    """Read class probabilities off a decoded picture.
+
+    For two classes the foreground probability is the mean of the channels, shifted to [0, 1] and clamped, as
+    in the paper. For more it is a softmax of negative squared distances to the classes' colours.
+
+    Parameters
+    ----------
+    image
+        (B, 3, H, W), any floating type, about [-1, 1].
+    classes
+        Number of classes with the background.
+
+    Returns
+    -------
+    Tensor
+        (B, classes, H, W) float32 in [0, 1], summing to 1 over the classes.
+    """
+    image = image.float()
+    if classes == 2:
+        foreground = ((image.mean(dim=1, keepdim=True) + 1) / 2).clamp(0, 1)
+        return torch.cat([1 - foreground, foreground], dim=1)
+    palette = class_palette(classes).to(image.device)
+    # |y - c|² without its |y|², which is the same for all classes and drops out of the softmax
+    closeness = 2 * torch.einsum("bchw,kc->bkhw", image, palette) - palette.square().sum(dim=1)[:, None, None]
+    return (closeness * (SHARPNESS / smallest_distance(palette) ** 2)).softmax(dim=1)
+
+
+@cache
+def _lattice_palette(classes: int) -> Tensor:
+    return _farthest_first(_coarsest_lattice(classes), classes)
+
+
+def _coarsest_lattice(points: int) -> Tensor:
+    """Return the cubic lattice in [-1, 1]³ with at least `points` points that lie farthest apart."""
+    candidates = []
+    for belongs in (_simple, _body_centred, _face_centred):
+        steps = 1
+        while len(lattice := _lattice(steps, belongs)) < points:
+            steps += 1
+        candidates.append(lattice)
+    return max(candidates, key=smallest_distance)
+
+
+def _lattice(steps: int, belongs: Callable[[Tensor], Tensor]) -> Tensor:
+    """Grid points of the cube, `steps` intervals an edge, that belong to a lattice: (n, 3) in [-1, 1]."""
+    axis = torch.arange(steps + 1)
+    grid = torch.cartesian_prod(axis, axis, axis)
+    return grid[belongs(grid)].float() * (2 / steps) - 1
+
+
+def _simple(grid: Tensor) -> Tensor:
+    return torch.ones(len(grid), dtype=torch.bool)
+
+
+def _body_centred(grid: Tensor) -> Tensor:
+    return (grid % 2 == grid[:, :1] % 2).all(dim=1)
+
+
+def _face_centred(grid: Tensor) -> Tensor:
+    return grid.sum(dim=1) % 2 == 0
+
+
+def _farthest_first(points: Tensor, count: int) -> Tensor:
+    """Choose `count` of the points: the first, then always the one farthest from those chosen."""
+    chosen = [0]
+    nearest = (points - points[0]).square().sum(dim=1)
+    while len(chosen) < count:
+        chosen.append(int(nearest.argmax()))
+        nearest = torch.minimum(nearest, (points - points[chosen[-1]]).square().sum(dim=1))
+    return points[chosen]

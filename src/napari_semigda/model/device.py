@@ -1,0 +1,52 @@
+"""Which device computes, and in which precision."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from napari_semigda.errors import SemiGDAError
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Turn a device's name into the device, refusing one this machine does not have.
+
+    Parameters
+    ----------
+    name
+        "auto" (CUDA, else Apple's MPS, else the CPU), or torch's name: "cpu", "cuda", "cuda:1", "mps".
+
+    Raises
+    ------
+    SemiGDAError
+        If there is no such device here.
+    """
+    if name == "auto":
+        return torch.device(_fastest())
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SemiGDAError(f"There is no device “{name}”: use auto, cpu, cuda or mps.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SemiGDAError(
+            f"This machine (or this build of PyTorch) has no CUDA device “{name}”: use auto or cpu."
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise SemiGDAError("This machine (or this build of PyTorch) has no MPS device: use auto or cpu.")
+    return device
+
+
+def autocast(device: str | torch.device) -> AbstractContextManager[object]:
+    """Precision for forward passes: bfloat16 on CUDA devices that compute in it, float32 elsewhere.
+
+    A CPU without bfloat16 units is ten times slower under autocast, so a CPU is left alone.
+    """
+    device = torch.device(device)
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def _fastest() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
