@@ -1,0 +1,117 @@
+"""Label maps in files: written as plain TIFF that every program opens, read from TIFF, PNG and the like."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.atomic import atomic_file
+from napari_semigda.io.pictures import Plane, list_planes, read_plane
+
+_LARGEST_RATIO = 2**31
+
+
+def write_labels(
+    path: Path | str,
+    labels: NDArray[Any],
+    pixel_size: tuple[float, float] = (1.0, 1.0),
+    unit: str = "pixel",
+    *,
+    durable: bool = True,
+) -> None:
+    """Write a label map as a zlib-compressed TIFF that ImageJ, napari and tifffile open. Atomic.
+
+    Parameters
+    ----------
+    path
+        The file; its folder must exist.
+    labels
+        (H, W), integer or boolean, values 0 … 65535. Stored as uint8, or as uint16 where a value is
+        above 255.
+    pixel_size
+        (y, x) in `unit`; kept in the resolution tags.
+    unit
+        ``"µm"``, ``"pixel"`` or another word; kept as ImageJ keeps it.
+    durable
+        Wait until the disk has it; see `atomic_file`.
+
+    Raises
+    ------
+    SemiGDAError
+        When the array is no label map, or the file cannot be written.
+    """
+    path = Path(path)
+    stored = _storable(np.asarray(labels), path)
+    given: dict[str, Any] = {"axes": "YX"}
+    resolution = None
+    if unit != "pixel" and all(1 / _LARGEST_RATIO < size < _LARGEST_RATIO for size in pixel_size):
+        given["unit"] = unit.replace("µ", "\\u00B5").encode("ascii", "replace").decode()
+        resolution = (1 / pixel_size[1], 1 / pixel_size[0])
+    with atomic_file(path, durable=durable) as temporary:
+        tifffile.imwrite(
+            temporary, stored, imagej=True, compression="zlib", resolution=resolution, metadata=given
+        )
+
+
+def read_labels(source: Path | str | Plane) -> NDArray[np.integer]:
+    """Read a label map: from a file that holds one, or one plane of a file.
+
+    Accepts TIFF, PNG and the other formats of `read_plane`. Grey masks that were saved in colour are
+    taken for grey, and floating-point files whose values are all whole for integers.
+
+    Returns
+    -------
+    ndarray
+        (H, W), of an integer type; values as they are in the file.
+
+    Raises
+    ------
+    SemiGDAError
+        When the file cannot be read, or is no label map.
+    """
+    if isinstance(source, Plane):
+        plane = source
+    else:
+        planes = list_planes(source)
+        if len(planes) != 1:
+            raise SemiGDAError(f"“{source}” holds {len(planes)} pictures; a label map is a single one.")
+        plane = planes[0]
+    return _as_labels(read_plane(plane).pixels, plane.path)
+
+
+def _storable(labels: NDArray[Any], path: Path) -> NDArray[Any]:
+    if labels.ndim != 2 or not labels.size or labels.dtype.kind not in "bui":
+        raise SemiGDAError(
+            f"“{path.name}” was not written: a label map has two dimensions and whole numbers, "
+            f"but this one has the shape {labels.shape} and the type {labels.dtype}."
+        )
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest > 65535:
+        raise SemiGDAError(
+            f"“{path.name}” was not written: labels go from 0 to 65535, "
+            f"but these go from {lowest} to {highest}."
+        )
+    return np.ascontiguousarray(labels, dtype=np.uint8 if highest <= 255 else np.uint16)
+
+
+def _as_labels(pixels: NDArray[Any], path: Path) -> NDArray[np.integer]:
+    if pixels.ndim == 3:
+        colours = pixels[..., : 3 if pixels.shape[2] in (3, 4) else None]
+        if not (colours == colours[..., :1]).all():
+            raise SemiGDAError(f"“{path}” is a colour picture, not a label map.")
+        pixels = colours[..., 0]
+    if pixels.dtype.kind == "b":
+        return pixels.astype(np.uint8)
+    if pixels.dtype.kind == "f":
+        whole = (
+            pixels.astype(np.int64) if np.isfinite(pixels).all() and np.abs(pixels).max() < 2**53 else None
+        )
+        if whole is None or not (whole == pixels).all():
+            raise SemiGDAError(f"“{path}” holds fractions, so it is no label map.")
+        return whole
+    if pixels.dtype.kind not in "ui":
+        raise SemiGDAError(f"“{path}” holds values of the type {pixels.dtype}, so it is no label map.")
+    return pixels

@@ -1,0 +1,486 @@
+"""Reading pictures: which two-dimensional planes a file holds, and the pixels of one of them.
+
+TIFF in all its kinds goes through tifffile; PNG, JPEG, BMP and other photographs through Pillow. A file is
+read as what it is, not as what its name says.
+"""
+
+import math
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.io.atomic import atomic_file
+
+SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+"""Endings of the file names that `find_pictures` looks for."""
+
+MOST_PLANES = 100_000
+"""A file that says it holds more planes than this is taken for a broken one."""
+
+MANIFEST_NAME = "semigda.json"
+"""The file that makes a folder a session; such folders are not searched for pictures."""
+
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PHOTOGRAPHS = ("PNG", "JPEG", "MPO", "BMP", "WEBP", "GIF", "PPM")
+_CHANNEL_AXES = "CS"
+_EXIF_ORIENTATION = 274
+_MICROMETRES = {
+    "m": 1e6,
+    "dm": 1e5,
+    "cm": 1e4,
+    "mm": 1e3,
+    "µm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "nm": 1e-3,
+    "pm": 1e-6,
+    "å": 1e-4,
+    "inch": 25_400.0,
+    "in": 25_400.0,
+}
+_SCREEN_RESOLUTIONS = (72.0, 96.0)  # written by programs that know nothing of the picture's real size
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One two-dimensional picture of a file, known from the file's header alone.
+
+    Parameters
+    ----------
+    path
+        The file.
+    series
+        Which of the file's series (images of an OME-TIFF, groups of equal pages) it belongs to.
+    index
+        Which plane of the series, counted over all axes but channel, height and width.
+    name
+        What tells it from the file's other planes, such as ``"t 2, z 5"`` (counted from 1); empty where
+        the file holds one.
+    shape
+        (height, width) in pixels.
+    pixel_size
+        (y, x) in `unit`.
+    unit
+        ``"µm"`` (all metric lengths and inches are converted), ``"pixel"`` where the file says nothing,
+        else the file's own word.
+    """
+
+    path: Path
+    series: int = 0
+    index: int = 0
+    name: str = ""
+    shape: tuple[int, int] | None = None
+    pixel_size: tuple[float, float] = (1.0, 1.0)
+    unit: str = "pixel"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The pixels of one plane.
+
+    Parameters
+    ----------
+    pixels
+        (H, W) or (H, W, C), of the file's own type.
+    pixel_size
+        (y, x) in `unit`.
+    unit
+        As in `Plane`.
+    """
+
+    pixels: NDArray[Any]
+    pixel_size: tuple[float, float] = (1.0, 1.0)
+    unit: str = "pixel"
+
+
+def find_pictures(folder: Path | str) -> list[Path]:
+    """List the picture files in a folder and below, in the order a person would sort them.
+
+    Hidden files and folders are left out, and so are the sub-folders that are sessions.
+
+    Raises
+    ------
+    SemiGDAError
+        When the folder is not there or cannot be read.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise SemiGDAError(f"There is no folder “{folder}”. Choose a folder that holds images.")
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder, onerror=_raise_unreadable):
+        folders[:] = [name for name in folders if not _is_left_alone(Path(parent, name))]
+        found += [
+            Path(parent, name)
+            for name in files
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+        ]
+    return sorted(found, key=lambda path: natural_order(path.relative_to(folder).as_posix()))
+
+
+def natural_order(text: str) -> tuple[Any, ...]:
+    """Key that sorts “image 9” before “image 10”, whatever the case of the letters."""
+    parts = re.split(r"([0-9]+)", text.casefold())
+    return (*((int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts)), text)
+
+
+def list_planes(path: Path | str) -> list[Plane]:
+    """List the planes of a file, reading no more than its header.
+
+    A multi-page, z- or t-stack gives one plane a page. Channels, and the samples of a colour picture,
+    stay within their plane.
+
+    Raises
+    ------
+    SemiGDAError
+        When the file is missing, empty, damaged or no picture that can be read.
+    """
+    path = Path(path)
+    with _explained(path):
+        if _is_tiff(path):
+            return _list_tiff_planes(path)
+        with _opened_photograph(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            return [Plane(path, shape=(width, height) if turned else (height, width))]
+
+
+def read_plane(plane: Plane) -> Picture:
+    """Read the pixels of one plane, and as little as possible of the rest of its file.
+
+    Returns
+    -------
+    Picture
+        Channels last. Palette pictures come in their colours, photographs the way up that their EXIF
+        says. Alpha is kept beside colours and dropped beside grey. Of a PNG with 16 bits a colour,
+        Pillow reads the upper 8.
+
+    Raises
+    ------
+    SemiGDAError
+        When the file is missing, damaged, or has no such plane.
+    """
+    with _explained(plane.path):
+        if _is_tiff(plane.path):
+            return _read_tiff_plane(plane)
+        with _opened_photograph(plane.path) as image:
+            return Picture(_photograph_pixels(image))
+
+
+def write_picture(path: Path | str, picture: Picture) -> None:
+    """Write a picture as OME-TIFF, with its pixel size; readable by `read_plane`. Atomic.
+
+    Parameters
+    ----------
+    path
+        Where to write; the name should end in ``.ome.tif`` or ``.tif``.
+    picture
+        (H, W) or (H, W, C) of any boolean, integer or floating type. Types that OME-TIFF does not have
+        (bool, float16, 64-bit integers) become the next that holds the values.
+
+    Raises
+    ------
+    SemiGDAError
+        When the pixels are no picture, or the file cannot be written.
+    """
+    path = Path(path)
+    pixels = _storable(np.asarray(picture.pixels), path)
+    colour = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.dtype == np.uint8
+    if pixels.ndim == 3 and not colour:
+        pixels = np.moveaxis(pixels, 2, 0)
+    metadata: dict[str, Any] = {"axes": "YXS" if colour else "CYX"[-pixels.ndim :]}
+    if picture.unit != "pixel":
+        for axis, size in zip("YX", picture.pixel_size, strict=True):
+            metadata[f"PhysicalSize{axis}"] = size
+            metadata[f"PhysicalSize{axis}Unit"] = picture.unit
+    with atomic_file(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            np.ascontiguousarray(pixels),
+            ome=True,
+            photometric="rgb" if colour else "minisblack",
+            compression="zlib",
+            metadata=metadata,
+        )
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say in a sentence which file could not be read and why, whatever the decoder raised."""
+    try:
+        yield
+    except (SemiGDAError, Cancelled):
+        raise
+    except FileNotFoundError as error:
+        raise SemiGDAError(
+            f"“{path}” is not there. It may have been moved, renamed or deleted; bring it back to go on."
+        ) from error
+    except Exception as error:  # decoders of broken files raise nearly anything
+        raise SemiGDAError(f"“{path}” could not be read as a picture: {_reason(path, error)}") from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if path.is_dir():
+        return "it is a folder."
+    if path.is_file() and path.stat().st_size == 0:
+        return "the file is empty (0 bytes)."
+    if isinstance(error, PermissionError):
+        return "you have no permission to read it."
+    if isinstance(error, MemoryError):
+        return "it is too large for this computer's memory."
+    if isinstance(error, Image.DecompressionBombError):
+        return "it claims to be larger than 178 megapixels. Save it as TIFF if it truly is."
+    if isinstance(error, UnidentifiedImageError):
+        return "it is none of the formats known here (TIFF, PNG, JPEG, BMP, WebP)."
+    if "requires the 'imagecodecs' package" in str(error):
+        return "its compression needs another package; install it with “pip install imagecodecs”."
+    return f"the file seems damaged ({error or type(error).__name__})."
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise SemiGDAError(f"The folder “{error.filename}” cannot be read: {error.strerror}.") from error
+
+
+def _is_left_alone(folder: Path) -> bool:
+    return folder.name.startswith(".") or (folder / MANIFEST_NAME).exists()
+
+
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in _TIFF_STARTS
+
+
+# Photographs ------------------------------------------------------------------------------------------
+
+
+def _opened_photograph(path: Path) -> Image.Image:
+    return Image.open(path, formats=_PHOTOGRAPHS)
+
+
+def _photograph_pixels(image: Image.Image) -> NDArray[Any]:
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in ("P", "PA"):
+        upright = upright.convert("RGBA" if "transparency" in upright.info else "RGB")
+    elif upright.mode in ("LA", "La"):
+        upright = upright.convert("L")
+    elif upright.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa"):
+        upright = upright.convert("RGB")
+    return np.array(upright)
+
+
+# TIFF -------------------------------------------------------------------------------------------------
+
+
+def _list_tiff_planes(path: Path) -> list[Plane]:
+    with tifffile.TiffFile(path) as tif:
+        series = [
+            (number, one) for number, one in enumerate(tif.series) if {"Y", "X"} <= set(one.axes) and one.size
+        ]
+        count = sum(math.prod(_lead(one)[1]) for _, one in series)
+        if not series:
+            raise SemiGDAError(f"“{path}” holds no picture.")
+        if count > MOST_PLANES:
+            raise SemiGDAError(f"“{path}” says that it holds {count} pictures; it seems damaged.")
+        return [
+            plane
+            for number, one in series
+            for plane in _series_planes(path, tif, number, one, several=len(series) > 1)
+        ]
+
+
+def _series_planes(
+    path: Path, tif: tifffile.TiffFile, number: int, series: tifffile.TiffPageSeries, *, several: bool
+) -> Iterator[Plane]:
+    axes, lengths = _lead(series)
+    shape = (series.shape[series.axes.index("Y")], series.shape[series.axes.index("X")])
+    pixel_size, unit = _tiff_pixel_size(tif, number, series)
+    for index, position in enumerate(np.ndindex(*lengths)):
+        words = [f"image {number + 1}"] if several else []
+        words += [
+            f"{_axis_word(axis)} {place + 1}"
+            for axis, place, length in zip(axes, position, lengths, strict=True)
+            if length > 1
+        ]
+        yield Plane(path, number, index, ", ".join(words), shape, pixel_size, unit)
+
+
+def _lead(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
+    """Return the axes over which planes are counted, and their lengths."""
+    kept = [
+        (axis, length)
+        for axis, length in zip(series.axes, series.shape, strict=True)
+        if axis not in _CHANNEL_AXES + "YX"
+    ]
+    return "".join(axis for axis, _ in kept), tuple(int(length) for _, length in kept)
+
+
+def _axis_word(axis: str) -> str:
+    return axis.lower() if axis in "TZ" else "page"
+
+
+def _read_tiff_plane(plane: Plane) -> Picture:
+    with tifffile.TiffFile(plane.path) as tif:
+        if not 0 <= plane.series < len(tif.series):
+            raise SemiGDAError(f"“{plane.path}” has no image number {plane.series + 1} any more.")
+        series = tif.series[plane.series]
+        if not {"Y", "X"} <= set(series.axes) or not 0 <= plane.index < math.prod(_lead(series)[1]):
+            raise SemiGDAError(f"“{plane.path}” has no page number {plane.index + 1} any more.")
+        pixels = _in_palette_colours(_channels_last(*_plane_array(tif, plane, series)), tif, series)
+        return Picture(pixels, *_tiff_pixel_size(tif, plane.series, series))
+
+
+def _plane_array(
+    tif: tifffile.TiffFile, plane: Plane, series: tifffile.TiffPageSeries
+) -> tuple[NDArray[Any], str]:
+    """Read one plane with its channel axes, by the cheapest way that the file allows."""
+    lengths = _lead(series)[1]
+    position = iter(np.unravel_index(plane.index, lengths) if lengths else ())
+    window = tuple(
+        slice(None) if axis in _CHANNEL_AXES + "YX" else int(next(position)) for axis in series.axes
+    )
+    axes = "".join(axis for axis, part in zip(series.axes, window, strict=True) if isinstance(part, slice))
+    if series.dataoffset is not None:
+        mapped = tif.asarray(series=plane.series, out="memmap")
+        return np.array(mapped.reshape(series.shape)[window]), axes
+    page_shape = tuple(series.keyframe.shape)
+    outer = series.shape[: len(series.shape) - len(page_shape)]
+    if tuple(series.shape) == outer + page_shape and len(series.pages) == math.prod(outer):
+        numbers = np.arange(math.prod(outer)).reshape(outer)[window[: len(outer)]]
+        pages = np.stack([_page_array(plane.path, series, int(number)) for number in np.ravel(numbers)])
+        inner = window[len(outer) :]
+        return pages.reshape(np.shape(numbers) + page_shape)[(..., *inner)], axes
+    return series.asarray()[window], axes
+
+
+def _page_array(path: Path, series: tifffile.TiffPageSeries, number: int) -> NDArray[Any]:
+    page = series.pages[number]
+    if page is None:  # OME-TIFF may leave planes out
+        return np.zeros(series.keyframe.shape, series.dtype)
+    try:
+        return np.asarray(page.asarray())
+    except ValueError as error:
+        if "requires the 'imagecodecs' package" not in str(error):
+            raise
+        pixels = _page_array_by_pillow(path, page.index)
+        if pixels is None or pixels.shape != tuple(page.shape) or pixels.dtype != page.dtype:
+            raise
+        return pixels
+
+
+def _page_array_by_pillow(path: Path, index: Any) -> NDArray[Any] | None:
+    """Read a page with libtiff, which knows LZW and JPEG; None for what it cannot."""
+    if not isinstance(index, int | np.integer):
+        return None
+    try:
+        with Image.open(path, formats=("TIFF",)) as image:
+            image.seek(int(index))
+            return np.array(image)
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _channels_last(pixels: NDArray[Any], axes: str) -> NDArray[Any]:
+    order = "YX" + "".join(axis for axis in axes if axis not in "YX")
+    moved = pixels.transpose([axes.index(axis) for axis in order])
+    channels = math.prod(moved.shape[2:])
+    shape = moved.shape[:2] if channels == 1 else (*moved.shape[:2], channels)
+    return np.ascontiguousarray(moved.reshape(shape))
+
+
+def _in_palette_colours(
+    pixels: NDArray[Any], tif: tifffile.TiffFile, series: tifffile.TiffPageSeries
+) -> NDArray[Any]:
+    """Replace indices by their colours; in ImageJ's files the values count and the palette is decoration."""
+    page = series.keyframe
+    palette = getattr(page, "colormap", None)
+    if tif.is_imagej or palette is None or page.photometric != tifffile.PHOTOMETRIC.PALETTE:
+        return pixels
+    colours = (np.asarray(palette) >> 8).astype(np.uint8)
+    return np.ascontiguousarray(np.moveaxis(colours[:, pixels], 0, -1))
+
+
+def _tiff_pixel_size(
+    tif: tifffile.TiffFile, number: int, series: tifffile.TiffPageSeries
+) -> tuple[tuple[float, float], str]:
+    """Return the pixel size (y, x) and its unit as OME-XML, ImageJ or the resolution tags give it."""
+    if tif.is_ome and tif.ome_metadata:
+        return _ome_pixel_size(tif.ome_metadata, number)
+    tags = series.keyframe.tags
+    per_unit = tuple(_ratio(tags.valueof(name)) for name in ("YResolution", "XResolution"))
+    if tif.is_imagej:
+        unit = str((tif.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
+        return _length(per_unit, unit)
+    resolution_unit = tags.valueof("ResolutionUnit")
+    if resolution_unit == tifffile.RESUNIT.CENTIMETER:
+        return _length(per_unit, "cm")
+    if resolution_unit == tifffile.RESUNIT.INCH and per_unit[0] not in _SCREEN_RESOLUTIONS:
+        return _length(per_unit, "inch")
+    return (1.0, 1.0), "pixel"
+
+
+def _ome_pixel_size(xml: str, number: int) -> tuple[tuple[float, float], str]:
+    pixels = [one for one in ElementTree.fromstring(xml).iter() if one.tag.rpartition("}")[2] == "Pixels"]
+    if number >= len(pixels):
+        return (1.0, 1.0), "pixel"
+    given = pixels[number].attrib
+    unit = given.get("PhysicalSizeXUnit", "µm")
+    scale = _MICROMETRES.get(given.get("PhysicalSizeYUnit", "µm"), 1.0) / _MICROMETRES.get(unit, 1.0)
+    sizes = (_number(given.get("PhysicalSizeY")) * scale, _number(given.get("PhysicalSizeX")))
+    return _length(tuple(1 / size if size else 0.0 for size in sizes), unit)
+
+
+def _length(per_unit: tuple[float, ...], unit: str) -> tuple[tuple[float, float], str]:
+    """Turn pixels per unit (y, x) into the size of a pixel; one pixel where they make no sense."""
+    unit = unicodedata.normalize("NFKC", unit).strip().replace("\u03bc", "µ")
+    known = _MICROMETRES.get(unit.lower() if unit.lower() in _MICROMETRES else unit)
+    sizes = tuple((known or 1.0) / ratio if ratio > 0 else 0.0 for ratio in per_unit)
+    if unit in ("", "pixel", "pixels") or not all(0 < size < math.inf for size in sizes):
+        return (1.0, 1.0), "pixel"
+    return (sizes[0], sizes[1]), "µm" if known else unit
+
+
+def _ratio(value: Any) -> float:
+    """Return the number that a resolution tag stands for, 0 where it stands for none."""
+    try:
+        return _number(value[0] / value[1] if isinstance(value, tuple) else value)
+    except (ZeroDivisionError, IndexError, TypeError):
+        return 0.0
+
+
+def _number(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return 0.0
+    return number if math.isfinite(number) else 0.0
+
+
+def _storable(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Bring the pixels to a type that OME-TIFF has."""
+    if pixels.ndim not in (2, 3) or not pixels.size or pixels.dtype.kind not in "buif":
+        raise SemiGDAError(
+            f"“{path.name}” was not written: pixels of the shape {pixels.shape} and the type {pixels.dtype} "
+            "are no picture. Two dimensions, or three with the channels last, are needed."
+        )
+    if pixels.dtype.kind == "b":
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype == np.float16:
+        return pixels.astype(np.float32)
+    if pixels.dtype.kind in "ui" and pixels.dtype.itemsize == 8:
+        limits = np.iinfo(np.int32)
+        fits = limits.min <= int(pixels.min()) and int(pixels.max()) <= limits.max
+        return pixels.astype(np.int32 if fits else np.float64)
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
