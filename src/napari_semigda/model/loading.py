@@ -33,7 +33,7 @@ def load_autoencoder(
 
 
 def random_autoencoder_of(preset: str, seed: int) -> Autoencoder:
-    """Give the preset's autoencoder random weights; the caller's random state is left alone."""
+    """Give the preset's autoencoder random weights; the same seed gives the same ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _untrained(preset, f"random:{seed}")

@@ -63,7 +63,7 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="taesd",
-            description="TAESD, a tiny Stable Diffusion autoencoder (10 MB download): sharper, but slower on a CPU",
+            description="TAESD, Stable Diffusion's autoencoder made tiny (10 MB download): sharper, slower",
             encoder_stem=16,
             encoder_widths=(48, 96, 160),
             encoder_blocks=(1, 2, 2),
@@ -74,7 +74,7 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="sd",
-            description="The paper's, on Stable Diffusion's autoencoder (335 MB download): needs a graphics card",
+            description="The paper's, with Stable Diffusion's autoencoder (335 MB download): for a large GPU",
             encoder_stem=128,
             encoder_widths=(256, 512, 512),
             encoder_blocks=(3, 4, 6),

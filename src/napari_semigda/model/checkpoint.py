@@ -1,0 +1,156 @@
+"""A trained network in one safetensors file: the parts that learn, and what they were trained for."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.atomic import write_bytes
+from napari_semigda.model.autoencoder import Autoencoder
+from napari_semigda.model.loading import load_autoencoder, random_autoencoder_of
+from napari_semigda.model.presets import PRESETS, assemble
+from napari_semigda.model.semigda import SemiGDA
+
+FORMAT = 1
+_KEY = "semigda"
+_SAME_AUTOENCODER = 0.02
+
+
+def save_checkpoint(path: Path | str, model: SemiGDA, metadata: dict[str, Any] | None = None) -> None:
+    """Write the parts that learn, float32, atomically; the frozen autoencoder is not in the file.
+
+    Parameters
+    ----------
+    path
+        The `.safetensors` file.
+    model
+        The network, on any device.
+    metadata
+        Anything JSON has a notation for: names of the classes, settings, where it was trained. "format",
+        "preset", "classes" and "autoencoder" are taken from the model.
+
+    Raises
+    ------
+    SemiGDAError
+        If the file cannot be written; what stood there is unchanged then.
+    """
+    header = {
+        **(metadata or {}),
+        "format": FORMAT,
+        "preset": model.preset,
+        "classes": model.classes,
+        "autoencoder": {"source": model.autoencoder.source, "signature": model.autoencoder.signature()},
+    }
+    tensors = {name: _stored(tensor) for name, tensor in model.trainable_state().items()}
+    write_bytes(path, safetensors.torch.save(tensors, {_KEY: json.dumps(header, ensure_ascii=False)}))
+
+
+def load_checkpoint(
+    path: Path | str,
+    weights: Path | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[SemiGDA, dict[str, Any]]:
+    """Read a network, on the CPU and in evaluation mode; no code in the file is executed.
+
+    Parameters
+    ----------
+    path
+        A file of `save_checkpoint`.
+    weights, progress, cancelled
+        For the frozen autoencoder, as for `build_model`.
+
+    Returns
+    -------
+    model, metadata
+
+    Raises
+    ------
+    SemiGDAError
+        If the file is missing, damaged, from a newer version or no network of ours, or if the autoencoder
+        cannot be had or is another than the network was trained with.
+    Cancelled
+        If `cancelled` said so during a download.
+    """
+    path = Path(path)
+    metadata = read_metadata(path)
+    autoencoder = _autoencoder(path, metadata, weights, progress, cancelled)
+    model = assemble(PRESETS[metadata["preset"]], autoencoder, metadata["classes"])
+    try:
+        model.load_trainable_state(safetensors.torch.load_file(path))
+    except (ValueError, OSError, safetensors.SafetensorError) as error:
+        raise SemiGDAError(f"“{path}” does not hold a whole “{model.preset}” network: {error}") from error
+    return model.eval(), metadata
+
+
+def read_metadata(path: Path | str) -> dict[str, Any]:
+    """Read what a checkpoint says about itself, without its weights.
+
+    Returns
+    -------
+    dict
+        At least "format", "preset", "classes" and "autoencoder", and what `save_checkpoint` was given.
+
+    Raises
+    ------
+    SemiGDAError
+        If the file is missing, damaged, from a newer version or no network of ours.
+    """
+    path = Path(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(_KEY)
+    except FileNotFoundError as error:
+        raise SemiGDAError(f"There is no file “{path}”.") from error
+    except (OSError, safetensors.SafetensorError) as error:
+        raise SemiGDAError(
+            f"“{path}” is damaged or no safetensors file ({error}). Choose another round's model."
+        ) from error
+    return _checked(path, header)
+
+
+def _checked(path: Path, header: str | None) -> dict[str, Any]:
+    if header is None:
+        raise SemiGDAError(f"“{path}” is a safetensors file, but no model of this program.")
+    metadata: dict[str, Any] = json.loads(header)
+    if metadata["format"] > FORMAT:
+        raise SemiGDAError(f"“{path}” was written by a newer version of napari-semigda: update this one.")
+    if metadata["preset"] not in PRESETS:
+        raise SemiGDAError(
+            f"“{path}” has the preset “{metadata['preset']}”, which this version does not know."
+        )
+    return metadata
+
+
+def _autoencoder(
+    path: Path,
+    metadata: dict[str, Any],
+    weights: Path | None,
+    progress: Callable[[int, int], None] | None,
+    cancelled: Callable[[], bool] | None,
+) -> Autoencoder:
+    stored = metadata["autoencoder"]
+    kind, _, seed = stored["source"].partition(":")
+    if kind == "random" and weights is None:
+        autoencoder = random_autoencoder_of(metadata["preset"], int(seed))
+    else:
+        autoencoder = load_autoencoder(metadata["preset"], weights, progress, cancelled)
+    difference = torch.tensor(autoencoder.signature()) - torch.tensor(stored["signature"])
+    if difference.abs().max() > _SAME_AUTOENCODER:
+        raise SemiGDAError(
+            f"“{path}” was trained with another “{metadata['preset']}” autoencoder than the one given here"
+            f" ({weights or autoencoder.source}). Give the file or folder it was trained with."
+        )
+    return autoencoder
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.float() if tensor.is_floating_point() else tensor
