@@ -1,0 +1,368 @@
+"""From a picture's pixels to class probabilities, a label map, an uncertainty map and a score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_semigda.errors import Cancelled
+from napari_semigda.inference.preparation import (
+    Framed,
+    Geometry,
+    ImageSettings,
+    Limits,
+    Pixels,
+    check_pixels,
+    frame,
+    intensity_limits,
+    normalise,
+    unframe,
+)
+from napari_semigda.inference.tiling import Axis, RowBlender
+from napari_semigda.inference.uncertainty import PictureScore, uncertainty_map
+from napari_semigda.model.device import autocast
+
+PIXELS_AT_ONCE = {"cuda": 2**19}
+"""Pixels of tiles that go through the network together, by type of device."""
+
+FEWER_PIXELS_AT_ONCE = 2**16
+"""The same on devices that gain nothing from large batches; small enough to cancel within a second."""
+
+
+class Network(Protocol):
+    """What a predictor asks of a network: `napari_semigda.model.semigda.SemiGDA` has it."""
+
+    classes: int
+
+    def latents(self, image: Tensor, /) -> Any:
+        """Latents of (B, 3, S, S) images; ``.image`` is (B, C, h, w), the autoencoder's."""
+
+    def decode_image_branch(self, latents: Any, /) -> Tensor:
+        """Class probabilities (B, K, S, S) of the image branch."""
+
+    def decode_mask_branch(self, latents: Any, /) -> Tensor:
+        """Class probabilities (B, K, S, S) of the mask branch."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says about one picture, in the picture's own pixels.
+
+    Parameters
+    ----------
+    probabilities
+        (K, H, W) float32 in [0, 1], adding up to one: the mean of both branches.
+    labels
+        (H, W) uint8, the most probable class; for two classes 1 where the foreground's probability
+        is above one half.
+    uncertainty
+        (H, W) float32 in [0, 1], see `uncertainty_map`.
+    score
+        In [0, 1], see `PictureScore`: the higher, the sooner somebody should look at the picture.
+    latent
+        (2·C,) float32: mean and standard deviation of each channel of the picture's latent. Pictures
+        that look alike have latents that are close.
+    """
+
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    uncertainty: NDArray[np.float32]
+    score: float
+    latent: NDArray[np.float32]
+
+
+class Strip(NamedTuple):
+    """Some whole rows of a prediction.
+
+    Parameters
+    ----------
+    top
+        First row, counted in the picture's own pixels.
+    probabilities
+        (K, n, W) float32.
+    labels
+        (n, W) uint8.
+    uncertainty
+        (n, W) float32.
+    """
+
+    top: int
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    uncertainty: NDArray[np.float32]
+
+
+class Summary:
+    """What is known of a picture as a whole once all its strips have gone by.
+
+    Hand a new one to `Predictor.stream`, and read it after the last strip.
+    """
+
+    def __init__(self) -> None:
+        self._score = PictureScore()
+        self._latent: Tensor | None = None
+        self._latents = 0
+
+    @property
+    def score(self) -> float:
+        """Score of what has gone by, in [0, 1]."""
+        return self._score.value
+
+    @property
+    def latent(self) -> NDArray[np.float32]:
+        """Mean of the pooled latents of all tiles, (2·C,) float32."""
+        if self._latent is None:
+            return np.zeros(0, np.float32)
+        return (self._latent / self._latents).numpy()
+
+    def _add_strip(self, probabilities: Tensor, uncertainty: Tensor) -> None:
+        self._score.add(probabilities, uncertainty)
+
+    def _add_latents(self, pooled: Tensor) -> None:
+        total = pooled.sum(dim=0)
+        self._latent = total if self._latent is None else self._latent + total
+        self._latents += len(pooled)
+
+
+class Predictor:
+    """Predict pictures of any size and type with one network.
+
+    Parameters
+    ----------
+    model
+        A `SemiGDA` network (or anything with its `Network` interface). It is moved to the device; its
+        training mode is left as it was found.
+    settings
+        How pictures are normalised and framed: those the network was trained with.
+    device
+        Where to compute. On CUDA in bfloat16 where the card has it, otherwise in float32.
+    """
+
+    def __init__(self, model: nn.Module, settings: ImageSettings, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device)
+        self.settings = settings
+
+    def predict(
+        self,
+        pixels: Pixels,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Prediction:
+        """Predict one picture.
+
+        Parameters
+        ----------
+        pixels
+            (H, W) or (H, W, C), any integer, floating or boolean type.
+        progress
+            Called with the tiles done and the tiles in all, after each batch of tiles.
+        cancelled
+            Asked before each batch of tiles.
+
+        Raises
+        ------
+        SemiGDAError
+            If the array is no picture, or lacks a chosen channel.
+        Cancelled
+            If `cancelled` said so.
+        """
+        check_pixels(pixels, self.settings)
+        height, width = pixels.shape[:2]
+        probabilities = np.empty((self._network.classes, height, width), np.float32)
+        labels = np.empty((height, width), np.uint8)
+        uncertainty = np.empty((height, width), np.float32)
+        summary = Summary()
+        for strip in self.stream(pixels, progress=progress, cancelled=cancelled, summary=summary):
+            rows = slice(strip.top, strip.top + len(strip.labels))
+            probabilities[:, rows] = strip.probabilities
+            labels[rows] = strip.labels
+            uncertainty[rows] = strip.uncertainty
+        return Prediction(probabilities, labels, uncertainty, summary.score, summary.latent)
+
+    def stream(
+        self,
+        pixels: Pixels,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        summary: Summary | None = None,
+    ) -> Iterator[Strip]:
+        """Predict one picture from top to bottom, strip by strip.
+
+        With the framing ``"tiles"`` neither the picture nor the prediction is ever whole in memory: it
+        grows with the picture's width, not with its height. With ``"whole"`` there is one strip.
+
+        Parameters
+        ----------
+        pixels
+            As in `predict`; only ever sliced, so a memory map, a zarr or a dask array is read piece
+            by piece. All of it is normalised with the same intensity limits.
+        progress, cancelled
+            As in `predict`.
+        summary
+            Gathers the picture's score and latent as the strips go by.
+
+        Yields
+        ------
+        Strip
+            One after the other without a gap; together they cover the picture.
+
+        Raises
+        ------
+        SemiGDAError, Cancelled
+            As in `predict`.
+        """
+        summary = Summary() if summary is None else summary
+        limits = intensity_limits(pixels, self.settings, cancelled=cancelled)
+        work = _Work(progress, cancelled)
+        strips = self._whole if self.settings.framing == "whole" else self._tiles
+        for top, layers in strips(pixels, limits, work, summary):
+            probabilities, uncertainty = layers[:-1], layers[-1].clamp(0, 1)
+            summary._add_strip(probabilities, uncertainty)
+            yield Strip(top, probabilities.numpy(), label_map(probabilities).numpy(), uncertainty.numpy())
+
+    @property
+    def _network(self) -> Network:
+        return cast(Network, self.model)
+
+    def _whole(
+        self, pixels: Pixels, limits: Limits, work: _Work, summary: Summary
+    ) -> Iterator[tuple[int, Tensor]]:
+        work.expect(1)
+        framed = frame(normalise(pixels, self.settings, limits), None, self.settings)
+        layers = self._infer([framed], work, summary)[0]
+        yield 0, unframe(layers, framed.geometry)
+
+    def _tiles(
+        self, pixels: Pixels, limits: Limits, work: _Work, summary: Summary
+    ) -> Iterator[tuple[int, Tensor]]:
+        rows, columns = (Axis(length, self.settings.tile_size) for length in pixels.shape[:2])
+        work.expect(len(rows.starts) * len(columns.starts))
+        blender = RowBlender(rows, columns, self._network.classes + 1)
+
+        def tiles_of_row(top: int) -> Iterator[Tensor]:
+            # read once for all tiles of the row: stored chunks are not decoded again for each of them
+            band = np.asarray(pixels[top : top + rows.tile])
+            for batch in self._batches(columns.starts):
+                framed = [
+                    frame(
+                        normalise(band[:, left : left + columns.tile], self.settings, limits),
+                        None,
+                        self.settings,
+                    )
+                    for left in batch
+                ]
+                for layers, tile in zip(self._infer(framed, work, summary), framed, strict=True):
+                    yield unframe(layers, tile.geometry)
+
+        yield from blender.blend(tiles_of_row(top) for top in rows.starts)
+
+    def _batches(self, starts: list[int]) -> Iterator[list[int]]:
+        pixels = PIXELS_AT_ONCE.get(self.device.type, FEWER_PIXELS_AT_ONCE)
+        size = max(1, pixels // self.settings.working_size**2)
+        return (starts[first : first + size] for first in range(0, len(starts), size))
+
+    def _infer(self, tiles: list[Framed], work: _Work, summary: Summary) -> Tensor:
+        """Probabilities and, as the last layer, uncertainty of some tiles: (B, K + 1, S, S) on the CPU."""
+        work.check()
+        with _predicting(self.model), autocast(self.device):
+            latents = self._network.latents(torch.stack([tile.image for tile in tiles]).to(self.device))
+            image_branch = self._network.decode_image_branch(latents).float()
+            mask_branch = self._network.decode_mask_branch(latents).float()
+            layers = torch.cat(
+                [(image_branch + mask_branch) / 2, uncertainty_map(image_branch, mask_branch)[:, None]], dim=1
+            ).cpu()
+            pooled = [
+                pooled_latent(latent, tile.geometry, self.settings.working_size)
+                for latent, tile in zip(latents.image.float().cpu(), tiles, strict=True)
+            ]
+        summary._add_latents(torch.stack(pooled))
+        work.done(len(tiles))
+        return layers
+
+
+def label_map(probabilities: Tensor) -> Tensor:
+    """Choose the most probable class of each pixel.
+
+    Parameters
+    ----------
+    probabilities
+        (K, H, W) float.
+
+    Returns
+    -------
+    Tensor
+        (H, W) uint8; for two classes 1 where the foreground's probability is above one half.
+    """
+    if len(probabilities) == 2:
+        return (probabilities[1] > 0.5).to(torch.uint8)
+    return probabilities.argmax(dim=0).to(torch.uint8)
+
+
+def pooled_latent(latent: Tensor, geometry: Geometry, working_size: int) -> Tensor:
+    """Describe a picture by the mean and the standard deviation of its latent, without the padding.
+
+    Parameters
+    ----------
+    latent
+        (C, h, w) float, of the whole frame.
+    geometry
+        Where the picture lies in the frame.
+    working_size
+        Side of the frame in pixels.
+
+    Returns
+    -------
+    Tensor
+        (2·C,) float32.
+    """
+    height, width = latent.shape[-2:]
+    rows = -(-geometry.framed_height * height // working_size)
+    columns = -(-geometry.framed_width * width // working_size)
+    content = latent[:, :rows, :columns].flatten(1)
+    return torch.cat([content.mean(dim=1), content.std(dim=1, correction=0)])
+
+
+class _Work:
+    """Progress of one picture, and whether the person wants it any more."""
+
+    def __init__(
+        self, progress: Callable[[int, int], None] | None, cancelled: Callable[[], bool] | None
+    ) -> None:
+        self._progress = progress
+        self._cancelled = cancelled
+        self._done = self._total = 0
+
+    def expect(self, total: int) -> None:
+        self._total = total
+
+    def check(self) -> None:
+        if self._cancelled is not None and self._cancelled():
+            raise Cancelled
+
+    def done(self, count: int) -> None:
+        self._done += count
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+@contextmanager
+def _predicting(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards each part is back in its own mode."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module in training:
+            module.training = True

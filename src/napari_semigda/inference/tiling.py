@@ -1,0 +1,104 @@
+"""Overlapping tiles over a picture, and the weights that blend them without a seam."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+OVERLAP = 0.25
+"""Share of a tile that its neighbour covers as well, at least."""
+
+
+class Axis:
+    """Tiles along one axis of a picture.
+
+    Parameters
+    ----------
+    length
+        Pixels of the picture along the axis.
+    tile
+        Side of a tile in the same pixels; where the picture is shorter, one tile covers all of it.
+
+    Attributes
+    ----------
+    starts : list of int
+        First pixel of each tile. The tiles are spread evenly; neighbours share at least `OVERLAP`.
+    tile : int
+        Pixels of one tile.
+    """
+
+    def __init__(self, length: int, tile: int) -> None:
+        self.length = length
+        self.tile = min(tile, length)
+        self.starts = self._spread(int(self.tile * OVERLAP))
+        centres = torch.arange(self.tile, dtype=torch.float64) + 0.5
+        self._window = torch.sin(math.pi * centres / self.tile) ** 2
+        self._total = torch.zeros(length, dtype=torch.float64)
+        for start in self.starts:
+            self._total[start : start + self.tile] += self._window
+
+    def _spread(self, overlap: int) -> list[int]:
+        gaps = math.ceil((self.length - self.tile) / max(1, self.tile - overlap))
+        return [round(index * (self.length - self.tile) / gaps) for index in range(gaps + 1)] if gaps else [0]
+
+    def weights(self, index: int) -> Tensor:
+        """Return the weights of a tile's pixels, (tile,) float32: raised cosines that add up to one.
+
+        At each pixel of the picture the weights of all the tiles over it add up to one.
+        """
+        start = self.starts[index]
+        return (self._window / self._total[start : start + self.tile]).float()
+
+
+class RowBlender:
+    """Blend rows of tiles from top to bottom, keeping no more than one row of tiles in memory.
+
+    Parameters
+    ----------
+    rows, columns
+        The tiles along both axes.
+    layers
+        Number of values at each pixel.
+    """
+
+    def __init__(self, rows: Axis, columns: Axis, layers: int) -> None:
+        self.rows = rows
+        self.columns = columns
+        self._buffer = torch.zeros(layers, rows.tile, columns.length)
+
+    def blend(self, tile_rows: Iterable[Iterable[Tensor]]) -> Iterator[tuple[int, Tensor]]:
+        """Blend tiles, and yield the rows of pixels that no further tile will touch.
+
+        Parameters
+        ----------
+        tile_rows
+            For each row of tiles its tiles from left to right, each (layers, rows.tile, columns.tile).
+
+        Yields
+        ------
+        tuple of int and Tensor
+            First row of pixels, and (layers, n, columns.length) float32. Strips follow one another
+            without a gap and cover the picture.
+        """
+        starts = self.rows.starts
+        for index, tiles in enumerate(tile_rows):
+            self._add(index, tiles)
+            last = index + 1 == len(starts)
+            finished = self.rows.tile if last else starts[index + 1] - starts[index]
+            yield starts[index], self._buffer[:, :finished].clone()
+            self._shift(finished)
+
+    def _add(self, row: int, tiles: Iterable[Tensor]) -> None:
+        down = self.rows.weights(row)[:, None]
+        for column, tile in enumerate(tiles):
+            left = self.columns.starts[column]
+            weights = down * self.columns.weights(column)
+            self._buffer[:, :, left : left + self.columns.tile] += weights * tile
+
+    def _shift(self, finished: int) -> None:
+        kept = self.rows.tile - finished
+        self._buffer[:, :kept] = self._buffer[:, finished:].clone()
+        self._buffer[:, kept:] = 0
