@@ -98,10 +98,11 @@ class Recipe:
     @classmethod
     def named(cls, name: str) -> Recipe:
         """The recipe of this name, ``"default"`` or ``"paper"``."""
-        recipes = {"default": cls, "paper": cls.paper}
-        if name not in recipes:
-            raise SemiGDAError(f"There is no recipe “{name}”; choose one of: {', '.join(recipes)}.")
-        return recipes[name]()
+        if name == "default":
+            return cls()
+        if name == "paper":
+            return cls.paper()
+        raise SemiGDAError(f"There is no recipe “{name}”; choose “default” or “paper”.")
 
     def with_one_object(self, one_object: bool) -> Recipe:
         """The same recipe for a session whose images hold one object each, or not."""
@@ -140,12 +141,15 @@ class Budget:
         if (self.steps is not None and self.steps < 1) or (self.seconds is not None and self.seconds <= 0):
             raise SemiGDAError("A round needs at least one step and more than zero seconds.")
 
-    def part(self, share: float) -> Budget:
-        """The budget of one stage that gets this share (in (0, 1]) of the round's."""
-        return Budget(
-            None if self.steps is None else max(1, round(self.steps * share)),
-            None if self.seconds is None else self.seconds * share,
-        )
+    def split(self, share: float) -> tuple[Budget, Budget]:
+        """Two budgets of this ``share`` (in (0, 1)) and the rest; each has at least one step."""
+        seconds: tuple[float | None, float | None] = (None, None)
+        if self.seconds is not None:
+            seconds = (self.seconds * share, self.seconds * (1 - share))
+        if self.steps is None:
+            return Budget(None, seconds[0]), Budget(None, seconds[1])
+        first = min(max(1, round(self.steps * share)), self.steps - 1)
+        return Budget(first, seconds[0]), Budget(self.steps - first, seconds[1])
 
     def used(self, steps: int, seconds: float) -> float:
         """How much of the budget is used, in [0, 1]; 0 for a budget without limits."""

@@ -18,20 +18,13 @@ from torch import Tensor
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import atomic_file
 from napari_semigda.model.device import autocast
-from napari_semigda.model.semigda import Latents, SemiGDA
+from napari_semigda.model.semigda import SemiGDA
 from napari_semigda.training.augmentation import augment
 from napari_semigda.training.examples import Batch, Example, draw_batch
-from napari_semigda.training.losses import (
-    alignment_loss,
-    dice_loss,
-    latent_weights,
-    one_hot,
-    pseudo_labels,
-)
-from napari_semigda.training.mixing import mix, random_boxes
+from napari_semigda.training.objective import Objective, Terms
 from napari_semigda.training.recipe import Budget, OptimiserSettings, Recipe
 from napari_semigda.training.sampling import Stream, mixed_seed
-from napari_semigda.training.schedule import averaging_decay, polynomial_decay, unlabelled_weight
+from napari_semigda.training.schedule import averaging_decay, polynomial_decay
 
 
 @dataclass(frozen=True)
@@ -68,6 +61,7 @@ class StepReport:
 @dataclass(frozen=True)
 class _Stage:
     number: int
+    share: float
     budget: Budget
     batch: int
 
@@ -238,43 +232,42 @@ class Round:
         self._base_rates = [optimiser.param_groups[0]["lr"] for optimiser in self._optimisers]
 
     def _fraction(self) -> float:
-        done = sum(1.0 for _ in self._stages[: self._stage_index])
-        weights = [self.recipe.stage_one_share if s.number == 1 else 1.0 for s in self._stages]
-        if len(weights) == 2:
-            weights[1] = 1 - weights[0]
-        used = sum(weights[: int(done)])
-        if not self.finished:
-            stage = self._stages[self._stage_index]
-            used += weights[self._stage_index] * stage.budget.used(self._step, self._seconds)
-        return min(1.0, used / sum(weights))
+        """Share of the whole round that is done."""
+        done = sum(stage.share for stage in self._stages[: self._stage_index])
+        stage = self._stages[self._stage_index]
+        return min(1.0, done + stage.share * stage.budget.used(self._step, self._seconds))
 
     def _train_step(self) -> tuple[dict[str, float], float]:
         stage = self._stages[self._stage_index]
         fraction = stage.budget.used(self._step, self._seconds)
         learning_rate = self._set_learning_rates(fraction)
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, stage.number, self._step))
         self.model.train()
         # Dropout draws from the global generator: seed it for this step and leave it as it was found.
         with torch.random.fork_rng(devices=_forked(self.device)):
             torch.manual_seed(mixed_seed(self.seed, stage.number, self._step, 3))
-            with autocast(self.device):
-                terms = self._losses(stage, fraction, generator)
+            terms = self._terms(stage, fraction)
             total = torch.stack([weight * value for weight, value in terms.values()]).sum()
             for optimiser in self._optimisers:
                 optimiser.zero_grad(set_to_none=True)
-            if total.requires_grad:
-                total.backward()
+            total.backward()
         losses = {name: float(value.detach()) for name, (_, value) in terms.items()}
         losses["total"] = float(total.detach())
-        if not math.isfinite(losses["total"]):
-            raise SemiGDAError(
-                "Training has diverged (the loss is no longer a number). The weights from before this round "
-                "stay in use; check the accepted masks, or train again with another seed."
-            )
+        _check_finite(losses["total"])
         for optimiser in self._optimisers:
             optimiser.step()
         self._update_average()
         return losses, learning_rate
+
+    def _terms(self, stage: _Stage, fraction: float) -> Terms:
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, stage.number, self._step))
+        labelled = self._draw(self.labelled, self._labelled_stream, generator)
+        unlabelled = None
+        if len(self.unlabelled) and fraction >= self.recipe.unlabelled_from:
+            unlabelled = self._draw(self.unlabelled, self._unlabelled_stream, generator)
+        with autocast(self.device):
+            return Objective(self.model, self.recipe, generator).terms(
+                stage.number, fraction, labelled, unlabelled
+            )
 
     def _set_learning_rates(self, fraction: float) -> float:
         for optimiser, base in zip(self._optimisers, self._base_rates, strict=True):
@@ -292,122 +285,35 @@ class Round:
             else:
                 average.copy_(value)
 
-    def _draw(
-        self, examples: Sequence[Example], stream: Stream, generator: torch.Generator
-    ) -> Batch:
+    def _draw(self, examples: Sequence[Example], stream: Stream, generator: torch.Generator) -> Batch:
         batch = draw_batch(examples, stream.draw(self._step), self.working_size, generator)
         return augment(Batch(*(part.to(self.device, non_blocking=True) for part in batch)), generator)
 
-    def _losses(
-        self, stage: _Stage, fraction: float, generator: torch.Generator
-    ) -> dict[str, tuple[float, Tensor]]:
-        labelled = self._draw(self.labelled, self._labelled_stream, generator)
-        unlabelled = None
-        if len(self.unlabelled) and fraction >= self.recipe.unlabelled_from:
-            unlabelled = self._draw(self.unlabelled, self._unlabelled_stream, generator)
-        weight = unlabelled_weight(fraction, self.recipe.unlabelled_peak)
-        images = labelled.images if unlabelled is None else torch.cat([labelled.images, unlabelled.images])
-        if stage.number == 1:
-            return self._alignment_terms(self.model.latents(images), labelled, unlabelled, weight)
-        return self._segmentation_terms(images, labelled, unlabelled, weight, fraction, generator)
 
-    def _alignment_terms(
-        self, latents: Latents, labelled: Batch, unlabelled: Batch | None, weight: float
-    ) -> dict[str, tuple[float, Tensor]]:
-        """Both latents to the mask's, and to each other where there is no mask (SemiGDA, alignment)."""
-        count = len(labelled.images)
-        known = labelled.known
-        target = self.model.mask_latent(torch.where(known, labelled.labels, torch.zeros_like(labelled.labels)))
-        weights = latent_weights(known)
-        mapped, encoded = latents.mapped, latents.encoded
-        supervised = alignment_loss(mapped[:count], target, weights) + alignment_loss(
-            encoded[:count], target, weights
+def _check_finite(loss: float) -> None:
+    if not math.isfinite(loss):
+        raise SemiGDAError(
+            "Training has diverged (the loss is no longer a number). The weights from before this round "
+            "stay in use; check the accepted masks, or train again with another seed."
         )
-        terms = {"alignment": (1.0, supervised)}
-        if unlabelled is not None:
-            weights = latent_weights(unlabelled.valid)
-            unsupervised = alignment_loss(mapped[count:], encoded[count:], weights) + alignment_loss(
-                encoded[count:], mapped[count:], weights
-            )
-            terms["unlabelled alignment"] = (weight, unsupervised)
-        return terms
-
-    def _segmentation_terms(
-        self,
-        images: Tensor,
-        labelled: Batch,
-        unlabelled: Batch | None,
-        weight: float,
-        fraction: float,
-        generator: torch.Generator,
-    ) -> dict[str, tuple[float, Tensor]]:
-        count = len(labelled.images)
-        latents = self.model.latents(images, self._noise(images, generator))
-        branches = self.model.decode_image_branch(latents), self.model.decode_mask_branch(latents)
-        truth = one_hot(labelled.labels, self.model.classes)
-        dice = sum(dice_loss(branch[:count], truth, labelled.known) for branch in branches)
-        terms: dict[str, tuple[float, Tensor]] = {"dice": (1.0, torch.as_tensor(dice))}
-        if self.recipe.align_in_stage_two:
-            terms |= self._alignment_terms(latents, labelled, unlabelled, weight)
-        if unlabelled is not None:
-            pseudo = [self._pseudo_labels(branch) for branch in branches]
-            terms["unlabelled dice"] = (
-                weight,
-                _crosswise([b[count:] for b in branches], [p[count:] for p in pseudo], unlabelled.valid),
-            )
-            if fraction >= self.recipe.mixing_from:
-                terms["mixed dice"] = (weight, self._mixed_loss(labelled, unlabelled, pseudo, generator))
-        return terms
-
-    def _mixed_loss(
-        self, labelled: Batch, unlabelled: Batch, pseudo: list[Tensor], generator: torch.Generator
-    ) -> Tensor:
-        """CutMix between the labelled and the unlabelled half of the batch (SemiGDA, skip adapters)."""
-        count = min(len(labelled.images), len(unlabelled.images))
-        boxes = random_boxes(count, self.working_size, self.recipe.mixing_side, generator).to(self.device)
-        images = mix(labelled.images[:count], unlabelled.images[:count], boxes)
-        counted = mix(labelled.known[:count], unlabelled.valid[:count], boxes)
-        offset = len(labelled.images)
-        mixed = [mix(p[:count], p[offset : offset + count], boxes) for p in pseudo]
-        latents = self.model.latents(images, self._noise(images, generator))
-        branches = [self.model.decode_image_branch(latents), self.model.decode_mask_branch(latents)]
-        return _crosswise(branches, mixed, counted)
-
-    def _pseudo_labels(self, probabilities: Tensor) -> Tensor:
-        recipe = self.recipe
-        return pseudo_labels(probabilities, recipe.pseudo_label, recipe.temperature, recipe.one_object)
-
-    def _noise(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Noise for the image latents; 0, that is the mean, for the images that are not to be sampled."""
-        height, width = (side // 8 for side in images.shape[-2:])
-        channels = self.model.autoencoder.latent_channels
-        noise = torch.randn(len(images), channels, height, width, generator=generator)
-        sampled = torch.rand(len(images), 1, 1, 1, generator=generator) < self.recipe.noise_probability
-        return (noise * sampled).to(self.device)
-
-
-def _crosswise(branches: Sequence[Tensor], pseudo: Sequence[Tensor], counted: Tensor) -> Tensor:
-    """Each branch against the other branch's pseudo labels."""
-    return dice_loss(branches[0], pseudo[1], counted) + dice_loss(branches[1], pseudo[0], counted)
 
 
 def _stages(recipe: Recipe, budget: Budget, labelled: int, warm: bool) -> list[_Stage]:
-    """Stage 1 and 2 with their budgets; a warm round, or one whose share for stage 1 is 0, has no stage 1."""
+    """Stage 1 and 2 with their budgets; a warm round, or one that gives stage 1 nothing, has no stage 1."""
     if budget.steps is None and budget.seconds is None:
-        first = Budget(recipe.stage_one_epochs * math.ceil(labelled / recipe.stage_one_batch))
-        second = Budget(recipe.stage_two_epochs * math.ceil(labelled / recipe.stage_two_batch))
-    elif warm or not recipe.stage_one_share or budget.steps == 1:
-        first, second = budget, budget
+        first = recipe.stage_one_epochs * math.ceil(labelled / recipe.stage_one_batch)
+        second = recipe.stage_two_epochs * math.ceil(labelled / recipe.stage_two_batch)
+        share = 0.0 if warm else first / (first + second)
+        budget = Budget(steps=second if warm else first + second)
     else:
-        first = budget.part(recipe.stage_one_share)
-        second = Budget(
-            None if budget.steps is None else max(1, budget.steps - (first.steps or 0)),
-            None if budget.seconds is None else budget.seconds - (first.seconds or 0.0),
-        )
-    second_stage = _Stage(2, second, recipe.stage_two_batch)
-    if warm or not recipe.stage_one_share or budget.steps == 1:
-        return [second_stage]
-    return [_Stage(1, first, recipe.stage_one_batch), second_stage]
+        share = 0.0 if warm or budget.steps == 1 else recipe.stage_one_share
+    if not share:
+        return [_Stage(2, 1.0, budget, recipe.stage_two_batch)]
+    first_budget, second_budget = budget.split(share)
+    return [
+        _Stage(1, share, first_budget, recipe.stage_one_batch),
+        _Stage(2, 1 - share, second_budget, recipe.stage_two_batch),
+    ]
 
 
 def _optimisers(model: SemiGDA, recipe: Recipe, stage: int) -> list[torch.optim.Optimizer]:

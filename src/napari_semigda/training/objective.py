@@ -1,0 +1,132 @@
+"""What a step minimises: the terms of SemiGDA's loss for one batch of each stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from napari_semigda.model.semigda import Latents, SemiGDA
+from napari_semigda.training.examples import Batch
+from napari_semigda.training.losses import (
+    alignment_loss,
+    dice_loss,
+    latent_weights,
+    one_hot,
+    pseudo_labels,
+)
+from napari_semigda.training.mixing import mix, random_boxes
+from napari_semigda.training.recipe import Recipe
+from napari_semigda.training.schedule import unlabelled_weight
+
+#: Name of a term → its weight in the sum and its value.
+Terms = dict[str, tuple[float, Tensor]]
+
+
+class Objective:
+    """The loss of one step, ``L = L_sup + λ·L_unsup`` (SemiGDA, schedule), as named terms.
+
+    Parameters
+    ----------
+    model : SemiGDA
+        In training mode when called.
+    recipe : Recipe
+        Which terms take part, and from when on.
+    generator : torch.Generator
+        Randomness of this step (noise, boxes), on the CPU.
+    """
+
+    def __init__(self, model: SemiGDA, recipe: Recipe, generator: torch.Generator) -> None:
+        self.model, self.recipe, self.generator = model, recipe, generator
+
+    def terms(self, stage: int, fraction: float, labelled: Batch, unlabelled: Batch | None) -> Terms:
+        """All terms of a step.
+
+        Parameters
+        ----------
+        stage : int
+            1: latents only. 2: decoded masks, and the latents if the recipe says so.
+        fraction : float
+            How much of the stage is done, in [0, 1].
+        labelled, unlabelled : Batch
+            On the model's device; ``None`` without unlabelled images.
+        """
+        images = labelled.images if unlabelled is None else torch.cat([labelled.images, unlabelled.images])
+        weight = unlabelled_weight(fraction, self.recipe.unlabelled_peak)
+        if stage == 1:
+            return self._alignment(self.model.latents(images), labelled, unlabelled, weight)
+        latents = self.model.latents(images, self._noise(images))
+        terms = self._segmentation(latents, labelled, unlabelled, weight, fraction)
+        if self.recipe.align_in_stage_two:
+            terms |= self._alignment(latents, labelled, unlabelled, weight)
+        return terms
+
+    def _alignment(self, latents: Latents, labelled: Batch, unlabelled: Batch | None, weight: float) -> Terms:
+        """Both latents to the mask's, and to each other where there is no mask (SemiGDA, alignment)."""
+        count = len(labelled.images)
+        known = labelled.known
+        # What fills unknown pixels does not matter: latents near them have weight 0.
+        target = self.model.mask_latent(labelled.labels.masked_fill(~known, 0))
+        mapped, encoded = latents.mapped, latents.encoded
+        weights = latent_weights(known)
+        supervised = alignment_loss(mapped[:count], target, weights)
+        supervised = supervised + alignment_loss(encoded[:count], target, weights)
+        terms = {"alignment": (1.0, supervised)}
+        if unlabelled is not None:
+            weights = latent_weights(unlabelled.valid)
+            unsupervised = alignment_loss(mapped[count:], encoded[count:], weights)
+            unsupervised = unsupervised + alignment_loss(encoded[count:], mapped[count:], weights)
+            terms["unlabelled alignment"] = (weight, unsupervised)
+        return terms
+
+    def _segmentation(
+        self, latents: Latents, labelled: Batch, unlabelled: Batch | None, weight: float, fraction: float
+    ) -> Terms:
+        """Dice of both branches: against the truth, and each against the other's pseudo labels."""
+        count = len(labelled.images)
+        branches = self._branches(latents)
+        truth = one_hot(labelled.labels, self.model.classes)
+        supervised = [dice_loss(branch[:count], truth, labelled.known) for branch in branches]
+        terms: Terms = {"dice": (1.0, supervised[0] + supervised[1])}
+        if unlabelled is not None:
+            pseudo = [self._pseudo_labels(branch) for branch in branches]
+            unsupervised = _crosswise(
+                [branch[count:] for branch in branches],
+                [labels[count:] for labels in pseudo],
+                unlabelled.valid,
+            )
+            terms["unlabelled dice"] = (weight, unsupervised)
+            if fraction >= self.recipe.mixing_from:
+                terms["mixed dice"] = (weight, self._mixed(labelled, unlabelled, pseudo))
+        return terms
+
+    def _mixed(self, labelled: Batch, unlabelled: Batch, pseudo: Sequence[Tensor]) -> Tensor:
+        """CutMix between the labelled and the unlabelled half of the batch (SemiGDA, skip adapters)."""
+        count, first = min(len(labelled.images), len(unlabelled.images)), len(labelled.images)
+        size = labelled.images.shape[-1]
+        boxes = random_boxes(count, size, self.recipe.mixing_side, self.generator).to(labelled.images.device)
+        images = mix(labelled.images[:count], unlabelled.images[:count], boxes)
+        counted = mix(labelled.known[:count], unlabelled.valid[:count], boxes)
+        mixed = [mix(labels[:count], labels[first : first + count], boxes) for labels in pseudo]
+        return _crosswise(self._branches(self.model.latents(images, self._noise(images))), mixed, counted)
+
+    def _branches(self, latents: Latents) -> list[Tensor]:
+        return [self.model.decode_image_branch(latents), self.model.decode_mask_branch(latents)]
+
+    def _pseudo_labels(self, probabilities: Tensor) -> Tensor:
+        recipe = self.recipe
+        return pseudo_labels(probabilities, recipe.pseudo_label, recipe.temperature, recipe.one_object)
+
+    def _noise(self, images: Tensor) -> Tensor:
+        """Noise for the image latents; 0, that is the mean, for the images that are not to be sampled."""
+        height, width = (side // 8 for side in images.shape[-2:])
+        channels = self.model.autoencoder.latent_channels
+        noise = torch.randn(len(images), channels, height, width, generator=self.generator)
+        sampled = torch.rand(len(images), 1, 1, 1, generator=self.generator) < self.recipe.noise_probability
+        return (noise * sampled).to(images.device)
+
+
+def _crosswise(branches: Sequence[Tensor], pseudo: Sequence[Tensor], counted: Tensor) -> Tensor:
+    """Each branch against the other branch's pseudo labels."""
+    return dice_loss(branches[0], pseudo[1], counted) + dice_loss(branches[1], pseudo[0], counted)

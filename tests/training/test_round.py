@@ -1,0 +1,189 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.model.presets import build_model
+from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.training.examples import Batch, Example
+from napari_semigda.training.objective import Objective
+from napari_semigda.training.recipe import Budget, Recipe
+from napari_semigda.training.round import Round
+from tests.training.conftest import SIZE, disc_example
+
+#: Everything takes part from the first step on.
+FULL = Recipe(unlabelled_from=0.0, mixing_from=0.0, stage_one_share=0.4)
+
+
+def new_round(
+    labelled: list[Example],
+    unlabelled: list[Example],
+    *,
+    steps: int = 5,
+    warm: bool = False,
+    recipe: Recipe = FULL,
+) -> Round:
+    return Round(
+        build_model("compact", 2, random_autoencoder=True),
+        labelled,
+        unlabelled,
+        recipe=recipe,
+        budget=Budget(steps=steps),
+        working_size=SIZE,
+        seed=3,
+        warm=warm,
+    )
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_first_round_aligns_then_segments(labelled: list[Example], unlabelled: list[Example]) -> None:
+    reports = list(new_round(labelled, unlabelled).run())
+    assert [(r.stage, r.step, r.steps) for r in reports] == [
+        (1, 1, 2),
+        (1, 2, 2),
+        (2, 1, 3),
+        (2, 2, 3),
+        (2, 3, 3),
+    ]
+    assert set(reports[0].losses) == {"alignment", "unlabelled alignment", "total"}
+    assert {"dice", "unlabelled dice", "mixed dice", "alignment"} <= set(reports[-1].losses)
+    fractions = [r.fraction for r in reports]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1)
+    assert all(r.seconds > 0 and r.learning_rate > 0 for r in reports)
+
+
+def test_a_later_round_only_segments(labelled: list[Example], unlabelled: list[Example]) -> None:
+    assert {r.stage for r in new_round(labelled, unlabelled, warm=True).run()} == {2}
+
+
+def test_a_step_changes_what_learns_and_leaves_the_autoencoder(labelled: list[Example]) -> None:
+    training = new_round(labelled, [], steps=2, warm=True)
+    before = {name: value.clone() for name, value in training.model.state_dict().items()}
+    list(training.run())
+    changed = {
+        name.split(".")[0]
+        for name, value in training.model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed == {"mapping", "encoder", "image_adapters", "mask_adapters"}
+
+
+@pytest.mark.parametrize(("labelled_count", "unlabelled_count"), [(1, 0), (1, 4), (5, 1)])
+def test_any_mixture_of_labelled_and_unlabelled_trains(labelled_count: int, unlabelled_count: int) -> None:
+    reports = list(
+        new_round(
+            [disc_example(seed) for seed in range(labelled_count)],
+            [disc_example(seed, labelled=False) for seed in range(unlabelled_count)],
+        ).run()
+    )
+    assert len(reports) == 5
+    assert ("unlabelled dice" in reports[-1].losses) == (unlabelled_count > 0)
+
+
+def test_without_a_mask_there_is_no_round(unlabelled: list[Example]) -> None:
+    with pytest.raises(SemiGDAError, match="accept one"):
+        new_round([], unlabelled)
+
+
+def test_the_same_seed_gives_the_same_curve(labelled: list[Example], unlabelled: list[Example]) -> None:
+    curves = [[r.losses for r in new_round(labelled, unlabelled).run()] for _ in range(2)]
+    assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2, 3])
+def test_a_resumed_round_ends_as_if_it_had_never_stopped(
+    stopped_after: int, labelled: list[Example], unlabelled: list[Example], tmp_path: Path
+) -> None:
+    whole = new_round(labelled, unlabelled)
+    list(whole.run())
+    stopped = new_round(labelled, unlabelled)
+    steps = stopped.run()
+    for _ in range(stopped_after):
+        next(steps)
+    stopped.save_state(tmp_path / "state.safetensors")
+    torch.rand(7)  # what the program draws in between must not matter
+    resumed = new_round(labelled, unlabelled)
+    resumed.load_state(tmp_path / "state.safetensors")
+    assert len(list(resumed.run())) == 5 - stopped_after
+    assert same(resumed.averaged_state(), whole.averaged_state())
+    assert same(resumed.model.trainable_state(), whole.model.trainable_state())
+
+
+def test_a_damaged_state_is_refused_with_words(labelled: list[Example], tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    training = new_round(labelled, [])
+    training.save_state(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(SemiGDAError, match=r"state\.safetensors"):
+        training.load_state(path)
+
+
+def test_a_state_of_another_kind_of_round_is_refused(labelled: list[Example], tmp_path: Path) -> None:
+    new_round(labelled, [], warm=True).save_state(tmp_path / "state.safetensors")
+    with pytest.raises(SemiGDAError, match="cannot be resumed"):
+        new_round(labelled, []).load_state(tmp_path / "state.safetensors")
+
+
+def test_time_can_end_a_round(labelled: list[Example], model: SemiGDA) -> None:
+    training = Round(model, labelled, [], recipe=Recipe(), budget=Budget(seconds=0.5), working_size=SIZE)
+    reports = list(training.run())
+    spent = sum(report.seconds for report in reports)
+    assert reports[-1].fraction == 1
+    assert spent - 2 * max(report.seconds for report in reports) < 0.5 <= spent
+
+
+def test_a_diverged_round_says_so(model: SemiGDA) -> None:
+    broken = disc_example(0)._replace(image=torch.full((3, SIZE, SIZE), torch.nan))
+    training = Round(model, [broken], [], recipe=Recipe(), budget=Budget(steps=3), working_size=SIZE)
+    with pytest.raises(SemiGDAError, match="diverged"):
+        list(training.run())
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_what_nobody_has_looked_at_trains_nothing(stage: int, model: SemiGDA) -> None:
+    examples = [disc_example(0), disc_example(1)]
+    batch = Batch(*(torch.stack(parts) for parts in zip(*examples, strict=True)))
+    batch = batch._replace(labels=torch.full_like(batch.labels, UNKNOWN))
+    recipe = Recipe(mixing_from=1.0)
+    terms = Objective(model.train(), recipe, torch.Generator()).terms(stage, 0.9, batch, None)
+    sum(value for _, value in terms.values()).backward()
+    gradients = [p.grad for part in model.parts().values() for p in part.parameters() if p.grad is not None]
+    assert gradients
+    assert not any(gradient.any() for gradient in gradients)
+
+
+def test_the_averaged_weights_lag_behind_the_trained_ones(labelled: list[Example]) -> None:
+    training = new_round(labelled, [], steps=6, warm=True)
+    list(training.run())
+    average, trained = training.averaged_state(), training.model.trainable_state()
+    assert average.keys() == trained.keys()
+    assert not same(average, dict(trained))
+    assert all(average[name].isfinite().all() for name in average)
+
+
+@pytest.mark.slow
+def test_a_round_learns_to_find_the_disc() -> None:
+    model = build_model("compact", 2)
+    training = Round(
+        model,
+        [disc_example(seed, size=64) for seed in range(4)],
+        [disc_example(seed, labelled=False, size=64) for seed in range(20, 28)],
+        recipe=Recipe(),
+        budget=Budget(steps=60),
+        working_size=64,
+    )
+    list(training.run())
+    model.load_trainable_state(training.averaged_state())
+    test = [disc_example(seed, size=64) for seed in range(50, 58)]
+    with torch.no_grad():
+        branches = model.eval()(torch.stack([example.image for example in test]))
+    predicted = (branches[0] + branches[1])[:, 1] / 2 > 0.5
+    truth = torch.stack([example.labels for example in test]) == 1
+    dice = 2 * (predicted & truth).sum() / (predicted.sum() + truth.sum())
+    assert dice > 0.8
