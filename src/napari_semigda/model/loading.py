@@ -1,25 +1,38 @@
-"""Autoencoders' architectures, and their weights from the package, a local file or the hub."""
+"""Autoencoders' architectures, and their weights from the package, the hub or local files."""
 
 import json
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.torch
 import torch
+from torch import Tensor
 
+from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.autoencoder import Autoencoder, KLAutoencoder, TinyAutoencoder
+from napari_semigda.model.hub import fetch
+from napari_semigda.model.naming import LEVELS, kl_weights, tiny_weights
 
 SD_CONFIG: dict[str, Any] = {
     "block_out_channels": [128, 256, 512, 512],
-    "down_block_types": ["DownEncoderBlock2D"] * 4,
-    "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "down_block_types": ["DownEncoderBlock2D"] * LEVELS,
+    "up_block_types": ["UpDecoderBlock2D"] * LEVELS,
     "layers_per_block": 2,
     "latent_channels": 4,
     "norm_num_groups": 32,
     "scaling_factor": 0.18215,
 }
 """Stable Diffusion's autoencoder, in diffusers' terms."""
+
+REPOSITORIES = {"sd": "stabilityai/sd-vae-ft-mse", "taesd": "madebyollin/taesd"}
+"""Where the hub has the presets' weights; both are under the MIT licence."""
+
+_HUB_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
+_PACKAGE_FILES = resources.files("napari_semigda.model") / "weights"
 
 
 def load_autoencoder(
@@ -28,34 +41,179 @@ def load_autoencoder(
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Autoencoder:
-    """Not here yet."""
-    raise NotImplementedError
+    """Load a preset's trained autoencoder, float32 on the CPU; no code in any file is executed.
+
+    Parameters
+    ----------
+    preset
+        "compact", "taesd" or "sd".
+    weights
+        None: the package's for "compact", the hub's (downloaded on first use) for the others. Or a diffusers
+        folder (`config.json` beside the weights, or one with a `vae` folder in it); or a file in
+        diffusers' or latent diffusion's naming (`.safetensors`, `.ckpt`, `.pt`, `.bin`); or, for "taesd", the
+        folder with `taesd_encoder.safetensors` and `taesd_decoder.safetensors` (or `.pth`).
+    progress, cancelled
+        For the download, as for `build_model`.
+
+    Raises
+    ------
+    SemiGDAError
+        If the weights cannot be found, read or downloaded, or belong to another kind of autoencoder.
+    Cancelled
+        If `cancelled` said so.
+    """
+    if weights is not None:
+        return _from_folder(preset, weights, "file") if weights.is_dir() else _from_file(preset, weights)
+    if preset in REPOSITORIES:
+        return _from_folder(preset, fetch(REPOSITORIES[preset], _HUB_FILES, progress, cancelled), "hub")
+    tensors = safetensors.torch.load((_PACKAGE_FILES / "compact.safetensors").read_bytes())
+    return autoencoder_from(preset, compact_config(), tensors, "package", "the package")
 
 
 def random_autoencoder_of(preset: str, seed: int) -> Autoencoder:
     """Give the preset's autoencoder random weights; the same seed gives the same ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _untrained(preset, f"random:{seed}")
-
-
-def _untrained(preset: str, source: str) -> Autoencoder:
-    from diffusers import AutoencoderKL, AutoencoderTiny
-
-    if preset == "taesd":
-        return TinyAutoencoder(AutoencoderTiny(), source)
-    return KLAutoencoder(AutoencoderKL(**(SD_CONFIG if preset == "sd" else compact_config())), source)
+        return _wrap(preset, _network(preset, _default_config(preset)), f"random:{seed}")
 
 
 def compact_config() -> dict[str, Any]:
     """Architecture of the package's own autoencoder, in diffusers' terms."""
-    file = resources.files("napari_semigda.model") / "weights" / "compact.json"
-    if not file.is_file():  # until the trained one is in the package
-        return {
-            **SD_CONFIG,
-            "block_out_channels": [16, 32, 64, 128],
-            "layers_per_block": 1,
-            "norm_num_groups": 8,
-        }
-    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    config: dict[str, Any] = json.loads((_PACKAGE_FILES / "compact.json").read_text(encoding="utf-8"))
     return config
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Read a file of weights without executing code in it.
+
+    Returns
+    -------
+    dict
+        Tensors by name; for a pickled checkpoint, whatever dictionary it holds, mapped from the disk.
+
+    Raises
+    ------
+    SemiGDAError
+        If the file is missing or damaged, or holds more than tensors and plain values.
+    """
+    if not path.is_file():
+        raise SemiGDAError(f"There is no file “{path}”.")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
+    except pickle.UnpicklingError as error:
+        raise SemiGDAError(
+            f"“{path}” is damaged or holds Python objects besides weights, and is not opened because such a "
+            "file can execute code. Use a .safetensors version of it."
+        ) from error
+    except (OSError, RuntimeError, EOFError, safetensors.SafetensorError) as error:
+        raise SemiGDAError(f"“{path}” could not be read as weights: {_first_line(error)}.") from error
+    if not isinstance(content, dict):
+        raise SemiGDAError(f"“{path}” holds no weights by name.")
+    return content
+
+
+def _from_folder(preset: str, folder: Path, source: str) -> Autoencoder:
+    if (folder / "vae" / "config.json").is_file():
+        folder = folder / "vae"
+    if preset == "taesd" and (originals := _original_pair(folder)):
+        tensors = tiny_weights(*map(read_tensors, originals))
+        return autoencoder_from(preset, _default_config(preset), tensors, source, str(folder))
+    file = _weights_in(folder)
+    config_file = folder / "config.json"
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SemiGDAError(f"“{config_file}” could not be read: {_first_line(error)}.") from error
+    return autoencoder_from(preset, config, read_tensors(file), source, str(file))
+
+
+def _from_file(preset: str, file: Path) -> Autoencoder:
+    if preset == "taesd" and (originals := _original_pair(file.parent)) and file in originals:
+        return _from_folder(preset, file.parent, "file")
+    tensors = read_tensors(file)
+    tensors = tensors.get("state_dict", tensors.get("model", tensors))
+    return autoencoder_from(preset, _default_config(preset), tensors, "file", str(file))
+
+
+def autoencoder_from(
+    preset: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str, where: str
+) -> Autoencoder:
+    """Build an architecture around given weights.
+
+    Parameters
+    ----------
+    preset
+        Kind of autoencoder.
+    config
+        Its architecture, in diffusers' terms.
+    tensors
+        Its weights, of any floating type, under any of the names `kl_weights` knows; copied.
+    source, where
+        For `Autoencoder.source`, and what to call them in messages.
+
+    Raises
+    ------
+    SemiGDAError
+        If the weights do not fit the architecture, or the architecture not the network.
+    """
+    if preset != "taesd":
+        tensors = kl_weights(tensors)
+    copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
+    try:
+        with torch.device("meta"):
+            network = _network(preset, config)
+        network.load_state_dict(copies, assign=True)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise SemiGDAError(
+            f"{where} does not hold the weights of a “{preset}” autoencoder: {_first_line(error)}"
+        ) from error
+    autoencoder = _wrap(preset, network, source)
+    if autoencoder.latent_channels != 4 or len(autoencoder.level_channels) != LEVELS:
+        raise SemiGDAError(
+            f"The autoencoder in {where} has no latents of 4 channels at an eighth of the size."
+        )
+    return autoencoder
+
+
+def _network(preset: str, config: Mapping[str, Any]) -> Any:
+    from diffusers import AutoencoderKL, AutoencoderTiny
+
+    kind = AutoencoderTiny if preset == "taesd" else AutoencoderKL
+    return kind.from_config(dict(config))
+
+
+def _wrap(preset: str, network: Any, source: str) -> Autoencoder:
+    return TinyAutoencoder(network, source) if preset == "taesd" else KLAutoencoder(network, source)
+
+
+def _default_config(preset: str) -> dict[str, Any]:
+    return {"compact": compact_config, "sd": lambda: SD_CONFIG, "taesd": dict}[preset]()
+
+
+def _original_pair(folder: Path) -> tuple[Path, Path] | None:
+    for suffix in (".safetensors", ".pth"):
+        pair = folder / f"taesd_encoder{suffix}", folder / f"taesd_decoder{suffix}"
+        if all(file.is_file() for file in pair):
+            return pair
+    return None
+
+
+def _weights_in(folder: Path) -> Path:
+    names = [f"diffusion_pytorch_model{suffix}" for suffix in (".safetensors", ".fp16.safetensors", ".bin")]
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise SemiGDAError(f"The folder “{folder}” has no autoencoder's weights: no {' and no '.join(names)}.")
+
+
+def _can_be_mapped(path: Path) -> bool:
+    """Only the format of PyTorch 1.6 and later, a zip archive, can be mapped from the disk."""
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2]) or type(error).__name__
