@@ -68,9 +68,7 @@ def measure(round_trip: RoundTrip, folder: Path, size: int, limit: int | None = 
     returned = torch.cat([round_trip(as_image(mask[None])).mean(dim=1) > 0 for mask in masks])
     seconds = (time.perf_counter() - started) / len(masks)
     scores = dice(returned, masks)
-    return PackResult(
-        folder.name, len(masks), scores.mean().item(), scores.quantile(0.05).item(), seconds
-    )
+    return PackResult(folder.name, len(masks), scores.mean().item(), scores.quantile(0.05).item(), seconds)
 
 
 def as_image(masks: torch.Tensor) -> torch.Tensor:

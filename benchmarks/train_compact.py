@@ -2,16 +2,18 @@
 
     OMP_NUM_THREADS=1 python benchmarks/train_compact.py OUTPUT --seconds 3600 --evaluate PACK ...
 
-Half of what it sees are label maps as images, half pictures, all drawn by `napari_semigda.samples.variety`:
-no real image takes part, the packs named by `--evaluate` are only looked at. Latents get noise while training, so
-that the decoder puts up with the imperfect ones a segmentation network predicts. The exponential moving
-average of the weights is written to OUTPUT/compact.safetensors (float16) and OUTPUT/compact.json at every
-evaluation; OUTPUT/checkpoint.pt lets a stopped run go on (`--resume`).
+Half of what it sees are label maps as images, half pictures, all drawn by
+`napari_semigda.samples.variety`: no real image takes part, the packs named by `--evaluate` are only
+looked at. Latents get noise while training, so that the decoder puts up with the imperfect ones a
+segmentation network predicts. The exponential moving average of the weights is written to
+OUTPUT/compact.safetensors (float16) and OUTPUT/compact.json at every evaluation; OUTPUT/checkpoint.pt
+lets a stopped run go on (`--resume`, with other pictures than an unstopped run would have seen).
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import time
@@ -22,10 +24,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from mask_round_trip import measure
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from mask_round_trip import measure
 from napari_semigda.samples.variety import random_image, random_labels
 
 CONFIG = {
@@ -76,19 +78,24 @@ class Pool:
     def masks(self, count: int, side: int) -> torch.Tensor:
         """Draw label maps as (count, 3, side, side) images of colours at the corners of [-1, 1]³."""
         canvases = self._rng.choice(len(self._labels), count)
-        return _as_batch([_palette(self._rng, self._labels[i])[self._crop(self._labels[i], side)] for i in canvases])
+        return _as_batch([self._colour(self._labels[i], side) for i in canvases])
 
     def images(self, count: int, side: int) -> torch.Tensor:
         """Draw pictures, (count, 3, side, side) in [-1, 1]."""
         canvases = self._rng.choice(len(self._images), count)
         return _as_batch([self._crop(self._images[i], side) / np.float32(127.5) - 1 for i in canvases])
 
+    def _colour(self, labels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+        return _palette(self._rng, labels)[self._crop(labels, side)]
+
     def _crop(self, canvas: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
         """Cut a square, half of the time zoomed by nearest neighbour, flipped and turned at random."""
         zoom = np.exp(self._rng.uniform(-0.5, 0.7)) if self._rng.random() < 0.5 else 1.0
         zoom = min(zoom, CANVAS / side)
-        offsets = self._rng.uniform(0, CANVAS - side * zoom, 2)
-        rows, columns = (np.minimum(offset + np.arange(side) * zoom, CANVAS - 1).astype(int) for offset in offsets)
+        rows, columns = (
+            (offset + np.arange(side) * zoom).clip(max=CANVAS - 1).astype(int)
+            for offset in self._rng.uniform(0, CANVAS - side * zoom, 2)
+        )
         cut = canvas[rows][:, columns]
         cut = np.rot90(cut, self._rng.integers(4))
         return cut[::-1] if self._rng.random() < 0.5 else cut
@@ -96,7 +103,7 @@ class Pool:
 
 def _palette(rng: np.random.Generator, labels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Give the colour of each class: black and white for two, else different corners of the colour cube."""
-    corners = np.stack(np.meshgrid([-1, 1], [-1, 1], [-1, 1], indexing="ij"), -1).reshape(8, 3).astype(np.float32)
+    corners = np.array(list(itertools.product([-1, 1], repeat=3)), dtype=np.float32)
     if labels.max() > 1:
         return corners[rng.permutation(8)]
     return corners[[0, 7]] if rng.random() < 0.85 else corners[[7, 0]]
@@ -115,7 +122,9 @@ def new_autoencoder() -> AutoencoderKL:
     return model
 
 
-def losses(model: AutoencoderKL, masks: torch.Tensor, images: torch.Tensor, noise: float) -> dict[str, torch.Tensor]:
+def losses(
+    model: AutoencoderKL, masks: torch.Tensor, images: torch.Tensor, noise: float
+) -> dict[str, torch.Tensor]:
     """Reconstruct masks and images and say how far off they are.
 
     Parameters
@@ -151,9 +160,9 @@ WEIGHTS = {"mask": 1.0, "margin": 2.0, "image": 1.0, "kl": 1e-4}
 class Muon(torch.optim.Optimizer):
     """Momentum whose update of each convolution kernel is made orthogonal (Jordan et al., 2024).
 
-    A kernel is taken as the matrix (out, in * height * width). Five Newton-Schulz iterations bring the singular
-    values of its averaged gradient to about one, so that rare directions, such as those thin walls need,
-    are learned as fast as common ones: here it reached in 100 s what AdamW had not in 150 s.
+    A kernel is taken as the matrix (out, in * height * width). Five Newton-Schulz iterations bring the
+    singular values of its averaged gradient to about one, so that rare directions, such as those thin
+    walls need, are learned as fast as common ones.
     """
 
     def __init__(self, kernels: Sequence[torch.nn.Parameter], lr: float, momentum: float = 0.95) -> None:
@@ -161,6 +170,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
+        """Move every kernel once."""
         for group in self.param_groups:
             for kernel in group["params"]:
                 average = self.state[kernel].setdefault("average", torch.zeros_like(kernel))
@@ -190,6 +200,7 @@ class Average:
         self._decay = decay
 
     def update(self, model: torch.nn.Module, step: int) -> None:
+        """Take in the weights as they are after ``step`` steps."""
         decay = min(self._decay, (1 + step) / (10 + step))
         for name, value in model.state_dict().items():
             self.values[name].lerp_(value, 1 - decay)
@@ -223,7 +234,8 @@ def export(values: dict[str, torch.Tensor], pool: Pool, folder: Path) -> Autoenc
     stored = {name: value.half().contiguous() for name, value in values.items()}
     model = AutoencoderKL(**CONFIG).eval()
     model.load_state_dict({name: value.float() for name, value in stored.items()})
-    config = {"_class_name": "AutoencoderKL", **CONFIG, "scaling_factor": round(scaling_factor(model, pool), 6)}
+    scale = round(scaling_factor(model, pool), 6)
+    config = {"_class_name": "AutoencoderKL", **CONFIG, "scaling_factor": scale}
     save_file(stored, folder / "compact.safetensors")
     (folder / "compact.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return model
@@ -231,8 +243,6 @@ def export(values: dict[str, torch.Tensor], pool: Pool, folder: Path) -> Autoenc
 
 def train(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
-    rng = np.random.default_rng(options.seed)
-    pool = Pool(rng, options.pool)
     model = new_autoencoder()
     average = Average(model, decay=0.998)
     kernels = [parameter for parameter in model.parameters() if parameter.ndim == 4]
@@ -248,6 +258,8 @@ def train(options: argparse.Namespace) -> None:
         average.values = state["average"]
         step, elapsed = state["step"], state["elapsed"]
 
+    rng = np.random.default_rng([options.seed, step])
+    pool = Pool(rng, options.pool)
     next_evaluation = elapsed + options.every
     running: dict[str, float] = {}
     sizes = crop_sizes(rng)
@@ -275,7 +287,9 @@ def train(options: argparse.Namespace) -> None:
         elapsed += time.perf_counter() - started
         if elapsed >= next_evaluation or elapsed >= options.seconds:
             next_evaluation += options.every
-            report(step, elapsed, running, export(average.values, pool, options.output), options)
+            line = {"step": step, "seconds": round(elapsed)}
+            line |= {name: round(value, 4) for name, value in running.items()}
+            report(line, export(average.values, pool, options.output), options)
             torch.save(
                 {
                     "model": model.state_dict(),
@@ -289,11 +303,14 @@ def train(options: argparse.Namespace) -> None:
 
 
 @torch.inference_mode()
-def report(step: int, elapsed: float, running: dict[str, float], model: AutoencoderKL, options: argparse.Namespace) -> None:
-    """Print and keep a line: step, seconds, running losses, Dice of each pack's masks."""
-    line: dict[str, float] = {"step": step, "seconds": round(elapsed), **{k: round(v, 4) for k, v in running.items()}}
+def report(line: dict[str, float], model: AutoencoderKL, options: argparse.Namespace) -> None:
+    """Print and keep a line: step, seconds, running losses, Dice of twenty masks of each pack."""
+
+    def round_trip(image: torch.Tensor) -> torch.Tensor:
+        return model.decode(model.encode(image).latent_dist.mean).sample
+
     for folder in options.evaluate:
-        result = measure(lambda image: model.decode(model.encode(image).latent_dist.mean).sample, folder, 224, 20)
+        result = measure(round_trip, folder, size=224, limit=20)
         line[folder.name] = round(result.mean_dice, 4)
     with (options.output / "curve.jsonl").open("a", encoding="utf-8") as curve:
         curve.write(json.dumps(line) + "\n")
@@ -303,12 +320,12 @@ def report(step: int, elapsed: float, running: dict[str, float], model: Autoenco
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("output", type=Path, help="folder for weights, checkpoint and curve")
-    parser.add_argument("--seconds", type=float, default=3600, help="length of the training, evaluations not counted")
+    parser.add_argument("--seconds", type=float, default=3600, help="length, evaluations not counted")
     parser.add_argument("--every", type=float, default=240, help="seconds between evaluations")
     parser.add_argument("--evaluate", type=Path, nargs="*", default=[], help="packs whose masks are tried")
     parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
-    parser.add_argument("--noise", type=float, default=0.12, help="largest latent noise, of the latents' spread")
+    parser.add_argument("--noise", type=float, default=0.25, help="largest noise, in spreads of the latents")
     parser.add_argument("--pool", type=int, default=1000, help="canvases of each kind held at a time")
     parser.add_argument("--bfloat16", action="store_true", help="autocast, for processors with bf16 units")
     parser.add_argument("--resume", action="store_true", help="go on from OUTPUT/checkpoint.pt")

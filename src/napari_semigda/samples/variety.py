@@ -61,7 +61,7 @@ def lesions(rng: np.random.Generator, size: int) -> Shape:
     return shape
 
 
-def _add_outline(shape: Shape, rng: np.random.Generator, radius: float, roughness: Field | float = 0.0) -> None:
+def _add_outline(shape: Shape, rng: np.random.Generator, radius: float, roughness: Field) -> None:
     size = len(shape)
     centre = rng.uniform(0.0, size, 2)
     turn, stretch = rng.uniform(0, 2 * np.pi), np.exp(rng.uniform(-0.5, 0.5))
@@ -76,14 +76,14 @@ def _add_outline(shape: Shape, rng: np.random.Generator, radius: float, roughnes
     outline = np.ones_like(angle)
     strength = rng.uniform(0, 0.25)
     for harmonic in range(2, 7):
-        outline += strength / (harmonic - 1) * rng.standard_normal() * np.cos(harmonic * angle + rng.uniform(0, 6.3))
+        phase = rng.uniform(0, 2 * np.pi)
+        outline += strength / (harmonic - 1) * rng.standard_normal() * np.cos(harmonic * angle + phase)
     window = slice(top, bottom), slice(left, right)
-    rough = roughness[window] if isinstance(roughness, np.ndarray) else roughness
-    shape[window] |= np.hypot(u, v) < radius * (outline + rough)
+    shape[window] |= np.hypot(u, v) < radius * (outline + roughness[window])
 
 
 def nuclei(rng: np.random.Generator, size: int) -> Shape:
-    """Draw five to a few hundred ellipses of 2 to 15 pixels radius, alike in size, some with a gap between."""
+    """Draw five to 250 ellipses of 2 to 15 pixels radius, alike in size, at times with gaps between them."""
     shape = np.zeros((size, size), dtype=bool)
     typical = np.exp(rng.uniform(np.log(1.8), np.log(14)))
     most = max(8, int(0.5 * size**2 / (np.pi * typical**2)))
@@ -92,9 +92,14 @@ def nuclei(rng: np.random.Generator, size: int) -> Shape:
         radii = typical * np.exp(rng.normal(0, 0.25, 2))
         centre, turn = rng.uniform(0, size, 2), rng.uniform(-np.pi, np.pi)
         if gap:
-            shape[draw.ellipse(*centre, *(radii + rng.uniform(1, 2.2)), shape=shape.shape, rotation=turn)] = False
-        shape[draw.ellipse(*centre, *radii, shape=shape.shape, rotation=turn)] = True
+            _fill_ellipse(shape, centre, radii + rng.uniform(1, 2.2), turn, False)
+        _fill_ellipse(shape, centre, radii, turn, True)
     return shape
+
+
+def _fill_ellipse(shape: Shape, centre: NDArray, radii: NDArray, turn: float, value: bool) -> None:
+    rows, columns = draw.ellipse(centre[0], centre[1], radii[0], radii[1], shape=shape.shape, rotation=turn)
+    shape[rows, columns] = value
 
 
 def clouds(rng: np.random.Generator, size: int) -> Shape:
@@ -108,9 +113,10 @@ def membranes(rng: np.random.Generator, size: int) -> Shape:
     spacing = np.exp(rng.uniform(np.log(9), np.log(60)))
     count = max(4, int(size**2 / spacing**2))
     tree = cKDTree(rng.uniform(-0.1 * size, 1.1 * size, (int(count * 1.44), 2)))
-    grid = np.stack(np.mgrid[:size, :size], axis=-1).astype(np.float32)
+    grid = np.moveaxis(np.mgrid[:size, :size], 0, -1).astype(np.float32)
     for axis in range(2):
-        grid[..., axis] += spacing * rng.uniform(0, 0.3) * fractal_noise(rng, size, 3.5, cutoff=size / spacing)
+        bend = fractal_noise(rng, size, 3.5, cutoff=size / spacing)
+        grid[..., axis] += spacing * rng.uniform(0, 0.3) * bend
     distance, _ = tree.query(grid.reshape(-1, 2), k=2)
     wall = (distance[:, 1] - distance[:, 0]).reshape(size, size)
     width = rng.uniform(1.5, 6.0) * (1 + rng.uniform(0, 0.4) * fractal_noise(rng, size, 2.5, cutoff=12))
@@ -225,7 +231,8 @@ def random_image(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
     ndarray
         (size, size, 3) uint8; about two in three are grey.
     """
-    inside = ndimage.gaussian_filter(random_shape(rng, size).astype(np.float32), rng.choice([0.3, 0.8, 1.5, 4.0]))
+    sharp = random_shape(rng, size).astype(np.float32)
+    inside = ndimage.gaussian_filter(sharp, rng.choice([0.3, 0.8, 1.5, 4.0]))
     coloured = rng.random() < 0.35
     picture = np.empty((size, size, 3), dtype=np.float32)
     background, foreground = (_texture(rng, size, coloured) for _ in range(2))
