@@ -83,7 +83,7 @@ class Plane:
     series: int = 0
     index: int = 0
     name: str = ""
-    shape: tuple[int, int] | None = None
+    shape: tuple[int, int] = (1, 1)
     pixel_size: tuple[float, float] = (1.0, 1.0)
     unit: str = "pixel"
 

@@ -1,0 +1,120 @@
+"""The classes that a session tells apart, each with its value in the label files, a name and a colour."""
+
+import colorsys
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.model.annotation import MOST_CLASSES
+
+MOST_NAMED = MOST_CLASSES - 1
+"""So many classes can have a name: the network's, without the background."""
+
+_LONGEST_NAME = 100
+# Okabe and Ito's colours, which people with any colour vision tell apart
+_FIRST_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """One class.
+
+    Parameters
+    ----------
+    value
+        Its value in the label files, 1 … 253.
+    name
+        What people call it.
+    color
+        How it is shown, as ``"#rrggbb"``.
+
+    Raises
+    ------
+    SemiGDAError
+        When the name is empty or very long, or the value or the colour is none.
+    """
+
+    value: int
+    name: str
+    color: str
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.value <= MOST_NAMED:
+            raise SemiGDAError(f"A class has a value from 1 to {MOST_NAMED}, not {self.value}.")
+        if not self.name.strip() or len(self.name) > _LONGEST_NAME or not self.name.isprintable():
+            raise SemiGDAError(
+                f"{self.name!r} cannot be the name of a class: "
+                f"it needs 1 to {_LONGEST_NAME} visible characters."
+            )
+        if re.fullmatch("#[0-9a-f]{6}", self.color) is None:
+            raise SemiGDAError(f"A colour is written like #e69f00, not {self.color!r}.")
+
+
+def named_classes(names: Iterable[str]) -> tuple[ClassInfo, ...]:
+    """Number the classes 1, 2, … in this order and give each its own colour."""
+    classes: tuple[ClassInfo, ...] = ()
+    for name in names:
+        classes = with_class(classes, name)
+    if not classes:
+        raise SemiGDAError("A session needs at least one class; name what shall be outlined.")
+    return classes
+
+
+def with_class(classes: Sequence[ClassInfo], name: str, color: str | None = None) -> tuple[ClassInfo, ...]:
+    """Add a class with the next value.
+
+    Raises
+    ------
+    SemiGDAError
+        When there is no value left, or another class has that name.
+    """
+    if len(classes) >= MOST_NAMED:
+        raise SemiGDAError(f"A session can have {MOST_NAMED} classes; there is no room for “{name}”.")
+    _refuse_twin(classes, name)
+    added = ClassInfo(len(classes) + 1, name.strip(), (color or _colour(len(classes))).lower())
+    return (*classes, added)
+
+
+def with_changed_class(
+    classes: Sequence[ClassInfo], value: int, name: str | None, color: str | None
+) -> tuple[ClassInfo, ...]:
+    """Give the class with this value another name or colour (None leaves it as it is).
+
+    Raises
+    ------
+    SemiGDAError
+        When there is no such class, or another one has that name.
+    """
+    if not 1 <= value <= len(classes):
+        raise SemiGDAError(f"There is no class with the value {value}.")
+    old = classes[value - 1]
+    if name is not None:
+        _refuse_twin([one for one in classes if one.value != value], name)
+    new = ClassInfo(
+        value,
+        old.name if name is None else name.strip(),
+        old.color if color is None else color.lower(),
+    )
+    return tuple(new if one.value == value else one for one in classes)
+
+
+def _refuse_twin(classes: Iterable[ClassInfo], name: str) -> None:
+    if any(_folded(one.name) == _folded(name) for one in classes):
+        raise SemiGDAError(f"There is a class “{name.strip()}” already; choose another name.")
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
+def _colour(index: int) -> str:
+    """Return the colour of the class at this place: well known ones first, then ever new hues."""
+    if index < len(_FIRST_COLOURS):
+        return _FIRST_COLOURS[index]
+    step = index - len(_FIRST_COLOURS)
+    hue = (0.08 + step * 0.6180339887) % 1
+    lightness = (0.62, 0.42, 0.78)[step % 3]
+    red, green, blue = (round(255 * part) for part in colorsys.hls_to_rgb(hue, lightness, 0.75))
+    return f"#{red:02x}{green:02x}{blue:02x}"

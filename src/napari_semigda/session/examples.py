@@ -1,0 +1,143 @@
+"""A session's pictures and masks as training sees them: prepared when drawn, kept while there is room."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, overload
+
+import torch
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.inference.preparation import frame, normalise
+from napari_semigda.session.items import Item
+from napari_semigda.training.examples import Example
+
+if TYPE_CHECKING:
+    from napari_semigda.session.session import Session
+
+DEFAULT_ROOM = 512 * 2**20
+"""Bytes of prepared examples that a session keeps in memory."""
+
+
+class ExampleCache:
+    """Keeps the examples used last, within a number of bytes. Thread-safe.
+
+    Images are kept as float16: half the room, with steps of at most 1/2048, finer than 8-bit pictures have.
+
+    Parameters
+    ----------
+    room
+        Bytes. An example larger than that is kept until the next one comes.
+    """
+
+    def __init__(self, room: int = DEFAULT_ROOM) -> None:
+        self.room = room
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[object, Example] = OrderedDict()
+        self._bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        """How much is kept."""
+        return self._bytes
+
+    def get(self, key: object, make: Callable[[], Example]) -> Example:
+        """Return the example kept under `key`, or make and keep it."""
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None:
+                self._kept.move_to_end(key)
+        if kept is None:
+            made = make()
+            kept = made._replace(image=made.image.to(torch.float16))
+            self._keep(key, kept)
+        return kept._replace(image=kept.image.to(torch.float32))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
+
+    def _keep(self, key: object, example: Example) -> None:
+        with self._lock:
+            if key in self._kept:
+                return
+            self._kept[key] = example
+            self._bytes += _size(example)
+            while self._bytes > self.room and len(self._kept) > 1:
+                self._bytes -= _size(self._kept.popitem(last=False)[1])
+
+
+class SessionExamples(Sequence[Example]):
+    """Some items of a session, prepared for training one at a time as they are drawn.
+
+    An item whose picture or mask cannot be read does not end a round: the next readable one takes its
+    place, and the session's warnings say which and why.
+
+    Parameters
+    ----------
+    session
+        Where pictures and masks come from.
+    items
+        Which ones; later changes of the session do not change the list.
+    labelled
+        Whether the accepted masks come along; without, all pixels are unknown.
+    cache
+        Where prepared examples are kept.
+    """
+
+    def __init__(
+        self, session: "Session", items: Sequence[Item], cache: ExampleCache, *, labelled: bool
+    ) -> None:
+        self.items = tuple(items)
+        self._session, self._cache, self._labelled = session, cache, labelled
+        self._settings = session.settings
+        self._unreadable: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        """Prepare one item, or make the sequence of some.
+
+        Raises
+        ------
+        SemiGDAError
+            When not one of the items can be read.
+        """
+        if isinstance(index, slice):
+            return SessionExamples(self._session, self.items[index], self._cache, labelled=self._labelled)
+        start = range(len(self.items))[index]
+        for item in self.items[start:] + self.items[:start]:
+            if item.id in self._unreadable:
+                continue
+            try:
+                return self._example(item)
+            except SemiGDAError as error:
+                self._unreadable.add(item.id)
+                self._session.warn(f"{item.name} is left out of training. {error}")
+        raise SemiGDAError(
+            f"Not one of {len(self.items)} {'labelled' if self._labelled else 'unlabelled'} images can be "
+            f"read for training. {self._session.warnings[-1]}"
+        )
+
+    def _example(self, item: Item) -> Example:
+        stamp = self._session.label_stamp(item) if self._labelled else None
+        return self._cache.get((item.id, stamp, self._settings), lambda: self._prepare(item))
+
+    def _prepare(self, item: Item) -> Example:
+        labels = self._session.labels(item) if self._labelled else None
+        if self._labelled and labels is None:
+            raise SemiGDAError("Its label file is gone.")
+        image = normalise(self._session.picture(item).pixels, self._settings)
+        framed = frame(image, labels, self._settings)
+        return Example(framed.image, framed.labels, framed.valid)
+
+
+def _size(example: Example) -> int:
+    return sum(part.element_size() * part.nelement() for part in example)

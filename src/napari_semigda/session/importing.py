@@ -1,0 +1,135 @@
+"""Accepting masks that were made elsewhere."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.io.masks import read_labels
+from napari_semigda.io.pictures import find_pictures, list_planes
+from napari_semigda.session.creation import Progress, file_stem
+from napari_semigda.session.items import Item, ItemState
+
+if TYPE_CHECKING:
+    from napari_semigda.session.session import Session
+
+_ENDINGS = ("", "_mask", "-mask", "_label", "_labels", "_segmentation")
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What `import_masks` did.
+
+    Parameters
+    ----------
+    accepted
+        Items that have a mask now.
+    left_out
+        Items that a mask file was found for, but not accepted, and why.
+    """
+
+    accepted: tuple[Item, ...]
+    left_out: tuple[tuple[Item, str], ...]
+
+
+def import_masks(
+    session: "Session",
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> ImportReport:
+    """Accept, for each item that has none, the mask that a folder holds for it.
+
+    A mask belongs to the image of the same name; it may end in ``_mask``, ``_label``, ``_labels`` or
+    ``_segmentation``. Images in sub-folders find their masks in the same sub-folders, or by name alone
+    where that is unique. The pages of a multi-page mask belong to those of the multi-page image.
+
+    Parameters
+    ----------
+    session
+        Whose items; accepted ones stay as they are.
+    folder
+        Holds TIFF or PNG files with the values 0 … K-1 and 255 for unknown. With one class, a file that
+        holds 0 and 255 only means background and object.
+
+    Raises
+    ------
+    SemiGDAError
+        When the folder cannot be read.
+    Cancelled
+        When the person cancelled; masks accepted so far stay.
+    """
+    masks = _MaskFiles(folder)
+    accepted, left_out = [], []
+    items = session.items
+    pages = _pages(items)
+    for done, item in enumerate(items, start=1):
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        path = masks.of(item)
+        if path is not None:
+            try:
+                accepted.append(_import(session, item, path, pages[item.id]))
+            except SemiGDAError as error:
+                left_out.append((item, str(error)))
+        if progress is not None:
+            progress(done, len(items))
+    return ImportReport(tuple(accepted), tuple(left_out))
+
+
+def _import(session: "Session", item: Item, path: Path, page: int) -> Item:
+    if session.state(item) is ItemState.ACCEPTED:
+        raise SemiGDAError(f"{item.name} has an accepted mask already; it is kept.")
+    planes = list_planes(path)
+    if page >= len(planes):
+        raise SemiGDAError(f"“{path}” has {len(planes)} pages; there is none for {item.name}.")
+    labels = as_classes(read_labels(planes[page]), session.class_count)
+    session.accept(item, labels, event="imported")
+    return session.item(item)
+
+
+def as_classes(labels: NDArray[np.integer], class_count: int) -> NDArray[np.integer]:
+    """Read 255 as the object where there is one class and nothing but 0 and 255 in the mask."""
+    if class_count == 2 and np.isin(labels, (0, 255)).all():
+        return np.where(labels == 255, np.uint8(1), np.uint8(0))
+    return labels
+
+
+def _pages(items: Sequence[Item]) -> dict[str, int]:
+    """Count, for each item's id, which of its file's planes it is."""
+    so_far: Counter[str] = Counter()
+    pages = {}
+    for item in items:
+        pages[item.id] = so_far[item.path]
+        so_far[item.path] += 1
+    return pages
+
+
+class _MaskFiles:
+    """The mask files of a folder, found by the name of the image."""
+
+    def __init__(self, folder: Path) -> None:
+        self._by_place: dict[str, Path] = {}
+        self._by_stem: Mapping[str, list[Path]] = defaultdict(list)
+        for path in find_pictures(folder):
+            within = path.relative_to(folder).parent
+            self._by_place[(within / file_stem(path)).as_posix()] = path
+            self._by_stem[file_stem(path)].append(path)
+
+    def of(self, item: Item) -> Path | None:
+        """Return the mask file of an item, if there is one and no other could be meant."""
+        within = PurePosixPath(item.name).parent
+        for ending in _ENDINGS:
+            stem = file_stem(item.path) + ending
+            place = (within / stem).as_posix()
+            if place in self._by_place:
+                return self._by_place[place]
+            if len(self._by_stem.get(stem, ())) == 1:
+                return self._by_stem[stem][0]
+        return None

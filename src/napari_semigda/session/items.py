@@ -1,0 +1,136 @@
+"""What a session labels: one item a picture plane, with a name that is safe as a file name everywhere."""
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+LONGEST_ID = 100
+"""An id takes at most so many bytes in UTF-8, so that `<id>.tif` fits every file system."""
+
+_RESERVED_BY_WINDOWS = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in "0123456789")}
+)
+_STEPS_UP = 2
+
+
+class ItemState(Enum):
+    """How far the labelling of an item is, told from the files of the session."""
+
+    UNLABELLED = "unlabelled"
+    DRAFT = "draft"
+    ACCEPTED = "accepted"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One plane of one picture file, to be labelled.
+
+    Parameters
+    ----------
+    id
+        Names the item's files in the session; see `unique_ids`.
+    name
+        Shown to people: the path below the folder of images, and the plane where there are several.
+    path
+        The picture file: relative to the session folder where it lies near it, else absolute; posix.
+    series, index
+        Which plane of the file; see `napari_semigda.io.pictures.Plane`.
+    shape
+        (height, width) in pixels when the session was made.
+    pixel_size
+        (y, x) in `unit`.
+    unit
+        ``"µm"``, ``"pixel"``, …
+    skipped
+        Whether the annotator left it aside, when this object was handed out.
+    """
+
+    id: str
+    name: str
+    path: str
+    shape: tuple[int, int]
+    series: int = 0
+    index: int = 0
+    pixel_size: tuple[float, float] = (1.0, 1.0)
+    unit: str = "pixel"
+    skipped: bool = field(default=False, compare=False)
+
+
+def unique_ids(names: Iterable[str]) -> list[str]:
+    """Make one id of each name: a short file stem, safe on every file system, no two alike.
+
+    An id consists of letters and digits (of any script), ``_`` and ``-``. Ids that differ only in case
+    or in the way of writing an accent count as alike; later ones get a number.
+
+    Examples
+    --------
+    >>> unique_ids(["scan 1", "Scan_1", "../é*?"])
+    ['scan_1', 'Scan_1-2', 'é']
+    """
+    taken: set[str] = set()
+    next_number: dict[str, int] = {}
+    ids = []
+    for name in names:
+        stem = _safe_stem(name)
+        candidate = stem
+        while identity(candidate) in taken:
+            number = next_number.get(identity(stem), 1) + 1
+            next_number[identity(stem)] = number
+            candidate = f"{stem}-{number}"
+        taken.add(identity(candidate))
+        ids.append(candidate)
+    return ids
+
+
+def is_safe_id(text: str) -> bool:
+    """Whether `unique_ids` could have made this id; nothing else is ever used as a file name."""
+    return (
+        0 < len(text.encode("utf-8", errors="replace")) <= LONGEST_ID + 12
+        and unicodedata.is_normalized("NFC", text)
+        and re.fullmatch(r"\w[\w-]*", text) is not None
+        and identity(text) not in _RESERVED_BY_WINDOWS
+    )
+
+
+def identity(item_id: str) -> str:
+    """What two ids must not share, for file systems that do not tell case or accents' forms apart."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", item_id).casefold())
+
+
+def stored_path(file: Path, folder: Path) -> str:
+    """Write down where a picture is: relative to the session folder if near it, else absolute; posix."""
+    file, folder = real_place(file), folder.resolve()
+    try:
+        relative = Path(os.path.relpath(file, folder))
+    except ValueError:  # another drive
+        return file.as_posix()
+    return (file if relative.parts[: _STEPS_UP + 1].count("..") > _STEPS_UP else relative).as_posix()
+
+
+def real_place(file: Path) -> Path:
+    """Return the absolute path with links in the folders followed, but the file's own name kept."""
+    file = Path(os.path.abspath(file))
+    return file.parent.resolve() / file.name
+
+
+def _safe_stem(name: str) -> str:
+    text = unicodedata.normalize("NFC", name.encode("utf-8", errors="replace").decode("utf-8"))
+    stem = re.sub(r"[^\w-]+", "_", text).strip("_-")
+    stem = unicodedata.normalize("NFC", stem) or "image"
+    if identity(stem) in _RESERVED_BY_WINDOWS:
+        stem += "_"
+    return _shortened(stem, text)
+
+
+def _shortened(stem: str, name: str) -> str:
+    if len(stem.encode("utf-8")) <= LONGEST_ID:
+        return stem
+    digest = hashlib.sha256(name.encode("utf-8")).hexdigest()[:8]
+    kept = stem.encode("utf-8")[: LONGEST_ID - len(digest) - 1].decode("utf-8", errors="ignore")
+    return unicodedata.normalize("NFC", f"{kept}-{digest}")

@@ -1,0 +1,124 @@
+"""What happened in a session, one JSON line an event, only ever added to."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_semigda.io.atomic import append_line
+from napari_semigda.model.annotation import UNKNOWN
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """One event.
+
+    Parameters
+    ----------
+    time
+        When, in UTC, ISO 8601.
+    item
+        The item's id.
+    event
+        ``"accepted"``, ``"corrected"`` (accepted before, and again), ``"imported"``, ``"skipped"`` or
+        ``"unskipped"``.
+    dice
+        Dice between the draft and what was accepted, in [0, 1]; None without a draft.
+    changed
+        Share of the looked-at pixels that were changed in the draft, in [0, 1]; None without a draft.
+    round
+        The round whose weights made the draft; None without a draft.
+    note
+        What else is worth knowing; mostly empty.
+    """
+
+    time: str
+    item: str
+    event: str
+    dice: float | None = None
+    changed: float | None = None
+    round: int | None = None
+    note: str = ""
+
+
+def now() -> str:
+    """Return the time in UTC as ISO 8601, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def append_entry(path: Path, entry: JournalEntry) -> None:
+    """Add an event to the journal and wait until the disk has it.
+
+    Raises
+    ------
+    SemiGDAError
+        When the journal cannot be written.
+    """
+    append_line(path, json.dumps(asdict(entry), ensure_ascii=False))
+
+
+def read_entries(path: Path) -> list[JournalEntry]:
+    """Read the journal; lines that are no events (torn by a crash, say) are passed over."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    return [entry for line in lines if (entry := _entry(line)) is not None]
+
+
+def effort(
+    draft: NDArray[np.integer], accepted: NDArray[np.integer], classes: int
+) -> tuple[float | None, float | None]:
+    """Measure how far a draft was from what was accepted.
+
+    Parameters
+    ----------
+    draft, accepted
+        (H, W) values 0 … classes - 1; `UNKNOWN` pixels of `accepted` do not count.
+    classes
+        Number of classes with the background.
+
+    Returns
+    -------
+    dice
+        Mean Dice of the classes that occur in either, in [0, 1]; 1 where none occurs.
+    changed
+        Share of the looked-at pixels that differ, in [0, 1].
+        Both are None where nobody looked at any pixel, or the sizes differ.
+    """
+    if draft.shape != accepted.shape:
+        return None, None
+    looked = accepted != UNKNOWN
+    before, after = draft[looked].astype(np.intp), accepted[looked].astype(np.intp)
+    if not before.size:
+        return None, None
+    in_draft, in_accepted = (np.bincount(part, minlength=classes)[1:classes] for part in (before, after))
+    in_both = np.bincount(after[before == after], minlength=classes)[1:classes]
+    occurring = in_draft + in_accepted > 0
+    dice = 2 * in_both[occurring] / (in_draft + in_accepted)[occurring]
+    mean_dice = float(dice.mean()) if dice.size else 1.0
+    return round(mean_dice, 6), round(float((before != after).mean()), 6)
+
+
+def _entry(line: bytes) -> JournalEntry | None:
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(values, Mapping) or not _is_event(values):
+        return None
+    known = {name: values[name] for name in JournalEntry.__dataclass_fields__ if name in values}
+    return JournalEntry(**known)
+
+
+def _is_event(values: Mapping[str, Any]) -> bool:
+    return (
+        all(isinstance(values.get(name), str) for name in ("time", "item", "event"))
+        and all(isinstance(values.get(name), int | float | None) for name in ("dice", "changed"))
+        and isinstance(values.get("round"), int | None)
+    )

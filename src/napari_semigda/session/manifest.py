@@ -1,0 +1,244 @@
+"""`semigda.json`: what a session is about. Read with suspicion, written as a whole."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.inference.preparation import ImageSettings
+from napari_semigda.io.atomic import write_json
+from napari_semigda.io.pictures import MANIFEST_NAME
+from napari_semigda.session.classes import MOST_NAMED, ClassInfo
+from napari_semigda.session.items import Item, identity, is_safe_id
+
+SCHEMA_VERSION = 1
+"""Of the manifests written here. Newer ones are refused, untouched."""
+
+_LARGEST_FILE = 512 * 2**20
+_MOST_PIXELS = 10**11
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The choices that make a session, and its items.
+
+    Parameters
+    ----------
+    classes
+        Values 1, 2, … in order.
+    preset
+        Which autoencoder and sizes; a key of `napari_semigda.model.presets.PRESETS`.
+    settings
+        How pictures become what the network sees.
+    items
+        What is to be labelled.
+    one_object
+        Whether the annotator said that there is one object an image.
+    weights
+        The autoencoder's file or folder, where it is not the preset's own.
+    created
+        When, in UTC, ISO 8601.
+    """
+
+    classes: tuple[ClassInfo, ...]
+    preset: str
+    settings: ImageSettings
+    items: tuple[Item, ...]
+    one_object: bool = False
+    weights: Path | None = None
+    created: str = ""
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `semigda.json` into the session folder, atomically.
+
+    Raises
+    ------
+    SemiGDAError
+        When it cannot be written.
+    """
+    value = {
+        "schema_version": SCHEMA_VERSION,
+        "created": manifest.created,
+        "classes": [{"value": one.value, "name": one.name, "color": one.color} for one in manifest.classes],
+        "preset": manifest.preset,
+        "weights": None if manifest.weights is None else manifest.weights.as_posix(),
+        "one_object": manifest.one_object,
+        "settings": manifest.settings.to_dict(),
+        "items": [_item_values(item) for item in manifest.items],
+    }
+    write_json(folder / MANIFEST_NAME, value)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `semigda.json` from a session folder.
+
+    Raises
+    ------
+    SemiGDAError
+        When the folder is no session, a newer version made it, or a field is not what it should be; the
+        message names the file and the field.
+    """
+    path = folder / MANIFEST_NAME
+    fields = _Fields(_read_json(path), path)
+    version = fields.take("schema_version", int)
+    if version > SCHEMA_VERSION:
+        raise SemiGDAError(
+            f"“{folder}” was made by a newer version of napari-semigda (its schema version is {version}, "
+            f"this one knows {SCHEMA_VERSION}). Update napari-semigda to open it; nothing was changed."
+        )
+    if version < 1:
+        raise fields.wrong("schema_version", f"is {version}, but versions start at 1")
+    return Manifest(
+        classes=tuple(_read_classes(fields)),
+        preset=fields.take("preset", str),
+        settings=_read_settings(fields),
+        items=tuple(_read_items(fields)),
+        one_object=fields.take("one_object", bool, default=False),
+        weights=Path(weights) if (weights := fields.take("weights", str, default=None)) else None,
+        created=fields.take("created", str, default=""),
+    )
+
+
+class _Fields:
+    """The fields of one JSON object, handed out only where they are of the right type."""
+
+    def __init__(self, values: Any, path: Path, within: str = "") -> None:
+        self.path, self.within = path, within
+        if not isinstance(values, Mapping):
+            raise self.wrong("", "is not an object with named fields")
+        self.values = values
+
+    def take(self, name: str, kind: type, **default: Any) -> Any:
+        """Return the field; `default` stands in where it is missing (or null, if the default is None)."""
+        value = self.values.get(name, default.get("default"))
+        if value is None and "default" in default:
+            return default["default"]
+        if name not in self.values and "default" not in default:
+            raise self.wrong(name, "is missing")
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise self.wrong(name, f"should be {_KINDS[kind]}, but is {_shown(value)}")
+        return value
+
+    def objects(self, name: str) -> list["_Fields"]:
+        """Return the objects in a list."""
+        return [
+            _Fields(value, self.path, f"{self.within}{name}[{index}].")
+            for index, value in enumerate(self.take(name, list))
+        ]
+
+    def pair(self, name: str, *, default: list[float] | None = None, whole: bool = False) -> list[float]:
+        """Return two positive numbers, whole ones if asked."""
+        values: list[float] = (
+            self.take(name, list) if default is None else self.take(name, list, default=default)
+        )
+        if len(values) != 2 or not all(_is_positive(value, whole) for value in values):
+            kind = "whole numbers" if whole else "numbers"
+            raise self.wrong(name, f"should be two positive {kind}, but is {_shown(values)}")
+        return values
+
+    def wrong(self, name: str, what: str) -> SemiGDAError:
+        """Return the error that names the file and the field."""
+        field = f"{self.within}{name}".strip(".")
+        return SemiGDAError(
+            f"“{self.path}” is damaged: {f'the field “{field}”' if field else 'its content'} {what}. "
+            "Mend it by hand or bring back a copy; the masks beside it are not touched."
+        )
+
+
+_KINDS = {int: "a whole number", str: "a text", bool: "true or false", list: "a list", dict: "an object"}
+
+
+def _is_positive(value: Any, whole: bool) -> bool:
+    kinds = (int,) if whole else (int, float)
+    return isinstance(value, kinds) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise SemiGDAError(f"“{path}” is larger than a session's manifest can be; it is not read.")
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise SemiGDAError(
+            f"“{path.parent}” is no session: it has no {path.name}. Choose another folder, "
+            "or make a new session."
+        ) from error
+    except OSError as error:
+        raise SemiGDAError(f"“{path}” cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise SemiGDAError(
+            f"“{path}” is damaged: it is not valid JSON ({error}). "
+            "Mend it by hand or bring back a copy; the masks beside it are not touched."
+        ) from error
+
+
+def _read_classes(fields: _Fields) -> Iterable[ClassInfo]:
+    found = fields.objects("classes")
+    if not 1 <= len(found) <= MOST_NAMED:
+        raise fields.wrong("classes", f"should hold 1 to {MOST_NAMED} classes, but holds {len(found)}")
+    for place, one in enumerate(found, start=1):
+        if one.take("value", int) != place:
+            raise one.wrong("value", f"should be {place}, because values count from 1 in order")
+        name, color = one.take("name", str), one.take("color", str)
+        try:
+            yield ClassInfo(place, name, color)
+        except SemiGDAError as error:
+            raise one.wrong("", f"is no class ({error})") from error
+
+
+def _read_settings(fields: _Fields) -> ImageSettings:
+    try:
+        return ImageSettings.from_dict(fields.take("settings", dict))
+    except (SemiGDAError, TypeError, ValueError) as error:
+        raise fields.wrong("settings", f"cannot be used: {error}") from error
+
+
+def _read_items(fields: _Fields) -> Iterable[Item]:
+    seen: set[str] = set()
+    for one in fields.objects("items"):
+        item_id = one.take("id", str)
+        if not is_safe_id(item_id) or identity(item_id) in seen:
+            raise one.wrong("id", f"is {_shown(item_id)}, which is unsafe as a file name or there twice")
+        seen.add(identity(item_id))
+        path = one.take("path", str)
+        if not path or "\0" in path:
+            raise one.wrong("path", f"is {_shown(path)}, which names no file")
+        series, index = one.take("series", int, default=0), one.take("index", int, default=0)
+        if min(series, index) < 0:
+            raise one.wrong("index", "is below 0")
+        height, width = one.pair("shape", whole=True)
+        if height * width > _MOST_PIXELS:
+            raise one.wrong("shape", "is larger than any picture")
+        pixel_size = one.pair("pixel_size", default=[1.0, 1.0])
+        yield Item(
+            id=item_id,
+            name=one.take("name", str),
+            path=path,
+            shape=(int(height), int(width)),
+            series=series,
+            index=index,
+            pixel_size=(float(pixel_size[0]), float(pixel_size[1])),
+            unit=one.take("unit", str, default="pixel"),
+        )
+
+
+def _item_values(item: Item) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "name": item.name,
+        "path": item.path,
+        "series": item.series,
+        "index": item.index,
+        "shape": list(item.shape),
+        "pixel_size": list(item.pixel_size),
+        "unit": item.unit,
+    }
