@@ -11,8 +11,9 @@ import copy
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,9 +24,11 @@ from napari_semigda.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_semigda.model.device import choose_device
 from napari_semigda.model.presets import build_model
 from napari_semigda.model.semigda import SemiGDA
-from napari_semigda.session.queue import queue_order
-from napari_semigda.session.rounds import RoundRecord
-from napari_semigda.session.session import Item, ItemState, PredictionInfo, Session
+from napari_semigda.session.items import Item, ItemState
+from napari_semigda.session.predictions import PredictionInfo
+from napari_semigda.session.queue import queue
+from napari_semigda.session.rounds import MODEL, STATE, RoundRecord, append_point
+from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round, StepReport
 
@@ -37,7 +40,7 @@ STATE_INTERVAL = 60.0
 
 @dataclass(frozen=True)
 class ModelLoading:
-    """The model is being made ready: ``done`` of ``total`` bytes fetched (0 of 0 where nothing is fetched)."""
+    """The model is being made ready; ``done`` of ``total`` bytes are fetched (0 of 0: nothing to fetch)."""
 
     message: str
     done: int = 0
@@ -124,9 +127,9 @@ class _RunningRound:
     record: RoundRecord
     round: Round
     steps: Iterator[StepReport]
-    seconds: float = 0.0
-    state_saved: float = 0.0
-    published: float = 0.0
+    steps_done: int
+    seconds: float
+    state_saved: float
     last: StepReport | None = None
 
 
@@ -212,13 +215,18 @@ class Engine:
         with self._lock:
             if self._running is not None or self._requests.round is not None:
                 raise SemiGDAError("A round is running already: stop it first, or wait until it ends.")
-            if resume and self.session.resumable_round() is None:
+            if resume and self.resumable_round() is None:
                 raise SemiGDAError("There is no stopped round to resume: start a new one.")
             if not self.session.counts()[ItemState.ACCEPTED]:
                 raise SemiGDAError("A round needs at least one accepted mask: accept one, then train.")
             chosen = recipe or Recipe().with_one_object(self.session.one_object)
             self._requests.round = _RoundRequest(chosen, budget or Budget(), fresh, seed, resume)
             self._requests.stop = self._requests.paused = False
+
+    def resumable_round(self) -> RoundRecord | None:
+        """The newest round, if it was stopped before its end and can go on."""
+        rounds = self.session.rounds
+        return rounds[-1] if rounds and rounds[-1].status == "stopped" else None
 
     def request_predictions(self, items: Iterable[Item], *, urgent: bool = False) -> None:
         """Ask for drafts of these items; urgent ones are served between two steps of a running round."""
@@ -341,54 +349,50 @@ class Engine:
             yield RoundStarted(record)
 
     def _record(self, request: _RoundRequest) -> RoundRecord:
-        if request.resume:
-            record = self.session.resumable_round()
-            if record is None:
-                raise SemiGDAError("There is no stopped round to resume: start a new one.")
-            return self.session.continue_round(record)
+        stopped = self.resumable_round()
+        if request.resume and stopped is not None:
+            return self.session.resume_round(stopped.number)
+        last = None if request.fresh else self.session.last_model()
         return self.session.begin_round(
-            request.recipe, request.budget, seed=request.seed, warm=self._starts_warm(request)
+            request.recipe,
+            request.budget,
+            request.seed,
+            warm=last is not None,
+            started_from="" if last is None else f"round {int(last.parent.name)}",
         )
 
-    def _starts_warm(self, request: _RoundRequest) -> bool:
-        return not request.fresh and self.session.last_model() is not None
-
     def _prepare(self, record: RoundRecord, request: _RoundRequest) -> _RunningRound:
-        labelled, unlabelled = self.session.examples(record)
-        round_ = Round(
+        labelled, unlabelled = self.session.examples(record.labelled)
+        training = Round(
             self._training_model(record),
             labelled,
             unlabelled,
-            recipe=record.recipe,
-            budget=record.budget,
+            recipe=Recipe.from_dict(record.recipe),
+            budget=Budget.from_dict(record.budget),
             working_size=self.session.settings.working_size,
             seed=record.seed,
             device=self.device,
             warm=record.warm,
         )
         if request.resume:
-            round_.load_state(self.session.state_file(record))
-        return _RunningRound(record, round_, round_.run(), seconds=record.seconds, state_saved=record.seconds)
+            training.load_state(self._file(record, STATE))
+        return _RunningRound(record, training, training.run(), record.steps, record.seconds, record.seconds)
 
     def _training_model(self, record: RoundRecord) -> SemiGDA:
-        """A network for this round: new, or with the last weights; the frozen autoencoder is shared."""
-        classes = len(self.session.classes) + 1
-        known = self._predictor.model if self._predictor is not None else None
-        if isinstance(known, SemiGDA) and record.warm and known.classes == classes:
-            return _sharing_autoencoder(known)
-        model = build_model(
-            self.session.preset,
-            classes,
-            weights=self.session.weights,
-            seed=record.seed,
-            progress=lambda done, total: self._on_loading(
+        """A network for this round: new, or with the last weights."""
+        last = self.session.last_model() if record.warm else None
+        loading: dict[str, Any] = {
+            "weights": self.session.weights,
+            "progress": lambda done, total: self._on_loading(
                 ModelLoading("Fetching the autoencoder", done, total)
             ),
-            cancelled=lambda: self._requests.stop or self._requests.closing,
-        )
-        last = self.session.last_model()
-        if record.warm and last is not None:
-            model.load_trainable_state(load_checkpoint(last, autoencoder=model.autoencoder)[0].trainable_state())
+            "cancelled": lambda: self._requests.stop or self._requests.closing,
+        }
+        if last is None:
+            return build_model(self.session.preset, self.session.class_count, seed=record.seed, **loading)
+        model, _ = load_checkpoint(last, **loading)
+        # The network paints colours: with a class more only the palette is another.
+        model.classes = self.session.class_count
         return model
 
     def _step(self) -> Iterator[Event]:
@@ -412,11 +416,15 @@ class Engine:
 
     def _after_step(self, running: _RunningRound, report: StepReport) -> None:
         running.last = report
+        running.steps_done += 1
         running.seconds += report.seconds
-        running.record = self.session.note_step(running.record, report, running.seconds)
+        append_point(self.session.round_folder(running.record.number), asdict(report))
         if running.seconds - running.state_saved >= STATE_INTERVAL:
             running.state_saved = running.seconds
-            running.round.save_state(self.session.state_file(running.record))
+            running.round.save_state(self._file(running.record, STATE))
+
+    def _file(self, record: RoundRecord, name: str) -> Path:
+        return self.session.round_folder(record.number) / name
 
     def _stop(self) -> Iterator[Event]:
         with self._lock:
@@ -433,25 +441,28 @@ class Engine:
             yield self._failed(running.record, _in_words(error))
             return
         self._release()
-        yield RoundEnded(record)
-        if self.session.model_file(record).exists():
+        if self._file(record, MODEL).exists():
             self._request_drafts()
+        yield RoundEnded(record)
 
     def _keep(self, running: _RunningRound, status: Literal["complete", "stopped"]) -> RoundRecord:
-        record, round_ = running.record, running.round
+        record, training = running.record, running.round
         if status == "stopped":
-            round_.save_state(self.session.state_file(record))
+            training.save_state(self._file(record, STATE))
         # After a first round's stage 1 the adapters have learned nothing: there is no draft to be had.
         if status == "complete" or record.warm or (running.last is not None and running.last.stage == 2):
-            self._publish(record, round_.model, round_.averaged_state())
-        return self.session.finish_round(record, status)
+            self._publish(record, training.model, training.averaged_state())
+        ended = self.session.finish_round(record, status, steps=running.steps_done, seconds=running.seconds)
+        if status == "complete":
+            self._file(record, STATE).unlink(missing_ok=True)
+        return ended
 
     def _publish(self, record: RoundRecord, trained: SemiGDA, weights: dict[str, Tensor]) -> None:
         """Write the averaged weights, then predict with them."""
         model = _sharing_autoencoder(trained)
         model.load_trainable_state(weights)
         save_checkpoint(
-            self.session.model_file(record),
+            self._file(record, MODEL),
             model,
             {
                 "preset": self.session.preset,
@@ -465,11 +476,15 @@ class Engine:
         self._predictor_round = record.number
 
     def _failed(self, record: RoundRecord | None, message: str) -> RoundFailed:
+        running = self._running
+        steps, seconds = (running.steps_done, running.seconds) if running is not None else (0, 0.0)
         self._release()
         if record is not None:
             try:
-                record = self.session.finish_round(record, "failed", message)
-            except (OSError, SemiGDAError):  # a full disk must not hide why the round failed
+                record = self.session.finish_round(
+                    record, "failed", steps=steps, seconds=seconds, message=message
+                )
+            except SemiGDAError:  # a full disk must not hide why the round failed
                 logger.exception("The failure of round %d could not be written down.", record.number)
         return RoundFailed(record, message)
 
@@ -484,7 +499,7 @@ class Engine:
     # Drafts
 
     def _request_drafts(self) -> None:
-        self.request_predictions(queue_order(self.session))
+        self.request_predictions(queue(self.session))
 
     def _predict(self, waiting: list[str]) -> Iterator[Event]:
         with self._lock:
