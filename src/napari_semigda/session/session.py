@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 LABELS, EDITS, PREDICTIONS, ROUNDS, IMAGES = "labels", "edits", "predictions", "rounds", "images"
 JOURNAL, SKIPPED, VIEW = "journal.jsonl", "skipped.json", "view.json"
 
-_OWN_FOLDERS = (LABELS, EDITS, PREDICTIONS, ROUNDS)
+OWN_FOLDERS = (LABELS, EDITS, PREDICTIONS, ROUNDS)
 
 
 class Session:
@@ -208,7 +208,7 @@ class Session:
             weights=None if weights is None else Path(os.path.abspath(weights)),
             created=now(),
         )
-        for name in _OWN_FOLDERS:
+        for name in OWN_FOLDERS:
             _make_folder(folder / name)
         write_manifest(folder, manifest)
         return cls(folder, manifest)
@@ -230,7 +230,7 @@ class Session:
         folder = Path(folder)
         folder = (folder.parent if folder.name == MANIFEST_NAME else folder).resolve()
         manifest = read_manifest(folder)
-        for name in _OWN_FOLDERS:
+        for name in OWN_FOLDERS:
             if (folder / name).is_symlink():
                 raise SemiGDAError(
                     f"“{folder / name}” is a link to another place, where a session writes nothing. "
@@ -843,7 +843,7 @@ class Session:
 def _refuse_occupied(folder: Path) -> None:
     if (folder / MANIFEST_NAME).exists():
         raise SemiGDAError(f"“{folder}” is a session already. Open it, or choose another folder.")
-    for name in (*_OWN_FOLDERS, JOURNAL):
+    for name in (*OWN_FOLDERS, JOURNAL):
         place = folder / name
         if place.is_symlink() or place.is_file() or (place.is_dir() and any(place.iterdir())):
             raise SemiGDAError(
