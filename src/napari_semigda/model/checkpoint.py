@@ -20,6 +20,8 @@ from napari_semigda.model.semigda import SemiGDA
 FORMAT = 1
 _KEY = "semigda"
 _SAME_AUTOENCODER = 0.02
+_NEEDED = {"format", "preset", "classes", "autoencoder"}
+_NEEDED_OF_AUTOENCODER = {"source", "signature"}
 
 
 def save_checkpoint(path: Path | str, model: SemiGDA, metadata: dict[str, Any] | None = None) -> None:
@@ -119,9 +121,18 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
 def _checked(path: Path, header: str | None) -> dict[str, Any]:
     if header is None:
         raise SemiGDAError(f"“{path}” is a safetensors file, but no model of this program.")
-    metadata: dict[str, Any] = json.loads(header)
-    if metadata["format"] > FORMAT:
+    try:
+        metadata: dict[str, Any] = json.loads(header)
+        newer = metadata["format"] > FORMAT
+        complete = newer or (
+            metadata.keys() >= _NEEDED and metadata["autoencoder"].keys() >= _NEEDED_OF_AUTOENCODER
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SemiGDAError(f"The header of “{path}” is damaged.") from error
+    if newer:
         raise SemiGDAError(f"“{path}” was written by a newer version of napari-semigda: update this one.")
+    if not complete:
+        raise SemiGDAError(f"The header of “{path}” is damaged: it does not say what was trained.")
     if metadata["preset"] not in PRESETS:
         raise SemiGDAError(
             f"“{path}” has the preset “{metadata['preset']}”, which this version does not know."

@@ -49,9 +49,9 @@ def load_autoencoder(
         "compact", "taesd" or "sd".
     weights
         None: the package's for "compact", the hub's (downloaded on first use) for the others. Or a diffusers
-        folder (`config.json` beside the weights, or one with a `vae` folder in it); or a file in
-        diffusers' or latent diffusion's naming (`.safetensors`, `.ckpt`, `.pt`, `.bin`); or, for "taesd", the
-        folder with `taesd_encoder.safetensors` and `taesd_decoder.safetensors` (or `.pth`).
+        folder (or one with a `vae` folder in it); or a file in diffusers' or latent diffusion's naming
+        (`.safetensors`, `.ckpt`, `.pt`, `.bin`); or, for "taesd", the folder with `taesd_encoder.safetensors`
+        and `taesd_decoder.safetensors` (or `.pth`). A `config.json` beside the weights is heeded.
     progress, cancelled
         For the download, as for `build_model`.
 
@@ -119,14 +119,9 @@ def _from_folder(preset: str, folder: Path, source: str) -> Autoencoder:
         folder = folder / "vae"
     if preset == "taesd" and (originals := _original_pair(folder)):
         tensors = tiny_weights(*map(read_tensors, originals))
-        return autoencoder_from(preset, _default_config(preset), tensors, source, str(folder))
+        return autoencoder_from(preset, _default_config(preset), tensors, source, f"“{folder}”")
     file = _weights_in(folder)
-    config_file = folder / "config.json"
-    try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SemiGDAError(f"“{config_file}” could not be read: {_first_line(error)}.") from error
-    return autoencoder_from(preset, config, read_tensors(file), source, str(file))
+    return autoencoder_from(preset, _config_beside(file, preset), read_tensors(file), source, f"“{file}”")
 
 
 def _from_file(preset: str, file: Path) -> Autoencoder:
@@ -134,7 +129,7 @@ def _from_file(preset: str, file: Path) -> Autoencoder:
         return _from_folder(preset, file.parent, "file")
     tensors = read_tensors(file)
     tensors = tensors.get("state_dict", tensors.get("model", tensors))
-    return autoencoder_from(preset, _default_config(preset), tensors, "file", str(file))
+    return autoencoder_from(preset, _config_beside(file, preset), tensors, "file", f"“{file}”")
 
 
 def autoencoder_from(
@@ -190,6 +185,18 @@ def _wrap(preset: str, network: Any, source: str) -> Autoencoder:
 
 def _default_config(preset: str) -> dict[str, Any]:
     return {"compact": compact_config, "sd": lambda: SD_CONFIG, "taesd": dict}[preset]()
+
+
+def _config_beside(file: Path, preset: str) -> dict[str, Any]:
+    """Read `config.json` in the weights' folder, or take the preset's architecture if there is none."""
+    config_file = file.with_name("config.json")
+    if not config_file.is_file():
+        return _default_config(preset)
+    try:
+        config: dict[str, Any] = json.loads(config_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SemiGDAError(f"“{config_file}” could not be read: {_first_line(error)}.") from error
+    return config
 
 
 def _original_pair(folder: Path) -> tuple[Path, Path] | None:

@@ -1,0 +1,142 @@
+"""A trained network goes into one file, and comes back the same or not at all."""
+
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
+from napari_semigda.model.loading import load_autoencoder
+from napari_semigda.model.presets import build_model
+from napari_semigda.model.semigda import SemiGDA
+
+from .conftest import learn_something, pictures
+
+
+@pytest.fixture(scope="module")
+def trained() -> SemiGDA:
+    model = build_model("compact", 3)
+    learn_something(model)
+    return model.eval()
+
+
+@pytest.fixture
+def file(trained: SemiGDA, tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, trained, {"class_names": ["Zelle", "核"], "settings": {"working_size": 128}})
+    return path
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    """Write the same file with another header."""
+    header = {**read_metadata(path), **changes}
+    tensors = safetensors.torch.load_file(path)
+    path.write_bytes(safetensors.torch.save(tensors, {"semigda": json.dumps(header)}))
+
+
+def test_a_network_comes_back_the_same(trained: SemiGDA, file: Path) -> None:
+    loaded, _ = load_checkpoint(file)
+    assert not loaded.training
+    assert loaded.classes == 3
+    for one, two in zip(trained(pictures()), loaded(pictures()), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_it_says_what_it_was_trained_for(file: Path) -> None:
+    metadata = read_metadata(file)
+    assert (metadata["format"], metadata["preset"], metadata["classes"]) == (1, "compact", 3)
+    assert metadata["class_names"] == ["Zelle", "核"]
+    assert metadata["settings"] == {"working_size": 128}
+    assert load_checkpoint(file)[1] == metadata
+
+
+def test_it_can_be_trained_on_from_a_half_precision_copy(trained: SemiGDA, tmp_path: Path) -> None:
+    half = build_model("compact", 3)
+    half.load_trainable_state(trained.trainable_state())
+    half.encoder.half()
+    save_checkpoint(tmp_path / "half.safetensors", half)
+    loaded, _ = load_checkpoint(tmp_path / "half.safetensors")
+    assert {tensor.dtype for tensor in loaded.parameters()} == {torch.float32}
+
+
+def test_a_random_autoencoder_is_made_again_from_its_seed(tmp_path: Path) -> None:
+    model = build_model("taesd", seed=5, random_autoencoder=True).eval()
+    save_checkpoint(tmp_path / "random.safetensors", model)
+    loaded, _ = load_checkpoint(tmp_path / "random.safetensors")
+    for one, two in zip(model(pictures()), loaded(pictures()), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_another_autoencoder_than_in_training_is_refused(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    build_model("compact", random_autoencoder=True, seed=9).autoencoder.network.save_pretrained(other)
+    save_checkpoint(tmp_path / "model.safetensors", build_model("compact", weights=other))
+    with pytest.raises(SemiGDAError, match="another “compact” autoencoder"):
+        load_checkpoint(tmp_path / "model.safetensors")
+    loaded, _ = load_checkpoint(tmp_path / "model.safetensors", other)
+    assert loaded.autoencoder.signature() == load_autoencoder("compact", other).signature()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SemiGDAError, match=r"no file “.*absent\.safetensors”"):
+        load_checkpoint(tmp_path / "absent.safetensors")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_a_torn_file_is_called_damaged(file: Path, share: float) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(SemiGDAError, match="damaged"):
+        load_checkpoint(file)
+
+
+def test_other_files_are_no_models(tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"weight": torch.ones(3)}, other)
+    with pytest.raises(SemiGDAError, match="no model of this program"):
+        read_metadata(other)
+    other.write_text("not weights at all, but a text that is long enough to look like a header")
+    with pytest.raises(SemiGDAError, match="damaged or no safetensors file"):
+        read_metadata(other)
+
+
+def test_a_newer_format_asks_for_an_update(file: Path) -> None:
+    rewrite(file, format=2)
+    with pytest.raises(SemiGDAError, match="newer version"):
+        load_checkpoint(file)
+
+
+def test_an_unknown_preset_is_named(file: Path) -> None:
+    rewrite(file, preset="colossal")
+    with pytest.raises(SemiGDAError, match="colossal"):
+        load_checkpoint(file)
+
+
+@pytest.mark.parametrize("header", ["[1, 2]", "{}", "{not json", '{"format": 1, "preset": "compact"}'])
+def test_a_header_that_says_too_little_is_called_damaged(file: Path, header: str) -> None:
+    tensors = safetensors.torch.load_file(file)
+    file.write_bytes(safetensors.torch.save(tensors, {"semigda": header}))
+    with pytest.raises(SemiGDAError, match="damaged"):
+        load_checkpoint(file)
+
+
+def test_weights_that_do_not_fit_are_refused(file: Path) -> None:
+    tensors = safetensors.torch.load_file(file)
+    tensors.popitem()
+    header = {"semigda": json.dumps(read_metadata(file))}
+    file.write_bytes(safetensors.torch.save(tensors, header))
+    with pytest.raises(SemiGDAError, match="whole “compact” network"):
+        load_checkpoint(file)
+
+
+def test_a_failed_write_leaves_the_old_file(trained: SemiGDA, file: Path) -> None:
+    before = file.read_bytes()
+    with pytest.raises(TypeError):
+        save_checkpoint(file, trained, {"settings": object()})
+    with pytest.raises(SemiGDAError, match="could not be written"):
+        save_checkpoint(file.parent / "no such folder" / "model.safetensors", trained)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == [file.name]

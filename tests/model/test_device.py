@@ -1,0 +1,27 @@
+"""Devices are chosen by name, and precision by device."""
+
+import pytest
+import torch
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.model.device import autocast, choose_device
+
+
+def test_the_cpu_is_always_there() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+def test_auto_takes_what_computes_here() -> None:
+    device = choose_device("auto")
+    assert (torch.ones(2, device=device) * 2).sum() == 4
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:abc", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_in_words(name: str) -> None:
+    with pytest.raises(SemiGDAError, match="use auto"):
+        choose_device(name)
+
+
+def test_a_cpu_computes_in_float32() -> None:
+    with autocast("cpu"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
