@@ -105,8 +105,17 @@ def make_items(planes: Sequence[NamedPlane], folder: Path) -> tuple[Item, ...]:
     )
 
 
-def choose_settings(preset: str, items: Iterable[Item]) -> ImageSettings:
+def choose_settings(preset: str, items: Iterable[Item], working_size: int | None = None) -> ImageSettings:
     """Choose how pictures are seen: whole, or tile by tile where most are large.
+
+    Parameters
+    ----------
+    preset
+        A key of `napari_semigda.model.presets.PRESETS`.
+    items
+        Those of the session; at least one.
+    working_size
+        Side of what the network sees, in pixels; None takes the preset's.
 
     Raises
     ------
@@ -115,7 +124,7 @@ def choose_settings(preset: str, items: Iterable[Item]) -> ImageSettings:
     """
     if preset not in PRESETS:
         raise SemiGDAError(f"There is no preset “{preset}”; choose one of: {', '.join(PRESETS)}.")
-    working_size = PRESETS[preset].default_working_size
+    working_size = working_size or PRESETS[preset].default_working_size
     long_side = statistics.median(max(item.shape) for item in items)
     return ImageSettings(
         working_size=working_size, framing="tiles" if long_side > _TILES_FROM * working_size else "whole"

@@ -1,5 +1,6 @@
 """Accepting masks that were made elsewhere."""
 
+import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ def import_masks(
     session: "Session",
     folder: Path,
     *,
+    count: int | None = None,
+    seed: int | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> ImportReport:
@@ -57,6 +60,10 @@ def import_masks(
     folder
         Holds TIFF or PNG files with the values 0 … K-1 and 255 for unknown. With one class, a file that
         holds 0 and 255 only means background and object.
+    count
+        Take so many of the masks only, as if somebody had labelled a part; None takes all.
+    seed
+        Draw those at random; None spreads them evenly over the list.
 
     Raises
     ------
@@ -69,18 +76,28 @@ def import_masks(
     accepted, left_out = [], []
     items = session.items
     pages = _pages(items)
-    for done, item in enumerate(items, start=1):
+    found = [(item, path) for item in items if (path := masks.of(item)) is not None]
+    chosen = _chosen(found, count, seed)
+    for done, (item, path) in enumerate(chosen, start=1):
         if cancelled is not None and cancelled():
             raise Cancelled
-        path = masks.of(item)
-        if path is not None:
-            try:
-                accepted.append(_import(session, item, path, pages[item.id]))
-            except SemiGDAError as error:
-                left_out.append((item, str(error)))
+        try:
+            accepted.append(_import(session, item, path, pages[item.id]))
+        except SemiGDAError as error:
+            left_out.append((item, str(error)))
         if progress is not None:
-            progress(done, len(items))
+            progress(done, len(chosen))
     return ImportReport(tuple(accepted), tuple(left_out))
+
+
+def _chosen(found: list[tuple[Item, Path]], count: int | None, seed: int | None) -> list[tuple[Item, Path]]:
+    if count is None or count >= len(found):
+        return found
+    if seed is None:
+        places = [(2 * number + 1) * len(found) // (2 * count) for number in range(count)]
+    else:
+        places = sorted(random.Random(seed).sample(range(len(found)), count))
+    return [found[place] for place in places]
 
 
 def _import(session: "Session", item: Item, path: Path, page: int) -> Item:

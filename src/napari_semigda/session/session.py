@@ -612,11 +612,15 @@ class Session:
         self,
         folder: Path | str,
         *,
+        count: int | None = None,
+        seed: int | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> ImportReport:
         """Accept masks made elsewhere; see `napari_semigda.session.importing.import_masks`."""
-        return import_masks(self, Path(folder), progress=progress, cancelled=cancelled)
+        return import_masks(
+            self, Path(folder), count=count, seed=seed, progress=progress, cancelled=cancelled
+        )
 
     # Predictions, rounds, training
 
