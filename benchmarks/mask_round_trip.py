@@ -94,24 +94,28 @@ def main() -> None:
     parser.add_argument("--preset", default="compact")
     parser.add_argument("--weights", type=Path, help="local weights of the autoencoder")
     parser.add_argument("--size", type=int, default=224, help="working size in pixels")
+    parser.add_argument("--noise", type=float, default=0, help="noise on the latents, in their spreads")
     parser.add_argument("--limit", type=int, help="at most this many masks a pack")
     options = parser.parse_args()
 
     autoencoder = build_model(options.preset, weights=options.weights).autoencoder
+    generator = torch.Generator().manual_seed(0)
+
+    def round_trip(image: torch.Tensor) -> torch.Tensor:
+        latent = autoencoder.encode(image).mean
+        noise = torch.randn(latent.shape, generator=generator)
+        return autoencoder.decode(latent + options.noise * latent.std() * noise)
+
     results = []
     for folder in options.data:
-        if not (folder / "masks").is_dir():
+        if (folder / "masks").is_dir():
+            results.append(measure(round_trip, folder, options.size, options.limit))
+        else:
             print(f"{folder} left out: it has no folder 'masks'")
-            continue
-        results.append(
-            measure(
-                lambda image: autoencoder.decode(autoencoder.encode(image).mean, None, None),
-                folder,
-                options.size,
-                options.limit,
-            )
-        )
-    print(f"preset {options.preset}, working size {options.size}, {torch.get_num_threads()} threads")
+    print(
+        f"preset {options.preset}, working size {options.size}, latent noise {options.noise}, "
+        f"threads {torch.get_num_threads()}\n"
+    )
     print(as_markdown(results))
 
 

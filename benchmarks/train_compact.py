@@ -66,7 +66,7 @@ class Pool:
         self._images = np.stack([random_image(rng, CANVAS) for _ in range(count)])
 
     def _draw_labels(self) -> NDArray[np.uint8]:
-        classes = 2 if self._rng.random() < 0.85 else int(self._rng.integers(3, 9))
+        classes = 2 if self._rng.random() < 0.6 else int(self._rng.integers(3, 9))
         return random_labels(self._rng, CANVAS, classes)
 
     def refresh(self) -> None:

@@ -229,11 +229,11 @@ def random_image(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray
-        (size, size, 3) uint8; about two in three are grey.
+        (size, size, 3) uint8; a little more than half are grey.
     """
     sharp = random_shape(rng, size).astype(np.float32)
     inside = ndimage.gaussian_filter(sharp, rng.choice([0.3, 0.8, 1.5, 4.0]))
-    coloured = rng.random() < 0.35
+    coloured = rng.random() < 0.45
     picture = np.empty((size, size, 3), dtype=np.float32)
     background, foreground = (_texture(rng, size, coloured) for _ in range(2))
     picture[:] = background + inside[..., None] * (foreground - background)
