@@ -33,7 +33,7 @@ MANIFEST_NAME = "semigda.json"
 """The file that makes a folder a session; such folders are not searched for pictures."""
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PHOTOGRAPHS = ("PNG", "JPEG", "MPO", "BMP", "WEBP", "GIF", "PPM")
+_PHOTOGRAPHS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "PPM")
 _CHANNEL_AXES = "CS"
 _EXIF_ORIENTATION = 274
 _MICROMETRES = {
