@@ -1,0 +1,728 @@
+"""The command line: the same work on the same session folders, without a window.
+
+Nothing heavy is imported before a command runs, so that ``semigda --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from napari_semigda import __version__, demo
+from napari_semigda.errors import Cancelled, SemiGDAError
+
+if TYPE_CHECKING:
+    from napari_semigda.engine import Engine, ModelLoading, Stepped
+    from napari_semigda.inference.predictor import Predictor
+    from napari_semigda.inference.preparation import ImageSettings
+    from napari_semigda.io.pictures import Plane
+    from napari_semigda.session.items import Item
+    from napari_semigda.session.rounds import RoundRecord
+    from napari_semigda.session.session import Session
+    from napari_semigda.training.recipe import Budget
+
+DONE, FAILED, WRONG_USAGE, PARTLY_DONE, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes."""
+
+DEFAULT_SECONDS = 60.0
+"""How long a round trains if nothing else is said."""
+
+LINE_EVERY = 10.0
+"""Seconds between two lines about a round, where the output is no terminal."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments
+        What was typed after ``semigda``; None takes it from the process.
+
+    Returns
+    -------
+    int
+        0 done, 1 failed, 2 wrong usage, 3 done for some images but not for all, 130 interrupted.
+    """
+    try:
+        given = _parser().parse_args(arguments)
+    except SystemExit as end:
+        return int(end.code or DONE)
+    console, errors = Console(), Console(stderr=True)
+    try:
+        code: int = given.run(given, console)
+        return code
+    except (Cancelled, KeyboardInterrupt):
+        errors.print("Interrupted.", style="yellow")
+        return INTERRUPTED
+    except Exception as error:
+        if given.debug:
+            raise
+        errors.print(escape(_in_words(error)), style="red", soft_wrap=True)
+        return FAILED
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, SemiGDAError):
+        return str(error)
+    return f"Something unexpected went wrong ({type(error).__name__}: {error}). With --debug you see where."
+
+
+# --- arguments ----------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="semigda",
+        description="Segment images in active-labelling rounds: outline a few, train, correct the drafts.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done for some images only, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"napari-semigda {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable[..., int], summary: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        added.add_argument("--debug", action="store_true", help="show where an error comes from")
+        added.set_defaults(run=run, usage_error=added.error)
+        return added
+
+    _add_new(command("new", _new, "make a session of a folder of images"))
+    _add_train(command("train", _train, "train a round on all accepted masks and all other images"))
+    _add_predict(command("predict", _predict, "predict the images of a session, or any images with a model"))
+    _add_export(command("export", _export, "write the masks of a session as TIFF files"))
+    _add_info(command("info", _info, "tell about a session or a model"))
+    demo.add_arguments(command("demo", demo.run, "play the whole loop on bundled images"))
+    return parser
+
+
+def _add_new(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="folder that becomes the session")
+    parser.add_argument(
+        "--images", type=Path, nargs="+", required=True, metavar="PATH", help="images, or folders of them"
+    )
+    parser.add_argument(
+        "--classes", default="object", metavar="A,B", help="names of what is outlined (default: object)"
+    )
+    parser.add_argument("--preset", default="compact", help="compact (default), taesd or sd")
+    parser.add_argument(
+        "--working-size", type=int, metavar="N", help="side of what the network sees, in pixels"
+    )
+    parser.add_argument("--framing", choices=("whole", "tiles"), help="default: by the size of the images")
+    parser.add_argument("--zoom", type=float, help="with tiles: resample the images by this factor first")
+    parser.add_argument(
+        "--channels", type=_numbers, metavar="I,J", help="one to three channels, counted from 0"
+    )
+    parser.add_argument("--one-object", action="store_true", help="there is one object an image")
+    parser.add_argument("--weights", type=Path, help="file or folder with the weights of the autoencoder")
+    parser.add_argument(
+        "--masks", type=Path, metavar="FOLDER", help="accept existing masks of the same names"
+    )
+    parser.add_argument(
+        "--label-count", type=_positive_integer, metavar="N", help="accept only N of the masks, spread evenly"
+    )
+    parser.add_argument("--seed", type=int, help="draw the N masks at random instead")
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="the session")
+    parser.add_argument("--steps", type=_positive_integer, help="train so many optimiser steps")
+    parser.add_argument("--seconds", type=_positive, help=f"train so long (default: {DEFAULT_SECONDS:g})")
+    parser.add_argument(
+        "--recipe", choices=("default", "paper"), help="the paper's without a limit: its epochs"
+    )
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--fresh", action="store_true", help="start from nothing, not from the last round")
+    start.add_argument("--resume", action="store_true", help="go on with the round that was stopped")
+    parser.add_argument("--seed", type=int, help="seed of the round (default: 0)")
+    parser.add_argument("--no-drafts", action="store_true", help="do not predict the other images afterwards")
+    _add_device(parser)
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="a session; with --model, images or folders of them",
+    )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="session: also images whose draft is up to date, accepted or skipped",
+    )
+    parser.add_argument("--model", type=Path, metavar="FILE", help="a model.safetensors of a round")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="with --model: where to write the masks"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="with --model: replace existing files")
+    parser.add_argument("--weights", type=Path, help="with --model: weights of the autoencoder")
+    _add_device(parser)
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="the session")
+    parser.add_argument("output", type=Path, help="folder to write the masks to")
+    parser.add_argument("--predicted", action="store_true", help="also the drafts of images not accepted")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+
+def _add_info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, help="a session's folder, or a model.safetensors")
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto (default), cuda, cuda:1, mps or cpu")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+def _positive_integer(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def _positive(text: str) -> float:
+    if not 0 < (number := float(text)) < float("inf"):
+        raise ValueError
+    return number
+
+
+# --- new ----------------------------------------------------------------------------------------
+
+
+def _new(given: argparse.Namespace, console: Console) -> int:
+    from napari_semigda.session.session import Session
+
+    changed = _chosen_settings(given)
+    with _bar(console, "Looking at images") as progress:
+        session = Session.create(
+            given.folder,
+            given.images,
+            classes=[name.strip() for name in given.classes.split(",")],
+            preset=given.preset,
+            one_object=given.one_object,
+            weights=given.weights,
+            progress=progress,
+        )
+    with session:
+        session.settings = _settings(session, changed)
+        settings = session.settings
+        console.print(
+            f"{len(session.items)} images, classes: {', '.join(c.name for c in session.classes)}; "
+            f"preset {session.preset}, seen {settings.framing} at {settings.working_size} pixels.",
+            markup=False,
+        )
+        for _, reason in session.left_out:
+            _warn(reason)
+        complete = _accept_masks(session, given, console) if given.masks else True
+        console.print(f"The session is in {session.folder}", markup=False, soft_wrap=True)
+    return PARTLY_DONE if session.left_out or not complete else DONE
+
+
+def _chosen_settings(given: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that were named; wrong ones are refused before anything is written."""
+    from napari_semigda.inference.preparation import ImageSettings
+    from napari_semigda.model.presets import PRESETS
+
+    named = {name: getattr(given, name) for name in ("working_size", "framing", "zoom", "channels")}
+    chosen = {name: value for name, value in named.items() if value is not None}
+    ImageSettings(**chosen)
+    if given.preset not in PRESETS:
+        raise SemiGDAError(f"There is no preset “{given.preset}”: choose {', '.join(PRESETS)}.")
+    return chosen
+
+
+def _settings(session: Session, chosen: dict[str, Any]) -> ImageSettings:
+    from napari_semigda.session.creation import choose_settings
+
+    fitting = choose_settings(session.preset, session.items, chosen.get("working_size"))
+    return replace(fitting, **chosen)
+
+
+def _accept_masks(session: Session, given: argparse.Namespace, console: Console) -> bool:
+    with _bar(console, "Accepting masks") as progress:
+        report = session.import_masks(
+            given.masks, count=given.label_count, seed=given.seed, progress=progress
+        )
+    for item, reason in report.left_out:
+        _warn(f"{item.name}: {reason}")
+    console.print(f"{len(report.accepted)} masks accepted from {given.masks}", markup=False, soft_wrap=True)
+    if not report.accepted:
+        raise SemiGDAError(
+            f"None of the masks in “{given.masks}” fits an image: they must have the images' names. "
+            f"The session in “{session.folder}” was made without masks."
+        )
+    return not report.left_out
+
+
+# --- train --------------------------------------------------------------------------------------
+
+
+def _train(given: argparse.Namespace, console: Console) -> int:
+    if given.resume and any(
+        value is not None for value in (given.steps, given.seconds, given.recipe, given.seed)
+    ):
+        given.usage_error("--resume goes on as the round began: without --steps, --seconds, --recipe, --seed")
+    from napari_semigda.engine import Engine
+    from napari_semigda.session.session import Session
+    from napari_semigda.training.recipe import Recipe
+
+    with Session.open(given.folder) as session, _EngineDisplay(console) as display:
+        engine = Engine(session, given.device, on_loading=display.loading)
+        engine.request_round(
+            recipe=Recipe.named(given.recipe or "default").with_one_object(session.one_object),
+            budget=_budget(given),
+            fresh=given.fresh,
+            resume=given.resume,
+            seed=given.seed or 0,
+        )
+        code = _follow(engine, display, with_drafts=not given.no_drafts)
+    for warning in session.warnings:
+        _warn(warning)
+    return code
+
+
+def _budget(given: argparse.Namespace) -> Budget:
+    from napari_semigda.training.recipe import Budget
+
+    if given.steps is None and given.seconds is None and given.recipe != "paper":
+        return Budget(seconds=DEFAULT_SECONDS)
+    return Budget(given.steps, given.seconds)
+
+
+def _follow(engine: Engine, display: _EngineDisplay, *, with_drafts: bool) -> int:
+    """Let the engine work in this thread until nothing is left to do; Ctrl-C ends it between two steps."""
+    with _closing_on_interrupt(engine, display) as interrupted:
+        while engine.start_work():
+            for event in engine.work():
+                display.show(event, engine.waiting_predictions)
+                if display.round_is_over and not with_drafts:
+                    engine.close()
+    if interrupted:
+        display.tell_how_to_go_on(engine.session)
+        return INTERRUPTED
+    return display.exit_code
+
+
+@contextmanager
+def _closing_on_interrupt(engine: Engine, display: _EngineDisplay) -> Iterator[list[int]]:
+    """Close the engine on the first Ctrl-C; a second one breaks off at once."""
+    interrupted: list[int] = []
+
+    def close(number: int, _: object) -> None:
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted.append(number)
+        display.say("Stopping after this step …")
+        engine.close()
+
+    before = signal.signal(signal.SIGINT, close)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class _EngineDisplay:
+    """Shows what an engine does: bars on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[remaining]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._round_bar = self._progress.add_task("", visible=False, total=1.0, remaining="")
+        self._draft_bar = self._progress.add_task("", visible=False, total=1.0, remaining="")
+        self._last_line = -LINE_EVERY
+        self._record: RoundRecord | None = None
+        self._failure = False
+        self._drafts = 0
+        self._failed_drafts = 0
+        self.round_is_over = False
+
+    def __enter__(self) -> _EngineDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def say(self, message: str) -> None:
+        """Print a line above the bars."""
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def loading(self, event: ModelLoading) -> None:
+        """Show that the model is being made ready."""
+        part = f" {event.done / 2**20:.0f} of {event.total / 2**20:.0f} MB" if event.total else ""
+        self._progress.update(self._round_bar, visible=True, description=f"{event.message}{part}")
+
+    def show(self, event: object, waiting: int) -> None:
+        """Show one event of an engine that has so many drafts still to make."""
+        from napari_semigda import engine
+
+        match event:
+            case engine.RoundStarted(record):
+                self._started(record)
+            case engine.Stepped():
+                self._stepped(event)
+            case engine.RoundEnded(record):
+                self._record = record
+                self.round_is_over = True
+                self._progress.update(self._round_bar, visible=False)
+                self.say(f"Round {record.number} is {record.status}: {_duration(record)}.")
+            case engine.RoundFailed(record, message):
+                self._failure = True
+                _warn(message)
+            case engine.Predicted():
+                self._drafts += 1
+                self._drafted(waiting)
+            case engine.PredictionFailed(item, message):
+                self._failed_drafts += 1
+                _warn(f"{item.name}: {message}")
+                self._drafted(waiting)
+
+    def tell_how_to_go_on(self, session: Session) -> None:
+        """Say how to take up again what was interrupted."""
+        stopped = self._record is not None and self._record.status == "stopped"
+        command = f"semigda {'train --resume' if stopped else 'predict'} {shlex.quote(str(session.folder))}"
+        if stopped or session.last_model() is not None:
+            self.say(f"Interrupted; what was done so far is kept. Go on with: {command}")
+        else:
+            self.say("Interrupted.")
+
+    @property
+    def exit_code(self) -> int:
+        """Done, partly done or failed."""
+        if self._drafts:
+            self.say(f"{self._drafts} images predicted.")
+        if self._failure or (self._failed_drafts and not self._drafts and not self.round_is_over):
+            return FAILED
+        return PARTLY_DONE if self._failed_drafts else DONE
+
+    def _started(self, record: RoundRecord) -> None:
+        self._record = record
+        start = "from the last weights" if record.warm else "from nothing"
+        self.say(
+            f"Round {record.number}, {start}: {len(record.labelled)} labelled and {record.unlabelled} "
+            "unlabelled images."
+        )
+
+    def _stepped(self, event: Stepped) -> None:
+        report = event.report
+        of = f"/{report.steps}" if report.steps else ""
+        loss = report.losses.get("total", sum(report.losses.values()))
+        text = f"Stage {report.stage}, step {report.step}{of}, loss {loss:.3f}"
+        remaining = "" if event.remaining is None else f"{event.remaining:.0f} s left"
+        self._progress.update(
+            self._round_bar, visible=True, description=text, completed=report.fraction, remaining=remaining
+        )
+        self._line(f"{text}, {remaining}" if remaining else text)
+
+    def _drafted(self, waiting: int) -> None:
+        done = self._drafts + self._failed_drafts
+        self._progress.update(
+            self._draft_bar,
+            visible=True,
+            description="Predicting",
+            completed=done,
+            total=done + waiting,
+            remaining=f"{done}/{done + waiting}",
+        )
+        self._line(f"Predicted {done} of {done + waiting}")
+
+    def _line(self, text: str) -> None:
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._last_line >= LINE_EVERY:
+            self._last_line = now
+            self.say(text)
+
+
+def _duration(record: RoundRecord) -> str:
+    return f"{record.steps} steps in {record.seconds:.0f} s"
+
+
+# --- predict ------------------------------------------------------------------------------------
+
+
+def _predict(given: argparse.Namespace, console: Console) -> int:
+    if given.model is not None:
+        if given.output is None:
+            given.usage_error("--model needs --output, the folder to write the masks to")
+        return _predict_images(given, console)
+    if given.output is not None or len(given.paths) > 1:
+        given.usage_error("name one session, or images with --model and --output")
+    return _predict_session(given, console)
+
+
+def _predict_session(given: argparse.Namespace, console: Console) -> int:
+    from napari_semigda.engine import Engine
+    from napari_semigda.session.session import Session
+
+    with Session.open(given.paths[0]) as session, _EngineDisplay(console) as display:
+        engine = Engine(session, given.device, on_loading=display.loading)
+        if not engine.has_model:
+            raise SemiGDAError(
+                f"“{session.folder}” has no trained model yet: train a round first (semigda train)."
+            )
+        items = session.items if given.all else _without_draft(session)
+        if not items:
+            display.say("Every image has a draft of the last round already (--all predicts again).")
+        engine.request_predictions(items)
+        return _follow(engine, display, with_drafts=True)
+
+
+def _without_draft(session: Session) -> list[Item]:
+    """List the items, neither accepted nor skipped, that the last model has not predicted yet."""
+    from napari_semigda.session.queue import queue
+
+    model = session.last_model()
+    newest = 0 if model is None else int(model.parent.name)
+    infos = ((item, session.prediction_info(item)) for item in queue(session))
+    return [item for item, info in infos if info is None or info.round < newest]
+
+
+def _predict_images(given: argparse.Namespace, console: Console) -> int:
+    from napari_semigda.session.creation import find_files, make_items, read_headers
+    from napari_semigda.session.export import export_names
+
+    predictor = _load_predictor(given)
+    files = find_files(given.paths, given.output)
+    planes, left_out = read_headers(files)
+    items = make_items(planes, given.output)
+    targets = [given.output / name for name in export_names(items)]
+    _refuse_conflicts(targets, [file for file, _ in files], given.overwrite)
+    problems = [reason for _, reason in left_out]
+    with _bar(console, "Predicting") as progress:
+        for done, ((plane, name), target) in enumerate(zip(planes, targets, strict=True), start=1):
+            try:
+                _predict_plane(predictor, plane, target)
+            except SemiGDAError as error:
+                problems.append(f"{name}: {error}")
+            progress(done, len(planes))
+    for problem in problems:
+        _warn(problem)
+    written = len(planes) + len(left_out) - len(problems)
+    if not written:
+        raise SemiGDAError("No image could be predicted.")
+    console.print(f"{written} masks written to {given.output}", markup=False, soft_wrap=True)
+    return PARTLY_DONE if problems else DONE
+
+
+def _load_predictor(given: argparse.Namespace) -> Predictor:
+    from napari_semigda.inference.predictor import Predictor
+    from napari_semigda.inference.preparation import ImageSettings
+    from napari_semigda.model.checkpoint import load_checkpoint
+    from napari_semigda.model.device import choose_device
+
+    device = choose_device(given.device)
+    model, metadata = load_checkpoint(given.model, weights=given.weights)
+    return Predictor(model, ImageSettings.from_dict(metadata.get("settings", {})), device)
+
+
+def _refuse_conflicts(targets: Sequence[Path], pictures: Sequence[Path], overwrite: bool) -> None:
+    originals = {str(path.resolve()).casefold() for path in pictures}
+    for target in targets:
+        if str(target.resolve()).casefold() in originals:
+            raise SemiGDAError(f"“{target}” is one of the images: choose another output folder.")
+        if target.exists() and not overwrite:
+            raise SemiGDAError(
+                f"“{target}” is there already, and nothing was written: choose another folder, "
+                "or allow --overwrite."
+            )
+
+
+def _predict_plane(predictor: Predictor, plane: Plane, target: Path) -> None:
+    import numpy as np
+
+    from napari_semigda.io.masks import write_labels
+    from napari_semigda.io.pictures import read_plane
+
+    picture = read_plane(plane)
+    labels = np.empty(picture.pixels.shape[:2], np.uint8)
+    for strip in predictor.stream(picture.pixels):
+        labels[strip.top : strip.top + len(strip.labels)] = strip.labels
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SemiGDAError(f"The folder “{target.parent}” cannot be made: {error.strerror}.") from error
+    write_labels(target, labels, picture.pixel_size, picture.unit)
+
+
+# --- export -------------------------------------------------------------------------------------
+
+
+def _export(given: argparse.Namespace, console: Console) -> int:
+    from napari_semigda.session.export import export_masks
+    from napari_semigda.session.session import Session
+
+    with Session.open(given.folder) as session:
+        with _bar(console, "Exporting") as progress:
+            report = export_masks(
+                session,
+                given.output,
+                include_predicted=given.predicted,
+                overwrite=given.overwrite,
+                progress=progress,
+            )
+        expected = [(i, why) for i, why in report.left_out if _should_have_mask(session, i, given.predicted)]
+    for item, reason in expected:
+        _warn(f"{item.name}: {reason}")
+    if not report.written:
+        raise SemiGDAError(
+            "There was nothing to export: no mask is accepted"
+            + (" or predicted yet." if given.predicted else " yet (--predicted exports drafts, too).")
+        )
+    others = len(report.left_out) - len(expected)
+    console.print(
+        f"{len(report.written)} masks written to {given.output}"
+        + (f"; {others} images have none or were skipped" if others else ""),
+        markup=False,
+        soft_wrap=True,
+    )
+    return PARTLY_DONE if expected else DONE
+
+
+def _should_have_mask(session: Session, item: Item, predicted: bool) -> bool:
+    from napari_semigda.session.items import ItemState
+
+    state = session.state(item)
+    drafted = state is ItemState.DRAFT and session.prediction_info(item) is not None
+    return state is ItemState.ACCEPTED or (predicted and drafted)
+
+
+# --- info ---------------------------------------------------------------------------------------
+
+
+def _info(given: argparse.Namespace, console: Console) -> int:
+    about = _about_model(given.path) if given.path.is_file() else _about_session(given.path)
+    if given.json:
+        print(json.dumps(about, ensure_ascii=False, indent=2))
+    else:
+        _show(about, console)
+    return DONE
+
+
+def _about_model(path: Path) -> dict[str, Any]:
+    if path.name == "semigda.json":
+        return _about_session(path.parent)
+    from napari_semigda.model.checkpoint import read_metadata
+
+    return {
+        "model": str(path),
+        **{key: value for key, value in read_metadata(path).items() if key != "autoencoder"},
+    }
+
+
+def _about_session(folder: Path) -> dict[str, Any]:
+    from napari_semigda.session.session import Session
+
+    with Session.open(folder) as session:
+        model = session.last_model()
+        return {
+            "session": str(session.folder),
+            "created": session.created,
+            "preset": session.preset,
+            "classes": {str(one.value): one.name for one in session.classes},
+            "one_object": session.one_object,
+            "settings": session.settings.to_dict(),
+            "images": len(session.items),
+            "states": {state.value: count for state, count in session.counts().items()},
+            "model": None if model is None else str(model),
+            "rounds": _about_rounds(session),
+        }
+
+
+def _about_rounds(session: Session) -> list[dict[str, Any]]:
+    """Tell of each round, with the Dice between its drafts and what was then accepted."""
+    dice: dict[int | None, list[float]] = {}
+    for entry in session.journal():
+        if entry.dice is not None:
+            dice.setdefault(entry.round, []).append(entry.dice)
+    return [
+        {
+            "number": record.number,
+            "status": record.status,
+            "labelled": len(record.labelled),
+            "unlabelled": record.unlabelled,
+            "warm": record.warm,
+            "steps": record.steps,
+            "seconds": record.seconds,
+            "message": record.message,
+            "drafts_corrected": len(corrected := dice.get(record.number, [])),
+            "draft_dice": sum(corrected) / len(corrected) if corrected else None,
+        }
+        for record in session.rounds
+    ]
+
+
+def _show(about: dict[str, Any], console: Console) -> None:
+    facts = Table.grid(padding=(0, 2))
+    for name, value in about.items():
+        if name != "rounds":
+            facts.add_row(name.replace("_", " "), escape(_told(value)))
+    console.print(facts)
+    if about.get("rounds"):
+        console.print(_rounds_table(about["rounds"]))
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_told(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(_told(inner) for inner in value)
+    if value is None:
+        return "—"
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+def _rounds_table(rounds: list[dict[str, Any]]) -> Table:
+    table = Table("round", "status", "labelled", "steps", "seconds", "drafts corrected", "Dice of the drafts")
+    for one in rounds:
+        table.add_row(
+            str(one["number"]),
+            one["status"],
+            str(one["labelled"]),
+            str(one["steps"]),
+            f"{one['seconds']:.0f}",
+            str(one["drafts_corrected"]),
+            "—" if one["draft_dice"] is None else f"{one['draft_dice']:.3f}",
+        )
+    return table
+
+
+# --- talking ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal, and nothing elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _warn(message: str) -> None:
+    Console(stderr=True).print(escape(message), style="yellow", soft_wrap=True, highlight=False)
