@@ -63,7 +63,7 @@ class Recipe:
     """
 
     name: str = "default"
-    stage_one_share: float = 0.25
+    stage_one_share: float = 0.1
     stage_one_batch: int = 4
     stage_two_batch: int = 2
     mapping_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)

@@ -1,0 +1,187 @@
+"""The whole loop on bundled images, played by an annotator who knows the truth."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from napari_semigda.errors import SemiGDAError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_semigda.engine import Engine
+    from napari_semigda.session.items import Item
+    from napari_semigda.session.session import Session
+
+IMAGES_A_ROUND = 4
+ROUNDS = 2
+WORKING_SIZE = 96
+
+Mask = "NDArray[np.integer]"
+
+
+@dataclass(frozen=True)
+class DemoRound:
+    """One row of the demo's table: ``dice`` is the mean over the images that were never labelled."""
+
+    number: int
+    labelled: int
+    dice: float
+    seconds: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `run` understands."""
+    parser.add_argument("--session", type=Path, metavar="FOLDER", help="keep the session and the masks here")
+    parser.add_argument("--gui", action="store_true", help="open napari on the session afterwards")
+    parser.add_argument("--seconds", type=float, default=75.0, help="training time of a round (default: 75)")
+    parser.add_argument("--steps", type=int, help="limit a round by optimiser steps, too")
+    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Play the demo and print its table.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    SemiGDAError
+        If a round fails, the folder holds something already, or napari is asked for and missing.
+    """
+    kept = arguments.session
+    with tempfile.TemporaryDirectory(prefix="semigda-demo-") if kept is None else nullcontext(kept) as place:
+        folder = Path(place)
+        console.print("Two rounds on bundled images (generated lesions and cells with exact truth).")
+        rows = _play(folder, arguments, console)
+        console.print(_table(rows))
+        if kept is None:
+            console.print("To keep session and masks, and to look at them in napari: --session FOLDER --gui")
+        else:
+            console.print(f"Session: {folder / 'session'}\nMasks:   {folder / 'masks'}", soft_wrap=True)
+        if arguments.gui:
+            _show(folder / "session")
+    return 0
+
+
+def _play(folder: Path, arguments: argparse.Namespace, console: Console) -> list[DemoRound]:
+    from napari_semigda.engine import Engine
+    from napari_semigda.inference.preparation import ImageSettings
+    from napari_semigda.samples import sample_pairs
+    from napari_semigda.session.export import export_masks
+    from napari_semigda.session.session import Session
+    from napari_semigda.training.recipe import Budget
+
+    pairs = sample_pairs()
+    truth = {image.stem: _truth(mask) for image, mask in pairs}
+    images = [image for image, _ in pairs]
+    settings = ImageSettings(working_size=WORKING_SIZE)
+    with Session.create(folder / "session", images, settings=settings) as session:
+        engine = Engine(session, arguments.device)
+        budget = Budget(steps=arguments.steps, seconds=arguments.seconds)
+        seconds, drafts = [], []
+        for number in range(1, ROUNDS + 1):
+            names = _accept_next(session, truth)
+            console.print(f"Round {number}: the truth was accepted for {', '.join(names)}")
+            seconds.append(_train(engine, budget, console))
+            drafts.append({item.id: session.prediction(item) for item in session.items})
+        report = export_masks(session, folder / "masks", include_predicted=True)
+        console.print(f"{len(report.written)} masks were written as TIFF.")
+        never = [item for item in session.items if session.labels(item) is None]
+        return [
+            DemoRound(
+                number=index + 1,
+                labelled=(index + 1) * IMAGES_A_ROUND,
+                dice=_mean_dice((drafts[index][item.id], truth[_stem(item)]) for item in never),
+                seconds=seconds[index],
+            )
+            for index in range(ROUNDS)
+        ]
+
+
+def _truth(path: Path) -> NDArray[np.uint8]:
+    import imageio.v3 as iio
+
+    mask: NDArray[np.uint8] = (iio.imread(path) > 0).astype("uint8")
+    return mask
+
+
+def _stem(item: Item) -> str:
+    return Path(item.path).stem
+
+
+def _accept_next(session: Session, truth: dict[str, NDArray[np.uint8]]) -> list[str]:
+    """Accept the truth for the images that the session asks for, one after the other."""
+    from napari_semigda.session.queue import next_item
+
+    names = []
+    for _ in range(IMAGES_A_ROUND):
+        item = next_item(session)
+        if item is None:
+            raise SemiGDAError("The session has no image left to label.")
+        session.accept(item, truth[_stem(item)])
+        names.append(item.name)
+    return names
+
+
+def _train(engine: Engine, budget: object, console: Console) -> float:
+    """Run a round and make all drafts; returns the seconds that both took."""
+    import time
+
+    from napari_semigda.engine import PredictionFailed, RoundFailed, Stepped
+
+    started = time.perf_counter()
+    engine.request_round(budget=budget)  # type: ignore[arg-type]
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("Training", total=1.0)
+        while engine.start_work():
+            for event in engine.work():
+                if isinstance(event, Stepped):
+                    loss = event.report.losses["total"]
+                    progress.update(
+                        bar, completed=event.report.fraction, description=f"Training, loss {loss:.3f}"
+                    )
+                elif isinstance(event, RoundFailed | PredictionFailed):
+                    raise SemiGDAError(event.message)
+    return time.perf_counter() - started
+
+
+def _mean_dice(pairs: Iterable[tuple[NDArray[np.uint8] | None, NDArray[np.uint8]]]) -> float:
+    from napari_semigda.session.journal import effort
+
+    scores = [0.0 if draft is None else effort(draft, truth, 2)[0] or 0.0 for draft, truth in pairs]
+    return sum(scores) / len(scores)
+
+
+def _table(rows: list[DemoRound]) -> Table:
+    table = Table(title="Dice on the images that were never labelled")
+    for column in ("round", "labelled images", "Dice", "seconds"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(str(row.number), str(row.labelled), f"{row.dice:.3f}", f"{row.seconds:.0f}")
+    return table
+
+
+def _show(session_folder: Path) -> None:
+    try:
+        from napari_semigda.widgets.opening import open_in_napari
+    except ImportError as error:
+        raise SemiGDAError(
+            "napari is not installed: pip install 'napari-semigda[all]', then give --gui again."
+        ) from error
+    open_in_napari(session_folder)
