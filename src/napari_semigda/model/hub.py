@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,19 +65,18 @@ class _Download:
         threading.Thread(target=self._run, name="weights download", daemon=True).start()
 
     def wait(self, progress: Callable[[int, int], None] | None, cancelled: Callable[[], bool] | None) -> Path:
-        while True:
+        outcome: Path | BaseException | None = None
+        while outcome is None:
             if cancelled is not None and cancelled():
                 self._cancelled.set()
                 raise Cancelled
+            with suppress(queue.Empty):
+                outcome = self._outcome.get(timeout=_LOOK_AGAIN_SECONDS)
             if progress is not None:
                 progress(*self._so_far())
-            try:
-                outcome = self._outcome.get(timeout=_LOOK_AGAIN_SECONDS)
-            except queue.Empty:
-                continue
-            if isinstance(outcome, BaseException):
-                raise outcome
-            return outcome
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
 
     def _run(self) -> None:
         try:
