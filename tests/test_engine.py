@@ -1,0 +1,278 @@
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import tifffile
+
+from napari_semigda.engine import (
+    Engine,
+    Event,
+    Predicted,
+    PredictionFailed,
+    RoundEnded,
+    RoundFailed,
+    RoundPaused,
+    RoundStarted,
+    Stepped,
+)
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.inference.preparation import ImageSettings
+from napari_semigda.model.checkpoint import read_metadata
+from napari_semigda.samples import sample_pairs
+from napari_semigda.session.items import ItemState
+from napari_semigda.session.session import Session
+from napari_semigda.training.recipe import Budget
+
+STEPS = 4
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    """Six bundled samples, seen small; the first two are accepted."""
+    pairs = sample_pairs()[:6]
+    made = Session.create(
+        tmp_path / "session", [image for image, _ in pairs], settings=ImageSettings(working_size=32)
+    )
+    for item, (_, mask) in list(zip(made.items, pairs, strict=True))[:2]:
+        made.accept(item, (iio.imread(mask) > 0).astype(np.uint8))
+    return made
+
+
+@pytest.fixture
+def engine(session: Session) -> Engine:
+    return Engine(session, "cpu")
+
+
+def drain(engine: Engine, react: Callable[[Event], None] = lambda _: None) -> list[Event]:
+    """Let the engine work in this thread until nothing is left to do."""
+    events = []
+    while engine.start_work():
+        for event in engine.work():
+            events.append(event)
+            react(event)
+    return events
+
+
+def of(kind: type, events: list[Event]) -> list:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def train(engine: Engine, **options: object) -> list[Event]:
+    engine.request_round(budget=Budget(steps=STEPS), **options)  # type: ignore[arg-type]
+    return drain(engine)
+
+
+def test_an_engine_without_requests_has_nothing_to_do(engine: Engine) -> None:
+    assert not engine.start_work()
+
+
+def test_a_round_trains_then_drafts_everything_not_accepted(engine: Engine, session: Session) -> None:
+    events = train(engine)
+    assert isinstance(events[0], RoundStarted)
+    assert [event.report.step for event in of(Stepped, events)] == [1, 1, 2, 3]
+    (ended,) = of(RoundEnded, events)
+    assert (ended.record.status, ended.record.steps) == ("complete", STEPS)
+    assert {event.item.id for event in of(Predicted, events)} == {item.id for item in session.items[2:]}
+    assert session.counts()[ItemState.DRAFT] == 4
+    assert session.prediction(session.items[2]).shape == session.items[2].shape
+
+
+def test_the_weights_of_a_round_know_what_they_are_for(engine: Engine, session: Session) -> None:
+    train(engine)
+    metadata = read_metadata(session.last_model())
+    assert metadata["class_names"] == ["object"]
+    assert metadata["settings"] == session.settings.to_dict()
+
+
+def test_a_second_round_goes_on_from_the_first(engine: Engine, session: Session) -> None:
+    train(engine)
+    events = train(engine)
+    assert {event.report.stage for event in of(Stepped, events)} == {2}
+    assert session.rounds[-1].started_from == "round 1"
+    fresh = train(engine, fresh=True)
+    assert {event.report.stage for event in of(Stepped, fresh)} == {1, 2}
+
+
+def test_without_an_accepted_mask_a_round_is_refused(tmp_path: Path) -> None:
+    images = [image for image, _ in sample_pairs()[:2]]
+    engine = Engine(Session.create(tmp_path / "empty", images), "cpu")
+    with pytest.raises(SemiGDAError, match="accept"):
+        engine.request_round()
+
+
+def test_two_rounds_at_once_are_refused(engine: Engine) -> None:
+    engine.request_round(budget=Budget(steps=STEPS))
+    with pytest.raises(SemiGDAError, match="running"):
+        engine.request_round(budget=Budget(steps=STEPS))
+
+
+def test_an_urgent_draft_is_served_between_two_steps(engine: Engine, session: Session) -> None:
+    train(engine)
+    engine.request_round(budget=Budget(steps=STEPS))
+    wanted = session.items[3]
+
+    def ask(event: Event) -> None:
+        if isinstance(event, Stepped) and event.report.step == 2:
+            engine.request_predictions([wanted], urgent=True)
+
+    events = drain(engine, ask)
+    after = events[[isinstance(e, Stepped) and e.report.step == 2 for e in events].index(True) + 1]
+    assert isinstance(after, Predicted)
+    assert after.item.id == wanted.id
+
+
+def test_accepting_goes_on_during_a_round(engine: Engine, session: Session) -> None:
+    item = session.items[4]
+
+    def accept(event: Event) -> None:
+        if isinstance(event, Stepped) and event.report.stage == 1:
+            session.accept(item, np.ones(item.shape, np.uint8))
+
+    engine.request_round(budget=Budget(steps=STEPS))
+    events = drain(engine, accept)
+    assert item.id not in {event.item.id for event in of(Predicted, events)}
+    assert session.labels(item).all()
+
+
+def test_a_paused_round_waits_and_still_serves_drafts(engine: Engine, session: Session) -> None:
+    train(engine)
+    engine.request_round(budget=Budget(steps=STEPS))
+
+    def pause(event: Event) -> None:
+        if isinstance(event, Stepped):
+            engine.pause()
+
+    paused = drain(engine, pause)
+    assert len(of(Stepped, paused)) == 1
+    assert of(RoundPaused, paused)
+    engine.request_predictions([session.items[5]], urgent=True)
+    assert [event.item.id for event in of(Predicted, drain(engine))] == [session.items[5].id]
+    engine.unpause()
+    assert len(of(Stepped, drain(engine))) == STEPS - 1
+    assert session.rounds[-1].status == "complete"
+
+
+def test_a_stopped_round_can_be_resumed_by_another_program(engine: Engine, session: Session) -> None:
+    engine.request_round(budget=Budget(steps=STEPS))
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stepped) and event.report.stage == 2:
+            engine.stop_round()
+
+    (ended,) = of(RoundEnded, drain(engine, stop))
+    assert ended.record.status == "stopped"
+    assert engine.has_model
+    later = Engine(Session.open(session.folder), "cpu")
+    later.request_round(resume=True)
+    events = drain(later)
+    assert [event.report.step for event in of(Stepped, events)] == [2, 3]
+    (ended,) = of(RoundEnded, events)
+    assert (ended.record.number, ended.record.status, ended.record.steps) == (1, "complete", STEPS)
+    with pytest.raises(SemiGDAError, match="no stopped round"):
+        later.request_round(resume=True)
+
+
+def test_a_resumed_round_ends_with_the_weights_of_one_that_never_stopped(
+    engine: Engine, session: Session
+) -> None:
+    train(engine)
+    whole = session.last_model().read_bytes()
+    engine.request_round(budget=Budget(steps=STEPS), fresh=True)
+    drain(engine, lambda event: engine.stop_round() if isinstance(event, Stepped) else None)
+    engine.request_round(resume=True)
+    drain(engine)
+    resumed = session.last_model()
+    assert resumed.parent.name == "002"
+    header = int.from_bytes(whole[:8], "little") + 8
+    assert resumed.read_bytes()[-(len(whole) - header) :] == whole[header:]
+
+
+def test_a_stop_in_the_first_stage_leaves_no_useless_drafts(engine: Engine, session: Session) -> None:
+    engine.request_round(budget=Budget(steps=STEPS))
+    events = drain(engine, lambda event: engine.stop_round() if isinstance(event, Stepped) else None)
+    assert of(RoundEnded, events)[0].record.status == "stopped"
+    assert not engine.has_model
+    assert not of(Predicted, events)
+
+
+def test_closing_stops_a_round_so_that_it_can_go_on_tomorrow(engine: Engine, session: Session) -> None:
+    engine.request_round(budget=Budget(steps=STEPS))
+    events = drain(engine, lambda event: engine.close() if isinstance(event, Stepped) else None)
+    assert len(of(Stepped, events)) == 1
+    assert Session.open(session.folder).rounds[-1].status == "stopped"
+    assert not engine.start_work()
+
+
+def test_closing_a_paused_round_keeps_it_too(engine: Engine, session: Session) -> None:
+    engine.request_round(budget=Budget(steps=STEPS))
+    drain(engine, lambda event: engine.pause() if isinstance(event, Stepped) else None)
+    engine.close()
+    drain(engine)
+    assert session.rounds[-1].status == "stopped"
+
+
+def test_a_failed_round_changes_nothing_and_says_why(engine: Engine, session: Session) -> None:
+    train(engine)
+    before = session.last_model().read_bytes()
+    # The folder of the next round is taken by a file: it can be neither made nor written.
+    session.round_folder(2).write_text("in the way")
+    engine.request_round(budget=Budget(steps=STEPS))
+    (failed,) = of(RoundFailed, drain(engine))
+    assert "002" in failed.message
+    assert not engine.round_is_active
+    assert session.last_model().read_bytes() == before
+    engine.request_predictions([session.items[2]])
+    assert of(Predicted, drain(engine))
+
+
+def test_an_image_that_is_gone_fails_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(4):
+        tifffile.imwrite(folder / f"{number}.tif", np.full((40, 50), number * 20, np.uint8))
+    session = Session.create(tmp_path / "session", folder, settings=ImageSettings(working_size=32))
+    session.accept(session.items[0], np.ones((40, 50), np.uint8))
+    (folder / "2.tif").unlink()
+    engine = Engine(session, "cpu")
+    events = train(engine)
+    (failed,) = of(PredictionFailed, events)
+    assert "2.tif" in failed.message
+    assert len(of(Predicted, events)) == 2
+    assert session.rounds[-1].status == "complete"
+
+
+def test_a_class_added_between_rounds_is_learned_from_the_old_weights(
+    engine: Engine, session: Session
+) -> None:
+    train(engine)
+    session.add_class("second")
+    mask = np.zeros(session.items[2].shape, np.uint8)
+    mask[10:40, 10:40] = 2
+    session.accept(session.items[2], mask)
+    events = train(engine)
+    assert of(RoundEnded, events)[0].record.started_from == "round 1"
+    assert read_metadata(session.last_model())["classes"] == 3
+
+
+def test_requests_from_another_thread_are_taken_up(engine: Engine, session: Session) -> None:
+    """One thread works while another asks; whoever finds nobody at work starts anew."""
+    train(engine)
+    done: list[str] = []
+
+    def work() -> None:
+        for event in engine.work():
+            if isinstance(event, Predicted):
+                done.append(event.item.id)
+
+    threads = []
+    for item in session.items[2:]:
+        engine.request_predictions([item], urgent=True)
+        if engine.start_work():
+            threads.append(threading.Thread(target=work))
+            threads[-1].start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(done) == sorted(item.id for item in session.items[2:])
