@@ -1,0 +1,135 @@
+"""Rounds leave a record each; a bad end never costs the weights from before."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.session.rounds import append_point, read_curves
+from napari_semigda.session.session import Session
+from napari_semigda.training.recipe import Budget, Recipe
+
+
+def begin(session: Session, *, warm: bool = False) -> int:
+    return session.begin_round(
+        Recipe(), Budget(seconds=60), 7, warm, started_from="round 1" if warm else ""
+    ).number
+
+
+def leave_weights(session: Session, number: int, name: str = "model.safetensors") -> Path:
+    path = session.round_folder(number) / name
+    save_file({"weight": np.full(100, number, np.float32)}, path)
+    return path
+
+
+@pytest.fixture
+def labelled(session: Session) -> Session:
+    session.accept("image_2", np.zeros(session.item("image_2").shape, int))
+    session.skip("image_3")
+    return session
+
+
+def test_a_round_is_recorded_from_beginning_to_end(labelled: Session) -> None:
+    record = labelled.begin_round(Recipe(), Budget(steps=40), 7, False)
+    assert (record.number, record.status, record.stages) == (1, "running", (1, 2))
+    assert record.labelled == ("image_2",)
+    assert record.unlabelled == 4
+    assert Recipe.from_dict(record.recipe) == Recipe()
+    assert Budget.from_dict(record.budget) == Budget(steps=40)
+    assert labelled.round_folder(1) == labelled.folder / "rounds" / "001"
+    assert labelled.rounds == (record,)
+
+    ended = labelled.finish_round(record, "complete", steps=40, seconds=12.3456)
+    assert (ended.status, ended.steps, ended.seconds) == ("complete", 40, 12.346)
+    assert ended.ended is not None
+    assert ended.ended >= record.started
+    assert labelled.rounds == Session.open(labelled.folder).rounds == (ended,)
+
+    assert labelled.begin_round(Recipe(), Budget(steps=40), 7, True).stages == (2,)
+    assert [one.number for one in labelled.rounds] == [1, 2]
+
+
+def test_the_newest_whole_weights_are_used(labelled: Session) -> None:
+    assert labelled.last_model() is None
+    models = {}
+    for status in ("complete", "stopped", "failed", "complete", "complete"):
+        number = begin(labelled)
+        models[number] = leave_weights(labelled, number)
+        record = labelled.rounds[-1]
+        labelled.finish_round(record, status, steps=1, seconds=1.0)  # type: ignore[arg-type]
+    assert labelled.last_model() == models[5]
+    models[5].write_bytes(models[5].read_bytes()[:-10])
+    assert labelled.last_model() == models[4]
+    models[4].unlink()
+    assert labelled.last_model() == models[2]
+    models[2].write_bytes(b"")
+    assert Session.open(labelled.folder).last_model() == models[1]
+
+
+def test_weights_of_a_round_that_is_running_are_not_the_last(labelled: Session) -> None:
+    leave_weights(labelled, begin(labelled))
+    assert labelled.last_model() is None
+
+
+def test_a_round_that_died_with_its_program_is_stopped_or_failed(labelled: Session) -> None:
+    leave_weights(labelled, begin(labelled), "state.safetensors")
+    begin(labelled)
+    assert [record.status for record in labelled.rounds] == ["running", "running"]
+    files = [labelled.round_folder(number) / "round.json" for number in (1, 2)]
+    before = [file.read_bytes() for file in files]
+    again = Session.open(labelled.folder)
+    assert [record.status for record in again.rounds] == ["stopped", "failed"]
+    assert all("program ended" in record.message for record in again.rounds)
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_a_stopped_round_is_taken_up_again(labelled: Session) -> None:
+    leave_weights(labelled, begin(labelled), "state.safetensors")
+    stopped = labelled.finish_round(labelled.rounds[0], "stopped", steps=5, seconds=2.0)
+    again = Session.open(labelled.folder)
+    resumed = again.resume_round(1)
+    assert (resumed.number, resumed.status, resumed.steps) == (1, "running", 5)
+    assert resumed.labelled == stopped.labelled
+    assert again.rounds == (resumed,)
+
+
+def test_what_cannot_be_resumed_is_told(labelled: Session) -> None:
+    with pytest.raises(SemiGDAError, match="no round 1"):
+        labelled.resume_round(1)
+    begin(labelled)
+    labelled.finish_round(labelled.rounds[0], "complete", steps=5, seconds=2.0)
+    with pytest.raises(SemiGDAError, match="Round 1 cannot be resumed: it is complete"):
+        labelled.resume_round(1)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"number": 2}', "null"])
+def test_a_damaged_record_leaves_the_other_rounds(labelled: Session, content: str) -> None:
+    begin(labelled)
+    kept = labelled.finish_round(labelled.rounds[0], "complete", steps=5, seconds=2.0)
+    begin(labelled)
+    (labelled.round_folder(2) / "round.json").write_text(content)
+    (labelled.folder / "rounds" / "notes").mkdir()
+    again = Session.open(labelled.folder)
+    assert again.rounds == (kept,)
+    assert begin(again) == 3
+
+
+def test_records_can_be_read_by_anyone(labelled: Session) -> None:
+    begin(labelled, warm=True)
+    values = json.loads((labelled.round_folder(1) / "round.json").read_text())
+    assert values["started_from"] == "round 1"
+    assert values["budget"] == {"steps": None, "seconds": 60}
+
+
+def test_curves_grow_by_points(labelled: Session) -> None:
+    folder = labelled.round_folder(begin(labelled))
+    assert read_curves(folder) == []
+    for step in range(3):
+        append_point(folder, {"step": step, "loss": 1 / (step + 1)})
+    with (folder / "curves.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')
+    append_point(folder, {"step": 4})
+    assert [point["step"] for point in read_curves(folder)] == [0, 1, 2, 4]
