@@ -9,9 +9,10 @@ import argparse
 import json
 import shlex
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,11 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         given = _parser().parse_args(arguments)
-    except SystemExit as end:
+        return _run(given)
+    except SystemExit as end:  # argparse has said what is wrong, or printed the help
         return int(end.code or DONE)
-    console, errors = Console(), Console(stderr=True)
+
+
+def _run(given: argparse.Namespace) -> int:
+    errors = Console(stderr=True)
     try:
-        code: int = given.run(given, console)
+        code: int = given.run(given, Console())
         return code
     except (Cancelled, KeyboardInterrupt):
         errors.print("Interrupted.", style="yellow")
@@ -71,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if given.debug:
             raise
-        errors.print(escape(_in_words(error)), style="red", soft_wrap=True)
+        errors.print(escape(_in_words(error)), style="red", soft_wrap=True, highlight=False)
         return FAILED
 
 
@@ -319,7 +324,7 @@ def _follow(engine: Engine, display: _EngineDisplay, *, with_drafts: bool) -> in
     if interrupted:
         display.tell_how_to_go_on(engine.session)
         return INTERRUPTED
-    return display.exit_code
+    return display.finish()
 
 
 @contextmanager
@@ -331,9 +336,13 @@ def _closing_on_interrupt(engine: Engine, display: _EngineDisplay) -> Iterator[l
         if interrupted:
             raise KeyboardInterrupt
         interrupted.append(number)
-        display.say("Stopping after this step …")
         engine.close()
+        with suppress(RuntimeError):  # the signal may have come in the middle of another line
+            display.say("Stopping after this step; Ctrl-C again breaks off at once …")
 
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield interrupted
+        return
     before = signal.signal(signal.SIGINT, close)
     try:
         yield interrupted
@@ -412,9 +421,8 @@ class _EngineDisplay:
         else:
             self.say("Interrupted.")
 
-    @property
-    def exit_code(self) -> int:
-        """Done, partly done or failed."""
+    def finish(self) -> int:
+        """Say how many images were predicted, and return the exit code: done, partly done or failed."""
         if self._drafts:
             self.say(f"{self._drafts} images predicted.")
         if self._failure or (self._failed_drafts and not self._drafts and not self.round_is_over):

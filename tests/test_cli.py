@@ -1,0 +1,532 @@
+"""The command line, run as people run it: on real files, by its arguments, judged by exit code and output."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import tifffile
+
+from napari_semigda.cli import main
+from napari_semigda.io.masks import read_labels
+from napari_semigda.session.items import ItemState
+from napari_semigda.session.session import Session
+
+COUNT = 6
+TINY = ["--working-size", "32"]
+
+
+def disc(seed, size=48):
+    """A grey picture with a bright disc, and its mask (0 and 255)."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:size, :size]
+    row, column = rng.uniform(15, size - 15, 2)
+    truth = (rows - row) ** 2 + (columns - column) ** 2 < 10**2
+    picture = truth * 120 + 60 + rng.normal(0, 10, truth.shape)
+    return picture.clip(0, 255).astype(np.uint8), (truth * 255).astype(np.uint8)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Folders with images and masks of the same names."""
+    for number in range(COUNT):
+        for folder, pixels in zip(("images", "masks"), disc(number), strict=True):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            iio.imwrite(tmp_path / folder / f"scan {number}.png", pixels)
+    return tmp_path
+
+
+@pytest.fixture
+def folder(pictures):
+    """A session with two accepted masks."""
+    images, masks = str(pictures / "images"), str(pictures / "masks")
+    made = main(
+        ["new", str(pictures / "s"), "--images", images, *TINY, "--masks", masks, "--label-count", "2"]
+    )
+    assert made == 0
+    return pictures / "s"
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    """A session after one round of three steps, with drafts."""
+    place = tmp_path_factory.mktemp("trained")
+    for number in range(COUNT):
+        for name, pixels in zip(("images", "masks"), disc(number), strict=True):
+            (place / name).mkdir(exist_ok=True)
+            iio.imwrite(place / name / f"scan {number}.png", pixels)
+    new = ["new", str(place / "s"), "--images", str(place / "images"), *TINY]
+    assert main([*new, "--masks", str(place / "masks"), "--label-count", "2"]) == 0
+    assert main(["train", str(place / "s"), "--steps", "3", "--device", "cpu"]) == 0
+    return place
+
+
+@pytest.fixture
+def trained(trained_once, tmp_path):
+    """A copy of it that a test may change."""
+    shutil.copytree(trained_once, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def states(folder):
+    with Session.open(folder) as session:
+        return {item.name: session.state(item) for item in session.items}
+
+
+def said(capsys):
+    """What was written, on one line each for output and errors."""
+    return tuple(re.sub(r"\s+", " ", text) for text in capsys.readouterr())
+
+
+# --- help and usage -----------------------------------------------------------------------------
+
+
+def test_help_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(
+        f"\n    {command} " in out for command in ("new", "train", "predict", "export", "info", "demo")
+    )
+
+
+@pytest.mark.parametrize("command", ["new", "train", "predict", "export", "info", "demo"])
+def test_every_command_has_help(command, capsys):
+    assert main([command, "--help"]) == 0
+    assert f"semigda {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nothing"],
+        ["train"],
+        ["new", "somewhere"],
+        ["train", "somewhere", "--steps", "0"],
+        ["train", "somewhere", "--seconds", "-1"],
+        ["train", "somewhere", "--seconds", "nan"],
+        ["train", "somewhere", "--fresh", "--resume"],
+        ["train", "somewhere", "--resume", "--steps", "3"],
+        ["predict", "one", "two"],
+        ["predict", "one.png", "--model", "m.safetensors"],
+        ["new", "s", "--images", "i", "--channels", "red"],
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    assert main(arguments) == 2
+    assert "usage: semigda" in capsys.readouterr().err
+
+
+def test_the_module_runs_without_importing_anything_heavy():
+    program = (
+        "import sys; from napari_semigda.cli import main; code = main(['--help']); "
+        "heavy = {'torch', 'diffusers', 'numpy', 'scipy', 'napari'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "COMMAND" in ended.stdout
+
+
+def test_python_dash_m_is_the_command_line():
+    ended = subprocess.run(
+        [sys.executable, "-m", "napari_semigda", "--version"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("napari-semigda ")
+
+
+# --- errors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "{}"], ["predict", "{}"], ["export", "{}", "{}/out"], ["info", "{}"], ["info", "{}/none"]],
+)
+def test_a_folder_that_is_no_session_is_an_error_in_one_sentence(arguments, tmp_path, capsys):
+    assert main([part.format(tmp_path) for part in arguments]) == 1
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    assert str(tmp_path) in err
+    assert err.strip().count("\n") == 0
+
+
+def test_debug_shows_where_an_error_comes_from(tmp_path):
+    with pytest.raises(Exception, match=re.escape(str(tmp_path))):
+        main(["info", str(tmp_path), "--debug"])
+
+
+def test_a_device_that_is_not_there(folder, capsys):
+    assert main(["train", str(folder), "--device", "abacus"]) == 1
+    assert "abacus" in said(capsys)[1]
+
+
+def test_training_without_masks(pictures, capsys):
+    assert main(["new", str(pictures / "s"), "--images", str(pictures / "images"), *TINY]) == 0
+    assert main(["train", str(pictures / "s"), "--steps", "1"]) == 1
+    assert "accept" in said(capsys)[1]
+
+
+def test_predicting_before_training(folder, capsys):
+    assert main(["predict", str(folder)]) == 1
+    assert "train" in said(capsys)[1]
+
+
+# --- new ----------------------------------------------------------------------------------------
+
+
+def test_new_makes_a_session_of_a_folder(pictures, capsys):
+    arguments = ["--classes", "nucleus, cell", "--framing", "tiles", "--zoom", "0.5", "--channels", "0"]
+    code = main(
+        ["new", str(pictures / "s"), "--images", str(pictures / "images"), "--one-object", *arguments]
+    )
+    assert code == 0
+    assert "6 images" in said(capsys)[0]
+    with Session.open(pictures / "s") as session:
+        assert [one.name for one in session.classes] == ["nucleus", "cell"]
+        assert len(session.items) == COUNT
+        assert session.one_object
+        assert (session.settings.framing, session.settings.zoom, session.settings.channels) == (
+            "tiles",
+            0.5,
+            (0,),
+        )
+        assert session.settings.working_size == 128
+
+
+def test_new_takes_single_files(pictures):
+    files = [str(pictures / "images" / f"scan {number}.png") for number in (1, 4)]
+    assert main(["new", str(pictures / "s"), "--images", *files]) == 0
+    assert list(states(pictures / "s")) == ["scan 1.png", "scan 4.png"]
+
+
+@pytest.mark.parametrize(("working_size", "framing"), [("32", "tiles"), ("64", "whole")])
+def test_the_framing_fits_the_images_and_the_working_size(pictures, working_size, framing):
+    iio.imwrite(pictures / "wide.png", np.zeros((30, 200), np.uint8))
+    arguments = ["--images", str(pictures / "wide.png"), "--working-size", working_size]
+    assert main(["new", str(pictures / "s"), *arguments]) == 0
+    with Session.open(pictures / "s") as session:
+        assert session.settings.framing == framing
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        (["--working-size", "33"], "working size"),
+        (["--zoom", "0"], "zoom"),
+        (["--preset", "huge"], "huge"),
+        (["--classes", ""], "class"),
+    ],
+)
+def test_wrong_settings_leave_nothing_behind(pictures, wrong, word, capsys):
+    assert main(["new", str(pictures / "s"), "--images", str(pictures / "images"), *wrong]) == 1
+    assert word in said(capsys)[1]
+    assert not (pictures / "s" / "semigda.json").exists()
+
+
+def test_new_does_not_touch_a_session_that_is_there(folder, pictures, capsys):
+    before = (folder / "semigda.json").read_bytes()
+    assert main(["new", str(folder), "--images", str(pictures / "images")]) == 1
+    assert (folder / "semigda.json").read_bytes() == before
+
+
+def test_a_damaged_image_is_left_out_and_the_others_are_taken(pictures, capsys):
+    (pictures / "images" / "torn.png").write_bytes(b"\x89PNG\r\n")
+    assert main(["new", str(pictures / "s"), "--images", str(pictures / "images")]) == 3
+    assert "torn.png" in said(capsys)[1]
+    assert len(states(pictures / "s")) == COUNT
+
+
+def test_masks_are_accepted(folder):
+    accepted = [name for name, state in states(folder).items() if state is ItemState.ACCEPTED]
+    assert len(accepted) == 2
+    with Session.open(folder) as session:
+        item = next(one for one in session.items if one.name == accepted[0])
+        truth = iio.imread(folder.parent / "masks" / item.name)
+        np.testing.assert_array_equal(session.labels(item), truth > 0)
+
+
+def test_all_masks_are_accepted_if_no_number_is_given(pictures):
+    arguments = ["--images", str(pictures / "images"), "--masks", str(pictures / "masks")]
+    assert main(["new", str(pictures / "s"), *arguments]) == 0
+    assert set(states(pictures / "s").values()) == {ItemState.ACCEPTED}
+
+
+def test_a_seed_draws_other_masks(pictures):
+    chosen = []
+    for seed in ("0", "0", "1", "2", "3"):
+        folder = pictures / f"s{len(chosen)}"
+        arguments = ["--images", str(pictures / "images"), "--masks", str(pictures / "masks")]
+        assert main(["new", str(folder), *arguments, "--label-count", "3", "--seed", seed]) == 0
+        chosen.append({name for name, state in states(folder).items() if state is ItemState.ACCEPTED})
+    assert all(len(names) == 3 for names in chosen)
+    assert chosen[0] == chosen[1]
+    assert len({frozenset(names) for names in chosen}) > 1
+
+
+def test_a_mask_that_does_not_fit_is_named(pictures, capsys):
+    iio.imwrite(pictures / "masks" / "scan 3.png", np.zeros((5, 5), np.uint8))
+    arguments = ["--images", str(pictures / "images"), "--masks", str(pictures / "masks")]
+    assert main(["new", str(pictures / "s"), *arguments]) == 3
+    assert "scan 3.png" in said(capsys)[1]
+    assert list(states(pictures / "s").values()).count(ItemState.ACCEPTED) == COUNT - 1
+
+
+# --- train --------------------------------------------------------------------------------------
+
+
+def test_training_leaves_a_model_and_drafts(trained_once):
+    folder = trained_once / "s"
+    with Session.open(folder) as session:
+        (record,) = session.rounds
+        assert (record.status, record.steps, len(record.labelled)) == ("complete", 3, 2)
+        assert session.last_model() is not None
+    assert sorted(state.value for state in states(folder).values()) == ["accepted"] * 2 + ["draft"] * 4
+
+
+def test_training_tells_what_it_does(folder, capsys):
+    assert main(["train", str(folder), "--steps", "2", "--no-drafts", "--seed", "3"]) == 0
+    out, err = said(capsys)
+    assert "2 labelled and 4 unlabelled" in out
+    assert re.search(r"Stage 1, step 1/1, loss \d", out)
+    assert "Round 1 is complete: 2 steps" in out
+    assert err == ""
+    assert ItemState.DRAFT not in states(folder).values()
+    with Session.open(folder) as session:
+        assert session.rounds[0].seed == 3
+
+
+def test_a_second_round_goes_on_from_the_first_unless_fresh(trained, capsys):
+    folder = trained / "s"
+    assert main(["train", str(folder), "--steps", "1", "--no-drafts"]) == 0
+    assert main(["train", str(folder), "--steps", "2", "--no-drafts", "--fresh"]) == 0
+    with Session.open(folder) as session:
+        assert [record.warm for record in session.rounds] == [False, True, False]
+
+
+def test_seconds_limit_a_round(trained):
+    assert main(["train", str(trained / "s"), "--seconds", "0.01", "--no-drafts"]) == 0
+    with Session.open(trained / "s") as session:
+        assert session.rounds[-1].steps == 1
+
+
+def test_resuming_without_a_stopped_round(trained, capsys):
+    assert main(["train", str(trained / "s"), "--resume"]) == 1
+    assert "no stopped round" in said(capsys)[1]
+
+
+def test_images_that_disappeared_do_not_end_a_round(folder, capsys):
+    gone = next(name for name, state in states(folder).items() if state is ItemState.UNLABELLED)
+    (folder.parent / "images" / gone).unlink()
+    assert main(["train", str(folder), "--steps", "2"]) == 3
+    assert gone in said(capsys)[1]
+    assert list(states(folder).values()).count(ItemState.DRAFT) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="another process cannot press Ctrl-C for it")
+def test_ctrl_c_stops_between_two_steps_and_the_round_can_be_resumed(folder, capsys):
+    command = [sys.executable, "-u", "-m", "napari_semigda", "train", str(folder), "--steps", "20"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if "step 1/" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "train --resume" in out
+    with Session.open(folder) as session:
+        stopped = session.rounds[-1]
+        assert stopped.status == "stopped"
+        assert 0 < stopped.steps < 20
+
+    assert main(["train", str(folder), "--resume", "--no-drafts"]) == 0
+    with Session.open(folder) as session:
+        (resumed,) = session.rounds
+        assert (resumed.status, resumed.steps) == ("complete", 20)
+
+
+# --- predict ------------------------------------------------------------------------------------
+
+
+def test_only_missing_drafts_are_made_unless_all_are_asked_for(trained, capsys):
+    folder = trained / "s"
+    assert main(["predict", str(folder)]) == 0
+    assert "has a draft" in said(capsys)[0]
+    with Session.open(folder) as session:
+        missing = next(item for item in session.items if session.state(item) is ItemState.DRAFT)
+    (folder / "predictions" / f"{missing.id}.tif").unlink()
+    assert main(["predict", str(folder)]) == 0
+    assert "1 images predicted" in said(capsys)[0]
+    assert main(["predict", str(folder), "--all"]) == 0
+    assert f"{COUNT} images predicted" in said(capsys)[0]
+
+
+def test_predicting_again_after_a_further_round(trained, capsys):
+    assert main(["train", str(trained / "s"), "--steps", "1", "--no-drafts"]) == 0
+    assert main(["predict", str(trained / "s")]) == 0
+    assert "4 images predicted" in said(capsys)[0]
+
+
+def test_an_image_that_disappeared_is_named_and_the_others_are_predicted(trained, capsys):
+    (trained / "images" / "scan 2.png").unlink()
+    assert main(["predict", str(trained / "s"), "--all"]) == 3
+    out, err = said(capsys)
+    assert "scan 2.png" in err
+    assert f"{COUNT - 1} images predicted" in out
+
+
+def test_any_images_with_a_model(trained, capsys):
+    stack = np.stack([disc(20)[0], disc(21)[0]])
+    tifffile.imwrite(
+        trained / "stack.tif", stack, imagej=True, resolution=(2, 4), metadata={"unit": "um", "axes": "TYX"}
+    )
+    (trained / "more" / "below").mkdir(parents=True)
+    iio.imwrite(trained / "more" / "below" / "scan.png", disc(22)[0])
+    model = trained / "s" / "rounds" / "001" / "model.safetensors"
+    arguments = [str(trained / "stack.tif"), str(trained / "more"), "--model", str(model)]
+    assert main(["predict", *arguments, "--output", str(trained / "out")]) == 0
+    written = sorted(
+        path.relative_to(trained / "out").as_posix() for path in (trained / "out").rglob("*.tif")
+    )
+    assert written == ["below/scan_mask.tif", "stack_p0001_mask.tif", "stack_p0002_mask.tif"]
+    for path in written:
+        labels = read_labels(trained / "out" / path)
+        assert labels.shape == (48, 48)
+        assert labels.max() <= 1
+    with tifffile.TiffFile(trained / "out" / "stack_p0001_mask.tif") as tif:
+        assert tif.pages[0].tags.valueof("XResolution") == (2, 1)
+        assert tif.pages[0].tags.valueof("YResolution") == (4, 1)
+
+
+def predict_images(trained, *arguments):
+    model = trained / "s" / "rounds" / "001" / "model.safetensors"
+    paths = ["--model", str(model), "--output", str(trained / "out")]
+    return main(["predict", str(trained / "images"), *paths, *arguments])
+
+
+def test_masks_outside_a_session_are_those_within_it(trained):
+    assert predict_images(trained) == 0
+    with Session.open(trained / "s") as session:
+        for item in session.items:
+            if session.state(item) is ItemState.DRAFT:
+                written = read_labels(trained / "out" / item.name.replace(".png", "_mask.tif"))
+                np.testing.assert_array_equal(written, session.prediction(item))
+
+
+def test_existing_masks_are_only_overwritten_if_allowed(trained, capsys):
+    assert predict_images(trained) == 0
+    (kept := trained / "out" / "scan 0_mask.tif").write_bytes(b"precious")
+    assert predict_images(trained) == 1
+    assert "scan 0_mask.tif" in said(capsys)[1]
+    assert kept.read_bytes() == b"precious"
+    assert predict_images(trained, "--overwrite") == 0
+    assert read_labels(kept).shape == (48, 48)
+
+
+def test_an_image_is_never_overwritten_by_its_neighbours_mask(trained, capsys):
+    picture = trained / "images" / "scan 0_mask.tif"
+    tifffile.imwrite(picture, disc(3)[0])
+    before = picture.read_bytes()
+    model = trained / "s" / "rounds" / "001" / "model.safetensors"
+    arguments = ["--model", str(model), "--output", str(trained / "images"), "--overwrite"]
+    assert main(["predict", str(trained / "images"), *arguments]) == 1
+    assert picture.read_bytes() == before
+
+
+def test_a_damaged_image_beside_sound_ones(trained, capsys):
+    (trained / "images" / "torn.png").write_bytes(b"\x89PNG\r\n")
+    assert predict_images(trained) == 3
+    out, err = said(capsys)
+    assert "torn.png" in err
+    assert f"{COUNT} masks written" in out
+
+
+def test_a_model_that_is_none(trained, capsys):
+    (trained / "other.safetensors").write_bytes(b"not a model at all")
+    arguments = ["--model", str(trained / "other.safetensors"), "--output", str(trained / "out")]
+    assert main(["predict", str(trained / "images"), *arguments]) == 1
+    assert "other.safetensors" in said(capsys)[1]
+
+
+# --- export -------------------------------------------------------------------------------------
+
+
+def test_export_writes_accepted_masks(trained, capsys):
+    assert main(["export", str(trained / "s"), str(trained / "out")]) == 0
+    assert "2 masks written" in said(capsys)[0]
+    for path in (trained / "out").iterdir():
+        truth = iio.imread(trained / "masks" / path.name.replace("_mask.tif", ".png"))
+        np.testing.assert_array_equal(tifffile.imread(path), truth > 0)
+
+
+def test_export_writes_drafts_if_asked(trained, capsys):
+    assert main(["export", str(trained / "s"), str(trained / "out"), "--predicted"]) == 0
+    assert len(list((trained / "out").iterdir())) == COUNT
+
+
+def test_export_overwrites_only_if_allowed(trained, capsys):
+    arguments = ["export", str(trained / "s"), str(trained / "out")]
+    assert [main(arguments), main(arguments), main([*arguments, "--overwrite"])] == [0, 1, 0]
+
+
+def test_nothing_to_export(pictures, capsys):
+    assert main(["new", str(pictures / "s"), "--images", str(pictures / "images")]) == 0
+    assert main(["export", str(pictures / "s"), str(pictures / "out")]) == 1
+    assert "nothing to export" in said(capsys)[1]
+
+
+def test_an_accepted_mask_that_cannot_be_read_is_named(trained, capsys):
+    damaged = next((trained / "s" / "labels").iterdir())
+    damaged.write_bytes(b"II*\0 and nothing else")
+    assert main(["export", str(trained / "s"), str(trained / "out")]) == 3
+    assert damaged.name in said(capsys)[1]
+    assert len(list((trained / "out").iterdir())) == 1
+
+
+# --- info ---------------------------------------------------------------------------------------
+
+
+def test_info_about_a_session_as_json(trained, capsys):
+    with Session.open(trained / "s") as session:
+        item = next(item for item in session.items if session.state(item) is ItemState.DRAFT)
+        session.accept(item, session.prediction(item))
+    assert main(["info", str(trained / "s"), "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["images"] == COUNT
+    assert about["states"] == {"unlabelled": 0, "draft": 3, "accepted": 3, "skipped": 0}
+    assert about["classes"] == {"1": "object"}
+    assert about["settings"]["working_size"] == 32
+    (one,) = about["rounds"]
+    assert (one["number"], one["status"], one["steps"]) == (1, "complete", 3)
+    assert (one["drafts_corrected"], one["draft_dice"]) == (1, 1.0)
+
+
+def test_info_for_people(trained, capsys):
+    assert main(["info", str(trained / "s")]) == 0
+    out = said(capsys)[0]
+    for word in ("compact", "object", "accepted: 2", "complete"):
+        assert word in out
+
+
+def test_info_about_a_model(trained, capsys):
+    model = trained / "s" / "rounds" / "001" / "model.safetensors"
+    assert main(["info", str(model), "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert (about["preset"], about["classes"], about["round"]) == ("compact", 2, 1)
+
+
+def test_markup_in_names_is_only_text(pictures, capsys):
+    (pictures / "[red]odd[/]").mkdir(parents=True)
+    iio.imwrite(pictures / "[red]odd[/]" / "a[b].png", disc(0)[0])
+    images = ["--images", str(pictures / "[red]odd[/]")]
+    assert main(["new", str(pictures / "[bold]s"), *images, "--classes", "[x]"]) == 0
+    assert main(["info", str(pictures / "[bold]s")]) == 0
+    assert "[x]" in said(capsys)[0]
+    assert main(["export", str(pictures / "[bold]s"), str(pictures / "out")]) == 1
