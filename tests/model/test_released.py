@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_semigda.model.released import fill_from_released, import_released
 from napari_semigda.model.semigda import SemiGDA
 
@@ -166,22 +167,65 @@ def computed_arrays(model: SemiGDA, image: Tensor, mask: Tensor) -> dict[str, Te
     return arrays
 
 
+@pytest.fixture(scope="module")
+def stage_two_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A checkpoint with the names, shapes and size of the authors', filled by the rule."""
+    keys = json.loads((shared_folder("SEMIGDA_PARITY", "parity") / "state_dict_keys.json").read_text())
+    path = tmp_path_factory.mktemp("released") / "stage2.pth"
+    torch.save({"model": {name: filled(name, shape) for name, shape in keys.items()}}, path)
+    yield path
+    path.unlink()
+
+
+@pytest.fixture(scope="module")
+def stage_two(stage_two_file: Path) -> SemiGDA:
+    return import_released(stage_two_file)
+
+
 @pytest.mark.slow
-def test_the_network_is_the_same_function_as_the_authors(tmp_path: Path) -> None:
-    folder = shared_folder("SEMIGDA_PARITY", "parity")
-    expected = np.load(folder / "forward.npz")
-    keys = json.loads((folder / "state_dict_keys.json").read_text())
-    torch.save(
-        {"model": {name: filled(name, shape) for name, shape in keys.items()}}, tmp_path / "stage2.pth"
-    )
-    model = import_released(tmp_path / "stage2.pth")
+def test_the_network_is_the_same_function_as_the_authors(stage_two: SemiGDA) -> None:
+    expected = np.load(shared_folder("SEMIGDA_PARITY", "parity") / "forward.npz")
+    image, mask = torch.from_numpy(expected["image"]), torch.from_numpy(expected["mask"]).long()
     with torch.no_grad():
-        arrays = computed_arrays(
-            model, torch.from_numpy(expected["image"]), torch.from_numpy(expected["mask"]).long()
-        )
+        arrays = computed_arrays(stage_two, image, mask)
     differences = {
         name: float((array - torch.from_numpy(expected[name])).abs().max()) for name, array in arrays.items()
     }
-    assert arrays.keys() | {"image", "mask"} == set(expected.files)
     print("\n".join(f"{name}: {difference:.1e}" for name, difference in differences.items()))
+    assert arrays.keys() | {"image", "mask"} == set(expected.files)
     assert max(differences.values()) <= 1e-4
+
+
+@pytest.mark.slow
+def test_a_stage_one_file_gets_its_autoencoder_from_beside(
+    stage_two_file: Path, stage_two: SemiGDA, tmp_path: Path
+) -> None:
+    state = torch.load(stage_two_file, weights_only=True, mmap=True)["model"]
+    parts = {
+        part: {
+            name.removeprefix(f"{part}."): tensor
+            for name, tensor in state.items()
+            if name.startswith(f"{part}.")
+        }
+        for part in ("resnet", "mapping_model")
+    }
+    torch.save(parts, tmp_path / "stage1.pth")
+    model = import_released(tmp_path / "stage1.pth", weights=stage_two_file)
+    (tmp_path / "stage1.pth").unlink()
+    assert model.autoencoder.signature() == stage_two.autoencoder.signature()
+    for name, tensor in model.trainable_state().items():
+        if "_adapters" not in name:
+            assert torch.equal(tensor, stage_two.trainable_state()[name])
+
+
+@pytest.mark.slow
+def test_an_import_is_saved_and_loaded_with_its_own_autoencoder(
+    stage_two_file: Path, stage_two: SemiGDA, tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "imported.safetensors", stage_two)
+    loaded, metadata = load_checkpoint(tmp_path / "imported.safetensors", stage_two_file)
+    (tmp_path / "imported.safetensors").unlink()
+    assert metadata["preset"] == "sd"
+    with torch.no_grad():
+        for one, two in zip(loaded(pictures(1)), stage_two(pictures(1)), strict=True):
+            assert torch.equal(one, two)
