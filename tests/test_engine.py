@@ -276,3 +276,11 @@ def test_requests_from_another_thread_are_taken_up(engine: Engine, session: Sess
     for thread in threads:
         thread.join(60)
     assert sorted(done) == sorted(item.id for item in session.items[2:])
+
+
+def test_a_long_first_round_gives_drafts_before_it_ends(engine: Engine, session: Session) -> None:
+    engine.request_predictions([session.items[3]], urgent=True)
+    assert not engine.start_work()  # nothing has been learned yet
+    events = train(engine)
+    kinds = [type(event) for event in events]
+    assert kinds.index(Predicted) < kinds.index(RoundEnded)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.inference.predictor import Predictor
@@ -36,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds of training after which the state of a running round is written, in case the program is killed.
 STATE_INTERVAL = 60.0
+
+#: Part of a round after which drafts asked for meanwhile are made with what it has learned so far.
+REFRESH_INTERVAL = 0.25
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ class _RunningRound:
     steps_done: int
     seconds: float
     state_saved: float
+    refreshed: float = 0.0
     last: StepReport | None = None
 
 
@@ -422,6 +425,9 @@ class Engine:
         if running.seconds - running.state_saved >= STATE_INTERVAL:
             running.state_saved = running.seconds
             running.round.save_state(self._file(running.record, STATE))
+        if report.stage == 2 and report.fraction - running.refreshed >= REFRESH_INTERVAL:
+            running.refreshed = report.fraction
+            self._predict_with(running.record, running.round)
 
     def _file(self, record: RoundRecord, name: str) -> Path:
         return self.session.round_folder(record.number) / name
@@ -451,34 +457,36 @@ class Engine:
             training.save_state(self._file(record, STATE))
         # After a first round's stage 1 the adapters have learned nothing: there is no draft to be had.
         if status == "complete" or record.warm or (running.last is not None and running.last.stage == 2):
-            self._publish(record, training.model, training.averaged_state())
+            self._publish(record, self._predict_with(record, training))
         ended = self.session.finish_round(record, status, steps=running.steps_done, seconds=running.seconds)
         if status == "complete":
             self._file(record, STATE).unlink(missing_ok=True)
         return ended
 
-    def _publish(self, record: RoundRecord, trained: SemiGDA, weights: dict[str, Tensor]) -> None:
-        """Write the averaged weights, then predict with them."""
-        model = _sharing_autoencoder(trained)
-        model.load_trainable_state(weights)
+    def _predict_with(self, record: RoundRecord, training: Round) -> SemiGDA:
+        """Predict with the averaged weights from now on; the frozen autoencoder is shared with training."""
+        model = copy.deepcopy(training.model, {id(training.model.autoencoder): training.model.autoencoder})
+        model.load_trainable_state(training.averaged_state())
+        self._predictor = Predictor(model, self.session.settings, self.device)
+        self._predictor_round = record.number
+        return model
+
+    def _publish(self, record: RoundRecord, model: SemiGDA) -> None:
         save_checkpoint(
             self._file(record, MODEL),
             model,
             {
-                "preset": self.session.preset,
-                "classes": model.classes,
                 "class_names": [info.name for info in self.session.classes],
                 "settings": self.session.settings.to_dict(),
                 "round": record.number,
             },
         )
-        self._predictor = Predictor(model, self.session.settings, self.device)
-        self._predictor_round = record.number
 
     def _failed(self, record: RoundRecord | None, message: str) -> RoundFailed:
         running = self._running
         steps, seconds = (running.steps_done, running.seconds) if running is not None else (0, 0.0)
         self._release()
+        self._predictor = None  # back to the last weights that were published
         if record is not None:
             try:
                 record = self.session.finish_round(
@@ -528,11 +536,6 @@ class Engine:
             self._predictor = Predictor(model, self.session.settings, self.device)
             self._predictor_round = int(metadata.get("round", 0))
         return self._predictor
-
-
-def _sharing_autoencoder(model: SemiGDA) -> SemiGDA:
-    """A copy of the trainable parts around the same frozen autoencoder."""
-    return copy.deepcopy(model, {id(model.autoencoder): model.autoencoder})
 
 
 def _remaining(running: _RunningRound) -> float | None:
