@@ -107,10 +107,12 @@ def image_to_probabilities(image: Tensor, classes: int) -> Tensor:
     if classes == 2:
         foreground = ((image.mean(dim=1, keepdim=True) + 1) / 2).clamp(0, 1)
         return torch.cat([1 - foreground, foreground], dim=1)
-    palette = class_palette(classes).to(image.device)
+    palette = class_palette(classes)
+    scale = SHARPNESS / smallest_distance(palette) ** 2
+    palette = palette.to(image.device)
     # |y - c|² without its |y|², which is the same for all classes and drops out of the softmax
     closeness = 2 * torch.einsum("bchw,kc->bkhw", image, palette) - palette.square().sum(dim=1)[:, None, None]
-    return (closeness * (SHARPNESS / smallest_distance(palette) ** 2)).softmax(dim=1)
+    return (closeness * scale).softmax(dim=1)
 
 
 @cache
