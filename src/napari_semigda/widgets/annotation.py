@@ -1,0 +1,276 @@
+"""The image being annotated: which one it is, whose mask is on screen, and where to go next.
+
+Knows nothing of Qt and napari; what it needs of a screen is the small `Canvas` below.
+"""
+
+from contextlib import suppress
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal, SignalInstance
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.pictures import Picture
+from napari_semigda.session.items import Item, ItemState
+from napari_semigda.session.queue import next_item
+from napari_semigda.session.session import Session
+
+
+class Canvas(Protocol):
+    """A screen that shows one picture with one label map over it, and lets a person paint.
+
+    Masks are label maps of shape (H, W), uint8, in the picture's own pixels.
+    """
+
+    @property
+    def painted(self) -> SignalInstance:
+        """Emitted when the person has changed the mask (a stroke, a fill, undo, redo)."""
+        ...
+
+    @property
+    def mask_removed(self) -> SignalInstance:
+        """Emitted when the person took the mask off the screen; `mask` still gives it while this runs."""
+        ...
+
+    def show(self, picture: Picture, mask: NDArray[np.uint8], name: str) -> None:
+        """Show a picture and its mask in place of what was there; undo starts anew."""
+        ...
+
+    def replace_mask(self, mask: NDArray[np.uint8]) -> None:
+        """Show another mask of the same picture; undo starts anew."""
+        ...
+
+    def edit_mask(self, mask: NDArray[np.uint8]) -> None:
+        """Change the mask as one step of the person's own, which undo takes back."""
+        ...
+
+    def mask(self) -> NDArray[np.uint8] | None:
+        """The mask as it stands, or None where there is none on the screen."""
+        ...
+
+    def clear(self) -> None:
+        """Take picture and mask off the screen."""
+        ...
+
+
+class Annotation:
+    """One session's annotating: show an item, keep what was painted, accept, skip, go on.
+
+    Parameters
+    ----------
+    session : Session
+        The open session.
+    canvas : Canvas
+        Where pictures are shown and masks painted.
+
+    Attributes
+    ----------
+    item : Item or None
+        The item on screen.
+    changed : Signal
+        Emitted when anything about the item on screen is different from before: which one it is, its state,
+        whether it was painted on, whether a newer draft waits.
+    counted : Signal
+        Emitted when an item's state changed, so that counts and queue have to be read again.
+    """
+
+    changed = Signal()
+    counted = Signal()
+
+    def __init__(self, session: Session, canvas: Canvas) -> None:
+        self.session = session
+        self.item: Item | None = None
+        self.newer_draft = False
+        self._canvas = canvas
+        self._saved: NDArray[np.uint8] | None = None
+        self._drafted = False
+        canvas.painted.connect(self.changed.emit)
+        canvas.mask_removed.connect(self._on_mask_removed)
+
+    # What is on screen -------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ItemState | None:
+        """State of the item on screen, as the session has it."""
+        return None if self.item is None else self.session.state(self.item)
+
+    @property
+    def visible(self) -> bool:
+        """Whether a mask is on the screen (the person may have deleted its layer)."""
+        return self._canvas.mask() is not None
+
+    @property
+    def touched(self) -> bool:
+        """Whether the mask on screen differs from the one last saved or shown."""
+        mask = self._canvas.mask()
+        return mask is not None and self._saved is not None and not np.array_equal(mask, self._saved)
+
+    @property
+    def position(self) -> int:
+        """Place of the item on screen in the session's list, from 0; -1 when there is none."""
+        return -1 if self.item is None else self.session.items.index(self.item)
+
+    def show(self, item: Item) -> None:
+        """Show an item with the mask to start from, keeping what was painted on the one before.
+
+        Raises
+        ------
+        SemiGDAError
+            If the picture or a mask of it cannot be read. The item is then the current one all the same, with
+            nothing on the screen, so that one can go on to the next or skip it.
+        """
+        self.keep()
+        self.item, self._saved, self.newer_draft = item, None, False
+        try:
+            picture = self.session.picture(item)
+            mask = self._starting_mask(item)
+            self._canvas.show(picture, mask, item.name)
+            self._saved = mask.copy()
+            self._remember(item)
+        except SemiGDAError:
+            self._canvas.clear()
+            raise
+        finally:
+            self.changed.emit()
+
+    def close(self) -> None:
+        """Keep what was painted, and listen to the canvas no longer."""
+        try:
+            self.keep()
+        finally:
+            self._canvas.painted.disconnect(self.changed.emit)
+            self._canvas.mask_removed.disconnect(self._on_mask_removed)
+
+    # What becomes of the mask ------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """Put a mask that was changed but not accepted into the session as an edit."""
+        mask = self._canvas.mask()
+        if self.item is None or mask is None or not self.touched:
+            return
+        if np.array_equal(mask, self._untouched_mask(self.item)):
+            self.session.discard_edit(self.item)
+            self._drafted = self.session.labels(self.item) is None
+        else:
+            self.session.keep_edit(self.item, mask)
+            self._drafted = False
+        self._saved = mask.copy()
+        self.counted.emit()
+
+    def accept(self) -> None:
+        """Accept the mask on screen as it stands.
+
+        Raises
+        ------
+        SemiGDAError
+            If no mask is on the screen, or the session refuses it (a label that is no class) or cannot
+            write it. The mask stays on the screen.
+        """
+        mask = self._canvas.mask()
+        if self.item is None or mask is None:
+            raise SemiGDAError("There is no mask on the screen to accept. Show an image first.")
+        self.session.accept(self.item, mask)
+        self._saved, self._drafted, self.newer_draft = mask.copy(), False, False
+        self.counted.emit()
+        self.changed.emit()
+
+    def accept_and_go_on(self) -> bool:
+        """Accept the mask on screen and show the next item to look at; False when none is left."""
+        self.accept()
+        return self.go_to_queue()
+
+    def reset_to_draft(self) -> None:
+        """Change the mask into the newest draft (empty where there is none), as a step undo takes back."""
+        if self.item is not None and self.visible:
+            self._canvas.edit_mask(self._draft(self.item))
+            self.newer_draft = False
+            self.changed.emit()
+
+    def reset_to_accepted(self) -> None:
+        """Change the mask back into the accepted one, as a step undo takes back."""
+        accepted = None if self.item is None else self.session.labels(self.item)
+        if accepted is not None and self.visible:
+            self._canvas.edit_mask(accepted)
+            self.changed.emit()
+
+    def clear_mask(self) -> None:
+        """Empty the mask, as a step undo takes back."""
+        mask = self._canvas.mask()
+        if mask is not None:
+            self._canvas.edit_mask(np.zeros_like(mask))
+            self.changed.emit()
+
+    def refresh_draft(self, item: Item) -> None:
+        """Take note that the session has a newer draft of an item.
+
+        The mask on screen follows only where it is still the draft it began as; what a person painted, kept
+        or accepted stays, and `newer_draft` says that there is something to look at.
+        """
+        if self.item is None or item.id != self.item.id or not self.visible:
+            return
+        if self._drafted and not self.touched:
+            draft = self._draft(self.item)
+            self._canvas.replace_mask(draft)
+            self._saved = draft.copy()
+        else:
+            self.newer_draft = True
+        self.changed.emit()
+
+    # Where to go -------------------------------------------------------------------------------
+
+    def go(self, step: int) -> None:
+        """Show the item so many places further in the list (negative: back); nothing at either end."""
+        place = self.position + step
+        if self.item is not None and 0 <= place < len(self.session.items):
+            self.show(self.session.items[place])
+
+    def go_to_queue(self) -> bool:
+        """Show the item the session asks to look at next; False when there is none."""
+        item = next_item(self.session, after=self.item)
+        if item is None:
+            self.changed.emit()
+            return False
+        self.show(item)
+        return True
+
+    def skip(self) -> bool:
+        """Leave the item on screen out of the work and go on; False when nothing is left."""
+        if self.item is None:
+            return False
+        self.keep()
+        self.session.skip(self.item)
+        self.counted.emit()
+        return self.go_to_queue()
+
+    def unskip(self) -> None:
+        """Take the item on screen back into the work."""
+        if self.item is not None:
+            self.session.unskip(self.item)
+            self.counted.emit()
+            self.changed.emit()
+
+    # -------------------------------------------------------------------------------------------
+
+    def _remember(self, item: Item) -> None:
+        with suppress(SemiGDAError):  # only where to begin tomorrow: no reason to stop
+            self.session.current_item = item
+
+    def _starting_mask(self, item: Item) -> NDArray[np.uint8]:
+        """What a person last left here, or else the draft."""
+        accepted = self.session.state(item) is ItemState.ACCEPTED
+        self._drafted = not accepted and self.session.edit(item) is None
+        return self.session.starting_mask(item)
+
+    def _untouched_mask(self, item: Item) -> NDArray[np.uint8]:
+        """What would be shown if nobody had painted: the accepted mask, or the draft."""
+        accepted = self.session.labels(item)
+        return self._draft(item) if accepted is None else accepted
+
+    def _draft(self, item: Item) -> NDArray[np.uint8]:
+        prediction = self.session.prediction(item)
+        return np.zeros(item.shape, np.uint8) if prediction is None else prediction
+
+    def _on_mask_removed(self) -> None:
+        self.keep()
+        self.changed.emit()

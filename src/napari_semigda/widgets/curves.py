@@ -1,0 +1,96 @@
+"""Live loss curves: drawn where pyqtgraph is installed, else told in numbers."""
+
+import math
+from importlib.util import find_spec
+from typing import Any
+
+from napari.utils.theme import get_theme
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_semigda.widgets.round_progress import RoundProgress
+from napari_semigda.widgets.section import sentence, timer
+
+REDRAWN_EVERY = 200  # milliseconds
+HEIGHT = 130
+COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#f0e442", "#0072b2")
+TOTAL = "total"
+
+
+class Curves(QWidget):
+    """The losses of the present round over its steps, redrawn a few times a second at most."""
+
+    def __init__(self, progress: RoundProgress) -> None:
+        super().__init__()
+        self._progress = progress
+        self._plot = _plot() if find_spec("pyqtgraph") else None
+        self._lines: dict[str, Any] = {}
+        self.numbers = sentence()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        if self._plot is not None:
+            layout.addWidget(self._plot)
+        layout.addWidget(self.numbers)
+        self._timer = timer(self, REDRAWN_EVERY, self.draw)
+        progress.changed.connect(self._draw_soon)
+        self.draw()
+
+    def set_theme(self, theme: str) -> None:
+        """Take the colours of a napari theme."""
+        if self._plot is None:
+            return
+        colours = get_theme(theme)
+        self._plot.setBackground(colours.background.as_hex())
+        for side in ("left", "bottom"):
+            self._plot.getAxis(side).setPen(colours.secondary.as_hex())
+            self._plot.getAxis(side).setTextPen(colours.text.as_hex())
+        self._plot.plotItem.legend.setLabelTextColor(colours.text.as_hex())
+
+    def draw(self) -> None:
+        """Draw what the round has reported so far."""
+        curves = self._progress.curves
+        self.setVisible(bool(curves))
+        self._say(curves)
+        if self._plot is None:
+            return
+        if set(curves) != set(self._lines):
+            self._lines = _new_lines(self._plot, list(curves))
+        for name, values in curves.items():
+            self._lines[name].setData(values)
+
+    def _say(self, curves: dict[str, list[float]]) -> None:
+        report = self._progress.report
+        if report is None:
+            self.numbers.setText("")
+            return
+        losses = {name: values[-1] for name, values in curves.items() if not math.isnan(values[-1])}
+        text = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in losses.items())
+        if self._plot is not None:
+            text = f"loss {losses.get(TOTAL, math.nan):.3f}"
+        self.numbers.setText(f"{text}; learning rate {report.learning_rate:.1e}")
+
+    def _draw_soon(self) -> None:
+        if not self._timer.isActive():
+            self._timer.start()
+
+
+def _new_lines(plot: Any, names: list[str]) -> dict[str, Any]:
+    plot.clear()
+    plot.plotItem.legend.clear()
+    lines = {}
+    for place, name in enumerate(sorted(names, key=lambda one: one != TOTAL)):
+        pen = {"color": COLOURS[place % len(COLOURS)], "width": 2 if name == TOTAL else 1}
+        lines[name] = plot.plot(pen=pen, name=name.replace("_", " "), connect="finite")
+    return lines
+
+
+def _plot() -> Any:
+    import pyqtgraph
+
+    plot = pyqtgraph.PlotWidget()
+    plot.setFixedHeight(HEIGHT)
+    plot.setMouseEnabled(x=False, y=False)
+    plot.hideButtons()
+    plot.setMenuEnabled(False)
+    plot.addLegend(offset=(-4, 2), labelTextSize="7pt", verSpacing=-8)
+    plot.setLabel("bottom", "step")
+    return plot

@@ -1,0 +1,184 @@
+"""The dock widget: the sections in the order of work, the keys, and what happens at closing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+
+from napari_semigda.widgets.canvas import NapariCanvas
+from napari_semigda.widgets.classes_section import ClassesSection
+from napari_semigda.widgets.export_section import ExportSection
+from napari_semigda.widgets.image_section import ImageSection
+from napari_semigda.widgets.keys import Key
+from napari_semigda.widgets.mask_section import MaskSection
+from napari_semigda.widgets.notices import errors_shown
+from napari_semigda.widgets.section import ActionButton, Section, timer
+from napari_semigda.widgets.session_section import SessionSection
+from napari_semigda.widgets.train_section import TrainSection
+from napari_semigda.widgets.workbench import Workbench
+
+KEPT_AFTER = 3000  # milliseconds after the last stroke, in case the program is killed
+USUAL_SIZE = QSize(330, 700)
+
+
+class SemiGDAWidget(QWidget):
+    """Segment a folder of images in rounds of annotating and training.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer to show images in.
+    device : str
+        Where to train: ``"auto"``, or a device by torch's name.
+    """
+
+    def __init__(self, napari_viewer: ViewerModel, device: str = "auto") -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._window: QMainWindow | None = None
+        self._docked = False
+        self.canvas = NapariCanvas(napari_viewer)
+        self.workbench = Workbench(self.canvas, device)
+        self.session_section = SessionSection(self.workbench, napari_viewer)
+        self.classes_section = ClassesSection(self.workbench)
+        self.image_section = ImageSection(self.workbench)
+        self.mask_section = MaskSection(self.workbench)
+        self.train_section = TrainSection(self.workbench)
+        self.export_section = ExportSection(self.workbench)
+        self._lay_out()
+        self._keeping = timer(self, KEPT_AFTER, self._keep)
+        self.canvas.painted.connect(self._keep_soon)
+        self._bind_keys()
+        napari_viewer.events.theme.connect(self._on_theme)
+        self._on_theme()
+
+    def open_session(self, folder: Path | str) -> None:
+        """Open a session folder; errors are shown as notifications."""
+        with errors_shown():
+            self.workbench.open(Path(folder))
+
+    def sizeHint(self) -> QSize:
+        """Wide enough for two buttons side by side."""
+        return USUAL_SIZE
+
+    # Layout ------------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        self.sections = {
+            title: Section(title, content)
+            for title, content in (
+                ("Session", self.session_section),
+                ("Classes", self.classes_section),
+                ("Image", self.image_section),
+                ("Mask", self.mask_section),
+                ("Train", self.train_section),
+                ("Export", self.export_section),
+            )
+        }
+        column = QWidget()
+        stack = QVBoxLayout(column)
+        stack.setContentsMargins(2, 2, 2, 2)
+        stack.setSpacing(3)
+        for section in self.sections.values():
+            stack.addWidget(section)
+        stack.addStretch(1)
+        self.sections["Export"].collapse(animate=False)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(column)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(area)
+
+    def _on_theme(self) -> None:
+        self.train_section.curves.set_theme(self._viewer.theme)
+
+    # Keys --------------------------------------------------------------------------------------
+
+    @property
+    def _buttons(self) -> dict[Key, ActionButton]:
+        return {
+            Key.ACCEPT_AND_GO_ON: self.mask_section.accept_and_go_on,
+            Key.ACCEPT: self.mask_section.accept,
+            Key.PREVIOUS: self.image_section.previous,
+            Key.NEXT: self.image_section.next,
+            Key.TO_QUEUE: self.image_section.to_queue,
+            Key.SKIP: self.image_section.skip,
+            Key.RESET: self.mask_section.reset,
+            Key.NEXT_CLASS: self.classes_section.next,
+        }
+
+    def _bind_keys(self) -> None:
+        for key, button in self._buttons.items():
+            self._viewer.bind_key(key.value, self._presser(button), overwrite=True)
+
+    def _presser(self, button: ActionButton) -> Any:
+        def press(viewer: ViewerModel) -> None:
+            if button.isEnabled():
+                button.click()
+            else:
+                viewer.status = button.toolTip()
+
+        return press
+
+    # Closing -----------------------------------------------------------------------------------
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Find the window, whose closing must not lose what was painted."""
+        super().showEvent(event)
+        if self._window is None:
+            self._window = _main_window(self)
+            if self._window is not None:
+                self._window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Keep what was painted when napari is about to close."""
+        if watched is self._window and event is not None and event.type() == QEvent.Type.Close:
+            self._keep()
+        return False
+
+    def event(self, event: QEvent | None) -> bool:
+        """Close the session when the dock is taken away (napari then leaves this widget without a parent)."""
+        handled = super().event(event)
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._docked = True
+            elif self._docked:
+                self.close_down()
+        return bool(handled)
+
+    def close_down(self) -> None:
+        """Close the session and leave the viewer as if this widget had never been there."""
+        if not self._docked:
+            return
+        self._docked = False
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+            self._window = None
+        self._viewer.events.theme.disconnect(self._on_theme)
+        for key in self._buttons:
+            self._viewer.bind_key(key.value, None)
+        self.workbench.close()
+        self.canvas.close()
+
+    def _keep_soon(self) -> None:
+        self._keeping.start()
+
+    def _keep(self) -> None:
+        with errors_shown():
+            if self.workbench.annotation is not None:
+                self.workbench.annotation.keep()
+
+
+def _main_window(widget: QWidget) -> QMainWindow | None:
+    ancestor = widget.parentWidget()
+    while ancestor is not None and not isinstance(ancestor, QMainWindow):
+        ancestor = ancestor.parentWidget()
+    return ancestor

@@ -1,0 +1,95 @@
+"""Exporting behind the scenes: a worker writes the files, its progress arrives in the main thread."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from superqt.utils import FunctionWorker
+
+from napari_semigda.errors import Cancelled
+from napari_semigda.session.export import ExportReport, export_masks
+from napari_semigda.session.session import Session
+from napari_semigda.widgets.notices import show_failure
+
+NAMED = 3  # images left out that are named; the others are counted
+
+
+class Exporter(QObject):
+    """One export at a time.
+
+    Attributes
+    ----------
+    running : bool
+        Whether an export runs.
+    done, total : int
+        Files written, and files to write.
+    outcome : str
+        What became of the last export, in a sentence.
+    changed : Signal
+        Emitted in the main thread when any of these changed.
+    """
+
+    changed = Signal()
+    _progressed = Signal(int, int)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.running = False
+        self.done = self.total = 0
+        self.outcome = ""
+        self._cancelled = threading.Event()
+        self._progressed.connect(self._on_progress)
+
+    def start(self, session: Session, folder: Path, *, with_drafts: bool, overwrite: bool) -> None:
+        """Write the masks of a session into a folder."""
+        self._cancelled = threading.Event()
+        self.running, self.done, self.total, self.outcome = True, 0, 0, ""
+        worker: Any = create_worker(
+            export_masks,
+            session,
+            folder,
+            include_predicted=with_drafts,
+            overwrite=overwrite,
+            progress=self._progressed.emit,
+            cancelled=self._cancelled.is_set,
+            _progress={"desc": "SemiGDA: exporting masks"},
+            _ignore_errors=True,
+            _start_thread=False,
+            _worker_class=FunctionWorker,
+        )
+        worker.returned.connect(lambda report: self._end(_in_words(report, folder)))
+        worker.errored.connect(self._on_error)
+        worker.start()
+        self.changed.emit()
+
+    def cancel(self) -> None:
+        """Stop before the next file."""
+        self._cancelled.set()
+
+    def forget(self) -> None:
+        """Say nothing any more of the last export."""
+        self.outcome = ""
+        self.changed.emit()
+
+    def _on_progress(self, done: int, total: int) -> None:
+        self.done, self.total = done, total
+        self.changed.emit()
+
+    def _on_error(self, error: Exception) -> None:
+        self._end("The export was cancelled; what was written stays." if isinstance(error, Cancelled) else "")
+        show_failure(error)
+
+    def _end(self, outcome: str) -> None:
+        self.running, self.outcome = False, outcome
+        self.changed.emit()
+
+
+def _in_words(report: ExportReport, folder: Path) -> str:
+    text = f"{len(report.written)} masks were written to {folder}."
+    if report.left_out:
+        named = "; ".join(f"{item.name}: {why}" for item, why in report.left_out[:NAMED])
+        more = len(report.left_out) - NAMED
+        text += f" Left out: {named}{f'; and {more} more' if more > 0 else ''}."
+    return text

@@ -1,0 +1,137 @@
+"""Section 3: which image is on screen, and how to get to another."""
+
+from qtpy.QtWidgets import QSpinBox, QWidget
+
+from napari_semigda.session.items import ItemState
+from napari_semigda.widgets.annotation import Annotation
+from napari_semigda.widgets.keys import Key
+from napari_semigda.widgets.notices import errors_shown
+from napari_semigda.widgets.section import ActionButton, Rows, sentence
+from napari_semigda.widgets.workbench import Workbench
+
+NO_SESSION = "Open a session first."
+STATES = {
+    ItemState.UNLABELLED: "no mask yet",
+    ItemState.DRAFT: "draft",
+    ItemState.ACCEPTED: "accepted",
+    ItemState.SKIPPED: "skipped",
+}
+
+
+class ImageSection(QWidget):
+    """Name and state of the image on screen; previous, next, jump, next to look at, skip."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        super().__init__()
+        self._workbench = workbench
+        self.name = sentence()
+        self.state = sentence()
+        self.previous = ActionButton(
+            "◂ Back", "Show the image before this one in the list.", lambda: self._go(-1), Key.PREVIOUS
+        )
+        self.next = ActionButton(
+            "Next ▸", "Show the image after this one in the list.", lambda: self._go(1), Key.NEXT
+        )
+        self.to_queue = ActionButton(
+            "Next to look at",
+            "Show the image that helps most now: before the first round spread over the list, later where "
+            "the drafts are least certain. The mask on screen is kept, not accepted.",
+            self._to_queue,
+            Key.TO_QUEUE,
+        )
+        self.skip = ActionButton(
+            "Skip", "Leave this image out: it is neither trained on nor asked for.", self._skip, Key.SKIP
+        )
+        self.jump = QSpinBox()
+        self.jump.setKeyboardTracking(False)
+        self.jump.valueChanged.connect(self._jump)
+        self._lay_out()
+        workbench.opened.connect(self._on_opened)
+        workbench.counted.connect(self._refresh)
+        workbench.closed.connect(self._refresh)
+        self._refresh()
+
+    def _lay_out(self) -> None:
+        rows = Rows(self)
+        rows.add(self.name)
+        rows.add(self.state)
+        rows.add(self.previous, self.jump, self.next)
+        rows.add(self.to_queue, self.skip)
+
+    @property
+    def _annotation(self) -> Annotation | None:
+        return self._workbench.annotation
+
+    def _go(self, step: int) -> None:
+        if self._annotation is not None:
+            self._annotation.go(step)
+
+    def _to_queue(self) -> None:
+        if self._annotation is not None:
+            self._annotation.go_to_queue()
+
+    def _skip(self) -> None:
+        if self._annotation is None:
+            return
+        if self._annotation.state is ItemState.SKIPPED:
+            self._annotation.unskip()
+        else:
+            self._annotation.skip()
+
+    def _jump(self, number: int) -> None:
+        with errors_shown():
+            if self._annotation is not None and self._workbench.session is not None:
+                self._annotation.show(self._workbench.session.items[number - 1])
+
+    def _on_opened(self) -> None:
+        assert self._annotation is not None
+        self._annotation.changed.connect(self._refresh)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        annotation, session = self._annotation, self._workbench.session
+        item = None if annotation is None else annotation.item
+        for part in (self.name, self.state):
+            part.setVisible(item is not None)
+        self.jump.setEnabled(item is not None)
+        self.jump.setToolTip(NO_SESSION if item is None else "Type an image's number to jump to it.")
+        if annotation is None or session is None or item is None:
+            for button in (self.previous, self.next, self.to_queue, self.skip):
+                button.allow(NO_SESSION)
+            return
+        self._show_place(annotation.position, len(session.items))
+        self.name.setText(f"<b>{item.name}</b>")
+        self.state.setText(_state_in_words(annotation))
+        self.to_queue.allow(self._why_no_queue())
+        self.skip.allow()
+        skipped = annotation.state is ItemState.SKIPPED
+        self.skip.setText(f"{'Take back' if skipped else 'Skip'}  ({Key.SKIP.label})")
+
+    def _show_place(self, place: int, count: int) -> None:
+        self.previous.allow("This is the first image." if place == 0 else None)
+        self.next.allow("This is the last image." if place == count - 1 else None)
+        self.jump.blockSignals(True)
+        self.jump.setRange(1, count)
+        self.jump.setSuffix(f" of {count}")
+        self.jump.setValue(place + 1)
+        self.jump.blockSignals(False)
+
+    def _why_no_queue(self) -> str | None:
+        session = self._workbench.session
+        assert session is not None
+        counts = session.counts()
+        if counts[ItemState.UNLABELLED] + counts[ItemState.DRAFT]:
+            return None
+        return "Every image is accepted or skipped."
+
+
+def _state_in_words(annotation: Annotation) -> str:
+    assert annotation.item is not None
+    assert annotation.state is not None
+    words = STATES[annotation.state]
+    info = annotation.session.prediction_info(annotation.item)
+    if annotation.state is ItemState.DRAFT and info is not None:
+        words = f"draft of round {info.round}, uncertainty {info.score:.2f}"
+    if annotation.touched or annotation.session.edit(annotation.item) is not None:
+        words += "; changed by you, not accepted"
+    return words

@@ -1,0 +1,189 @@
+"""The dialog for a new session: what is asked for, and nothing of what is done with it."""
+
+from collections.abc import Sequence
+from itertools import compress
+from pathlib import Path
+
+from napari.layers import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFormLayout,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QRadioButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_semigda.model.presets import PRESETS
+from napari_semigda.widgets.path_line import PathLine
+from napari_semigda.widgets.section import number, sentence
+from napari_semigda.widgets.session_plan import LayerSource, SessionPlan, session_folder_for
+
+FRAMINGS = {
+    "As their size suggests": None,
+    "Whole (each image seen as one, scaled down)": "whole",
+    "In tiles (full resolution, window by window)": "tiles",
+}
+WORKING_SIZE_TIP = (
+    "Side in pixels of what the network sees: twice as large shows finer detail and takes four times as long."
+)
+WIDTH = 560
+LIST_HEIGHT = 80
+
+
+class NewSessionDialog(QDialog):
+    """Asks for images, folder, classes and network of a new session.
+
+    Parameters
+    ----------
+    layers : sequence of napari.layers.Image
+        Image layers that a session could be made from.
+    place : Path
+        Folder in which to begin looking for images, and for the session of layers.
+    parent : QWidget, optional
+        As Qt has it.
+    """
+
+    def __init__(self, layers: Sequence[Image], place: Path, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("New session")
+        self.setMinimumWidth(WIDTH)
+        self._place = place
+        self._layers = list(layers)
+        self._folder_was_chosen = False
+        self.from_folder = QRadioButton("A folder of images")
+        self.from_layers = QRadioButton("Layers open in napari")
+        self.images = PathLine("Folder of images", for_folders=True, start=place)
+        self.layers = self._layer_list()
+        self.folder = PathLine("Session folder", for_folders=True, start=place)
+        self.classes = QLineEdit("object")
+        self.one_object = QCheckBox("There is at most one object in an image")
+        self.preset = QComboBox()
+        self.preset_words = sentence()
+        self.weights = PathLine("Autoencoder weights", for_folders=False, start=place)
+        self.working_size = QSpinBox()
+        number(self.working_size, 128, 32, 1024, 8, WORKING_SIZE_TIP)
+        self.framing = QComboBox()
+        self.why_not = sentence()
+        self.buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
+        )
+        self._fill()
+        self._lay_out()
+        self._connect()
+        self._check()
+
+    def plan(self) -> SessionPlan:
+        """What was asked for."""
+        weights = self.weights.text()
+        return SessionPlan(
+            source=self._source(),
+            folder=Path(self.folder.text()),
+            classes=tuple(name.strip() for name in self.classes.text().split(",") if name.strip()),
+            preset=self.preset.currentData(),
+            weights=Path(weights) if weights else None,
+            working_size=self.working_size.value(),
+            framing=self.framing.currentData(),
+            one_object=self.one_object.isChecked(),
+        )
+
+    def _layer_list(self) -> QListWidget:
+        rows = QListWidget()
+        rows.setMaximumHeight(LIST_HEIGHT)
+        for layer in self._layers:
+            row = QListWidgetItem(f"{layer.name}  ({' × '.join(map(str, layer.data.shape))})")
+            row.setFlags(row.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            row.setCheckState(Qt.CheckState.Checked)
+            rows.addItem(row)
+        return rows
+
+    def _fill(self) -> None:
+        self.from_folder.setChecked(not self._layers)
+        self.from_layers.setChecked(bool(self._layers))
+        if not self._layers:
+            self.from_layers.setEnabled(False)
+            self.from_layers.setToolTip("No image layer is open in napari.")
+        for preset in PRESETS.values():
+            self.preset.addItem(preset.name, preset.name)
+        for words, framing in FRAMINGS.items():
+            self.framing.addItem(words, framing)
+        self.classes.setToolTip("Names of what you outline, separated by commas. Background needs none.")
+        self.one_object.setToolTip("Then training drops all but the largest piece of what it guesses.")
+        self.weights.setToolTip("Only if you have the autoencoder's weights in a file.")
+        self._on_preset()
+        self._suggest_folder()
+
+    def _lay_out(self) -> None:
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.addRow("Images", self.from_folder)
+        form.addRow("", self.images)
+        form.addRow("", self.from_layers)
+        form.addRow("", self.layers)
+        form.addRow("Session folder", self.folder)
+        form.addRow("Classes", self.classes)
+        form.addRow("", self.one_object)
+        form.addRow("Network", self.preset)
+        form.addRow("", self.preset_words)
+        form.addRow("Weights file", self.weights)
+        form.addRow("Working size", self.working_size)
+        form.addRow("Images are seen", self.framing)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addWidget(self.why_not)
+        layout.addWidget(self.buttons)
+
+    def _connect(self) -> None:
+        self.from_folder.toggled.connect(self._suggest_folder)
+        self.images.changed_to.connect(self._suggest_folder)
+        self.folder.line.textEdited.connect(self._on_folder_chosen)
+        self.preset.currentIndexChanged.connect(self._on_preset)
+        for signal in (
+            self.from_folder.toggled,
+            self.images.changed_to,
+            self.layers.itemChanged,
+            self.folder.changed_to,
+            self.classes.textChanged,
+            self.working_size.valueChanged,
+        ):
+            signal.connect(self._check)
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+
+    def _source(self) -> Path | LayerSource:
+        if self.from_folder.isChecked():
+            return Path(self.images.text())
+        rows = (self.layers.item(place) for place in range(self.layers.count()))
+        ticked = [row is not None and row.checkState() == Qt.CheckState.Checked for row in rows]
+        return LayerSource(tuple(compress(self._layers, ticked)))
+
+    def _on_folder_chosen(self) -> None:
+        self._folder_was_chosen = True
+
+    def _suggest_folder(self) -> None:
+        by_folder = self.from_folder.isChecked()
+        self.images.setVisible(by_folder)
+        self.layers.setVisible(not by_folder)
+        if not self._folder_was_chosen and (self.images.text() or not by_folder):
+            self.folder.set_text(str(session_folder_for(self._source(), self._place)))
+
+    def _on_preset(self) -> None:
+        preset = PRESETS[self.preset.currentData()]
+        self.preset_words.setText(f"{preset.description}.")
+        self.working_size.setValue(preset.default_working_size)
+
+    def _check(self) -> None:
+        """Say what is missing, and let the session be made only when nothing is."""
+        missing = self.plan().missing()
+        button = self.buttons.button(QDialogButtonBox.StandardButton.Ok)
+        assert button is not None  # it was asked for in __init__
+        button.setEnabled(missing is None)
+        button.setToolTip(missing or "Make the session.")
+        self.why_not.setText(missing or "")

@@ -1,0 +1,229 @@
+"""What the engine is doing, in numbers and plain words; knows nothing of Qt."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from psygnal import Signal
+
+from napari_semigda.engine import (
+    Event,
+    ModelLoading,
+    Predicted,
+    PredictionFailed,
+    RoundEnded,
+    RoundFailed,
+    RoundPaused,
+    RoundStarted,
+    Stepped,
+)
+from napari_semigda.session.items import ItemState
+from napari_semigda.session.rounds import RoundRecord
+from napari_semigda.session.session import Session
+from napari_semigda.training.round import StepReport
+
+STAGES = {1: "aligning the latents", 2: "learning the masks"}
+
+
+class Phase(Enum):
+    """What the engine is at."""
+
+    IDLE = "idle"
+    PREPARING = "preparing"
+    TRAINING = "training"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    DRAFTING = "drafting"
+
+
+class RoundProgress:
+    """The present round as the train section shows it.
+
+    Attributes
+    ----------
+    phase : Phase
+        What the engine is at.
+    loading : ModelLoading or None
+        What is being fetched, while it is.
+    record, report, remaining : RoundRecord, StepReport, float
+        The round, its last step, and the seconds left; None where unknown.
+    curves : dict of str to list of float
+        Each loss's value a step, over the whole round; ``nan`` where a stage has no such loss.
+    stage_starts : dict of int to int
+        Step (from 0, counted over the whole round) with which each stage began.
+    changed : Signal
+        Emitted when any of these changed.
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        self.reset()
+
+    @property
+    def active(self) -> bool:
+        """Whether a round is being prepared, running or paused."""
+        return self.phase not in (Phase.IDLE, Phase.DRAFTING)
+
+    @property
+    def steps(self) -> int:
+        """Steps of this round seen so far."""
+        return max((len(values) for values in self.curves.values()), default=0)
+
+    def reset(self) -> None:
+        """Forget everything: no session is open."""
+        self.phase = Phase.IDLE
+        self.loading: ModelLoading | None = None
+        self.record: RoundRecord | None = None
+        self.report: StepReport | None = None
+        self.remaining: float | None = None
+        self.fraction = 0.0
+        self.curves: dict[str, list[float]] = {}
+        self.stage_starts: dict[int, int] = {}
+        self.drafts = 0
+        self.message = ""
+        self.changed.emit()
+
+    def begin(self, session: Session) -> None:
+        """Start from what the session's folder tells of the last round."""
+        self.reset()
+        self.record = session.rounds[-1] if session.rounds else None
+        self.changed.emit()
+
+    def asked(self) -> None:
+        """A round was asked for, or asked to go on."""
+        if self.phase is not Phase.PAUSED:
+            self.curves, self.stage_starts, self.report, self.fraction = {}, {}, None, 0.0
+        self.message = ""
+        self._be(Phase.PREPARING)
+
+    def pausing(self) -> None:
+        """The round was asked to pause."""
+        self._be(Phase.PAUSING)
+
+    def stopping(self) -> None:
+        """The round, or the making of drafts, was asked to stop."""
+        self._be(Phase.STOPPING)
+
+    def failed(self, message: str = "The work broke off; the log has the details.") -> None:
+        """Something broke."""
+        self.message = message
+        self._be(Phase.IDLE)
+
+    def rest(self, *, paused: bool) -> None:
+        """The engine's thread has come to its end, with or without a paused round."""
+        self._be(Phase.PAUSED if paused else Phase.IDLE)
+
+    def take(self, event: Event) -> None:
+        """Follow one event of the engine."""
+        match event:
+            case ModelLoading():
+                self.loading = event
+            case RoundStarted(record):
+                self.record, self.loading, self.drafts = record, None, 0
+                self._leave(Phase.PREPARING, Phase.TRAINING)
+            case Stepped(record, report, remaining):
+                self.record, self.report, self.remaining = record, report, remaining
+                self._add(report)
+                self._leave(Phase.PREPARING, Phase.TRAINING)
+            case RoundPaused(record):
+                self.record, self.phase = record, Phase.PAUSED
+            case RoundEnded(record):
+                self.record, self.remaining, self.phase = record, None, Phase.DRAFTING
+            case RoundFailed(record, message):
+                self.record, self.message, self.phase = record or self.record, message, Phase.IDLE
+            case Predicted() | PredictionFailed():
+                self.drafts += 1
+                self._leave(Phase.IDLE, Phase.DRAFTING)
+        self.changed.emit()
+
+    def _be(self, phase: Phase) -> None:
+        self.phase, self.loading = phase, None
+        self.changed.emit()
+
+    def _leave(self, phase: Phase, new: Phase) -> None:
+        if self.phase is phase:
+            self.phase = new
+
+    def _add(self, report: StepReport) -> None:
+        step = self.steps
+        self.stage_starts.setdefault(report.stage, step)
+        self.fraction = report.fraction
+        for name, value in report.losses.items():
+            known = self.curves.setdefault(name, [])
+            known.extend([float("nan")] * (step - len(known)))
+            known.append(value)
+
+
+def in_words(progress: RoundProgress, session: Session | None) -> str:
+    """The state of training in a sentence or two."""
+    if session is None:
+        return "Open a session first."
+    if progress.loading is not None:
+        return _loading(progress.loading)
+    match progress.phase:
+        case Phase.PREPARING:
+            return "Getting ready…"
+        case Phase.TRAINING:
+            return _training(progress)
+        case Phase.PAUSING:
+            return "Pausing after this step…"
+        case Phase.PAUSED:
+            return f"{_round(progress)} is paused. Continue, or stop it and use what it has learned."
+        case Phase.STOPPING:
+            return "Stopping after this step; what was learned is kept…"
+        case Phase.DRAFTING:
+            return f"{_outcome(progress)} Making drafts for the other images: {progress.drafts} so far."
+    return _resting(progress, session)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``"40 s"``, ``"3 min"``, ``"1 h 20 min"``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _loading(loading: ModelLoading) -> str:
+    if loading.total:
+        return f"{loading.message}: {loading.done / 2**20:.0f} of {loading.total / 2**20:.0f} MiB."
+    return f"{loading.message}…"
+
+
+def _training(progress: RoundProgress) -> str:
+    report = progress.report
+    if report is None:
+        return f"{_round(progress)} begins…"
+    steps = f"step {report.step}" + (f" of {report.steps}" if report.steps else "")
+    left = "" if progress.remaining is None else f" About {duration(progress.remaining)} left."
+    return f"{_round(progress)}, {STAGES.get(report.stage, '')}: {steps}.{left}"
+
+
+def _resting(progress: RoundProgress, session: Session) -> str:
+    if progress.message:
+        return progress.message
+    if progress.record is not None:
+        return _outcome(progress)
+    accepted = session.counts()[ItemState.ACCEPTED]
+    if not accepted:
+        return "Not trained yet: accept a mask or more, then train."
+    return f"Not trained yet, {accepted} accepted. Five that differ as much as can be make a good start."
+
+
+def _outcome(progress: RoundProgress) -> str:
+    record = progress.record
+    if record is None:
+        return ""
+    how = {
+        "complete": "is complete",
+        "stopped": "was stopped and can be resumed",
+        "failed": "broke off; the weights from before are in use",
+    }.get(record.status, "was cut short and can be resumed")
+    numbers = f"{record.steps} steps in {duration(record.seconds)}, {len(record.labelled)} accepted masks"
+    return f"{_round(progress)} {how} ({numbers})."
+
+
+def _round(progress: RoundProgress) -> str:
+    return "The round" if progress.record is None else f"Round {progress.record.number}"

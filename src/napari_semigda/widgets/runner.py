@@ -1,0 +1,129 @@
+"""The engine's one thread, as a napari worker: seen in the activity dock, and asked about before closing."""
+
+import functools
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from superqt.utils import GeneratorWorker
+
+from napari_semigda.engine import Engine, Event, ModelLoading, Stepped
+from napari_semigda.session.session import Session
+
+CLOSING_PATIENCE = 10.0  # seconds; a step is far shorter, except for the largest preset on a CPU
+
+
+class EngineWorker(GeneratorWorker):
+    """A worker that, asked to quit, closes the engine and lets it come to its end in good order."""
+
+    engine: Engine
+
+    def quit(self) -> None:
+        """Let the engine save what it has at the next step, instead of dropping its generator."""
+        self.engine.close()
+
+
+class _Task(functools.partial):
+    """What runs, named for people: napari shows it where it asks before closing."""
+
+    def __str__(self) -> str:
+        return "the work of SemiGDA (a round of training, or drafts; what was learned is kept)"
+
+
+class EngineRunner(QObject):
+    """Owns a session's engine, iterates it in a worker, and hands its events to the main thread.
+
+    Parameters
+    ----------
+    session : Session
+        What to train and predict for.
+    device : str
+        See `Engine`.
+
+    Attributes
+    ----------
+    happened : Signal
+        Emitted in the main thread with each of the engine's events.
+    failed : Signal
+        Emitted in the main thread with an exception that the engine did not expect.
+    rested : Signal
+        Emitted in the main thread when nothing is left to do, or a round is paused.
+    """
+
+    happened = Signal(object)
+    failed = Signal(object)
+    rested = Signal()
+
+    def __init__(self, session: Session, device: str = "auto", parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.engine = Engine(session, device, on_loading=self.happened.emit)
+        self.happened.connect(self._show_progress)
+        self._worker: Any = None
+        self._ended = threading.Event()
+        self._ended.set()
+
+    def wake(self) -> None:
+        """Start a worker if the engine has something to do and nobody does it."""
+        if not self.engine.start_work():
+            return
+        self._ended = threading.Event()  # a new one: the worker before may be about to set its own
+        worker = create_worker(
+            _Task(_working, self.engine, self._ended),
+            _worker_class=EngineWorker,
+            _progress={"desc": "SemiGDA"},
+            _ignore_errors=True,
+            _start_thread=False,
+        )
+        worker.engine = self.engine
+        worker.yielded.connect(self.happened)
+        worker.errored.connect(self.failed)
+        worker.finished.connect(self._on_finished)
+        self._worker = worker
+        worker.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the engine's thread is at work."""
+        return not self._ended.is_set()
+
+    def close(self, patience: float = CLOSING_PATIENCE) -> bool:
+        """End everything at the next step, keep its state, and wait for that.
+
+        Returns
+        -------
+        bool
+            Whether it ended in time; if not, it still ends in good order behind the scenes.
+        """
+        self.engine.close()
+        ended = self._ended.wait(patience)
+        if ended and self.engine.start_work():  # a paused round: nobody is there to write its state
+            for _ in self.engine.work():
+                pass
+        return ended
+
+    def _on_finished(self) -> None:
+        self._worker = None
+        self.wake()  # asked for something between its last look and its end
+        if not self.busy:
+            self.rested.emit()
+
+    def _show_progress(self, event: Event) -> None:
+        """The state of the work in words, in napari's activity dock."""
+        bar = getattr(self._worker, "pbar", None)
+        if bar is None:
+            return
+        if isinstance(event, Stepped):
+            bar.set_description(f"SemiGDA: training round {event.record.number}")
+            bar.total = 100
+            bar.update(round(event.report.fraction * 100) - bar.n)
+        elif isinstance(event, ModelLoading):
+            bar.set_description(f"SemiGDA: {event.message.lower()}")
+
+
+def _working(engine: Engine, ended: threading.Event) -> Iterator[Event]:
+    try:
+        yield from engine.work()
+    finally:
+        ended.set()

@@ -1,0 +1,136 @@
+"""The parts all sections are made of: a heading that folds, and buttons that say why they are grey."""
+
+from collections.abc import Callable
+
+from qtpy.QtCore import QObject, Qt, QTimer
+from qtpy.QtGui import QIcon
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QGridLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QSpinBox,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_semigda.widgets.keys import Key
+from napari_semigda.widgets.notices import errors_shown
+
+COLUMNS = 6
+BAR_HEIGHT = 8
+UNLIMITED = 16777215  # Qt's own largest height of a widget
+
+HEADING = "text-align: left; border: none; background: transparent; font-weight: bold; padding: 2px"
+
+
+class Section(QCollapsible):
+    """A titled part of the dock that folds away; its content may grow and shrink as it likes."""
+
+    def __init__(self, title: str, content: QWidget) -> None:
+        super().__init__(title, expandedIcon=QIcon(), collapsedIcon=QIcon())  # the arrow is in the text
+        self._title = title
+        self.setDuration(0)
+        self.toggleButton().setStyleSheet(HEADING)
+        self.setContent(content)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)  # text may wrap
+        layout = self.layout()
+        assert layout is not None  # QCollapsible has made one
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        self.toggled.connect(self._fit)
+        self.expand(animate=False)
+
+    def _fit(self, expanded: bool) -> None:
+        self.content().setMaximumHeight(UNLIMITED if expanded else 0)
+        self.setText(f"{'▾' if expanded else '▸'}  {self._title}")
+
+
+class ActionButton(QPushButton):
+    """A button for one action, which is either allowed or says why not.
+
+    Parameters
+    ----------
+    text : str
+        What it says; the key is added.
+    tip : str
+        What it does, in a sentence, for the tooltip.
+    action : callable
+        Called at a click; its errors are shown as notifications.
+    key : Key, optional
+        The key that does the same.
+    """
+
+    def __init__(self, text: str, tip: str, action: Callable[[], object], key: Key | None = None) -> None:
+        super().__init__(text if key is None else f"{text}  ({key.label})")
+        self._tip = tip
+        self._action = action
+        self.setToolTip(tip)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the canvas
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.clicked.connect(self._act)
+
+    def allow(self, why_not: str | None = None) -> None:
+        """Allow the action, or forbid it with the reason people read in the tooltip."""
+        self.setEnabled(why_not is None)
+        self.setToolTip(self._tip if why_not is None else why_not)
+
+    def _act(self) -> None:
+        with errors_shown():
+            self._action()
+
+
+def number(
+    box: QSpinBox | QDoubleSpinBox, value: float, lowest: float, highest: float, step: float, tip: str
+) -> None:
+    """Say what a box for a number holds, and what it is for."""
+    box.setRange(lowest, highest)  # type: ignore[arg-type]
+    box.setSingleStep(step)  # type: ignore[arg-type]
+    box.setValue(value)  # type: ignore[arg-type]
+    box.setToolTip(tip)
+
+
+def thin_bar(tip: str = "") -> QProgressBar:
+    """A progress bar without text."""
+    bar = QProgressBar()
+    bar.setTextVisible(False)
+    bar.setFixedHeight(BAR_HEIGHT)
+    bar.setToolTip(tip)
+    return bar
+
+
+def timer(parent: QObject, milliseconds: int, action: Callable[[], object]) -> QTimer:
+    """A timer that acts once, so long after it was started last."""
+    made = QTimer(parent)
+    made.setSingleShot(True)
+    made.setInterval(milliseconds)
+    made.timeout.connect(action)
+    return made
+
+
+def sentence() -> QLabel:
+    """A label for text that may need more than one line."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+class Rows(QGridLayout):
+    """A tight layout of a section's content: rows whose parts are equally wide."""
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__(widget)
+        self.setContentsMargins(6, 2, 2, 4)
+        self.setSpacing(4)
+        for column in range(COLUMNS):
+            self.setColumnStretch(column, 1)
+
+    def add(self, *parts: QWidget) -> None:
+        """Add a row of one, two or three parts."""
+        row, span = self.rowCount(), COLUMNS // len(parts)
+        for place, part in enumerate(parts):
+            part.setMinimumWidth(1)  # all columns stay alike, whatever the texts
+            self.addWidget(part, row, place * span, 1, span)

@@ -1,0 +1,156 @@
+"""A session to be made: from which images, where, and how; knows nothing of Qt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from napari.layers import Image
+from numpy.typing import NDArray
+
+from napari_semigda.inference.preparation import ImageSettings
+from napari_semigda.samples import sample_pairs
+from napari_semigda.session.session import Session
+
+_ODD_CHARACTERS = re.compile(r"[^\w -]+")
+
+Pixels = tuple[NDArray, tuple[float, float], str]
+
+
+@dataclass(frozen=True)
+class LayerSource:
+    """Image layers of a viewer, of which every plane becomes an item.
+
+    Attributes
+    ----------
+    layers : tuple of napari.layers.Image
+        Layers of two or more dimensions; the last two (before colours) are the plane.
+    """
+
+    layers: tuple[Image, ...]
+
+    def planes(self) -> Iterator[tuple[str, Pixels]]:
+        """Each plane's name, pixels (H, W) or (H, W, C), and pixel size (y, x) with its unit."""
+        for layer in self.layers:
+            yield from _planes(layer)
+
+
+@dataclass(frozen=True)
+class SessionPlan:
+    """What a new session shall be.
+
+    Attributes
+    ----------
+    source : Path or LayerSource or tuple of Path
+        A folder of images, layers, or image files.
+    folder : Path
+        The session's folder; it may not be a session yet.
+    classes : tuple of str
+        Names of the classes, without background.
+    preset : str
+        Name of the network's preset.
+    weights : Path or None
+        Local weights of the autoencoder; None takes the preset's own.
+    working_size : int
+        Side in pixels of what the network sees.
+    framing : {"whole", "tiles"} or None
+        How images are seen; None lets their size decide.
+    one_object : bool
+        Whether there is at most one object in an image.
+    """
+
+    source: Path | LayerSource | tuple[Path, ...]
+    folder: Path
+    classes: tuple[str, ...] = ("object",)
+    preset: str = "compact"
+    weights: Path | None = None
+    working_size: int = 128
+    framing: Literal["whole", "tiles"] | None = None
+    one_object: bool = False
+
+    def missing(self) -> str | None:
+        """What has to be said before the session can be made, in a sentence; None if nothing."""
+        if isinstance(self.source, Path) and not (str(self.source) != "." and self.source.is_dir()):
+            return "Choose the folder that holds the images."
+        if isinstance(self.source, LayerSource) and not self.source.layers:
+            return "Tick at least one layer."
+        if str(self.folder) in ("", "."):
+            return "Choose a folder for the session."
+        if (self.folder / "semigda.json").exists():
+            return "This folder is a session already. Open it, or choose another folder."
+        if not self.classes:
+            return "Name at least one class."
+        if self.working_size % 8:
+            return "The working size has to be a multiple of 8."
+        return None
+
+    def make(self) -> Session:
+        """Make the session.
+
+        Raises
+        ------
+        SemiGDAError
+            If the folder cannot be used or an image cannot be read.
+        """
+        if isinstance(self.source, LayerSource):
+            session = Session.from_arrays(self.folder, dict(self.source.planes()), **self._choices())
+        else:
+            images = self.source if isinstance(self.source, Path) else list(self.source)
+            session = Session.create(self.folder, images, **self._choices())
+        if (
+            self.framing is None
+        ):  # the session chose by the images' size, which goes with the usual working size
+            session.settings = replace(session.settings, working_size=self.working_size)
+        return session
+
+    def _choices(self) -> dict[str, Any]:
+        settings = None
+        if self.framing is not None:
+            settings = ImageSettings(working_size=self.working_size, framing=self.framing)
+        return {
+            "classes": self.classes,
+            "preset": self.preset,
+            "settings": settings,
+            "one_object": self.one_object,
+            "weights": self.weights,
+        }
+
+
+def plan_of_samples(folder: Path) -> SessionPlan:
+    """A session of the bundled pictures in this folder."""
+    return SessionPlan(tuple(picture for picture, _ in sample_pairs()), folder)
+
+
+def session_folder_for(source: Path | LayerSource, place: Path) -> Path:
+    """Where a session of these images is put unless the person says otherwise: beside the images.
+
+    Parameters
+    ----------
+    source : Path or LayerSource
+        A folder of images, or layers.
+    place : Path
+        Where sessions of layers go.
+    """
+    if isinstance(source, Path):
+        return source.with_name(f"{source.name} session")
+    name = source.layers[0].name if source.layers else "layers"
+    return place / f"{_ODD_CHARACTERS.sub('_', name).strip()} session"
+
+
+def _planes(layer: Image) -> Iterator[tuple[str, Pixels]]:
+    data = layer.data[0] if layer.multiscale else layer.data
+    stacked = data.ndim - (3 if layer.rgb else 2)
+    size = (float(layer.scale[-2]), float(layer.scale[-1]))
+    unit = str(layer.units[-1])
+    for place in np.ndindex(data.shape[:stacked]):
+        yield _plane_name(layer, data.shape[:stacked], place), (np.asarray(data[place]), size, unit)
+
+
+def _plane_name(layer: Image, counts: tuple[int, ...], place: tuple[int, ...]) -> str:
+    """The layer's name and the plane's place on each axis, counted from 0 as napari's sliders do."""
+    digits = (f"{index:0{len(str(count - 1))}d}" for index, count in zip(place, counts, strict=True))
+    return "_".join((layer.name, *digits))

@@ -1,0 +1,128 @@
+"""Section 1: which session is open, how far it is, and which weights it uses."""
+
+from pathlib import Path
+
+from napari.components import ViewerModel
+from platformdirs import user_data_path
+from qtpy.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
+
+from napari_semigda.session.items import ItemState
+from napari_semigda.session.session import Session
+from napari_semigda.widgets.new_session import NewSessionDialog
+from napari_semigda.widgets.section import ActionButton, Rows, sentence, thin_bar
+from napari_semigda.widgets.session_plan import plan_of_samples
+from napari_semigda.widgets.workbench import Workbench
+
+IN_THE_MAKING = "A session is being made."
+
+
+class SessionSection(QWidget):
+    """Open or make a session; counts and weights of the open one."""
+
+    def __init__(self, workbench: Workbench, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._workbench = workbench
+        self._viewer = viewer
+        self.name = sentence()
+        self.counts = sentence()
+        self.weights = sentence()
+        self.share = thin_bar("Share of the images that are accepted.")
+        self.open = ActionButton("Open…", "Open a session folder that was made before.", self._open)
+        self.new = ActionButton(
+            "New…", "Make a session from a folder of images, or from image layers open in napari.", self._new
+        )
+        self.samples = ActionButton(
+            "Try with drawn samples",
+            "A session of 44 bundled pictures of lesions and cells.",
+            self._try_samples,
+        )
+        self.close_session = ActionButton(
+            "Close",
+            "Keep what was painted and close the session; all of it is in its folder.",
+            workbench.close,
+        )
+        self._lay_out()
+        for signal in (workbench.opened, workbench.counted, workbench.closed, workbench.making):
+            signal.connect(self._refresh)
+        workbench.progress.changed.connect(self._refresh_weights)
+        self._refresh()
+
+    def _lay_out(self) -> None:
+        rows = Rows(self)
+        for part in (self.name, self.counts, self.share, self.weights):
+            rows.add(part)
+        rows.add(self.open, self.new, self.close_session)
+        rows.add(self.samples)
+
+    def _open(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Open a session folder", str(self._usual_place()))
+        if folder:
+            self._workbench.open(Path(folder))
+
+    def _new(self) -> None:
+        layers = [layer for layer in self._viewer.layers if layer._type_string == "image"]
+        dialog = NewSessionDialog(layers, self._usual_place(), self)
+        if dialog.exec() == QDialog.DialogCode.Accepted:
+            self._workbench.make(dialog.plan().make)
+        dialog.deleteLater()
+
+    def _try_samples(self) -> None:
+        folder = user_data_path("napari-semigda") / "samples"
+        if not (folder / "semigda.json").exists():
+            self._workbench.make(plan_of_samples(folder).make)
+        elif self._goes_on(folder):
+            self._workbench.open(folder)
+        else:
+            number = next(n for n in range(2, 10_000) if not folder.with_name(f"samples-{n}").exists())
+            self._workbench.make(plan_of_samples(folder.with_name(f"samples-{number}")).make)
+
+    def _goes_on(self, folder: Path) -> bool:
+        """Ask whether to go on with the samples of last time."""
+        answer = QMessageBox.question(
+            self,
+            "Drawn samples",
+            f"There is a session of drawn samples from before, in\n{folder}\n\n"
+            "Go on with it? (No makes a new one.)",
+        )
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    def _usual_place(self) -> Path:
+        session = self._workbench.session
+        return Path.home() if session is None else session.folder.parent
+
+    def _refresh(self) -> None:
+        session = self._workbench.session
+        for part in (self.name, self.counts, self.share, self.weights):
+            part.setVisible(session is not None)
+        self.samples.setVisible(session is None)
+        self.close_session.allow("No session is open." if session is None else None)
+        for button in (self.open, self.new, self.samples):
+            button.allow(IN_THE_MAKING if self._workbench.is_making else None)
+        if session is not None:
+            self._show(session)
+            self._refresh_weights()
+
+    def _show(self, session: Session) -> None:
+        counts = session.counts()
+        accepted, drafts = counts[ItemState.ACCEPTED], counts[ItemState.DRAFT]
+        parts = [f"{accepted} accepted", f"{drafts} drafts", f"{counts[ItemState.UNLABELLED]} without a mask"]
+        if counts[ItemState.SKIPPED]:
+            parts.append(f"{counts[ItemState.SKIPPED]} skipped")
+        self.name.setText(f"<b>{session.folder.name}</b>")
+        self.name.setToolTip(str(session.folder))
+        self.counts.setText(", ".join(parts))
+        self.share.setMaximum(max(len(session.items), 1))
+        self.share.setValue(accepted)
+
+    def _refresh_weights(self) -> None:
+        session = self._workbench.session
+        if session is not None:
+            self.weights.setText(_weights_in_words(session))
+
+
+def _weights_in_words(session: Session) -> str:
+    model = session.last_model()
+    source = "" if session.weights is None else f" with {session.weights.name}"
+    if model is None:
+        return f"Weights: none yet (preset {session.preset}{source})"
+    return f"Weights: of round {int(model.parent.name)} (preset {session.preset}{source})"

@@ -1,0 +1,133 @@
+"""Section 5: rounds of training, how far the present one is, and what it says of itself."""
+
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSpinBox, QWidget
+
+from napari_semigda.session.items import ItemState
+from napari_semigda.training.recipe import Budget
+from napari_semigda.widgets.curves import Curves
+from napari_semigda.widgets.image_section import NO_SESSION
+from napari_semigda.widgets.round_progress import Phase, in_words
+from napari_semigda.widgets.section import ActionButton, Rows, number, sentence, thin_bar, timer
+from napari_semigda.widgets.workbench import Workbench
+
+REFRESHED_EVERY = 100  # milliseconds
+NOTHING_RUNS = "No round is running."
+
+
+class TrainSection(QWidget):
+    """Start, pause, go on, stop, resume; time and steps; losses and a sentence on the state."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        super().__init__()
+        self._workbench = workbench
+        self._progress = workbench.progress
+        self.minutes = QDoubleSpinBox()
+        self.minutes.setDecimals(1)
+        self.minutes.setSuffix(" min")
+        number(self.minutes, 1, 0.1, 1440, 0.5, "How long the round may take, however many images there are.")
+        self.steps = QSpinBox()
+        number(self.steps, 0, 0, 1_000_000, 50, "End after so many steps, if the time is not over before.")
+        self.steps.setSpecialValueText("any number")
+        self.steps.setSuffix(" steps")
+        self.fresh = QCheckBox("Start afresh")
+        self.fresh.setToolTip("Forget what earlier rounds have learned; else a round goes on from the last.")
+        self.train = ActionButton(
+            "Train", "Train a round on all accepted masks; go on annotating meanwhile.", self._train
+        )
+        self.pause = ActionButton("Pause", "Hold the round after its present step.", self._pause_or_go_on)
+        self.stop = ActionButton(
+            "Stop",
+            "End the round after its present step. What it learned is used; it can be resumed.",
+            self._stop,
+        )
+        self.resume = ActionButton(
+            "Resume the stopped round", "Go on where the round was stopped.", workbench.resume_stopped_round
+        )
+        self.bar = thin_bar()
+        self.state = sentence()
+        self.curves = Curves(self._progress)
+        self._lay_out()
+        self._shown_phase = self._progress.phase
+        self._timer = timer(self, REFRESHED_EVERY, self._refresh)
+        self._progress.changed.connect(self._follow)
+        workbench.opened.connect(self._refresh)
+        workbench.counted.connect(self._refresh)
+        workbench.closed.connect(self._refresh)
+        self._refresh()
+
+    def _lay_out(self) -> None:
+        rows = Rows(self)
+        rows.add(self.minutes, self.steps)
+        rows.add(self.fresh)
+        rows.add(self.train, self.pause, self.stop)
+        rows.add(self.resume)
+        rows.add(self.state)
+        rows.add(self.bar)
+        rows.add(self.curves)
+
+    def _train(self) -> None:
+        budget = Budget(steps=self.steps.value() or None, seconds=self.minutes.value() * 60)
+        self._workbench.train(budget, fresh=self.fresh.isChecked())
+        self.fresh.setChecked(False)
+
+    def _pause_or_go_on(self) -> None:
+        if self._progress.phase is Phase.PAUSED:
+            self._workbench.go_on()
+        else:
+            self._workbench.pause()
+
+    def _stop(self) -> None:
+        self._workbench.stop()
+
+    def _follow(self) -> None:
+        """Show a new phase at once, and new numbers a few times a second."""
+        if self._progress.phase is not self._shown_phase:
+            self._refresh()
+        elif not self._timer.isActive():
+            self._timer.start()
+
+    def _refresh(self) -> None:
+        self._shown_phase = self._progress.phase
+        progress, session = self._progress, self._workbench.session
+        paused = progress.phase is Phase.PAUSED
+        self.train.allow(self._why_no_round())
+        self.pause.setText("Continue" if paused else "Pause")
+        self.pause.allow(None if paused or progress.phase is Phase.TRAINING else NOTHING_RUNS)
+        self.stop.allow(self._why_no_stop())
+        self.resume.setVisible(self._can_resume())
+        self.state.setText(in_words(progress, session))
+        self.bar.setVisible(progress.active)
+        self._show_fraction()
+
+    def _show_fraction(self) -> None:
+        loading = self._progress.loading
+        waiting = self._progress.phase is Phase.PREPARING
+        if loading is not None and loading.total:
+            self.bar.setMaximum(1000)
+            self.bar.setValue(round(1000 * loading.done / loading.total))
+        else:
+            self.bar.setMaximum(0 if waiting else 1000)
+            self.bar.setValue(round(1000 * self._progress.fraction))
+
+    def _can_resume(self) -> bool:
+        runner = self._workbench.runner
+        return (
+            runner is not None and not self._progress.active and runner.engine.resumable_round() is not None
+        )
+
+    def _why_no_round(self) -> str | None:
+        session = self._workbench.session
+        if session is None:
+            return NO_SESSION
+        if self._progress.active:
+            return "A round is running already."
+        if not session.counts()[ItemState.ACCEPTED]:
+            return "Accept at least one mask first: training learns from accepted masks."
+        return None
+
+    def _why_no_stop(self) -> str | None:
+        if self._progress.phase is Phase.STOPPING:
+            return "It stops after the present step."
+        if self._progress.phase is Phase.IDLE:
+            return NOTHING_RUNS
+        return None

@@ -1,0 +1,264 @@
+"""What is on the bench: the open session, its annotating, its engine; sections are views of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from napari.qt.threading import create_worker
+from napari.utils.notifications import show_warning
+from psygnal import Signal
+from superqt.utils import FunctionWorker
+
+from napari_semigda.engine import (
+    Event,
+    Predicted,
+    PredictionFailed,
+    RoundEnded,
+    RoundFailed,
+)
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.session.session import Session
+from napari_semigda.training.recipe import Budget
+from napari_semigda.widgets.annotation import Annotation
+from napari_semigda.widgets.canvas import NapariCanvas
+from napari_semigda.widgets.notices import errors_shown, show_failure
+from napari_semigda.widgets.round_progress import RoundProgress
+from napari_semigda.widgets.runner import EngineRunner
+
+
+class Workbench:
+    """The open session and everything that works on it.
+
+    Parameters
+    ----------
+    canvas : NapariCanvas
+        Where images are shown.
+    device : str
+        Device of the engine: ``"auto"``, or by torch's name.
+
+    Attributes
+    ----------
+    session, annotation, runner : the open session and its parts; None while no session is open.
+    progress : RoundProgress
+        What the engine is doing, for the eye.
+    opened, closed : Signal
+        Emitted after a session was opened, and after it was closed.
+    making : Signal
+        Emitted when the making of a session begins and ends.
+    counted : Signal
+        Emitted when the state of any item changed.
+    reclassed : Signal
+        Emitted when a class was added.
+    """
+
+    opened = Signal()
+    closed = Signal()
+    making = Signal()
+    counted = Signal()
+    reclassed = Signal()
+
+    def __init__(self, canvas: NapariCanvas, device: str = "auto") -> None:
+        self.canvas = canvas
+        self.session: Session | None = None
+        self.annotation: Annotation | None = None
+        self.runner: EngineRunner | None = None
+        self.progress = RoundProgress()
+        self._device = device
+        self._maker: Any = None
+        self._warnings_told = 0
+        self._without_draft: list[PredictionFailed] = []
+
+    def open(self, folder: Path) -> None:
+        """Open a session folder in place of the session open now.
+
+        Raises
+        ------
+        SemiGDAError
+            If the folder is no session, or cannot be read. The session open before stays open.
+        """
+        self.adopt(Session.open(folder))
+
+    def adopt(self, session: Session) -> None:
+        """Work on this session from now on, and show the item to look at first."""
+        self.close()
+        self.session = session
+        self._warnings_told = 0
+        self.annotation = Annotation(session, self.canvas)
+        self.annotation.counted.connect(self._on_counted)
+        self.runner = EngineRunner(session, self._device)
+        self.runner.happened.connect(self._on_event)
+        self.runner.failed.connect(self._on_failure)
+        self.runner.rested.connect(self._on_rest)
+        self.canvas.show_classes(session.classes)
+        self.progress.begin(session)
+        self.opened.emit()
+        self._tell_left_out(session)
+        with errors_shown():
+            self._show_first_item()
+
+    def close(self) -> None:
+        """Keep what was painted, stop the engine at its next step, and close the session."""
+        if self.session is None or self.annotation is None or self.runner is None:
+            return
+        with errors_shown():
+            self.annotation.close()
+        self.runner.close()
+        self.runner.deleteLater()
+        self.session.close()
+        self.session = self.annotation = self.runner = None
+        self.canvas.clear()
+        self.progress.reset()
+        self.closed.emit()
+
+    @property
+    def is_making(self) -> bool:
+        """Whether a session is being made."""
+        return self._maker is not None
+
+    def make(self, how: Callable[[], Session]) -> None:
+        """Make a session behind the scenes (reading the images' headers may take a while), then open it."""
+        self._maker = create_worker(
+            how,
+            _progress={"desc": "SemiGDA: reading the images"},
+            _worker_class=FunctionWorker,
+            _ignore_errors=True,
+            _start_thread=False,
+        )
+        self._maker.returned.connect(self._on_made)
+        self._maker.errored.connect(self._on_not_made)
+        self._maker.start()
+        self.making.emit()
+
+    def _on_made(self, session: Session) -> None:
+        self._maker = None
+        with errors_shown():
+            self.adopt(session)
+        self.making.emit()
+
+    def _tell_left_out(self, session: Session) -> None:
+        if session.left_out:
+            first, why = session.left_out[0]
+            more = f" So do {len(session.left_out) - 1} more files." if len(session.left_out) > 1 else ""
+            show_warning(f"{first.name} stays out of the session: {why}{more}")
+
+    def _on_not_made(self, error: Exception) -> None:
+        self._maker = None
+        self.making.emit()
+        show_failure(error)
+
+    # Rounds ------------------------------------------------------------------------------------
+
+    def train(self, budget: Budget, *, fresh: bool = False) -> None:
+        """Begin a round on all accepted masks.
+
+        Raises
+        ------
+        SemiGDAError
+            If a round is running already, or nothing is accepted yet.
+        """
+        runner = self._open_runner()
+        runner.engine.request_round(budget=budget, fresh=fresh)
+        self.progress.asked()
+        runner.wake()
+
+    def resume_stopped_round(self) -> None:
+        """Go on with the round that was stopped, as if it never had been."""
+        runner = self._open_runner()
+        runner.engine.request_round(resume=True)
+        self.progress.asked()
+        runner.wake()
+
+    def pause(self) -> None:
+        """Hold the running round after its present step."""
+        self._open_runner().engine.pause()
+        self.progress.pausing()
+
+    def go_on(self) -> None:
+        """Let the paused round go on."""
+        runner = self._open_runner()
+        runner.engine.unpause()
+        self.progress.asked()
+        runner.wake()
+
+    def stop(self) -> None:
+        """End the running round after its present step, or the drafts being made."""
+        runner = self._open_runner()
+        if self.progress.active:
+            runner.engine.stop_round()
+        else:
+            runner.engine.cancel_predictions()
+        self.progress.stopping()
+        runner.wake()  # a paused round has nobody at work
+
+    # Classes -----------------------------------------------------------------------------------
+
+    def rename_class(self, value: int, name: str) -> None:
+        """Give a class another name."""
+        if self.session is not None:
+            self.session.rename_class(value, name)
+            self.canvas.show_classes(self.session.classes)
+
+    def add_class(self, name: str) -> None:
+        """Add a class behind the others and paint it."""
+        if self.session is not None:
+            added = self.session.add_class(name)
+            self.canvas.show_classes(self.session.classes)
+            self.canvas.selected_label = added.value
+            self.reclassed.emit()
+
+    # -------------------------------------------------------------------------------------------
+
+    def _open_runner(self) -> EngineRunner:
+        if self.runner is None:
+            raise SemiGDAError("Open a session first.")
+        return self.runner
+
+    def _show_first_item(self) -> None:
+        """The item that was on screen last time, else the one to look at next, else the first."""
+        assert self.annotation is not None
+        assert self.session is not None
+        last = self.session.current_item
+        if last is not None:
+            self.annotation.show(last)
+        elif not self.annotation.go_to_queue():
+            self.annotation.show(self.session.items[0])
+
+    def _on_event(self, event: Event) -> None:
+        with errors_shown():
+            self.progress.take(event)
+            if isinstance(event, Predicted):
+                if self.annotation is not None:
+                    self.annotation.refresh_draft(event.item)
+                self.counted.emit()
+            elif isinstance(event, RoundEnded):
+                self.counted.emit()
+            elif isinstance(event, PredictionFailed):
+                self._without_draft.append(event)
+            elif isinstance(event, RoundFailed):
+                raise SemiGDAError(event.message)
+
+    def _on_counted(self) -> None:
+        self._tell_warnings()
+        self.counted.emit()
+
+    def _tell_warnings(self) -> None:
+        """What the session took note of without stopping, each once."""
+        assert self.session is not None
+        for warning in self.session.warnings[self._warnings_told :]:
+            show_warning(warning)
+        self._warnings_told = len(self.session.warnings)
+
+    def _on_failure(self, error: Exception) -> None:
+        self.progress.failed()
+        show_failure(error)
+
+    def _on_rest(self) -> None:
+        if self._without_draft:
+            first, count = self._without_draft[0], len(self._without_draft)
+            more = f" ({count - 1} more images have no draft, either.)" if count > 1 else ""
+            show_warning(f"There is no draft of {first.item.name}: {first.message}{more}")
+            self._without_draft.clear()
+        if self.runner is not None:
+            self.progress.rest(paused=self.runner.engine.round_is_active)

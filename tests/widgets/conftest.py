@@ -1,0 +1,101 @@
+"""A real viewer with the plugin's dock, and small sessions of the bundled samples."""
+
+import gc
+import warnings
+
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+
+from napari_semigda.inference.preparation import ImageSettings
+from napari_semigda.samples import sample_pairs
+from napari_semigda.session.session import Session
+
+TITLE = "Annotate and train"
+PATIENCE = 60_000  # milliseconds; nothing waits that long unless something is broken
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections():
+    """Take what is imported for good out of the garbage collections that napari asks for again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def make_session(tmp_path):
+    """Makes a session of the first few bundled samples, as small as the network allows."""
+
+    def make(count=6, name="session", classes=("lesion",)):
+        return Session.create(
+            tmp_path / name,
+            [picture for picture, _ in sample_pairs()[:count]],
+            classes=classes,
+            settings=ImageSettings(working_size=32),
+        )
+
+    return make
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield make_napari_viewer()
+
+
+@pytest.fixture
+def dock(viewer, qtbot):
+    """Opens the plugin's dock as the menu does, and takes it away again at the end."""
+    opened = []
+
+    def open_dock():
+        _, widget = viewer.window.add_plugin_dock_widget("napari-semigda", TITLE)
+        opened.append(widget)
+        return widget
+
+    yield open_dock
+    for widget in opened:
+        widget.close_down()
+        widget.deleteLater()
+    qtbot.wait(1)  # lets Qt delete what napari's fixture counts as leaked
+
+
+@pytest.fixture
+def widget(dock):
+    return dock()
+
+
+@pytest.fixture
+def click(qtbot):
+    """Clicks a button, which has to be allowed."""
+
+    def click(button):
+        assert button.isEnabled(), button.toolTip()
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    return click
+
+
+@pytest.fixture
+def notices():
+    """What napari has notified people of, during this test."""
+    notification_manager.records.clear()
+    return lambda: [str(record.message) for record in notification_manager.records]
+
+
+def mask_layer(viewer):
+    """The mask on the screen."""
+    from napari.layers import Labels
+
+    return next(layer for layer in viewer.layers if isinstance(layer, Labels))
+
+
+def paint(viewer, *places, brush=20):
+    """Paint a stroke of dabs of the brush at these places; returns the mask as it stands then."""
+    layer = mask_layer(viewer)
+    layer.brush_size = brush
+    with layer.block_history():
+        for place in places or ((60, 60), (66, 70)):
+            layer.paint(place, layer.selected_label)
+    return layer.data.copy()

@@ -1,0 +1,242 @@
+"""Going through images with the dock: show, paint, keep, accept, skip, undo."""
+
+import numpy as np
+import pytest
+
+from napari_semigda.io.masks import read_labels
+from napari_semigda.session.items import ItemState
+from napari_semigda.session.session import Session
+from tests.widgets.conftest import mask_layer, paint
+
+
+@pytest.fixture
+def opened(widget, make_session):
+    """The dock with a session of six samples, made before and opened from its folder."""
+    session = make_session()
+    session.close()
+    widget.open_session(session.folder)
+    return widget
+
+
+def test_opening_a_session_shows_an_image_with_an_empty_mask_over_it(opened, viewer):
+    item = opened.workbench.annotation.item
+    picture, mask = viewer.layers
+    assert picture.name == item.name
+    np.testing.assert_array_equal(picture.data, opened.workbench.session.picture(item).pixels)
+    assert not mask.data.any()
+    assert mask.mode == "paint"
+    assert "0 accepted" in opened.session_section.counts.text()
+
+
+def test_accepting_writes_the_mask_and_goes_on_to_another_image(opened, viewer, click):
+    session = opened.workbench.session
+    first = opened.workbench.annotation.item
+    painted = paint(viewer)
+    click(opened.mask_section.accept_and_go_on)
+    np.testing.assert_array_equal(read_labels(session.folder / "labels" / f"{first.id}.tif"), painted)
+    assert opened.workbench.annotation.item != first
+    assert not mask_layer(viewer).data.any()
+    assert "1 accepted" in opened.session_section.counts.text()
+
+
+def test_accepting_without_going_on_stays(opened, viewer, click):
+    first = opened.workbench.annotation.item
+    paint(viewer)
+    click(opened.mask_section.accept)
+    assert opened.workbench.annotation.item == first
+    assert opened.image_section.state.text() == "accepted"
+
+
+def test_an_empty_mask_can_be_accepted(opened, click):
+    first = opened.workbench.annotation.item
+    click(opened.mask_section.accept)
+    assert not opened.workbench.session.labels(first).any()
+    assert opened.workbench.session.state(first) is ItemState.ACCEPTED
+
+
+def test_next_back_and_jump_go_through_the_list(opened, click):
+    annotation, section = opened.workbench.annotation, opened.image_section
+    items = opened.workbench.session.items
+    section.jump.setValue(1)
+    assert annotation.item == items[0]
+    assert not section.previous.isEnabled()
+    assert "first" in section.previous.toolTip()
+    click(section.next)
+    assert annotation.item == items[1]
+    click(section.previous)
+    assert annotation.item == items[0]
+    section.jump.setValue(6)
+    assert annotation.item == items[5]
+    assert not section.next.isEnabled()
+    assert section.jump.text() == "6 of 6"
+
+
+def test_what_was_painted_but_not_accepted_is_there_again_on_coming_back(opened, viewer, click):
+    annotation = opened.workbench.annotation
+    opened.image_section.jump.setValue(1)
+    painted = paint(viewer)
+    assert "changed by you" in opened.image_section.state.text()
+    click(opened.image_section.next)
+    assert opened.workbench.session.labels(opened.workbench.session.items[0]) is None
+    click(opened.image_section.previous)
+    np.testing.assert_array_equal(mask_layer(viewer).data, painted)
+    assert annotation.state is ItemState.DRAFT
+
+
+def test_looking_at_an_image_without_painting_leaves_no_trace(opened, click):
+    click(opened.image_section.next)
+    click(opened.image_section.next)
+    assert opened.workbench.session.counts()[ItemState.UNLABELLED] == 6
+
+
+def test_undo_never_brings_back_another_images_pixels(opened, viewer, click):
+    opened.image_section.jump.setValue(1)
+    painted = paint(viewer)
+    click(opened.image_section.next)
+    paint(viewer, (20, 20))
+    paint(viewer, (100, 100))
+    for _ in range(5):
+        mask_layer(viewer).undo()
+    assert not mask_layer(viewer).data.any()
+    click(opened.image_section.previous)
+    mask_layer(viewer).undo()
+    np.testing.assert_array_equal(mask_layer(viewer).data, painted)
+
+
+def test_correcting_an_accepted_mask_counts_only_when_accepted_again(opened, viewer, click):
+    session = opened.workbench.session
+    opened.image_section.jump.setValue(1)
+    first = session.items[0]
+    painted = paint(viewer)
+    click(opened.mask_section.accept)
+    mask_layer(viewer).fill((0, 0), 1)
+    click(opened.image_section.next)
+    np.testing.assert_array_equal(session.labels(first), painted)
+    click(opened.image_section.previous)
+    assert mask_layer(viewer).data.all()
+    click(opened.mask_section.to_accepted)
+    np.testing.assert_array_equal(mask_layer(viewer).data, painted)
+    mask_layer(viewer).undo()
+    assert mask_layer(viewer).data.all()
+    click(opened.mask_section.accept)
+    assert session.labels(first).all()
+
+
+def test_clearing_is_one_step_that_undo_takes_back(opened, viewer, click):
+    painted = paint(viewer)
+    click(opened.mask_section.clear)
+    assert not mask_layer(viewer).data.any()
+    mask_layer(viewer).undo()
+    np.testing.assert_array_equal(mask_layer(viewer).data, painted)
+
+
+def test_a_skipped_image_is_not_asked_for_and_can_be_taken_back(opened, click):
+    annotation, section = opened.workbench.annotation, opened.image_section
+    section.jump.setValue(3)
+    skipped = annotation.item
+    click(section.skip)
+    assert annotation.item != skipped
+    seen = set()
+    for _ in range(6):
+        click(section.to_queue)
+        seen.add(annotation.item.id)
+    assert skipped.id not in seen
+    section.jump.setValue(3)
+    assert section.state.text() == "skipped"
+    click(section.skip)
+    assert opened.workbench.session.counts()[ItemState.SKIPPED] == 0
+
+
+def test_when_everything_is_accepted_the_queue_says_so(opened, click):
+    for _ in range(6):
+        click(opened.mask_section.accept_and_go_on)
+    assert opened.workbench.session.counts()[ItemState.ACCEPTED] == 6
+    assert not opened.image_section.to_queue.isEnabled()
+    assert "accepted or skipped" in opened.image_section.to_queue.toolTip()
+
+
+def test_the_way_of_painting_goes_along_to_the_next_image(opened, viewer, click):
+    layer = mask_layer(viewer)
+    layer.brush_size, layer.opacity, layer.contour, layer.mode = 17, 0.3, 2, "erase"
+    click(opened.image_section.next)
+    layer = mask_layer(viewer)
+    assert (layer.brush_size, layer.opacity, layer.contour, layer.mode) == (17, 0.3, 2, "erase")
+
+
+def test_layers_that_are_not_the_plugins_stay(opened, viewer, click):
+    own = viewer.add_image(np.zeros((8, 8)), name="mine")
+    click(opened.image_section.next)
+    click(opened.session_section.close_session)
+    assert list(viewer.layers) == [own]
+
+
+def test_deleting_the_mask_layer_by_hand_loses_nothing(opened, viewer, click):
+    opened.image_section.jump.setValue(1)
+    painted = paint(viewer)
+    viewer.layers.remove(mask_layer(viewer))
+    assert not opened.mask_section.accept.isEnabled()
+    assert "no mask" in opened.mask_section.accept.toolTip()
+    click(opened.mask_section.show_again)
+    np.testing.assert_array_equal(mask_layer(viewer).data, painted)
+
+
+def test_deleting_all_layers_by_hand_leaves_the_way_to_the_next_image(opened, viewer, click):
+    viewer.layers.clear()
+    click(opened.image_section.next)
+    assert len(viewer.layers) == 2
+    click(opened.mask_section.accept)
+
+
+def test_an_unreadable_image_is_told_and_can_be_passed(widget, make_session, tmp_path, click, notices):
+    picture = tmp_path / "only.tif"
+    session = make_session(3)
+    broken = session.items[1]
+    copied = tmp_path / "broken.png"
+    copied.write_bytes(session.picture_path(broken).read_bytes())
+    folder = tmp_path / "with broken"
+    paths = [session.picture_path(session.items[0]), copied, session.picture_path(session.items[2])]
+    Session.create(folder, paths).close()
+    copied.write_bytes(b"not a picture")
+    widget.open_session(folder)
+    widget.image_section.jump.setValue(2)
+    assert any("broken.png" in notice for notice in notices())
+    assert not widget.mask_section.accept.isEnabled()
+    click(widget.image_section.next)
+    click(widget.mask_section.accept)
+    assert not picture.exists()
+
+
+def test_reopening_shows_the_image_and_the_strokes_left_behind(opened, viewer, dock, click):
+    folder = opened.workbench.session.folder
+    opened.image_section.jump.setValue(4)
+    painted = paint(viewer)
+    click(opened.session_section.close_session)
+    assert not viewer.layers
+    opened.open_session(folder)
+    assert opened.workbench.annotation.position == 3
+    np.testing.assert_array_equal(mask_layer(viewer).data, painted)
+
+
+def test_taking_the_dock_away_keeps_the_strokes(opened, viewer):
+    session = opened.workbench.session
+    item = opened.workbench.annotation.item
+    painted = paint(viewer)
+    viewer.window.remove_dock_widget(opened)
+    with Session.open(session.folder) as again:
+        np.testing.assert_array_equal(again.edit(item), painted)
+    assert not viewer.layers
+
+
+def test_strokes_are_kept_soon_after_they_are_made(opened, viewer, qtbot):
+    session, item = opened.workbench.session, opened.workbench.annotation.item
+    painted = paint(viewer)
+    qtbot.waitUntil(lambda: session.edit(item) is not None, timeout=10_000)
+    np.testing.assert_array_equal(session.edit(item), painted)
+
+
+def test_a_folder_that_is_no_session_is_refused_in_a_sentence(widget, tmp_path, notices):
+    widget.open_session(tmp_path)
+    assert any("is no session" in notice for notice in notices())
+    assert widget.workbench.session is None
+    assert not widget.mask_section.accept.isEnabled()
+    assert widget.mask_section.accept.toolTip() == "Open a session first."
