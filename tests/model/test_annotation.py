@@ -45,6 +45,14 @@ def test_every_class_comes_back(classes: int) -> None:
     assert torch.equal(image_to_probabilities(labels_to_image(labels, classes), classes).argmax(1), labels)
 
 
+def test_every_class_comes_back_in_the_midst_of_half_precision() -> None:
+    labels = torch.arange(MOST_CLASSES).reshape(1, 1, MOST_CLASSES)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        probabilities = image_to_probabilities(labels_to_image(labels, MOST_CLASSES), MOST_CLASSES)
+    assert torch.equal(probabilities.argmax(1), labels)
+    assert probabilities.amax(dim=1).min() > 0.99
+
+
 @pytest.mark.parametrize(
     ("classes", "best"),
     [(2, 12**0.5), (3, 8**0.5), (4, 8**0.5), (8, 2.0), (9, 3**0.5), (14, 2**0.5)],

@@ -111,7 +111,11 @@ def image_to_probabilities(image: Tensor, classes: int) -> Tensor:
     scale = SHARPNESS / smallest_distance(palette) ** 2
     palette = palette.to(image.device)
     # |y - c|² without its |y|², which is the same for all classes and drops out of the softmax
-    closeness = 2 * torch.einsum("bchw,kc->bkhw", image, palette) - palette.square().sum(dim=1)[:, None, None]
+    with torch.autocast(
+        image.device.type, enabled=False
+    ):  # 16 bits would confuse neighbours in a large palette
+        products = torch.einsum("bchw,kc->bkhw", image, palette)
+    closeness = 2 * products - palette.square().sum(dim=1)[:, None, None]
     return (closeness * scale).softmax(dim=1)
 
 
