@@ -77,6 +77,15 @@ def test_a_list_handed_out_stays_as_it_is_but_masks_are_up_to_date(labelled: Ses
     assert len(labelled.examples()[0]) == 3
 
 
+def test_a_resumed_round_sees_the_masks_it_began_with(labelled: Session) -> None:
+    began_with = [item.id for item in labelled.examples()[0].items]
+    labelled.accept("image_2", np.ones(labelled.item("image_2").shape, np.uint8))
+    with_labels, without = labelled.examples(began_with)
+    assert [item.id for item in with_labels.items] == ["image_1", "stack_p0002"]
+    assert [item.id for item in without.items] == ["image_2", "stack_p0001", "stack_p0003"]
+    assert (without[0].labels == 255).all()
+
+
 def test_indices_and_slices_are_those_of_a_sequence(labelled: Session) -> None:
     examples = labelled.examples()[1]
     assert torch.equal(examples[-1].image, examples[2].image)

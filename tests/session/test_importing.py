@@ -99,6 +99,19 @@ def test_a_name_that_two_masks_share_is_not_guessed(tmp_path: Path, session: Ses
     assert session.import_masks(tmp_path / "masks").accepted == ()
 
 
+def test_a_part_of_the_masks_can_be_taken(session: Session, masks: Path) -> None:
+    assert [item.id for item in session.import_masks(masks, count=2).accepted] == ["image_2", "stack_p0002"]
+
+
+def test_a_part_drawn_at_random_is_the_same_for_one_seed(tmp_path: Path, pictures: Path, masks: Path) -> None:
+    drawn = [
+        Session.create(tmp_path / f"{number}", pictures).import_masks(masks, count=3, seed=seed).accepted
+        for number, seed in enumerate((1, 1, 2))
+    ]
+    assert [len(items) for items in drawn] == [3, 3, 3]
+    assert [item.id for item in drawn[0]] == [item.id for item in drawn[1]] != [item.id for item in drawn[2]]
+
+
 def test_importing_can_be_cancelled_and_keeps_what_it_has(session: Session, masks: Path) -> None:
     done: list[int] = []
     with pytest.raises(Cancelled):
