@@ -209,6 +209,15 @@ def test_the_size_of_a_pixel(
     assert picture.unit == plane.unit == unit
 
 
+def test_a_damaged_description_does_not_make_the_pixels_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    write_picture(path, Picture(pixels := numbers(8, 9), (0.5, 0.5), "µm"))
+    path.write_bytes(path.read_bytes().replace(b"</OME>", b"</EMO>"))
+    (plane,) = list_planes(path)
+    np.testing.assert_array_equal(read_plane(plane).pixels, pixels)
+    assert plane.unit == "pixel"
+
+
 def test_pictures_are_found_in_the_order_a_person_expects(tmp_path: Path) -> None:
     names = ["b/1.png", "image 10.png", "Image 9.TIF", "image 1.jpeg", "notes.txt", ".hidden.png", ".x/1.png"]
     for name in names:

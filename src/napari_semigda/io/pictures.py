@@ -432,7 +432,11 @@ def _tiff_pixel_size(
 
 
 def _ome_pixel_size(xml: str, number: int) -> tuple[tuple[float, float], str]:
-    pixels = [one for one in ElementTree.fromstring(xml).iter() if one.tag.rpartition("}")[2] == "Pixels"]
+    try:
+        elements = ElementTree.fromstring(xml).iter()
+    except ElementTree.ParseError:  # a damaged description does not make the pixels unreadable
+        return (1.0, 1.0), "pixel"
+    pixels = [one for one in elements if one.tag.rpartition("}")[2] == "Pixels"]
     if number >= len(pixels):
         return (1.0, 1.0), "pixel"
     given = pixels[number].attrib

@@ -848,11 +848,17 @@ def _refuse_occupied(folder: Path) -> None:
     if (folder / MANIFEST_NAME).exists():
         raise SemiGDAError(f"“{folder}” is a session already. Open it, or choose another folder.")
     for name in (*OWN_FOLDERS, JOURNAL):
-        place = folder / name
-        if place.is_symlink() or place.is_file() or (place.is_dir() and any(place.iterdir())):
+        if _is_in_the_way(folder / name):
             raise SemiGDAError(
                 f"“{folder}” cannot become a session: “{name}” is there already. Choose another folder."
             )
+
+
+def _is_in_the_way(place: Path) -> bool:
+    try:
+        return place.is_symlink() or place.is_file() or (place.is_dir() and any(place.iterdir()))
+    except OSError as error:
+        raise SemiGDAError(f"“{place}” cannot be read: {error.strerror or error}.") from error
 
 
 def _refuse_existing(files: Sequence[Path]) -> None:
