@@ -8,7 +8,7 @@ from typing import Any
 from napari.components import ViewerModel
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
 from napari_semigda.widgets.canvas import NapariCanvas
 from napari_semigda.widgets.classes_section import ClassesSection
@@ -103,7 +103,8 @@ class SemiGDAWidget(QWidget):
     # Keys --------------------------------------------------------------------------------------
 
     @property
-    def _buttons(self) -> dict[Key, ActionButton]:
+    def buttons(self) -> dict[Key, ActionButton]:
+        """The button each key presses."""
         return {
             Key.ACCEPT_AND_GO_ON: self.mask_section.accept_and_go_on,
             Key.ACCEPT: self.mask_section.accept,
@@ -116,12 +117,14 @@ class SemiGDAWidget(QWidget):
         }
 
     def _bind_keys(self) -> None:
-        for key, button in self._buttons.items():
+        for key, button in self.buttons.items():
             self._viewer.bind_key(key.value, self._presser(button), overwrite=True)
 
     def _presser(self, button: ActionButton) -> Any:
         def press(viewer: ViewerModel) -> None:
-            if button.isEnabled():
+            if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
+                viewer.status = "Finish the stroke first."
+            elif button.isEnabled():
                 button.click()
             else:
                 viewer.status = button.toolTip()
@@ -163,7 +166,7 @@ class SemiGDAWidget(QWidget):
             self._window.removeEventFilter(self)
             self._window = None
         self._viewer.events.theme.disconnect(self._on_theme)
-        for key in self._buttons:
+        for key in self.buttons:
             self._viewer.bind_key(key.value, None)
         self.workbench.close()
         self.canvas.close()

@@ -87,7 +87,8 @@ class Exporter(QObject):
 
 
 def _in_words(report: ExportReport, folder: Path) -> str:
-    text = f"{len(report.written)} masks were written to {folder}."
+    written = len(report.written)
+    text = f"{written} mask{' was' if written == 1 else 's were'} written to {folder}."
     if report.left_out:
         named = "; ".join(f"{item.name}: {why}" for item, why in report.left_out[:NAMED])
         more = len(report.left_out) - NAMED

@@ -10,7 +10,7 @@ from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.new_session import NewSessionDialog
 from napari_semigda.widgets.section import ActionButton, Rows, sentence, thin_bar
-from napari_semigda.widgets.session_plan import plan_of_samples
+from napari_semigda.widgets.session_plan import LayerSource, plan_of_samples
 from napari_semigda.widgets.workbench import Workbench
 
 IN_THE_MAKING = "A session is being made."
@@ -63,7 +63,10 @@ class SessionSection(QWidget):
         layers = [layer for layer in self._viewer.layers if layer._type_string == "image"]
         dialog = NewSessionDialog(layers, self._usual_place(), self)
         if dialog.exec() == QDialog.DialogCode.Accepted:
-            self._workbench.make(dialog.plan().make)
+            plan = dialog.plan()
+            self._workbench.make(plan.make)
+            for layer in plan.source.layers if isinstance(plan.source, LayerSource) else ():
+                layer.visible = False  # its planes are shown one by one from now on
         dialog.deleteLater()
 
     def _try_samples(self) -> None:

@@ -160,15 +160,15 @@ class Workbench:
         """
         runner = self._open_runner()
         runner.engine.request_round(budget=budget, fresh=fresh)
-        self.progress.asked()
         runner.wake()
+        self.progress.asked()
 
     def resume_stopped_round(self) -> None:
         """Go on with the round that was stopped, as if it never had been."""
         runner = self._open_runner()
         runner.engine.request_round(resume=True)
-        self.progress.asked()
         runner.wake()
+        self.progress.asked()
 
     def pause(self) -> None:
         """Hold the running round after its present step."""
@@ -179,8 +179,8 @@ class Workbench:
         """Let the paused round go on."""
         runner = self._open_runner()
         runner.engine.unpause()
-        self.progress.asked()
         runner.wake()
+        self.progress.asked()
 
     def stop(self) -> None:
         """End the running round after its present step, or the drafts being made."""
@@ -189,8 +189,8 @@ class Workbench:
             runner.engine.stop_round()
         else:
             runner.engine.cancel_predictions()
-        self.progress.stopping()
         runner.wake()  # a paused round has nobody at work
+        self.progress.stopping()
 
     # Classes -----------------------------------------------------------------------------------
 

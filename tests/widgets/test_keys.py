@@ -1,0 +1,87 @@
+"""Keys do what the buttons they stand on do, and collide with none of napari's."""
+
+import pytest
+from napari.layers import Image, Labels
+from qtpy.QtCore import Qt
+
+from napari_semigda.session.items import ItemState
+from napari_semigda.widgets.keys import Key
+from tests.widgets.conftest import paint
+
+
+@pytest.fixture
+def opened(widget, make_session):
+    widget.workbench.adopt(make_session())
+    widget.image_section.jump.setValue(2)
+    return widget
+
+
+@pytest.fixture
+def press(viewer, qtbot):
+    """Presses a key while the canvas has the focus."""
+    canvas = viewer.window._qt_viewer.canvas.native
+    return lambda key, modifier=Qt.KeyboardModifier.NoModifier: qtbot.keyClick(canvas, key, modifier)
+
+
+def test_a_accepts_and_goes_on(opened, viewer, press):
+    session, item = opened.workbench.session, opened.workbench.annotation.item
+    paint(viewer)
+    press(Qt.Key.Key_A)
+    assert session.state(item) is ItemState.ACCEPTED
+    assert opened.workbench.annotation.item != item
+
+
+def test_shift_a_accepts_and_stays(opened, press):
+    item = opened.workbench.annotation.item
+    press(Qt.Key.Key_A, Qt.KeyboardModifier.ShiftModifier)
+    assert opened.workbench.annotation.item == item
+    assert opened.workbench.annotation.state is ItemState.ACCEPTED
+
+
+def test_d_and_s_go_forth_and_back(opened, press):
+    press(Qt.Key.Key_D)
+    assert opened.workbench.annotation.position == 2
+    press(Qt.Key.Key_S)
+    press(Qt.Key.Key_S)
+    assert opened.workbench.annotation.position == 0
+
+
+def test_a_key_whose_button_is_grey_says_why(opened, viewer, press):
+    opened.image_section.jump.setValue(1)
+    press(Qt.Key.Key_S)
+    assert opened.workbench.annotation.position == 0
+    assert viewer.status == "This is the first image."
+
+
+def test_k_skips(opened, press):
+    item = opened.workbench.annotation.item
+    press(Qt.Key.Key_K)
+    assert opened.workbench.session.state(item) is ItemState.SKIPPED
+
+
+def test_q_goes_through_the_classes_background_and_unknown(opened, press):
+    picked = []
+    for _ in range(4):
+        press(Qt.Key.Key_Q)
+        picked.append(opened.canvas.selected_label)
+    assert picked == [0, 255, 1, 0]
+
+
+def test_every_key_stands_on_its_button(opened):
+    for key, button in opened.buttons.items():
+        assert f"({key.label})" in button.text()
+
+
+def test_no_key_is_one_of_naparis(viewer):
+    taken = {
+        str(key)
+        for kind in (Labels, Image, *type(viewer).__mro__)
+        for key in getattr(kind, "class_keymap", ())
+    }
+    assert {"P", "E", "V"} <= taken
+    assert not {key.label for key in Key} & taken
+
+
+def test_keys_are_given_back_when_the_dock_is_taken_away(opened, viewer):
+    viewer.window.remove_dock_widget(opened)
+    assert not viewer.keymap

@@ -1,0 +1,217 @@
+"""Making, opening and describing sessions from the dock; classes; what napari's menus offer."""
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QMessageBox
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.samples import sample_pairs
+from napari_semigda.session.session import Session
+from napari_semigda.widgets.new_session import NewSessionDialog
+from napari_semigda.widgets.session_plan import LayerSource, SessionPlan
+from tests.widgets.conftest import PATIENCE, mask_layer, paint
+
+
+@pytest.fixture
+def folder_of_images(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for picture, _ in sample_pairs()[:4]:
+        (folder / picture.name).write_bytes(picture.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def fill_in(monkeypatch):
+    """Answers the dialog for a new session: fills it in, and presses OK if that is allowed."""
+
+    def fill_in(fill):
+        def answered(dialog):
+            fill(dialog)
+            button = dialog.buttons.button(QDialogButtonBox.StandardButton.Ok)
+            button.click()
+            return QDialog.DialogCode(dialog.result())
+
+        monkeypatch.setattr(NewSessionDialog, "exec", answered)
+
+    return fill_in
+
+
+def test_a_new_session_from_a_folder(widget, folder_of_images, fill_in, click, qtbot):
+    def fill(dialog):
+        dialog.images.set_text(str(folder_of_images))
+        dialog.classes.setText("lesion, vessel")
+        dialog.one_object.setChecked(True)
+        dialog.working_size.setValue(64)
+
+    fill_in(fill)
+    click(widget.session_section.new)
+    qtbot.waitUntil(lambda: widget.workbench.session is not None, timeout=PATIENCE)
+    session = widget.workbench.session
+    assert session.folder == folder_of_images.with_name("scans session")
+    assert [info.name for info in session.classes] == ["lesion", "vessel"]
+    assert session.settings.working_size == 64
+    assert session.one_object
+    assert len(session.items) == 4
+    assert widget.session_section.new.isEnabled()
+
+
+def test_a_new_session_from_layers_has_an_item_a_plane_and_keeps_the_scale(
+    widget, viewer, tmp_path, fill_in, click, qtbot
+):
+    stack = np.arange(3 * 40 * 50, dtype=np.uint16).reshape(3, 40, 50)
+    viewer.add_image(stack, name="stack", scale=(2, 0.5, 0.25), units=("um", "um", "um"))
+    viewer.add_image(np.zeros((30, 20, 3), np.uint8), name="colour", rgb=True)
+    fill_in(lambda dialog: dialog.folder.set_text(str(tmp_path / "from layers")))
+    click(widget.session_section.new)
+    qtbot.waitUntil(lambda: widget.workbench.session is not None, timeout=PATIENCE)
+    session = widget.workbench.session
+    assert len(session.items) == 4
+    plane = session.picture(session.items[1])
+    np.testing.assert_array_equal(plane.pixels, stack[1])
+    assert plane.pixel_size == pytest.approx((0.5, 0.25))
+    assert plane.unit == "µm"
+    assert session.picture(session.items[3]).pixels.shape == (30, 20, 3)
+    np.testing.assert_allclose(mask_layer(viewer).scale, viewer.layers[-2].scale)
+    assert not viewer.layers["stack"].visible
+
+
+def test_the_dialog_says_what_is_missing(widget, folder_of_images, tmp_path):
+    dialog = NewSessionDialog([], tmp_path, widget)
+    button = dialog.buttons.button(QDialogButtonBox.StandardButton.Ok)
+    assert not button.isEnabled()
+    assert "folder that holds the images" in dialog.why_not.text()
+    dialog.images.set_text(str(folder_of_images))
+    assert button.isEnabled()
+    dialog.classes.setText(" , ")
+    assert "at least one class" in dialog.why_not.text()
+    dialog.deleteLater()
+
+
+def test_the_dialog_offers_layers_where_there_are_some(widget, viewer, tmp_path):
+    layer = viewer.add_image(np.zeros((2, 8, 8)), name="t")
+    dialog = NewSessionDialog([layer], tmp_path, widget)
+    assert dialog.from_layers.isChecked()
+    assert dialog.plan().folder == tmp_path / "t session"
+    dialog.layers.item(0).setCheckState(Qt.CheckState.Unchecked)
+    assert "Tick at least one layer" in dialog.why_not.text()
+    dialog.deleteLater()
+
+
+def test_a_plan_is_refused_where_a_session_is_already(folder_of_images, tmp_path):
+    plan = SessionPlan(folder_of_images, tmp_path / "session")
+    plan.make().close()
+    assert "is a session already" in plan.missing()
+    with pytest.raises(SemiGDAError, match="is a session already"):
+        plan.make()
+
+
+def test_planes_of_a_time_series_of_stacks_are_named_by_their_places(viewer):
+    layer = viewer.add_image(np.zeros((2, 11, 8, 8)), name="film")
+    names = [name for name, _ in LayerSource((layer,)).planes()]
+    assert len(names) == 22
+    assert names[0] == "film_0_00"
+    assert names[-1] == "film_1_10"
+
+
+def test_opening_asks_for_a_folder(widget, make_session, monkeypatch, click):
+    session = make_session()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(session.folder))
+    click(widget.session_section.open)
+    assert widget.workbench.session.folder == session.folder
+    assert widget.session_section.name.text() == "<b>session</b>"
+
+
+def test_a_session_that_cannot_be_opened_leaves_the_one_before(
+    widget, viewer, make_session, tmp_path, notices
+):
+    session = make_session()
+    widget.open_session(session.folder)
+    paint(viewer)
+    widget.open_session(tmp_path / "nowhere")
+    assert notices()
+    assert widget.workbench.session.folder == session.folder
+    assert mask_layer(viewer).data.any()
+
+
+def test_drawn_samples_make_a_session_and_are_gone_on_with(widget, tmp_path, monkeypatch, click, qtbot):
+    monkeypatch.setattr("napari_semigda.widgets.session_section.user_data_path", lambda _: tmp_path)
+    click(widget.session_section.samples)
+    qtbot.waitUntil(lambda: widget.workbench.session is not None, timeout=PATIENCE)
+    assert len(widget.workbench.session.items) == 44
+    click(widget.mask_section.accept)
+    click(widget.session_section.close_session)
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
+    click(widget.session_section.samples)
+    assert "1 accepted" in widget.session_section.counts.text()
+
+
+def test_classes_are_shown_picked_renamed_and_added(widget, make_session, viewer, click, qtbot):
+    session = make_session(classes=("lesion",))
+    widget.workbench.adopt(session)
+    rows = widget.classes_section.list
+    assert [rows.item(row).text() for row in range(3)][:2] == ["lesion", "Background"]
+    rows.item(0).setText("cyst")
+    assert session.classes[0].name == "cyst"
+    click(widget.classes_section.add)
+    assert [info.value for info in session.classes] == [1, 2]
+    assert mask_layer(viewer).selected_label == 2
+    rows.setCurrentRow(0)
+    assert mask_layer(viewer).selected_label == 1
+    with Session.open(session.folder) as again:
+        assert again.classes == session.classes
+
+
+def test_a_refused_name_is_told_and_the_old_one_stays(widget, make_session, qtbot, notices):
+    widget.workbench.adopt(make_session(classes=("lesion", "vessel")))
+    rows = widget.classes_section.list
+    rows.item(1).setText("lesion")
+    assert any("lesion" in notice for notice in notices())
+    qtbot.waitUntil(lambda: rows.item(1).text() == "vessel")
+
+
+def test_picking_a_label_in_napari_marks_the_class(widget, make_session, viewer):
+    widget.workbench.adopt(make_session(classes=("lesion", "vessel")))
+    mask_layer(viewer).selected_label = 2
+    assert widget.classes_section.list.currentItem().text() == "vessel"
+
+
+def test_a_label_that_is_no_class_cannot_be_picked(widget, make_session, viewer, notices):
+    widget.workbench.adopt(make_session())
+    mask_layer(viewer).selected_label = 7
+    assert mask_layer(viewer).selected_label == 1
+    assert any("no class" in notice for notice in notices())
+
+
+def test_unknown_pixels_are_painted_and_accepted(widget, make_session, viewer, click):
+    session = make_session()
+    widget.workbench.adopt(session)
+    widget.classes_section.list.setCurrentRow(2)
+    paint(viewer, (40, 40))
+    click(widget.mask_section.accept)
+    assert set(np.unique(session.labels(widget.workbench.annotation.item))) == {0, 255}
+
+
+def test_files_that_are_no_images_are_told(widget, folder_of_images, qtbot, notices):
+    (folder_of_images / "broken.png").write_bytes(b"no picture")
+    widget.workbench.make(SessionPlan(folder_of_images, folder_of_images.with_name("s")).make)
+    qtbot.waitUntil(lambda: widget.workbench.session is not None, timeout=PATIENCE)
+    assert any("broken.png" in notice for notice in notices())
+
+
+def test_samples_open_from_naparis_file_menu(viewer):
+    for key in ("lesions", "cells"):
+        pictures, masks = viewer.open_sample("napari-semigda", key)
+        assert pictures.data.shape == masks.data.shape == (22, 128, 128)
+        assert set(np.unique(masks.data)) == {0, 1}
+        assert masks.data.reshape(22, -1).any(axis=1).all()
+
+
+def test_the_menus_offer_the_dock(viewer):
+    from app_model import Application
+
+    app = Application.get_app("test_app")
+    for menu in ("napari/plugins", "napari/layers/segment"):
+        entries = [getattr(item, "command", None) for item in app.menus.get_menu(menu)]
+        assert any(entry is not None and entry.id == "napari-semigda.annotate_and_train" for entry in entries)

@@ -1,0 +1,179 @@
+"""Rounds from the dock: train, annotate meanwhile, pause, stop, resume; drafts appear."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from napari_semigda.samples import sample_pairs
+from napari_semigda.session.items import ItemState
+from napari_semigda.session.session import Session
+from napari_semigda.widgets.round_progress import Phase
+from tests.widgets.conftest import PATIENCE, mask_layer, paint
+
+MANY_STEPS = 10_000
+
+
+@pytest.fixture
+def begun(widget, make_session, viewer, click):
+    """The dock with a session of six samples, two of them accepted; the third is on the screen."""
+    widget.workbench.adopt(make_session())
+    for number in (1, 2):
+        widget.image_section.jump.setValue(number)
+        paint(viewer)
+        click(widget.mask_section.accept)
+    widget.image_section.jump.setValue(3)
+    return widget
+
+
+@pytest.fixture
+def wait(qtbot):
+    """Waits until something is true, with napari's window alive."""
+    return lambda condition: qtbot.waitUntil(condition, timeout=PATIENCE)
+
+
+@pytest.fixture
+def train(click):
+    """Presses Train for so many steps."""
+
+    def train(widget, steps):
+        widget.train_section.steps.setValue(steps)
+        click(widget.train_section.train)
+
+    return train
+
+
+def is_training(widget):
+    return lambda: widget.workbench.progress.phase is Phase.TRAINING and widget.workbench.progress.steps > 1
+
+
+def is_at_rest(widget):
+    return lambda: widget.workbench.progress.phase is Phase.IDLE and not widget.workbench.runner.busy
+
+
+def test_training_needs_an_accepted_mask(widget, make_session):
+    widget.workbench.adopt(make_session())
+    assert not widget.train_section.train.isEnabled()
+    assert "Accept at least one mask" in widget.train_section.train.toolTip()
+
+
+@pytest.mark.slow
+def test_a_round_makes_drafts_and_the_mask_on_screen_becomes_one(begun, train, wait, viewer):
+    session = begun.workbench.session
+    train(begun, 4)
+    wait(is_at_rest(begun))
+    assert session.counts()[ItemState.DRAFT] == 4
+    assert session.rounds[-1].status == "complete"
+    np.testing.assert_array_equal(mask_layer(viewer).data, session.prediction(session.items[2]))
+    assert "Round 1 is complete" in begun.train_section.state.text()
+    assert "round 1" in begun.session_section.weights.text()
+    assert "draft of round 1" in begun.image_section.state.text()
+    assert len(begun.workbench.progress.curves["total"]) == 4
+
+
+@pytest.mark.slow
+def test_a_draft_never_overwrites_strokes_but_is_offered(begun, train, wait, viewer, click):
+    session = begun.workbench.session
+    painted = paint(viewer, (30, 30))
+    train(begun, 4)
+    wait(is_at_rest(begun))
+    np.testing.assert_array_equal(mask_layer(viewer).data, painted)
+    assert "newer draft" in begun.mask_section.notice.text()
+    click(begun.mask_section.reset)
+    np.testing.assert_array_equal(mask_layer(viewer).data, session.prediction(session.items[2]))
+    mask_layer(viewer).undo()
+    np.testing.assert_array_equal(mask_layer(viewer).data, painted)
+
+
+@pytest.mark.slow
+def test_accepting_goes_on_while_a_round_runs(begun, train, wait, viewer, click):
+    session = begun.workbench.session
+    train(begun, MANY_STEPS)
+    wait(is_training(begun))
+    painted = paint(viewer, (30, 30))
+    click(begun.mask_section.accept_and_go_on)
+    np.testing.assert_array_equal(session.labels(session.items[2]), painted)
+    steps = begun.workbench.progress.steps
+    wait(lambda: begun.workbench.progress.steps > steps)
+    click(begun.train_section.stop)
+    wait(is_at_rest(begun))
+    assert session.counts()[ItemState.ACCEPTED] == 3
+    np.testing.assert_array_equal(session.labels(session.items[2]), painted)
+
+
+@pytest.mark.slow
+def test_a_paused_round_goes_on_where_it_was(begun, train, wait, click):
+    section, progress = begun.train_section, begun.workbench.progress
+    train(begun, 30)
+    wait(is_training(begun))
+    click(section.pause)
+    wait(lambda: progress.phase is Phase.PAUSED and not begun.workbench.runner.busy)
+    steps = progress.steps
+    assert section.pause.text() == "Continue"
+    assert "paused" in section.state.text()
+    click(section.pause)
+    wait(lambda: progress.steps > steps)
+    wait(is_at_rest(begun))
+    assert begun.workbench.session.rounds[-1].status == "complete"
+    assert begun.workbench.session.rounds[-1].steps == 30
+
+
+@pytest.mark.slow
+def test_a_stopped_round_is_resumed_after_reopening(begun, train, wait, click, dock):
+    session = begun.workbench.session
+    train(begun, 40)
+    wait(is_training(begun))
+    click(begun.session_section.close_session)
+    with Session.open(session.folder) as again:
+        (record,) = again.rounds
+        assert record.status == "stopped"
+        assert 0 < record.steps < 40
+    begun.open_session(session.folder)
+    assert begun.train_section.resume.isEnabled()
+    assert "can be resumed" in begun.train_section.state.text()
+    click(begun.train_section.resume)
+    wait(is_at_rest(begun))
+    (record,) = begun.workbench.session.rounds
+    assert (record.status, record.steps) == ("complete", 40)
+
+
+@pytest.mark.slow
+def test_closing_with_a_paused_round_keeps_its_state(begun, train, wait, click):
+    session = begun.workbench.session
+    train(begun, MANY_STEPS)
+    wait(is_training(begun))
+    click(begun.train_section.pause)
+    wait(lambda: begun.workbench.progress.phase is Phase.PAUSED)
+    click(begun.session_section.close_session)
+    with Session.open(session.folder) as again:
+        assert again.rounds[-1].status == "stopped"
+
+
+@pytest.mark.slow
+def test_a_failed_round_is_told_and_annotating_goes_on(widget, tmp_path, viewer, train, wait, click, notices):
+    pictures = [shutil.copy(picture, tmp_path) for picture, _ in sample_pairs()[:3]]
+    widget.workbench.adopt(Session.create(tmp_path / "session", pictures))
+    session, first = widget.workbench.session, widget.workbench.annotation.item
+    paint(viewer)
+    click(widget.mask_section.accept_and_go_on)
+    session.picture_path(first).unlink()
+    train(widget, 4)
+    wait(is_at_rest(widget))
+    assert session.rounds[-1].status == "failed"
+    assert notices()
+    assert widget.train_section.state.text() == notices()[-1]
+    assert session.labels(first).any()
+    click(widget.mask_section.accept)
+    assert session.counts()[ItemState.ACCEPTED] == 2
+    assert widget.train_section.train.isEnabled()
+
+
+@pytest.mark.slow
+def test_taking_the_dock_away_during_a_round_ends_it_in_good_order(begun, train, wait, viewer):
+    folder = begun.workbench.session.folder
+    train(begun, MANY_STEPS)
+    wait(is_training(begun))
+    viewer.window.remove_dock_widget(begun)
+    with Session.open(folder) as again:
+        assert again.rounds[-1].status == "stopped"
+        assert again.counts()[ItemState.ACCEPTED] == 2
