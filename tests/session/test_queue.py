@@ -42,11 +42,17 @@ def test_the_spread_order_is_an_order_and_is_spread(count: int) -> None:
 
 
 def test_before_any_draft_neighbours_are_far_apart(eight: Session) -> None:
-    assert ids(queue(eight)) == ["i0", "i4", "i2", "i6", "i1", "i5", "i3", "i7"]
-    eight.accept("i4", empty(eight.item("i4")))
-    eight.skip("i6")
-    assert ids(queue(eight)) == ["i0", "i2", "i1", "i5", "i3", "i7"]
-    assert next_item(eight, eight.item("i4")) == eight.item("i2")
+    assert ids(queue(eight)) == ["i0", "i5", "i2", "i7", "i4", "i1", "i6", "i3"]
+    eight.accept("i5", empty(eight.item("i5")))
+    eight.skip("i7")
+    assert ids(queue(eight)) == ["i0", "i2", "i4", "i1", "i6", "i3"]
+    assert next_item(eight, eight.item("i5")) == eight.item("i2")
+
+
+@given(st.integers(2, 4), st.integers(30, 300))
+def test_a_regular_pattern_in_the_list_does_not_hide_a_kind(period: int, count: int) -> None:
+    beginning = spread_order(count)[: 4 * period]
+    assert {place % period for place in beginning} == set(range(period))
 
 
 def test_the_most_uncertain_draft_comes_first(eight: Session, predict: Predict) -> None:

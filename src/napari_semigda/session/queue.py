@@ -11,6 +11,8 @@ Strategy = Literal["uncertain", "in order", "random"]
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
+_GOLDEN_RATIO = (1 + 5**0.5) / 2
+
 
 def next_item(
     session: Session, after: Item | None = None, strategy: Strategy = "uncertain", *, seed: int = 0
@@ -71,16 +73,15 @@ def queue(
 def spread_order(count: int) -> list[int]:
     """Order 0 … count - 1 so that each beginning of the order is spread evenly over the whole.
 
-    The bits of 0, 1, 2, … are reversed (van der Corput's sequence).
+    Sorted by the fractional part of their multiples of the golden ratio, which keeps in step with no regular
+    pattern in the list: of images that alternate between two kinds, both kinds come early.
 
     Examples
     --------
     >>> spread_order(8)
-    [0, 4, 2, 6, 1, 5, 3, 7]
+    [0, 5, 2, 7, 4, 1, 6, 3]
     """
-    bits = max(count - 1, 0).bit_length()
-    reversed_bits = (int(f"{number:0{bits}b}"[::-1], 2) if bits else 0 for number in range(2**bits))
-    return [place for place in reversed_bits if place < count]
+    return sorted(range(count), key=lambda place: place * _GOLDEN_RATIO % 1)
 
 
 def _scores(session: Session, waiting: set[str]) -> dict[str, float]:
