@@ -7,42 +7,38 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from napari_semigda import __version__, demo
 from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.terminal import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    PARTLY_DONE,
+    EngineDisplay,
+    follow,
+    progress_bar,
+    warn,
+)
 
 if TYPE_CHECKING:
-    from napari_semigda.engine import Engine, ModelLoading, Stepped
     from napari_semigda.inference.predictor import Predictor
     from napari_semigda.inference.preparation import ImageSettings
     from napari_semigda.io.pictures import Plane
     from napari_semigda.session.items import Item
-    from napari_semigda.session.rounds import RoundRecord
     from napari_semigda.session.session import Session
     from napari_semigda.training.recipe import Budget
 
-DONE, FAILED, WRONG_USAGE, PARTLY_DONE, INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit codes."""
-
 DEFAULT_SECONDS = 60.0
 """How long a round trains if nothing else is said."""
-
-LINE_EVERY = 10.0
-"""Seconds between two lines about a round, where the output is no terminal."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -217,7 +213,7 @@ def _new(given: argparse.Namespace, console: Console) -> int:
     from napari_semigda.session.session import Session
 
     changed = _chosen_settings(given)
-    with _bar(console, "Looking at images") as progress:
+    with progress_bar(console, "Looking at images") as progress:
         session = Session.create(
             given.folder,
             given.images,
@@ -236,7 +232,7 @@ def _new(given: argparse.Namespace, console: Console) -> int:
             markup=False,
         )
         for _, reason in session.left_out:
-            _warn(reason)
+            warn(reason)
         complete = _accept_masks(session, given, console) if given.masks else True
         console.print(f"The session is in {session.folder}", markup=False, soft_wrap=True)
     return PARTLY_DONE if session.left_out or not complete else DONE
@@ -263,12 +259,12 @@ def _settings(session: Session, chosen: dict[str, Any]) -> ImageSettings:
 
 
 def _accept_masks(session: Session, given: argparse.Namespace, console: Console) -> bool:
-    with _bar(console, "Accepting masks") as progress:
+    with progress_bar(console, "Accepting masks") as progress:
         report = session.import_masks(
             given.masks, count=given.label_count, seed=given.seed, progress=progress
         )
     for item, reason in report.left_out:
-        _warn(f"{item.name}: {reason}")
+        warn(f"{item.name}: {reason}")
     console.print(f"{len(report.accepted)} masks accepted from {given.masks}", markup=False, soft_wrap=True)
     if not report.accepted:
         raise SemiGDAError(
@@ -290,7 +286,7 @@ def _train(given: argparse.Namespace, console: Console) -> int:
     from napari_semigda.session.session import Session
     from napari_semigda.training.recipe import Recipe
 
-    with Session.open(given.folder) as session, _EngineDisplay(console) as display:
+    with Session.open(given.folder) as session, EngineDisplay(console) as display:
         engine = Engine(session, given.device, on_loading=display.loading)
         engine.request_round(
             recipe=Recipe.named(given.recipe or "default").with_one_object(session.one_object),
@@ -299,9 +295,9 @@ def _train(given: argparse.Namespace, console: Console) -> int:
             resume=given.resume,
             seed=given.seed or 0,
         )
-        code = _follow(engine, display, with_drafts=not given.no_drafts)
+        code = follow(engine, display, with_drafts=not given.no_drafts)
     for warning in session.warnings:
-        _warn(warning)
+        warn(warning)
     return code
 
 
@@ -311,164 +307,6 @@ def _budget(given: argparse.Namespace) -> Budget:
     if given.steps is None and given.seconds is None and given.recipe != "paper":
         return Budget(seconds=DEFAULT_SECONDS)
     return Budget(given.steps, given.seconds)
-
-
-def _follow(engine: Engine, display: _EngineDisplay, *, with_drafts: bool) -> int:
-    """Let the engine work in this thread until nothing is left to do; Ctrl-C ends it between two steps."""
-    with _closing_on_interrupt(engine, display) as interrupted:
-        while engine.start_work():
-            for event in engine.work():
-                display.show(event, engine.waiting_predictions)
-                if display.round_is_over and not with_drafts:
-                    engine.close()
-    if interrupted:
-        display.tell_how_to_go_on(engine.session)
-        return INTERRUPTED
-    return display.finish()
-
-
-@contextmanager
-def _closing_on_interrupt(engine: Engine, display: _EngineDisplay) -> Iterator[list[int]]:
-    """Close the engine on the first Ctrl-C; a second one breaks off at once."""
-    interrupted: list[int] = []
-
-    def close(number: int, _: object) -> None:
-        if interrupted:
-            raise KeyboardInterrupt
-        interrupted.append(number)
-        engine.close()
-        with suppress(RuntimeError):  # the signal may have come in the middle of another line
-            display.say("Stopping after this step; Ctrl-C again breaks off at once …")
-
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        yield interrupted
-        return
-    before = signal.signal(signal.SIGINT, close)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-class _EngineDisplay:
-    """Shows what an engine does: bars on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[remaining]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._round_bar = self._progress.add_task("", visible=False, total=1.0, remaining="")
-        self._draft_bar = self._progress.add_task("", visible=False, total=1.0, remaining="")
-        self._last_line = -LINE_EVERY
-        self._record: RoundRecord | None = None
-        self._failure = False
-        self._drafts = 0
-        self._failed_drafts = 0
-        self.round_is_over = False
-
-    def __enter__(self) -> _EngineDisplay:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def say(self, message: str) -> None:
-        """Print a line above the bars."""
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
-
-    def loading(self, event: ModelLoading) -> None:
-        """Show that the model is being made ready."""
-        part = f" {event.done / 2**20:.0f} of {event.total / 2**20:.0f} MB" if event.total else ""
-        self._progress.update(self._round_bar, visible=True, description=f"{event.message}{part}")
-
-    def show(self, event: object, waiting: int) -> None:
-        """Show one event of an engine that has so many drafts still to make."""
-        from napari_semigda import engine
-
-        match event:
-            case engine.RoundStarted(record):
-                self._started(record)
-            case engine.Stepped():
-                self._stepped(event)
-            case engine.RoundEnded(record):
-                self._record = record
-                self.round_is_over = True
-                self._progress.update(self._round_bar, visible=False)
-                self.say(f"Round {record.number} is {record.status}: {_duration(record)}.")
-            case engine.RoundFailed(record, message):
-                self._failure = True
-                _warn(message)
-            case engine.Predicted():
-                self._drafts += 1
-                self._drafted(waiting)
-            case engine.PredictionFailed(item, message):
-                self._failed_drafts += 1
-                _warn(f"{item.name}: {message}")
-                self._drafted(waiting)
-
-    def tell_how_to_go_on(self, session: Session) -> None:
-        """Say how to take up again what was interrupted."""
-        stopped = self._record is not None and self._record.status == "stopped"
-        command = f"semigda {'train --resume' if stopped else 'predict'} {shlex.quote(str(session.folder))}"
-        if stopped or session.last_model() is not None:
-            self.say(f"Interrupted; what was done so far is kept. Go on with: {command}")
-        else:
-            self.say("Interrupted.")
-
-    def finish(self) -> int:
-        """Say how many images were predicted, and return the exit code: done, partly done or failed."""
-        if self._drafts:
-            self.say(f"{self._drafts} images predicted.")
-        if self._failure or (self._failed_drafts and not self._drafts and not self.round_is_over):
-            return FAILED
-        return PARTLY_DONE if self._failed_drafts else DONE
-
-    def _started(self, record: RoundRecord) -> None:
-        self._record = record
-        start = "from the last weights" if record.warm else "from nothing"
-        self.say(
-            f"Round {record.number}, {start}: {len(record.labelled)} labelled and {record.unlabelled} "
-            "unlabelled images."
-        )
-
-    def _stepped(self, event: Stepped) -> None:
-        report = event.report
-        of = f"/{report.steps}" if report.steps else ""
-        loss = report.losses.get("total", sum(report.losses.values()))
-        text = f"Stage {report.stage}, step {report.step}{of}, loss {loss:.3f}"
-        remaining = "" if event.remaining is None else f"{event.remaining:.0f} s left"
-        self._progress.update(
-            self._round_bar, visible=True, description=text, completed=report.fraction, remaining=remaining
-        )
-        self._line(f"{text}, {remaining}" if remaining else text)
-
-    def _drafted(self, waiting: int) -> None:
-        done = self._drafts + self._failed_drafts
-        self._progress.update(
-            self._draft_bar,
-            visible=True,
-            description="Predicting",
-            completed=done,
-            total=done + waiting,
-            remaining=f"{done}/{done + waiting}",
-        )
-        self._line(f"Predicted {done} of {done + waiting}")
-
-    def _line(self, text: str) -> None:
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._last_line >= LINE_EVERY:
-            self._last_line = now
-            self.say(text)
-
-
-def _duration(record: RoundRecord) -> str:
-    return f"{record.steps} steps in {record.seconds:.0f} s"
 
 
 # --- predict ------------------------------------------------------------------------------------
@@ -488,7 +326,7 @@ def _predict_session(given: argparse.Namespace, console: Console) -> int:
     from napari_semigda.engine import Engine
     from napari_semigda.session.session import Session
 
-    with Session.open(given.paths[0]) as session, _EngineDisplay(console) as display:
+    with Session.open(given.paths[0]) as session, EngineDisplay(console) as display:
         engine = Engine(session, given.device, on_loading=display.loading)
         if not engine.has_model:
             raise SemiGDAError(
@@ -498,7 +336,7 @@ def _predict_session(given: argparse.Namespace, console: Console) -> int:
         if not items:
             display.say("Every image has a draft of the last round already (--all predicts again).")
         engine.request_predictions(items)
-        return _follow(engine, display, with_drafts=True)
+        return follow(engine, display, with_drafts=True)
 
 
 def _without_draft(session: Session) -> list[Item]:
@@ -522,7 +360,7 @@ def _predict_images(given: argparse.Namespace, console: Console) -> int:
     targets = [given.output / name for name in export_names(items)]
     _refuse_conflicts(targets, [file for file, _ in files], given.overwrite)
     problems = [reason for _, reason in left_out]
-    with _bar(console, "Predicting") as progress:
+    with progress_bar(console, "Predicting") as progress:
         for done, ((plane, name), target) in enumerate(zip(planes, targets, strict=True), start=1):
             try:
                 _predict_plane(predictor, plane, target)
@@ -530,7 +368,7 @@ def _predict_images(given: argparse.Namespace, console: Console) -> int:
                 problems.append(f"{name}: {error}")
             progress(done, len(planes))
     for problem in problems:
-        _warn(problem)
+        warn(problem)
     written = len(planes) + len(left_out) - len(problems)
     if not written:
         raise SemiGDAError("No image could be predicted.")
@@ -586,7 +424,7 @@ def _export(given: argparse.Namespace, console: Console) -> int:
     from napari_semigda.session.session import Session
 
     with Session.open(given.folder) as session:
-        with _bar(console, "Exporting") as progress:
+        with progress_bar(console, "Exporting") as progress:
             report = export_masks(
                 session,
                 given.output,
@@ -596,7 +434,7 @@ def _export(given: argparse.Namespace, console: Console) -> int:
             )
         expected = [(i, why) for i, why in report.left_out if _should_have_mask(session, i, given.predicted)]
     for item, reason in expected:
-        _warn(f"{item.name}: {reason}")
+        warn(f"{item.name}: {reason}")
     if not report.written:
         raise SemiGDAError(
             "There was nothing to export: no mask is accepted"
@@ -718,19 +556,3 @@ def _rounds_table(rounds: list[dict[str, Any]]) -> Table:
             "—" if one["draft_dice"] is None else f"{one['draft_dice']:.3f}",
         )
     return table
-
-
-# --- talking ------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal, and nothing elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def _warn(message: str) -> None:
-    Console(stderr=True).print(escape(message), style="yellow", soft_wrap=True, highlight=False)

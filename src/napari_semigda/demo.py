@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from napari_semigda.errors import SemiGDAError
+from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.terminal import INTERRUPTED, EngineDisplay, follow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
     from napari_semigda.engine import Engine
     from napari_semigda.session.items import Item
     from napari_semigda.session.session import Session
+    from napari_semigda.training.recipe import Budget
 
 IMAGES_A_ROUND = 4
 ROUNDS = 2
 WORKING_SIZE = 96
-
-Mask = "NDArray[np.integer]"
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run` understands."""
     parser.add_argument("--session", type=Path, metavar="FOLDER", help="keep the session and the masks here")
     parser.add_argument("--gui", action="store_true", help="open napari on the session afterwards")
-    parser.add_argument("--seconds", type=float, default=75.0, help="training time of a round (default: 75)")
-    parser.add_argument("--steps", type=int, help="limit a round by optimiser steps, too")
+    parser.add_argument("--steps", type=int, default=120, help="optimiser steps of a round (default: 120)")
+    parser.add_argument(
+        "--seconds", type=float, default=110.0, help="a round trains no longer than this (default: 110)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
 
 
@@ -97,7 +99,8 @@ def _play(folder: Path, arguments: argparse.Namespace, console: Console) -> list
         for number in range(1, ROUNDS + 1):
             names = _accept_next(session, truth)
             console.print(f"Round {number}: the truth was accepted for {', '.join(names)}")
-            seconds.append(_train(engine, budget, console))
+            with EngineDisplay(console) as display:
+                seconds.append(_train(engine, budget, display))
             drafts.append({item.id: session.prediction(item) for item in session.items})
         report = export_masks(session, folder / "masks", include_predicted=True)
         console.print(f"{len(report.written)} masks were written as TIFF.")
@@ -138,26 +141,14 @@ def _accept_next(session: Session, truth: dict[str, NDArray[np.uint8]]) -> list[
     return names
 
 
-def _train(engine: Engine, budget: object, console: Console) -> float:
+def _train(engine: Engine, budget: Budget, display: EngineDisplay) -> float:
     """Run a round and make all drafts; returns the seconds that both took."""
-    import time
-
-    from napari_semigda.engine import PredictionFailed, RoundFailed, Stepped
-
     started = time.perf_counter()
-    engine.request_round(budget=budget)  # type: ignore[arg-type]
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("Training", total=1.0)
-        while engine.start_work():
-            for event in engine.work():
-                if isinstance(event, Stepped):
-                    loss = event.report.losses["total"]
-                    progress.update(
-                        bar, completed=event.report.fraction, description=f"Training, loss {loss:.3f}"
-                    )
-                elif isinstance(event, RoundFailed | PredictionFailed):
-                    raise SemiGDAError(event.message)
+    engine.request_round(budget=budget)
+    if follow(engine, display) == INTERRUPTED:
+        raise Cancelled
+    if engine.session.rounds[-1].status != "complete":
+        raise SemiGDAError("The demo ends here, because its round did not.")
     return time.perf_counter() - started
 
 
