@@ -221,100 +221,131 @@ def crop_sizes(rng: np.random.Generator) -> Iterator[tuple[int, int]]:
         yield side, count
 
 
-@torch.inference_mode()
-def scaling_factor(model: AutoencoderKL, pool: Pool) -> float:
-    """Give 1 over the standard deviation of the latents of generated masks and images."""
+@torch.no_grad()
+def scale_latents(model: AutoencoderKL, pool: Pool) -> None:
+    """Give latents of generated masks and images a spread of one; what is decoded stays the same.
+
+    So the scaling factor is 1, and the posterior's noise, which the paper adds to the scaled mean without
+    scaling it, is in the mean's units.
+    """
     batches = [draw(16, 128) for draw in (pool.masks, pool.images) for _ in range(4)]
-    latents = torch.cat([model.encode(batch).latent_dist.mean for batch in batches])
-    return 1.0 / latents.std().item()
+    factor = 1 / torch.cat([model.encode(batch).latent_dist.mean for batch in batches]).std()
+    channels = CONFIG["latent_channels"]
+    model.quant_conv.weight[:channels] *= factor
+    model.quant_conv.bias[:channels] *= factor
+    model.quant_conv.bias[channels:] += 2 * factor.log()
+    model.post_quant_conv.weight /= factor
 
 
 def export(values: dict[str, torch.Tensor], pool: Pool, folder: Path) -> AutoencoderKL:
     """Write the weights as float16 with their configuration, and give the network as it will be read back."""
-    stored = {name: value.half().contiguous() for name, value in values.items()}
     model = AutoencoderKL(**CONFIG).eval()
-    model.load_state_dict({name: value.float() for name, value in stored.items()})
-    scale = round(scaling_factor(model, pool), 6)
-    config = {"_class_name": "AutoencoderKL", **CONFIG, "scaling_factor": scale}
+    model.load_state_dict(values)
+    scale_latents(model, pool)
+    stored = {name: value.half().contiguous() for name, value in model.state_dict().items()}
     save_file(stored, folder / "compact.safetensors")
+    config = {"_class_name": "AutoencoderKL", **CONFIG, "scaling_factor": 1.0}
     (folder / "compact.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    model.load_state_dict({name: value.float() for name, value in stored.items()})
     return model
 
 
-def train(options: argparse.Namespace) -> None:
-    torch.manual_seed(options.seed)
-    model = new_autoencoder()
-    average = Average(model, decay=0.998)
-    kernels = [parameter for parameter in model.parameters() if parameter.ndim == 4]
-    others = [parameter for parameter in model.parameters() if parameter.ndim != 4]
-    optimisers = [Muon(kernels, options.rate), torch.optim.Adam(others, options.rate, betas=(0.9, 0.98))]
-    step, elapsed = 0, 0.0
-    checkpoint = options.output / "checkpoint.pt"
-    if options.resume:
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-        average.values = state["average"]
-        step, elapsed = state["step"], state["elapsed"]
+class Training:
+    """A run that can be stopped at any evaluation and taken up again.
 
-    rng = np.random.default_rng([options.seed, step])
-    pool = Pool(rng, options.pool)
-    next_evaluation = elapsed + options.every
-    running: dict[str, float] = {}
-    sizes = crop_sizes(rng)
-    while elapsed < options.seconds:
-        started = time.perf_counter()
-        progress = elapsed / options.seconds
-        for optimiser in optimisers:
-            optimiser.param_groups[0]["lr"] = learning_rate(progress, options.rate)
-        side, count = next(sizes)
-        if step % 4 == 0:
-            pool.refresh()
-        masks, images = pool.masks(count // 2, side), pool.images(count // 2, side)
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16 and progress < 0.9):
-            terms = losses(model, masks, images, options.noise)
-        loss = sum((WEIGHTS[name] * term for name, term in terms.items()), torch.zeros(()))
-        model.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in optimisers:
+    Parameters
+    ----------
+    options
+        As on the command line; with `resume`, the state in the output folder is taken up.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        torch.manual_seed(options.seed)
+        self.options = options
+        self.model = new_autoencoder()
+        self.average = Average(self.model, decay=0.998)
+        kernels = [parameter for parameter in self.model.parameters() if parameter.ndim == 4]
+        others = [parameter for parameter in self.model.parameters() if parameter.ndim != 4]
+        self.optimisers = [
+            Muon(kernels, options.rate),
+            torch.optim.Adam(others, options.rate, betas=(0.9, 0.98)),
+        ]
+        self.step, self.elapsed = 0, 0.0
+        if options.resume:
+            self._restore()
+        rng = np.random.default_rng([options.seed, self.step])
+        self.pool = Pool(rng, options.pool)
+        self._sizes = crop_sizes(rng)
+        self._running: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Train until the time is over, with an evaluation now and then and one at the end."""
+        next_evaluation = self.elapsed + self.options.every
+        while self.elapsed < self.options.seconds:
+            started = time.perf_counter()
+            self._advance()
+            self.elapsed += time.perf_counter() - started
+            if next_evaluation <= self.elapsed < self.options.seconds:
+                next_evaluation += self.options.every
+                self._evaluate()
+        self._evaluate()
+
+    def _advance(self) -> None:
+        """Take one optimiser step."""
+        progress = self.elapsed / self.options.seconds
+        for optimiser in self.optimisers:
+            optimiser.param_groups[0]["lr"] = learning_rate(progress, self.options.rate)
+        side, count = next(self._sizes)
+        if self.step % 4 == 0:
+            self.pool.refresh()
+        masks, images = self.pool.masks(count // 2, side), self.pool.images(count // 2, side)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.bfloat16 and progress < 0.9):
+            terms = losses(self.model, masks, images, self.options.noise)
+        self.model.zero_grad(set_to_none=True)
+        sum((WEIGHTS[name] * term for name, term in terms.items()), torch.zeros(())).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimiser in self.optimisers:
             optimiser.step()
-        step += 1
-        average.update(model, step)
+        self.step += 1
+        self.average.update(self.model, self.step)
         for name, term in terms.items():
-            running[name] = 0.98 * running.get(name, term.item()) + 0.02 * term.item()
-        elapsed += time.perf_counter() - started
-        if elapsed >= next_evaluation or elapsed >= options.seconds:
-            next_evaluation += options.every
-            line = {"step": step, "seconds": round(elapsed)}
-            line |= {name: round(value, 4) for name, value in running.items()}
-            report(line, export(average.values, pool, options.output), options)
-            torch.save(
-                {
-                    "model": model.state_dict(),
-                    "optimisers": [optimiser.state_dict() for optimiser in optimisers],
-                    "average": average.values,
-                    "step": step,
-                    "elapsed": elapsed,
-                },
-                checkpoint,
-            )
+            self._running[name] = 0.98 * self._running.get(name, term.item()) + 0.02 * term.item()
 
+    @torch.no_grad()
+    def _evaluate(self) -> None:
+        """Write weights and state; print and keep step, seconds, losses, and Dice of twenty masks a pack."""
+        output = self.options.output
+        exported = export(self.average.values, self.pool, output)
+        self._save()
 
-@torch.inference_mode()
-def report(line: dict[str, float], model: AutoencoderKL, options: argparse.Namespace) -> None:
-    """Print and keep a line: step, seconds, running losses, Dice of twenty masks of each pack."""
+        def round_trip(image: torch.Tensor) -> torch.Tensor:
+            return exported.decode(exported.encode(image).latent_dist.mean).sample
 
-    def round_trip(image: torch.Tensor) -> torch.Tensor:
-        return model.decode(model.encode(image).latent_dist.mean).sample
+        line: dict[str, float] = {"step": self.step, "seconds": round(self.elapsed)}
+        line |= {name: round(value, 4) for name, value in self._running.items()}
+        for folder in self.options.evaluate:
+            line[folder.name] = round(measure(round_trip, folder, size=224, limit=20).mean_dice, 4)
+        with (output / "curve.jsonl").open("a", encoding="utf-8") as curve:
+            curve.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
 
-    for folder in options.evaluate:
-        result = measure(round_trip, folder, size=224, limit=20)
-        line[folder.name] = round(result.mean_dice, 4)
-    with (options.output / "curve.jsonl").open("a", encoding="utf-8") as curve:
-        curve.write(json.dumps(line) + "\n")
-    print(json.dumps(line), flush=True)
+    def _save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "average": self.average.values,
+            "step": self.step,
+            "elapsed": self.elapsed,
+        }
+        torch.save(state, self.options.output / "checkpoint.pt")
+
+    def _restore(self) -> None:
+        state = torch.load(self.options.output / "checkpoint.pt", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.average.values = state["average"]
+        self.step, self.elapsed = state["step"], state["elapsed"]
 
 
 def main() -> None:
@@ -331,7 +362,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="go on from OUTPUT/checkpoint.pt")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    train(options)
+    Training(options).run()
 
 
 if __name__ == "__main__":
