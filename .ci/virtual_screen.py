@@ -43,7 +43,9 @@ def main() -> int:
     command = f"apt-get install -y {' '.join(missing)}"
     if shutil.which("apt-get") and os.geteuid() == 0:
         subprocess.run(["apt-get", "update", "-q"], check=False)
-        subprocess.run([*command.split(), "-q"], check=False, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
+        subprocess.run(
+            [*command.split(), "-q"], check=False, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        )
         missing = missing_packages()
     if missing:
         print(f"The widget tests need a virtual screen; on Debian or Ubuntu: sudo {command}", file=sys.stderr)
