@@ -25,7 +25,7 @@ def test_opening_a_session_shows_an_image_with_an_empty_mask_over_it(opened, vie
     np.testing.assert_array_equal(picture.data, opened.workbench.session.picture(item).pixels)
     assert not mask.data.any()
     assert mask.mode == "paint"
-    assert "0 accepted" in opened.session_section.counts.text()
+    assert "0 of 6 accepted" in opened.session_section.name.text()
 
 
 def test_accepting_writes_the_mask_and_goes_on_to_another_image(opened, viewer, click):
@@ -36,7 +36,7 @@ def test_accepting_writes_the_mask_and_goes_on_to_another_image(opened, viewer, 
     np.testing.assert_array_equal(read_labels(session.folder / "labels" / f"{first.id}.tif"), painted)
     assert opened.workbench.annotation.item != first
     assert not mask_layer(viewer).data.any()
-    assert "1 accepted" in opened.session_section.counts.text()
+    assert "1 of 6 accepted" in opened.session_section.name.text()
 
 
 def test_accepting_without_going_on_stays(opened, viewer, click):
@@ -75,7 +75,7 @@ def test_what_was_painted_but_not_accepted_is_there_again_on_coming_back(opened,
     annotation = opened.workbench.annotation
     opened.image_section.jump.setValue(1)
     painted = paint(viewer)
-    assert "changed by you" in opened.image_section.state.text()
+    assert "painted by you" in opened.image_section.state.text()
     click(opened.image_section.next)
     assert opened.workbench.session.labels(opened.workbench.session.items[0]) is None
     click(opened.image_section.previous)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QMessageBox
+from qtpy.QtWidgets import QDialog, QFileDialog, QMessageBox
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.samples import sample_pairs
@@ -29,8 +29,7 @@ def fill_in(monkeypatch):
     def fill_in(fill):
         def answered(dialog):
             fill(dialog)
-            button = dialog.buttons.button(QDialogButtonBox.StandardButton.Ok)
-            button.click()
+            dialog.make.click()
             return QDialog.DialogCode(dialog.result())
 
         monkeypatch.setattr(NewSessionDialog, "exec", answered)
@@ -79,11 +78,10 @@ def test_a_new_session_from_layers_has_an_item_a_plane_and_keeps_the_scale(
 
 def test_the_dialog_says_what_is_missing(widget, folder_of_images, tmp_path):
     dialog = NewSessionDialog([], tmp_path, widget)
-    button = dialog.buttons.button(QDialogButtonBox.StandardButton.Ok)
-    assert not button.isEnabled()
+    assert not dialog.make.isEnabled()
     assert "folder that holds the images" in dialog.why_not.text()
     dialog.images.set_text(str(folder_of_images))
-    assert button.isEnabled()
+    assert dialog.make.isEnabled()
     dialog.classes.setText(" , ")
     assert "at least one class" in dialog.why_not.text()
     dialog.deleteLater()
@@ -120,7 +118,7 @@ def test_opening_asks_for_a_folder(widget, make_session, monkeypatch, click):
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(session.folder))
     click(widget.session_section.open)
     assert widget.workbench.session.folder == session.folder
-    assert widget.session_section.name.text() == "<b>session</b>"
+    assert widget.session_section.name.text() == "<b>session</b>: 0 of 6 accepted"
 
 
 def test_a_session_that_cannot_be_opened_leaves_the_one_before(
@@ -144,7 +142,7 @@ def test_drawn_samples_make_a_session_and_are_gone_on_with(widget, tmp_path, mon
     click(widget.session_section.close_session)
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
     click(widget.session_section.samples)
-    assert "1 accepted" in widget.session_section.counts.text()
+    assert "1 of 44 accepted" in widget.session_section.name.text()
 
 
 def test_classes_are_shown_picked_renamed_and_added(widget, make_session, viewer, click, qtbot):

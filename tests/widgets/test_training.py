@@ -177,3 +177,18 @@ def test_taking_the_dock_away_during_a_round_ends_it_in_good_order(begun, train,
     with Session.open(folder) as again:
         assert again.rounds[-1].status == "stopped"
         assert again.counts()[ItemState.ACCEPTED] == 2
+
+
+@pytest.mark.slow
+def test_a_class_added_after_a_round_is_learned_by_the_next(begun, train, wait, viewer, click):
+    session = begun.workbench.session
+    train(begun, 3)
+    wait(is_at_rest(begun))
+    click(begun.classes_section.add)
+    painted = paint(viewer, (100, 100))
+    assert 2 in painted
+    click(begun.mask_section.accept)
+    train(begun, 3)
+    wait(is_at_rest(begun))
+    assert session.rounds[-1].status == "complete"
+    assert session.counts()[ItemState.DRAFT] == 3

@@ -31,7 +31,7 @@ class ClassesSection(QWidget):
         self.list.setToolTip("Click: the brush paints this. Double-click: rename the class.")
         self.list.currentItemChanged.connect(self._pick)
         self.list.itemChanged.connect(self._rename)
-        self.add = ActionButton("Add a class", "Add a class behind the others.", self._add)
+        self.add = ActionButton("Add a class", "Add a class; the next round learns it.", self._add)
         self.next = ActionButton(
             "Next class", "Let the brush paint the next entry of the list.", self._pick_next, Key.NEXT_CLASS
         )
@@ -73,15 +73,7 @@ class ClassesSection(QWidget):
     def _allow(self) -> None:
         session = self._workbench.session
         self.next.allow(NO_SESSION if session is None else None)
-        if session is None:
-            self.add.allow(NO_SESSION)
-        elif session.rounds:
-            self.add.allow(
-                "The network has been trained for these classes. For more of them, begin a new session "
-                "(the accepted masks stay in this one)."
-            )
-        else:
-            self.add.allow()
+        self.add.allow(NO_SESSION if session is None else None)
 
     def _pick(self, row: QListWidgetItem | None) -> None:
         if row is not None:

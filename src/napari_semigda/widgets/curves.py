@@ -11,7 +11,7 @@ from napari_semigda.widgets.round_progress import RoundProgress
 from napari_semigda.widgets.section import sentence, timer
 
 REDRAWN_EVERY = 200  # milliseconds
-HEIGHT = 130
+HEIGHT = 110
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#f0e442", "#0072b2")
 TOTAL = "total"
 
@@ -43,7 +43,6 @@ class Curves(QWidget):
         for side in ("left", "bottom"):
             self._plot.getAxis(side).setPen(colours.secondary.as_hex())
             self._plot.getAxis(side).setTextPen(colours.text.as_hex())
-        self._plot.plotItem.legend.setLabelTextColor(colours.text.as_hex())
 
     def draw(self) -> None:
         """Draw what the round has reported so far."""
@@ -62,24 +61,35 @@ class Curves(QWidget):
         if report is None:
             self.numbers.setText("")
             return
-        losses = {name: values[-1] for name, values in curves.items() if not math.isnan(values[-1])}
-        text = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in losses.items())
-        if self._plot is not None:
-            text = f"loss {losses.get(TOTAL, math.nan):.3f}"
-        self.numbers.setText(f"{text}; learning rate {report.learning_rate:.1e}")
+        last = {name: values[-1] for name, values in curves.items() if not math.isnan(values[-1])}
+        self.numbers.setText(
+            f"Loss {last.get(TOTAL, math.nan):.3f}, learning rate {report.learning_rate:.1e}<br>"
+            + " ".join(
+                f'<span style="color: {colour}">■</span>&nbsp;{name.replace("_", "&nbsp;")}'
+                for name, colour in _colours(list(curves)).items()
+            )
+        )
+        self.numbers.setToolTip(
+            "\n".join(f"{name.replace('_', ' ')}: {value:.4f}" for name, value in last.items())
+        )
 
     def _draw_soon(self) -> None:
         if not self._timer.isActive():
             self._timer.start()
 
 
+def _colours(names: list[str]) -> dict[str, str]:
+    """A colour for each loss, the total's first."""
+    ordered = sorted(names, key=lambda name: name != TOTAL)
+    return {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(ordered)}
+
+
 def _new_lines(plot: Any, names: list[str]) -> dict[str, Any]:
     plot.clear()
-    plot.plotItem.legend.clear()
     lines = {}
-    for place, name in enumerate(sorted(names, key=lambda one: one != TOTAL)):
-        pen = {"color": COLOURS[place % len(COLOURS)], "width": 2 if name == TOTAL else 1}
-        lines[name] = plot.plot(pen=pen, name=name.replace("_", " "), connect="finite")
+    for name, colour in _colours(names).items():
+        pen = {"color": colour, "width": 2 if name == TOTAL else 1}
+        lines[name] = plot.plot(pen=pen, connect="finite")
     return lines
 
 
@@ -91,6 +101,4 @@ def _plot() -> Any:
     plot.setMouseEnabled(x=False, y=False)
     plot.hideButtons()
     plot.setMenuEnabled(False)
-    plot.addLegend(offset=(-4, 2), labelTextSize="7pt", verSpacing=-8)
-    plot.setLabel("bottom", "step")
     return plot

@@ -1,12 +1,14 @@
 """Section 3: which image is on screen, and how to get to another."""
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSpinBox, QWidget
+from superqt import QElidingLabel
 
 from napari_semigda.session.items import ItemState
 from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.notices import errors_shown
-from napari_semigda.widgets.section import ActionButton, Rows, sentence
+from napari_semigda.widgets.section import ActionButton, Rows, number
 from napari_semigda.widgets.workbench import Workbench
 
 NO_SESSION = "Open a session first."
@@ -24,8 +26,9 @@ class ImageSection(QWidget):
     def __init__(self, workbench: Workbench) -> None:
         super().__init__()
         self._workbench = workbench
-        self.name = sentence()
-        self.state = sentence()
+        self.name = QElidingLabel()
+        self.name.setElideMode(Qt.TextElideMode.ElideMiddle)
+        self.state = QElidingLabel()  # one line each, so that the buttons stay where they are
         self.previous = ActionButton(
             "◂ Back", "Show the image before this one in the list.", lambda: self._go(-1), Key.PREVIOUS
         )
@@ -43,6 +46,8 @@ class ImageSection(QWidget):
             "Skip", "Leave this image out: it is neither trained on nor asked for.", self._skip, Key.SKIP
         )
         self.jump = QSpinBox()
+        number(self.jump, 0, 0, 0, 1, NO_SESSION)
+        self.jump.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.jump.setKeyboardTracking(False)
         self.jump.valueChanged.connect(self._jump)
         self._lay_out()
@@ -100,7 +105,8 @@ class ImageSection(QWidget):
                 button.allow(NO_SESSION)
             return
         self._show_place(annotation.position, len(session.items))
-        self.name.setText(f"<b>{item.name}</b>")
+        self.name.setText(item.name)
+        self.name.setToolTip(str(session.picture_path(item)))
         self.state.setText(_state_in_words(annotation))
         self.to_queue.allow(self._why_no_queue())
         self.skip.allow()
@@ -128,10 +134,11 @@ class ImageSection(QWidget):
 def _state_in_words(annotation: Annotation) -> str:
     assert annotation.item is not None
     assert annotation.state is not None
-    words = STATES[annotation.state]
+    own = annotation.touched or annotation.session.edit(annotation.item) is not None
+    if own:
+        again = " again since" if annotation.state is ItemState.ACCEPTED else ""
+        return f"painted by you, not accepted{again}"
     info = annotation.session.prediction_info(annotation.item)
     if annotation.state is ItemState.DRAFT and info is not None:
-        words = f"draft of round {info.round}, uncertainty {info.score:.2f}"
-    if annotation.touched or annotation.session.edit(annotation.item) is not None:
-        words += "; changed by you, not accepted"
-    return words
+        return f"draft of round {info.round}, uncertainty {info.score:.2f}"
+    return STATES[annotation.state]

@@ -15,7 +15,9 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QListWidget,
     QListWidgetItem,
+    QPushButton,
     QRadioButton,
+    QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -67,14 +69,16 @@ class NewSessionDialog(QDialog):
         self.one_object = QCheckBox("There is at most one object in an image")
         self.preset = QComboBox()
         self.preset_words = sentence()
+        self.preset_words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.preset_words.setFixedHeight(2 * self.fontMetrics().lineSpacing())
         self.weights = PathLine("Autoencoder weights", for_folders=False, start=place)
         self.working_size = QSpinBox()
         number(self.working_size, 128, 32, 1024, 8, WORKING_SIZE_TIP)
         self.framing = QComboBox()
         self.why_not = sentence()
-        self.buttons = QDialogButtonBox(
-            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
-        )
+        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        self.make = QPushButton("Make session")
+        self.buttons.addButton(self.make, QDialogButtonBox.ButtonRole.AcceptRole)
         self._fill()
         self._lay_out()
         self._connect()
@@ -122,7 +126,7 @@ class NewSessionDialog(QDialog):
 
     def _lay_out(self) -> None:
         form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Images", self.from_folder)
         form.addRow("", self.images)
         form.addRow("", self.from_layers)
@@ -182,8 +186,6 @@ class NewSessionDialog(QDialog):
     def _check(self) -> None:
         """Say what is missing, and let the session be made only when nothing is."""
         missing = self.plan().missing()
-        button = self.buttons.button(QDialogButtonBox.StandardButton.Ok)
-        assert button is not None  # it was asked for in __init__
-        button.setEnabled(missing is None)
-        button.setToolTip(missing or "Make the session.")
+        self.make.setEnabled(missing is None)
+        self.make.setToolTip(missing or "Make the session and open it.")
         self.why_not.setText(missing or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import Enum
 
 from psygnal import Signal
@@ -18,7 +19,7 @@ from napari_semigda.engine import (
     Stepped,
 )
 from napari_semigda.session.items import ItemState
-from napari_semigda.session.rounds import RoundRecord
+from napari_semigda.session.rounds import RoundRecord, read_curves
 from napari_semigda.session.session import Session
 from napari_semigda.training.round import StepReport
 
@@ -50,8 +51,6 @@ class RoundProgress:
         The round, its last step, and the seconds left; None where unknown.
     curves : dict of str to list of float
         Each loss's value a step, over the whole round; ``nan`` where a stage has no such loss.
-    stage_starts : dict of int to int
-        Step (from 0, counted over the whole round) with which each stage began.
     changed : Signal
         Emitted when any of these changed.
     """
@@ -76,11 +75,8 @@ class RoundProgress:
         self.phase = Phase.IDLE
         self.loading: ModelLoading | None = None
         self.record: RoundRecord | None = None
-        self.report: StepReport | None = None
         self.remaining: float | None = None
-        self.fraction = 0.0
-        self.curves: dict[str, list[float]] = {}
-        self.stage_starts: dict[int, int] = {}
+        self._forget_steps()
         self.drafts = 0
         self.message = ""
         self.changed.emit()
@@ -88,13 +84,18 @@ class RoundProgress:
     def begin(self, session: Session) -> None:
         """Start from what the session's folder tells of the last round."""
         self.reset()
-        self.record = session.rounds[-1] if session.rounds else None
+        rounds = session.rounds
+        if rounds:
+            self.record = rounds[-1]
+            for point in read_curves(session.round_folder(self.record.number)):
+                with suppress(TypeError):  # a line of another version
+                    self._add(StepReport(**point))
         self.changed.emit()
 
-    def asked(self) -> None:
-        """A round was asked for, or asked to go on."""
-        if self.phase is not Phase.PAUSED:
-            self.curves, self.stage_starts, self.report, self.fraction = {}, {}, None, 0.0
+    def asked(self, *, goes_on: bool = False) -> None:
+        """A round was asked for, or one that was begun before was asked to go on."""
+        if not goes_on:
+            self._forget_steps()
         self.message = ""
         self._be(Phase.PREPARING)
 
@@ -124,7 +125,7 @@ class RoundProgress:
                 self.record, self.loading, self.drafts = record, None, 0
                 self._leave(Phase.PREPARING, Phase.TRAINING)
             case Stepped(record, report, remaining):
-                self.record, self.report, self.remaining = record, report, remaining
+                self.record, self.remaining = record, remaining
                 self._add(report)
                 self._leave(Phase.PREPARING, Phase.TRAINING)
             case RoundPaused(record):
@@ -146,10 +147,14 @@ class RoundProgress:
         if self.phase is phase:
             self.phase = new
 
+    def _forget_steps(self) -> None:
+        self.report: StepReport | None = None
+        self.fraction = 0.0
+        self.curves: dict[str, list[float]] = {}
+
     def _add(self, report: StepReport) -> None:
         step = self.steps
-        self.stage_starts.setdefault(report.stage, step)
-        self.fraction = report.fraction
+        self.report, self.fraction = report, report.fraction
         for name, value in report.losses.items():
             known = self.curves.setdefault(name, [])
             known.extend([float("nan")] * (step - len(known)))
@@ -180,7 +185,7 @@ def in_words(progress: RoundProgress, session: Session | None) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds as people say them: ``"40 s"``, ``"3 min"``, ``"1 h 20 min"``."""
-    if seconds < 90:
+    if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,10 +1,11 @@
 """The parts all sections are made of: a heading that folds, and buttons that say why they are grey."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QDoubleSpinBox,
     QGridLayout,
     QLabel,
@@ -19,7 +20,7 @@ from superqt import QCollapsible
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.notices import errors_shown
 
-COLUMNS = 6
+COLUMNS = 12
 BAR_HEIGHT = 8
 UNLIMITED = 16777215  # Qt's own largest height of a widget
 
@@ -90,6 +91,7 @@ def number(
     box.setSingleStep(step)  # type: ignore[arg-type]
     box.setValue(value)  # type: ignore[arg-type]
     box.setToolTip(tip)
+    box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)  # napari's take half the box
 
 
 def thin_bar(tip: str = "") -> QProgressBar:
@@ -128,9 +130,10 @@ class Rows(QGridLayout):
         for column in range(COLUMNS):
             self.setColumnStretch(column, 1)
 
-    def add(self, *parts: QWidget) -> None:
-        """Add a row of one, two or three parts."""
-        row, span = self.rowCount(), COLUMNS // len(parts)
-        for place, part in enumerate(parts):
+    def add(self, *parts: QWidget, shares: Sequence[int] = ()) -> None:
+        """Add a row of parts: equally wide, or with these shares of `COLUMNS`."""
+        row, column = self.rowCount(), 0
+        for part, share in zip(parts, shares or [COLUMNS // len(parts)] * len(parts), strict=True):
             part.setMinimumWidth(1)  # all columns stay alike, whatever the texts
-            self.addWidget(part, row, place * span, 1, span)
+            self.addWidget(part, row, column, 1, share)
+            column += share

@@ -1,5 +1,6 @@
 """Section 1: which session is open, how far it is, and which weights it uses."""
 
+from html import escape
 from pathlib import Path
 
 from napari.components import ViewerModel
@@ -24,7 +25,6 @@ class SessionSection(QWidget):
         self._workbench = workbench
         self._viewer = viewer
         self.name = sentence()
-        self.counts = sentence()
         self.weights = sentence()
         self.share = thin_bar("Share of the images that are accepted.")
         self.open = ActionButton("Open…", "Open a session folder that was made before.", self._open)
@@ -49,7 +49,7 @@ class SessionSection(QWidget):
 
     def _lay_out(self) -> None:
         rows = Rows(self)
-        for part in (self.name, self.counts, self.share, self.weights):
+        for part in (self.name, self.share, self.weights):
             rows.add(part)
         rows.add(self.open, self.new, self.close_session)
         rows.add(self.samples)
@@ -95,7 +95,7 @@ class SessionSection(QWidget):
 
     def _refresh(self) -> None:
         session = self._workbench.session
-        for part in (self.name, self.counts, self.share, self.weights):
+        for part in (self.name, self.share, self.weights):
             part.setVisible(session is not None)
         self.samples.setVisible(session is None)
         self.close_session.allow("No session is open." if session is None else None)
@@ -107,13 +107,13 @@ class SessionSection(QWidget):
 
     def _show(self, session: Session) -> None:
         counts = session.counts()
-        accepted, drafts = counts[ItemState.ACCEPTED], counts[ItemState.DRAFT]
-        parts = [f"{accepted} accepted", f"{drafts} drafts", f"{counts[ItemState.UNLABELLED]} without a mask"]
-        if counts[ItemState.SKIPPED]:
-            parts.append(f"{counts[ItemState.SKIPPED]} skipped")
-        self.name.setText(f"<b>{session.folder.name}</b>")
+        accepted = counts[ItemState.ACCEPTED]
+        parts = [f"{accepted} of {len(session.items)} accepted"]
+        for state, words in ((ItemState.DRAFT, "drafts"), (ItemState.SKIPPED, "skipped")):
+            if counts[state]:
+                parts.append(f"{counts[state]} {words}")
+        self.name.setText(f"<b>{escape(session.folder.name)}</b>: {', '.join(parts)}")
         self.name.setToolTip(str(session.folder))
-        self.counts.setText(", ".join(parts))
         self.share.setMaximum(max(len(session.items), 1))
         self.share.setValue(accepted)
 

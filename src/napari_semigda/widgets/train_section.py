@@ -27,7 +27,7 @@ class TrainSection(QWidget):
         number(self.minutes, 1, 0.1, 1440, 0.5, "How long the round may take, however many images there are.")
         self.steps = QSpinBox()
         number(self.steps, 0, 0, 1_000_000, 50, "End after so many steps, if the time is not over before.")
-        self.steps.setSpecialValueText("any number")
+        self.steps.setSpecialValueText("any steps")
         self.steps.setSuffix(" steps")
         self.fresh = QCheckBox("Start afresh")
         self.fresh.setToolTip("Forget what earlier rounds have learned; else a round goes on from the last.")
@@ -57,8 +57,7 @@ class TrainSection(QWidget):
 
     def _lay_out(self) -> None:
         rows = Rows(self)
-        rows.add(self.minutes, self.steps)
-        rows.add(self.fresh)
+        rows.add(self.minutes, self.steps, self.fresh, shares=(3, 4, 5))
         rows.add(self.train, self.pause, self.stop)
         rows.add(self.resume)
         rows.add(self.state)

@@ -168,7 +168,7 @@ class Workbench:
         runner = self._open_runner()
         runner.engine.request_round(resume=True)
         runner.wake()
-        self.progress.asked()
+        self.progress.asked(goes_on=True)
 
     def pause(self) -> None:
         """Hold the running round after its present step."""
@@ -180,7 +180,7 @@ class Workbench:
         runner = self._open_runner()
         runner.engine.unpause()
         runner.wake()
-        self.progress.asked()
+        self.progress.asked(goes_on=True)
 
     def stop(self) -> None:
         """End the running round after its present step, or the drafts being made."""
