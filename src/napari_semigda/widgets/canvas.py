@@ -1,6 +1,7 @@
 """The canvas of `annotation.Canvas` as layers of a napari viewer."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -157,7 +158,8 @@ class NapariCanvas:
         self._filling = True
         try:
             mode = layer.mode
-            layer.editable = False  # this is what clears the history, and a polygon begun
+            _drop_polygon(layer)
+            layer.editable = False  # this is what clears the history
             layer.data = mask.copy()
             layer.editable = True
             layer.mode = mode
@@ -217,6 +219,14 @@ def _put(layer: Layer, place: dict[str, Any], name: str) -> None:
         layer.scale = place["scale"]
     if tuple(map(str, layer.units)) != place["units"]:
         layer.units = place["units"]
+
+
+def _drop_polygon(layer: Labels) -> None:
+    """Forget a polygon that is half drawn, as the Escape key does."""
+    with suppress(ImportError):  # napari has no public name for it: should this one go, the polygon stays
+        from napari.layers.labels._labels_key_bindings import reset_polygon
+
+        reset_polygon(layer)
 
 
 def _fill_picture(layer: Layer, pixels: NDArray) -> None:

@@ -41,7 +41,7 @@ class SemiGDAWidget(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self._window: QMainWindow | None = None
-        self._docked = False
+        self._docked = self._closing = False
         self.canvas = NapariCanvas(napari_viewer)
         self.workbench = Workbench(self.canvas, device)
         self.session_section = SessionSection(self.workbench, napari_viewer)
@@ -142,9 +142,16 @@ class SemiGDAWidget(QWidget):
                 self._window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Keep what was painted when napari is about to close."""
-        if watched is self._window and event is not None and event.type() == QEvent.Type.Close:
-            self._keep()
+        """Keep what was painted when napari is about to close, and close the session when it does.
+
+        Between the two napari asks whether it may close; if not, the window is not hidden.
+        """
+        if watched is self._window and event is not None:
+            if event.type() == QEvent.Type.Close:
+                self._closing = True
+                self._keep()
+            elif event.type() == QEvent.Type.Hide and self._closing:
+                self.close_down()
         return False
 
     def event(self, event: QEvent | None) -> bool:

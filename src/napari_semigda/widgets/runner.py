@@ -18,11 +18,12 @@ CLOSING_PATIENCE = 10.0  # seconds; a step is far shorter, except for the larges
 class EngineWorker(GeneratorWorker):
     """A worker that, asked to quit, closes the engine and lets it come to its end in good order."""
 
-    engine: Engine
+    engine: Engine | None = None  # taken away at the end: napari remembers its workers for good
 
     def quit(self) -> None:
         """Let the engine save what it has at the next step, instead of dropping its generator."""
-        self.engine.close()
+        if self.engine is not None:
+            self.engine.close()
 
 
 class _Task(functools.partial):
@@ -70,7 +71,9 @@ class EngineRunner(QObject):
             return
         self._ended = threading.Event()  # a new one: the worker before may be about to set its own
         worker = create_worker(
-            _Task(_working, self.engine, self._ended),
+            _Task(_working),
+            self.engine,
+            self._ended,
             _worker_class=EngineWorker,
             _progress={"desc": "SemiGDA"},
             _ignore_errors=True,
@@ -79,7 +82,7 @@ class EngineRunner(QObject):
         worker.engine = self.engine
         worker.yielded.connect(self.happened)
         worker.errored.connect(self.failed)
-        worker.finished.connect(self._on_finished)
+        worker.finished.connect(functools.partial(self._on_finished, worker))
         self._worker = worker
         worker.start()
 
@@ -103,8 +106,8 @@ class EngineRunner(QObject):
                 pass
         return ended
 
-    def _on_finished(self) -> None:
-        self._worker = None
+    def _on_finished(self, worker: EngineWorker) -> None:
+        worker.engine = self._worker = None
         self.wake()  # asked for something between its last look and its end
         if not self.busy:
             self.rested.emit()

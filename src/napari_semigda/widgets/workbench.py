@@ -24,7 +24,7 @@ from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.canvas import NapariCanvas
 from napari_semigda.widgets.notices import errors_shown, show_failure
-from napari_semigda.widgets.round_progress import RoundProgress
+from napari_semigda.widgets.round_progress import Phase, RoundProgress
 from napari_semigda.widgets.runner import EngineRunner
 
 
@@ -105,6 +105,7 @@ class Workbench:
         with errors_shown():
             self.annotation.close()
         self.runner.close()
+        self.runner.blockSignals(True)  # what its last events tell is on the disk, and nobody looks any more
         self.runner.deleteLater()
         self.session.close()
         self.session = self.annotation = self.runner = None
@@ -226,6 +227,7 @@ class Workbench:
             self.annotation.show(self.session.items[0])
 
     def _on_event(self, event: Event) -> None:
+        stopping = self.progress.phase is Phase.STOPPING
         with errors_shown():
             self.progress.take(event)
             if isinstance(event, Predicted):
@@ -236,7 +238,7 @@ class Workbench:
                 self.counted.emit()
             elif isinstance(event, PredictionFailed):
                 self._without_draft.append(event)
-            elif isinstance(event, RoundFailed):
+            elif isinstance(event, RoundFailed) and not stopping:
                 raise SemiGDAError(event.message)
 
     def _on_counted(self) -> None:

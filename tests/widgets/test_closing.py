@@ -1,0 +1,48 @@
+"""Closing napari's window: nothing painted or learned is lost."""
+
+import numpy as np
+import pytest
+
+from napari_semigda.session.session import Session
+from napari_semigda.widgets.round_progress import Phase
+from tests.widgets.conftest import PATIENCE, TITLE, paint
+
+
+@pytest.fixture
+def shown(make_napari_viewer, make_session, click):
+    """A visible window with the dock on a session, one mask accepted; the second image is on the screen."""
+    viewer = make_napari_viewer(show=True)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-semigda", TITLE)
+    widget.workbench.adopt(make_session())
+    widget.image_section.jump.setValue(1)
+    paint(viewer)
+    click(widget.mask_section.accept)
+    widget.image_section.jump.setValue(2)
+    return viewer, widget
+
+
+def test_closing_the_window_keeps_the_strokes(shown):
+    viewer, widget = shown
+    session = widget.workbench.session
+    painted = paint(viewer, (20, 20))
+    viewer.window.close()
+    assert widget.workbench.session is None
+    with Session.open(session.folder) as again:
+        np.testing.assert_array_equal(again.edit(session.items[1]), painted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paused", [False, True])
+def test_closing_the_window_during_a_round_stops_it_so_that_it_can_be_resumed(shown, click, qtbot, paused):
+    viewer, widget = shown
+    session, progress = widget.workbench.session, widget.workbench.progress
+    widget.train_section.steps.setValue(10_000)
+    click(widget.train_section.train)
+    qtbot.waitUntil(lambda: progress.steps > 1, timeout=PATIENCE)
+    if paused:
+        click(widget.train_section.pause)
+        qtbot.waitUntil(lambda: progress.phase is Phase.PAUSED, timeout=PATIENCE)
+    viewer.window.close()
+    with Session.open(session.folder) as again:
+        assert again.rounds[-1].status == "stopped"
+        assert again.labels(session.items[0]).any()
