@@ -1,16 +1,31 @@
 """How a session starts: which planes it will label, what they are called, how they will be seen."""
 
+import os
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
-from napari_semigda.io.pictures import Plane, find_pictures, list_planes
+from napari_semigda.io.pictures import (
+    MANIFEST_NAME,
+    Picture,
+    Plane,
+    find_pictures,
+    list_planes,
+    write_picture,
+)
 from napari_semigda.model.presets import PRESETS
+from napari_semigda.session.classes import named_classes
 from napari_semigda.session.items import Item, real_place, stored_path, unique_ids
+from napari_semigda.session.journal import now
+from napari_semigda.session.layout import IMAGES, JOURNAL, OWN_FOLDERS, make_folder
+from napari_semigda.session.manifest import Manifest, write_manifest
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -27,6 +42,79 @@ class NamedPlane(NamedTuple):
 
     plane: Plane
     name: str
+
+
+class Choices(NamedTuple):
+    """What the annotator chose for a new session; see `Session.create`."""
+
+    classes: Sequence[str]
+    preset: str
+    settings: ImageSettings | None
+    one_object: bool
+    weights: Path | str | None
+
+
+def begin_with_files(
+    folder: Path,
+    images: Path | str | Sequence[Path | str],
+    choices: Choices,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[Manifest, list[LeftOut]]:
+    """Write a new session of picture files; see `Session.create`.
+
+    Returns
+    -------
+    manifest, left_out
+        What was written, and the files that could not be read.
+    """
+    _refuse_occupied(folder)
+    planes, left_out = read_headers(find_files(images, folder), progress, cancelled)
+    if not planes:
+        reasons = " ".join(reason for _, reason in left_out[:3])
+        raise SemiGDAError(f"No image was found that can be read in {_told(images)}. {reasons}".strip())
+    return _begin(folder, make_items(planes, folder), choices), left_out
+
+
+def begin_with_arrays(
+    folder: Path,
+    arrays: Mapping[str, tuple[NDArray[Any], tuple[float, float], str]],
+    choices: Choices,
+) -> Manifest:
+    """Write a new session of pictures in memory, and the pictures; see `Session.from_arrays`."""
+    _refuse_occupied(folder)
+    if not arrays:
+        raise SemiGDAError("There is no image to make a session of; open one first.")
+    ids = unique_ids(arrays)
+    files = [folder / IMAGES / f"{item_id}.ome.tif" for item_id in ids]
+    make_folder(folder / IMAGES)
+    _refuse_existing(files)
+    try:
+        for file, (pixels, pixel_size, unit) in zip(files, arrays.values(), strict=True):
+            write_picture(file, Picture(np.asarray(pixels), pixel_size, unit))
+        planes, _ = read_headers([(file, name) for file, name in zip(files, arrays, strict=True)])
+        return _begin(folder, make_items(planes, folder), choices)
+    except BaseException:
+        for file in files:
+            file.unlink(missing_ok=True)
+        raise
+
+
+def _begin(folder: Path, items: tuple[Item, ...], choices: Choices) -> Manifest:
+    chosen = choose_settings(choices.preset, items)
+    manifest = Manifest(
+        classes=named_classes(choices.classes),
+        preset=choices.preset,
+        settings=choices.settings or chosen,
+        items=items,
+        one_object=choices.one_object,
+        weights=None if choices.weights is None else Path(os.path.abspath(choices.weights)),
+        created=now(),
+    )
+    for name in OWN_FOLDERS:
+        make_folder(folder / name)
+    write_manifest(folder, manifest)
+    return manifest
 
 
 def find_files(images: Path | str | Sequence[Path | str], folder: Path) -> list[tuple[Path, str]]:
@@ -161,3 +249,30 @@ def plane_suffixes(planes: Sequence[tuple[str, int, int]]) -> list[str]:
         else (f"_s{series + 1}" if len(series_of[file]) > 1 else "") + f"_p{index + 1:04d}"
         for file, series, index in planes
     ]
+
+
+def _refuse_occupied(folder: Path) -> None:
+    if (folder / MANIFEST_NAME).exists():
+        raise SemiGDAError(f"“{folder}” is a session already. Open it, or choose another folder.")
+    for name in (*OWN_FOLDERS, JOURNAL):
+        if _is_in_the_way(folder / name):
+            raise SemiGDAError(
+                f"“{folder}” cannot become a session: “{name}” is there already. Choose another folder."
+            )
+
+
+def _is_in_the_way(place: Path) -> bool:
+    try:
+        return place.is_symlink() or place.is_file() or (place.is_dir() and any(place.iterdir()))
+    except OSError as error:
+        raise SemiGDAError(f"“{place}” cannot be read: {error.strerror or error}.") from error
+
+
+def _refuse_existing(files: Sequence[Path]) -> None:
+    there = next((file for file in files if file.exists()), None)
+    if there is not None:
+        raise SemiGDAError(f"“{there}” exists already and is not overwritten. Choose another folder.")
+
+
+def _told(images: Path | str | Sequence[Path | str]) -> str:
+    return f"“{images}”" if isinstance(images, Path | str) else f"the {len(images)} files given"

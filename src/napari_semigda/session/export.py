@@ -13,7 +13,8 @@ from napari_semigda.io.masks import write_labels
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.creation import Progress, file_stem, plane_suffixes
 from napari_semigda.session.items import Item, ItemState, identity, real_place
-from napari_semigda.session.session import OWN_FOLDERS, Session
+from napari_semigda.session.layout import OWN_FOLDERS
+from napari_semigda.session.session import Session
 
 _LONGEST_PART = 180  # bytes; leaves room for the ending within the 255 of most file systems
 

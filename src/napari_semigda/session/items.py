@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.pictures import Picture, Plane, read_plane
+
 LONGEST_ID = 100
 """An id takes at most so many bytes in UTF-8, so that `<id>.tif` fits every file system."""
 
@@ -101,6 +104,29 @@ def is_safe_id(text: str) -> bool:
 def identity(item_id: str) -> str:
     """What two ids must not share, for file systems that do not tell case or accents' forms apart."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", item_id).casefold())
+
+
+def read_picture(item: Item, path: Path) -> Picture:
+    """Read the pixels of an item from its picture file.
+
+    Raises
+    ------
+    SemiGDAError
+        When the file is missing, damaged, or of another size than when the session was made.
+    """
+    picture = read_plane(Plane(path, item.series, item.index))
+    if picture.pixels.shape[:2] != item.shape:
+        raise SemiGDAError(
+            f"“{path}” is not the picture it was when the session was made: it had "
+            f"{size_for_people(item.shape)} pixels and has {size_for_people(picture.pixels.shape)}. "
+            "Bring the old file back, or make a new session for the new one."
+        )
+    return picture
+
+
+def size_for_people(shape: tuple[int, ...]) -> str:
+    """Write width × height of what has the shape (height, width)."""
+    return f"{shape[1]} × {shape[0]}"
 
 
 def stored_path(file: Path, folder: Path) -> str:

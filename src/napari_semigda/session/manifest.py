@@ -2,8 +2,9 @@
 
 import json
 import math
+import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.atomic import write_json
 from napari_semigda.io.pictures import MANIFEST_NAME
-from napari_semigda.session.classes import MOST_NAMED, ClassInfo
+from napari_semigda.session.classes import MOST_NAMED, ClassInfo, with_changed_class, with_class
 from napari_semigda.session.items import Item, identity, is_safe_id
 
 SCHEMA_VERSION = 1
@@ -50,6 +51,58 @@ class Manifest:
     one_object: bool = False
     weights: Path | None = None
     created: str = ""
+
+
+class ManifestFile:
+    """The manifest of an opened session: a change counts once it is on the disk.
+
+    Parameters
+    ----------
+    folder
+        The session's.
+    manifest
+        As it is on the disk.
+    lock
+        The session's.
+
+    Attributes
+    ----------
+    manifest : Manifest
+        As it is on the disk now.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, lock: threading.RLock) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._lock = lock
+
+    def class_count(self) -> int:
+        """Count the values that a mask can have: the classes and the background."""
+        return len(self.manifest.classes) + 1
+
+    def change(self, **changes: Any) -> None:
+        """Give fields of the manifest other values, and save.
+
+        Raises
+        ------
+        SemiGDAError
+            When it cannot be written; then nothing is changed.
+        """
+        with self._lock:
+            changed = replace(self.manifest, **changes)
+            write_manifest(self.folder, changed)
+            self.manifest = changed
+
+    def add_class(self, name: str, color: str | None) -> ClassInfo:
+        """Add a class with the next value, and save."""
+        with self._lock:
+            self.change(classes=with_class(self.manifest.classes, name, color))
+            return self.manifest.classes[-1]
+
+    def change_class(self, value: int, *, name: str | None = None, color: str | None = None) -> None:
+        """Give the class with this value another name or colour, and save."""
+        with self._lock:
+            self.change(classes=with_changed_class(self.manifest.classes, value, name, color))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -1,12 +1,22 @@
-"""What is remembered of a prediction beside its label map."""
+"""What was predicted for the items of a session: the label maps, and what is remembered beside them."""
 
 import json
+import threading
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_json
+from napari_semigda.session.items import Item
+from napari_semigda.session.mask_files import MaskFolder
+
+if TYPE_CHECKING:
+    from napari_semigda.inference.predictor import Prediction
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,73 @@ class PredictionInfo:
     round: int
     uncertainty: float = 0.0
     latent: tuple[float, ...] = ()
+
+
+class Predictions:
+    """The drafts of a session: for each item the label map last predicted, and what is known of it.
+
+    Parameters
+    ----------
+    masks
+        The label maps.
+    lock
+        The session's.
+    """
+
+    def __init__(self, masks: MaskFolder, lock: threading.RLock) -> None:
+        self._masks = masks
+        self._lock = lock
+        self._infos: dict[str, PredictionInfo | None] = {}
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._masks
+
+    def read(self, item: Item) -> NDArray[np.uint8] | None:
+        """Read the label map last predicted for an item: (H, W) uint8; None without a sound one."""
+        try:
+            return self._masks.read(item)
+        except SemiGDAError:
+            return None
+
+    def info(self, item: Item) -> PredictionInfo | None:
+        """Tell what is known of the prediction of an item; None without one."""
+        with self._lock:
+            if item.id not in self._masks:
+                return None
+            if item.id not in self._infos:
+                self._infos[item.id] = read_info(self._info_file(item))
+            return self._infos[item.id]
+
+    def store(self, item: Item, prediction: "Prediction", round_number: int) -> PredictionInfo:
+        """Keep a prediction as the draft of an item.
+
+        Parameters
+        ----------
+        prediction
+            Its labels, score, uncertainty and latent are kept; the probabilities are not.
+        round_number
+            The round whose weights made it, 0 if none.
+
+        Raises
+        ------
+        SemiGDAError
+            When it does not fit the item, or cannot be written.
+        """
+        mask = self._masks.checked(item, prediction.labels)
+        info = PredictionInfo(
+            score=float(np.clip(np.nan_to_num(prediction.score), 0, 1)),
+            round=round_number,
+            uncertainty=float(np.clip(np.nan_to_num(np.mean(prediction.uncertainty)), 0, 1)),
+            latent=rounded(np.nan_to_num(np.asarray(prediction.latent, np.float64))),
+        )
+        with self._lock:
+            self._masks.write(item, mask, durable=False)
+            write_info(self._info_file(item), info)
+            self._infos[item.id] = info
+        return info
+
+    def _info_file(self, item: Item) -> Path:
+        return self._masks.file(item.id).with_suffix(".json")
 
 
 def write_info(path: Path, info: PredictionInfo) -> None:

@@ -1,0 +1,350 @@
+"""How far the labelling of a session's items is, and what the annotator does to them.
+
+The files are the truth. An item is accepted if and only if its label file exists; memory holds only what
+the folders held when the session was opened and what happened since.
+"""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.atomic import write_json
+from napari_semigda.session.items import Item, ItemState
+from napari_semigda.session.journal import JournalEntry, append_entry, effort, now, read_entries
+from napari_semigda.session.layout import EDITS, JOURNAL, LABELS, PREDICTIONS, SKIPPED, VIEW
+from napari_semigda.session.mask_files import MaskFolder
+from napari_semigda.session.predictions import Predictions
+
+
+class Labelling:
+    """The items of a session with their masks, drafts and edits. Thread-safe by the session's lock.
+
+    Wherever an item is asked for, its id serves as well.
+
+    Parameters
+    ----------
+    folder
+        The session's.
+    items
+        All of them, in the order of the list.
+    class_count
+        Tells how many values a mask can have now: the classes and the background.
+    warn
+        Is told what went wrong without stopping anything.
+    lock
+        The session's.
+
+    Attributes
+    ----------
+    predictions : Predictions
+        The drafts.
+
+    Raises
+    ------
+    SemiGDAError
+        When a folder of masks cannot be read.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        items: Iterable[Item],
+        class_count: Callable[[], int],
+        warn: Callable[[str], None],
+        lock: threading.RLock,
+    ) -> None:
+        self.folder = folder
+        self._class_count = class_count
+        self._warn = warn
+        self._lock = lock
+        self._items = {item.id: item for item in items}
+        self._labels, self._edits, predicted = (
+            MaskFolder(folder / name, self._items.keys(), class_count, lock)
+            for name in (LABELS, EDITS, PREDICTIONS)
+        )
+        self.predictions = Predictions(predicted, lock)
+        self._accepts: Counter[str] = Counter()
+        self._skipped = self._read_skipped()
+        self._current = self._read_current()
+
+    # Items
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """All items, in the order of the list."""
+        with self._lock:
+            return tuple(self._items.values())
+
+    def item(self, item: Item | str) -> Item:
+        """Return the item with this id (or the present form of an item handed out earlier).
+
+        Raises
+        ------
+        SemiGDAError
+            When the session has no such item.
+        """
+        item_id = item if isinstance(item, str) else item.id
+        with self._lock:
+            if item_id not in self._items:
+                raise SemiGDAError(f"The session “{self.folder}” has no item “{item_id}”.")
+            return self._items[item_id]
+
+    def state(self, item: Item | str) -> ItemState:
+        """Tell how far the labelling of an item is.
+
+        Accepted is what has a label file; else what the annotator skipped is skipped; else what has a
+        prediction or an unfinished edit is a draft.
+        """
+        item_id = item if isinstance(item, str) else item.id
+        with self._lock:
+            if item_id in self._labels:
+                return ItemState.ACCEPTED
+            if item_id in self._skipped:
+                return ItemState.SKIPPED
+            if item_id in self.predictions or item_id in self._edits:
+                return ItemState.DRAFT
+            return ItemState.UNLABELLED
+
+    def counts(self) -> dict[ItemState, int]:
+        """Count the items in each state; every state is a key."""
+        with self._lock:
+            counts = dict.fromkeys(ItemState, 0)
+            for item_id in self._items:
+                counts[self.state(item_id)] += 1
+            return counts
+
+    def for_training(self, labelled_ids: Collection[str] | None = None) -> tuple[list[Item], list[Item]]:
+        """Tell the items that a round learns from; skipped ones are not among them.
+
+        Parameters
+        ----------
+        labelled_ids
+            The items that count as labelled, as the record of a resumed round has them; None takes all that
+            are accepted now. What was accepted since is among the unlabelled ones then.
+
+        Returns
+        -------
+        labelled, unlabelled
+            Each in the order of the list.
+        """
+        with self._lock:
+            accepted = {item_id for item_id in self._items if item_id in self._labels}
+            chosen = accepted if labelled_ids is None else accepted.intersection(labelled_ids)
+            labelled = [item for item in self._items.values() if item.id in chosen]
+            unlabelled = [
+                item
+                for item in self._items.values()
+                if item.id not in chosen and (item.id in accepted or item.id not in self._skipped)
+            ]
+        return labelled, unlabelled
+
+    @property
+    def current_item(self) -> Item | None:
+        """The item on screen, remembered from one opening to the next; setting it saves."""
+        with self._lock:
+            return None if self._current is None else self._items[self._current]
+
+    @current_item.setter
+    def current_item(self, item: Item | str | None) -> None:
+        item_id = None if item is None else self.item(item).id
+        with self._lock:
+            if item_id == self._current:
+                return
+            self._current = item_id
+            try:
+                write_json(self.folder / VIEW, {"current": item_id}, durable=False)
+            except SemiGDAError as error:  # a convenience; looking through a read-only session goes on
+                self._warn(str(error))
+
+    # Masks
+
+    def labels(self, item: Item | str) -> NDArray[np.uint8] | None:
+        """Read the accepted mask of an item: (H, W) uint8, `UNKNOWN` where nobody looked; None without.
+
+        Raises
+        ------
+        SemiGDAError
+            When its label file is damaged or does not fit the picture.
+        """
+        return self._labels.read(self.item(item))
+
+    def edit(self, item: Item | str) -> NDArray[np.uint8] | None:
+        """Read what was painted on an item since it was accepted, or at all: (H, W) uint8; None without.
+
+        Raises
+        ------
+        SemiGDAError
+            When the file is damaged or does not fit the picture.
+        """
+        return self._edits.read(self.item(item))
+
+    def starting_mask(self, item: Item | str) -> NDArray[np.uint8]:
+        """Return what the annotator goes on from: the edit, else the accepted mask, else the draft.
+
+        An edit beside an accepted mask is the newer of the two, because accepting removes it.
+
+        Returns
+        -------
+        ndarray
+            (H, W) uint8; background everywhere if there is none of these.
+
+        Raises
+        ------
+        SemiGDAError
+            When what the annotator did cannot be read; the file is named, and left as it is.
+        """
+        item = self.item(item)
+        for read in (self._edits.read, self._labels.read, self.predictions.read):
+            mask = read(item)
+            if mask is not None:
+                return mask
+        return np.zeros(item.shape, np.uint8)
+
+    def label_stamp(self, item: Item | str) -> tuple[int, int]:
+        """Return what changes whenever the label file of an item does, here or by another program."""
+        item_id = self.item(item).id
+        try:
+            modified = self._labels.file(item_id).stat().st_mtime_ns
+        except OSError:
+            modified = 0
+        with self._lock:
+            return modified, self._accepts[item_id]
+
+    # What the annotator does
+
+    def accept(self, item: Item | str, labels: NDArray[Any], *, event: str | None = None) -> JournalEntry:
+        """Save a mask for good: when this returns, it is on the disk.
+
+        The label file is written first, then the journal, then an unfinished edit is removed (which was
+        brought up to date before, so that a crash between leaves nothing stale). A label file that is
+        in the way and is no mask of this item is kept as `labels/<id>.replaced-N.tif`.
+
+        Parameters
+        ----------
+        labels
+            (H, W) integer or boolean: 0 background, 1 … K-1 classes, `UNKNOWN` (255) not looked at.
+        event
+            For the journal; None says ``"accepted"``, or ``"corrected"`` where it was accepted before.
+
+        Returns
+        -------
+        JournalEntry
+            With how much was changed against the draft.
+
+        Raises
+        ------
+        SemiGDAError
+            When the mask does not fit the item, or cannot be saved; what was accepted before still is.
+        """
+        item = self.item(item)
+        mask = self._labels.checked(item, labels)
+        with self._lock:
+            event = event or ("corrected" if item.id in self._labels else "accepted")
+            note = self._keep_foreign(item)
+            dice, changed, round_number = self._effort(item, mask)
+            if item.id in self._edits:
+                self._edits.write(item, mask)
+            self._labels.write(item, mask)
+            self._accepts[item.id] += 1
+            entry = JournalEntry(now(), item.id, event, dice, changed, round_number, note)
+            self._note(entry)
+            self._edits.remove(item.id)
+            with suppress(SemiGDAError):  # accepted counts before skipped anyway
+                self._set_skipped(item, False)
+        return entry
+
+    def keep_edit(self, item: Item | str, labels: NDArray[Any]) -> None:
+        """Save what is painted so far, without accepting it.
+
+        Raises
+        ------
+        SemiGDAError
+            When the mask does not fit the item, or cannot be saved.
+        """
+        item = self.item(item)
+        self._edits.write(item, self._edits.checked(item, labels))
+
+    def discard_edit(self, item: Item | str) -> None:
+        """Forget what is painted on an item but not accepted."""
+        self._edits.remove(self.item(item).id)
+
+    def skip(self, item: Item | str) -> None:
+        """Leave an item aside: not asked for, not trained on, not exported. Accepted ones stay accepted."""
+        item = self.item(item)
+        with self._lock:
+            if item.id not in self._labels and item.id not in self._skipped:
+                self._set_skipped(item, True)
+                self._note(JournalEntry(now(), item.id, "skipped"))
+
+    def unskip(self, item: Item | str) -> None:
+        """Take an item up again."""
+        item = self.item(item)
+        with self._lock:
+            if item.id in self._skipped:
+                self._set_skipped(item, False)
+                self._note(JournalEntry(now(), item.id, "unskipped"))
+
+    def journal(self) -> list[JournalEntry]:
+        """Read what happened so far, oldest first."""
+        return read_entries(self.folder / JOURNAL)
+
+    def _keep_foreign(self, item: Item) -> str:
+        """Set a copy aside of a label file that is no mask of this item; say so for the journal."""
+        kept = self._labels.keep_foreign(item)
+        if kept is None:
+            return ""
+        self._warn(f"The label file of {item.name} was no mask of it; it was kept as “{kept}”.")
+        return f"the file that was there is kept as {kept.name}"
+
+    def _effort(self, item: Item, mask: NDArray[np.uint8]) -> tuple[float | None, float | None, int | None]:
+        draft, info = self.predictions.read(item), self.predictions.info(item)
+        if draft is None:
+            return None, None, None
+        return (*effort(draft, mask, self._class_count()), None if info is None else info.round)
+
+    def _note(self, entry: JournalEntry) -> None:
+        """Add to the journal; what it tells of has happened, whether or not that can be written."""
+        try:
+            append_entry(self.folder / JOURNAL, entry)
+        except SemiGDAError as error:
+            self._warn(str(error))
+
+    def _set_skipped(self, item: Item, skipped: bool) -> None:
+        ids = self._skipped | {item.id} if skipped else self._skipped - {item.id}
+        if ids == self._skipped:
+            return
+        write_json(self.folder / SKIPPED, [one for one in self._items if one in ids])
+        self._skipped = ids
+        self._items[item.id] = replace(self._items[item.id], skipped=skipped)
+
+    # As it was left
+
+    def _read_skipped(self) -> set[str]:
+        skipped = _read_json(self.folder / SKIPPED)
+        ids = self._known(skipped if isinstance(skipped, list) else [])
+        for item_id in ids:
+            self._items[item_id] = replace(self._items[item_id], skipped=True)
+        return ids
+
+    def _read_current(self) -> str | None:
+        view = _read_json(self.folder / VIEW)
+        return next(iter(self._known([view.get("current")] if isinstance(view, dict) else [])), None)
+
+    def _known(self, ids: Iterable[Any]) -> set[str]:
+        return {one for one in ids if isinstance(one, str) and one in self._items}
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,172 @@
+"""The masks of a session in files: a TIFF per item, which is a mask of that item or is refused."""
+
+import os
+import shutil
+import threading
+import unicodedata
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.atomic import cannot_write
+from napari_semigda.io.masks import read_labels, write_labels
+from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.session.items import Item, size_for_people
+from napari_semigda.session.layout import make_folder
+
+
+class MaskFolder:
+    """One folder of masks: `labels`, `edits` or `predictions`.
+
+    The folder is looked through once; after that, what is there is known from what happens here. A file
+    that another program took away is noticed when it is read.
+
+    Parameters
+    ----------
+    folder
+        Where the masks are; need not be there.
+    ids
+        Of the session's items; files of other names are left alone.
+    class_count
+        Tells how many values a mask can have now: the classes and the background.
+    lock
+        The session's, under which it is known which masks there are.
+
+    Raises
+    ------
+    SemiGDAError
+        When the folder cannot be read.
+    """
+
+    def __init__(
+        self, folder: Path, ids: Collection[str], class_count: Callable[[], int], lock: threading.RLock
+    ) -> None:
+        self.folder = folder
+        self._class_count = class_count
+        self._lock = lock
+        self._present = _stems(folder).intersection(ids)
+
+    def __contains__(self, item_id: str) -> bool:
+        with self._lock:
+            return item_id in self._present
+
+    def file(self, item_id: str) -> Path:
+        """Return where the mask of an item is, or would be."""
+        return self.folder / f"{item_id}.tif"
+
+    def read(self, item: Item) -> NDArray[np.uint8] | None:
+        """Read the mask of an item: (H, W) uint8; None without.
+
+        Raises
+        ------
+        SemiGDAError
+            When the file is damaged or does not fit the picture; it is left as it is.
+        """
+        if item.id not in self:
+            return None
+        path = self.file(item.id)
+        try:
+            return self.checked(item, read_labels(path))
+        except SemiGDAError as error:
+            if not path.exists():
+                with self._lock:
+                    self._present.discard(item.id)
+                return None
+            raise SemiGDAError(
+                f"“{path}” cannot be used as a mask of {item.name}: {error} "
+                "Bring back a copy of it, or move it away to label the image again."
+            ) from error
+
+    def write(self, item: Item, mask: NDArray[np.uint8], *, durable: bool = True) -> None:
+        """Write a checked mask; the one that was there before is whole until this one is.
+
+        Raises
+        ------
+        SemiGDAError
+            When it cannot be written.
+        """
+        with self._lock:
+            make_folder(self.folder)
+            write_labels(self.file(item.id), mask, item.pixel_size, item.unit, durable=durable)
+            self._present.add(item.id)
+
+    def remove(self, item_id: str) -> None:
+        """Forget the mask of an item, and remove its file if that can be."""
+        with self._lock:
+            with suppress(OSError):
+                self.file(item_id).unlink(missing_ok=True)
+            self._present.discard(item_id)
+
+    def keep_foreign(self, item: Item) -> Path | None:
+        """Set a copy aside of a file that stands in the place of a mask and is no mask of the item.
+
+        Returns
+        -------
+        Path or None
+            The copy, `<id>.replaced-N.tif`; None if there was no need of one.
+
+        Raises
+        ------
+        SemiGDAError
+            When the copy cannot be written.
+        """
+        path = self.file(item.id)
+        if not path.exists():
+            return None
+        try:
+            self.checked(item, read_labels(path))
+            return None
+        except SemiGDAError:
+            pass
+        number = 1
+        while (kept := path.with_name(f"{item.id}.replaced-{number}.tif")).exists():
+            number += 1
+        try:
+            shutil.copy2(path, kept)
+        except OSError as error:
+            raise cannot_write(kept, error) from error
+        return kept
+
+    def checked(self, item: Item, labels: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the mask as uint8 if it is one for this item.
+
+        Raises
+        ------
+        SemiGDAError
+            When its size is not the picture's, or it holds a value that is neither a class nor `UNKNOWN`.
+        """
+        mask = np.asarray(labels)
+        if mask.ndim != 2 or mask.dtype.kind not in "bui":
+            raise SemiGDAError(
+                f"The mask of {item.name} should have two dimensions and whole numbers, but it has "
+                f"the shape {mask.shape} and the type {mask.dtype}."
+            )
+        if mask.shape != item.shape:
+            raise SemiGDAError(
+                f"The mask of {item.name} has {size_for_people(mask.shape)} pixels, "
+                f"but the image has {size_for_people(item.shape)}."
+            )
+        class_count = self._class_count()
+        known = (mask >= 0) & (mask < class_count)
+        foreign = mask[~known & (mask != UNKNOWN)]
+        if foreign.size:
+            raise SemiGDAError(
+                f"The mask of {item.name} holds the value {int(foreign[0])}, but the classes of this session "
+                f"have the values 0 to {class_count - 1} (and {UNKNOWN} where nobody looked)."
+            )
+        return mask.astype(np.uint8, copy=False)
+
+
+def _stems(folder: Path) -> set[str]:
+    try:
+        files = [entry.name for entry in os.scandir(folder)]
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        raise SemiGDAError(f"“{folder}” cannot be read: {error.strerror}.") from error
+    return {unicodedata.normalize("NFC", file[:-4]) for file in files if file.endswith(".tif")}
