@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_semigda.model.annotation import image_to_probabilities, labels_to_image
 from napari_semigda.training.losses import (
     alignment_loss,
     dice_loss,
@@ -66,6 +67,20 @@ def test_each_image_counts_alike_whatever_the_size_of_its_object() -> None:
     assert loss.item() == pytest.approx(0.5, abs=0.15)
 
 
+@pytest.mark.parametrize("classes", range(2, 10))
+def test_classes_that_are_not_there_do_not_outweigh_the_one_that_is(classes: int) -> None:
+    labels = torch.zeros(1, 128, 128, dtype=torch.long)
+    labels[:, 20:60, 30:70] = classes - 1
+    exact = image_to_probabilities(labels_to_image(labels, classes), classes)
+    everywhere = torch.ones(labels.shape)
+    assert dice_loss(exact, one_hot(labels, classes), everywhere).item() < 0.02
+    if classes > 2:
+        wrong = labels.clone()
+        wrong[:, 100:, 100:] = 1
+        mistaken = image_to_probabilities(labels_to_image(wrong, classes), classes)
+        assert dice_loss(mistaken, one_hot(labels, classes), everywhere).item() > 0.4
+
+
 def test_latents_next_to_an_unknown_pixel_do_not_count() -> None:
     known = torch.ones(1, 64, 64, dtype=torch.bool)
     known[0, 35, 20] = False  # lies in latent row 4, column 2
@@ -106,6 +121,10 @@ def test_one_object_an_image_keeps_the_largest_component() -> None:
     labels = pseudo_labels(torch.cat([1 - foreground, foreground], dim=1), "hard", 0.1, True)
     assert labels[0, 1].sum() == 36
     assert labels[0, 1, 3, 3] == 1
+    unsure = pseudo_labels(
+        torch.full((1, 2, 16, 16), 0.5) - torch.tensor([-0.1, 0.1]).view(1, 2, 1, 1), "soft", 0.1, True
+    )
+    assert unsure[0, 1].min() == pytest.approx(0.4)
     everything = pseudo_labels(torch.cat([1 - foreground, foreground], dim=1), "hard", 0.1, False)
     assert everything[0, 1].sum() == 40
 

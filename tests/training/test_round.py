@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.presets import build_model
 from napari_semigda.model.semigda import SemiGDA
 from napari_semigda.training.examples import Batch, Example
+from napari_semigda.training.losses import dice_loss
 from napari_semigda.training.objective import Objective
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round
@@ -156,6 +158,62 @@ def test_what_nobody_has_looked_at_trains_nothing(stage: int, model: SemiGDA) ->
     gradients = [p.grad for part in model.parts().values() for p in part.parameters() if p.grad is not None]
     assert gradients
     assert not any(gradient.any() for gradient in gradients)
+
+
+def partly_known(*, fill: int) -> Batch:
+    """Two examples of which nobody has looked at the right part; ``fill`` is what a disc there would be."""
+    examples = [disc_example(0), disc_example(1)]
+    images, labels, valid = (torch.stack(parts) for parts in zip(*examples, strict=True))
+    labels[:, :, 20:] = fill
+    return Batch(images, labels, valid)
+
+
+def test_a_partly_known_mask_trains_by_its_known_part_alone(model: SemiGDA) -> None:
+    def terms(batch: Batch) -> dict[str, float]:
+        objective = Objective(model.eval(), Recipe(noise_probability=0.0), torch.Generator())
+        return {
+            name: float(value.detach()) for name, (_, value) in objective.terms(2, 0.9, batch, None).items()
+        }
+
+    unknown = terms(partly_known(fill=UNKNOWN))
+    assert unknown["alignment"] == 0
+    assert unknown["dice"] > 0
+    # Were anything filled in and counted, one of these two would come out the same.
+    assert unknown["dice"] not in (terms(partly_known(fill=0))["dice"], terms(partly_known(fill=1))["dice"])
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_the_total_is_the_weighted_sum_of_its_terms(
+    stage: int, labelled: list[Example], unlabelled: list[Example], model: SemiGDA
+) -> None:
+    known = Batch(*(torch.stack(parts) for parts in zip(*labelled[:2], strict=True)))
+    other = Batch(*(torch.stack(parts) for parts in zip(*unlabelled[:2], strict=True)))
+    terms = Objective(model.train(), Recipe(), torch.Generator()).terms(stage, 0.9, known, other)
+    weights = {name: weight for name, (weight, _) in terms.items()}
+    ramp = pytest.approx(0.1 * math.exp(-5 * 0.1**2))
+    assert weights.pop("alignment") == 1
+    assert weights.pop("dice", 1) == 1
+    assert weights
+    assert all(weight == ramp for weight in weights.values())
+
+
+def test_each_branch_learns_from_the_other(unlabelled: list[Example], model: SemiGDA) -> None:
+    """The gradient of the unlabelled Dice reaches each branch through the other's detached output."""
+    known = Batch(*(torch.stack(parts) for parts in zip(disc_example(0), strict=True)))
+    other = Batch(*(torch.stack(parts) for parts in zip(*unlabelled[:2], strict=True)))
+    recipe = Recipe(noise_probability=0.0, mixing_from=1.0)
+    _, loss = Objective(model.eval(), recipe, torch.Generator()).terms(2, 0.9, known, other)[
+        "unlabelled dice"
+    ]
+    image, mask = (branch.detach() for branch in model(other.images))
+    expected = dice_loss(image, mask, other.valid) + dice_loss(mask, image, other.valid)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_the_learning_rate_of_a_stage_decays(labelled: list[Example]) -> None:
+    rates = [report.learning_rate for report in new_round(labelled, [], steps=6, warm=True).run()]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < rates[0] / 3
 
 
 def test_the_averaged_weights_lag_behind_the_trained_ones(labelled: list[Example]) -> None:

@@ -56,7 +56,9 @@ def _warp(batch: Batch, generator: torch.Generator) -> Batch:
     images, labels, valid = (part.clone() for part in batch)
     theta = torch.stack([matrix for matrix in matrices if matrix is not None]).to(images.device)
     grid = F.affine_grid(theta, list(images[chosen].shape), align_corners=False)
-    images[chosen] = F.grid_sample(images[chosen], grid, padding_mode="border", align_corners=False)
+    # Clamped to the outermost pixels' centres: like padding with the border, which not every device can.
+    edge = 1 - 1 / images.shape[-1]
+    images[chosen] = F.grid_sample(images[chosen], grid.clamp(-edge, edge), align_corners=False)
     # Shifted by one, so that what lies outside (0) can be told from the background class.
     codes = torch.stack([labels[chosen] + 1.0, valid[chosen].float()], dim=1)
     codes = F.grid_sample(codes, grid, mode="nearest", align_corners=False)

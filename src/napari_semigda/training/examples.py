@@ -37,6 +37,11 @@ class Batch(NamedTuple):
     valid: Tensor
 
     @property
+    def fully_known(self) -> Tensor:
+        """Which examples have no pixel inside the picture that nobody has looked at: bool, shape (B,)."""
+        return (self.known | ~self.valid).flatten(1).all(dim=1)
+
+    @property
     def known(self) -> Tensor:
         """Where an annotator has looked: bool, shape (B, S, S)."""
         return self.valid & (self.labels != UNKNOWN)

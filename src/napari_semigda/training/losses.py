@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from skimage.measure import label
 from torch import Tensor
 
 LATENT_STRIDE = 8
@@ -13,7 +15,9 @@ def dice_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor
     """Soft Dice, ``1 − 2Σ(p·y)/(Σp + Σy)``, of the foreground classes (SemiGDA, skip adapters).
 
     One pixel is added above and below the line, so that an empty target has a gradient towards an
-    empty prediction instead of a constant loss of 1. Each image and class counts alike.
+    empty prediction instead of a constant loss of 1. Each image counts alike, and so does each of its
+    classes; of several foreground classes only those that are in the target, or win a pixel where they should
+    not: the faint traces that a palette leaves of every other class would otherwise outweigh the rest.
 
     Parameters
     ----------
@@ -34,9 +38,21 @@ def dice_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor
     wanted = targets[:, 1:].float() * weights[:, None]
     overlap = (predicted * wanted).sum(dim=(-2, -1))
     total = predicted.sum(dim=(-2, -1)) + wanted.sum(dim=(-2, -1))
-    per_image = (1 - (2 * overlap + 1) / (total + 1)).mean(dim=1)
+    losses = 1 - (2 * overlap + 1) / (total + 1)
+    taking_part = _classes_taking_part(probabilities, wanted, weights)
+    per_image = (losses * taking_part).sum(dim=1) / taking_part.sum(dim=1).clamp(min=1)
     counted = (weights.flatten(1) > 0).any(dim=1).float()
     return (per_image * counted).sum() / counted.sum().clamp(min=1)
+
+
+def _classes_taking_part(probabilities: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+    """Which foreground classes count for which image: float (B, K − 1)."""
+    classes = probabilities.shape[1]
+    if classes == 2:
+        return torch.ones_like(wanted[:, :, 0, 0])
+    winners = F.one_hot(probabilities.detach().argmax(dim=1), classes).movedim(-1, 1)[:, 1:]
+    wins = (winners * weights[:, None]).sum(dim=(-2, -1)) > 0
+    return (wins | (wanted.sum(dim=(-2, -1)) >= 0.5)).float()
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
@@ -94,8 +110,8 @@ def pseudo_labels(probabilities: Tensor, kind: str, temperature: float, largest_
     temperature : float
         T of the hard labels.
     largest_only : bool
-        Keep the largest connected component of each foreground class: right where there is one object an
-        image, and wrong everywhere else.
+        Keep the largest connected component (p ≥ ½) of each foreground class and drop the others: right where
+        there is one object an image, and wrong everywhere else.
 
     Returns
     -------
@@ -106,17 +122,16 @@ def pseudo_labels(probabilities: Tensor, kind: str, temperature: float, largest_
     if kind == "hard":
         foreground = (foreground >= 0.5**temperature).float()
     if largest_only:
-        foreground = foreground * _largest_components(foreground >= 0.5)
+        foreground = foreground * ~_smaller_components(foreground >= 0.5)
     return torch.cat([1 - foreground.sum(dim=1, keepdim=True), foreground], dim=1)
 
 
-def _largest_components(masks: Tensor) -> Tensor:
-    from skimage.measure import label
-
-    kept = torch.zeros_like(masks)
-    for place in torch.cartesian_prod(*(torch.arange(size) for size in masks.shape[:2])).tolist():
-        components = torch.from_numpy(label(masks[tuple(place)].cpu().numpy()).astype("int64"))
-        sizes = components.flatten().bincount()
-        if len(sizes) > 1:
-            kept[tuple(place)] = (components == 1 + int(sizes[1:].argmax())).to(masks.device)
-    return kept
+def _smaller_components(masks: Tensor) -> Tensor:
+    """Everything of each mask but its largest connected component; bool like ``masks`` (B, C, H, W)."""
+    smaller = np.zeros(masks.shape, bool)
+    for place, mask in zip(np.ndindex(*masks.shape[:2]), masks.flatten(0, 1).cpu().numpy(), strict=True):
+        components = label(mask)
+        sizes = np.bincount(components.ravel())
+        if len(sizes) > 2:
+            smaller[place] = (components > 0) & (components != 1 + sizes[1:].argmax())
+    return torch.from_numpy(smaller).to(masks.device)

@@ -63,13 +63,15 @@ class Objective:
         return terms
 
     def _alignment(self, latents: Latents, labelled: Batch, unlabelled: Batch | None, weight: float) -> Terms:
-        """Both latents to the mask's, and to each other where there is no mask (SemiGDA, alignment)."""
+        """Both latents to the mask's, and to each other where there is no mask (SemiGDA, alignment).
+
+        A mask's latent depends on all of the mask, however faintly, so that a mask with unknown pixels has
+        none to align to. What lies outside the picture is background; only latents next to it are left out.
+        """
         count = len(labelled.images)
-        known = labelled.known
-        # What fills unknown pixels does not matter: latents near them have weight 0.
-        target = self.model.mask_latent(labelled.labels.masked_fill(~known, 0))
+        target = self.model.mask_latent(labelled.labels.masked_fill(~labelled.known, 0))
         mapped, encoded = latents.mapped, latents.encoded
-        weights = latent_weights(known)
+        weights = latent_weights(labelled.known) * labelled.fully_known[:, None, None, None]
         supervised = alignment_loss(mapped[:count], target, weights)
         supervised = supervised + alignment_loss(encoded[:count], target, weights)
         terms = {"alignment": (1.0, supervised)}

@@ -29,8 +29,9 @@ class Recipe:
     ----------
     name : str
         Shown to people.
-    stage_one_share : float
-        Part of the budget that the first round spends on stage 1 (latent alignment), in [0, 1).
+    stage_one_share : float or None
+        Part of the budget that the first round spends on stage 1 (latent alignment), in [0, 1); None shares
+        it as the epochs of both stages would.
     stage_one_batch, stage_two_batch : int
         Labelled examples a step; as many unlabelled ones come along.
     mapping_optimiser, encoder_optimiser : OptimiserSettings
@@ -63,7 +64,7 @@ class Recipe:
     """
 
     name: str = "default"
-    stage_one_share: float = 0.1
+    stage_one_share: float | None = 0.1
     stage_one_batch: int = 4
     stage_two_batch: int = 2
     mapping_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
@@ -87,7 +88,7 @@ class Recipe:
         """The published schedule: 200 + 350 epochs, AdamW on the mapping and SGD on everything else."""
         return cls(
             name="paper",
-            stage_one_share=200 / 550,
+            stage_one_share=None,
             stage_one_batch=12,
             mapping_optimiser=OptimiserSettings("adamw", 2e-3, 1e-2),
             encoder_optimiser=_PAPER_SGD,

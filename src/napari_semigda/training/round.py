@@ -26,6 +26,11 @@ from napari_semigda.training.recipe import Budget, OptimiserSettings, Recipe
 from napari_semigda.training.sampling import Stream, mixed_seed
 from napari_semigda.training.schedule import averaging_decay, polynomial_decay
 
+_DIVERGED = (
+    "Training has diverged (the loss is no longer a number). The weights from before this round stay in use; "
+    "check the accepted masks, or train again with another seed."
+)
+
 
 @dataclass(frozen=True)
 class StepReport:
@@ -92,6 +97,13 @@ class Round:
         Where to train.
     warm : bool
         True where the model was trained by an earlier round: stage 1 is left out.
+
+    Attributes
+    ----------
+    steps_done : int
+        Optimiser steps so far, of both stages and before a resumption.
+    seconds_done : float
+        Spent in them.
     """
 
     def __init__(
@@ -117,7 +129,7 @@ class Round:
         self._stage_index = 0
         self._step = 0
         self._seconds = 0.0
-        self._steps_done = 0
+        self.steps_done, self.seconds_done = 0, 0.0
         self._average = {name: value.clone() for name, value in model.trainable_state().items()}
         self._start_stage()
 
@@ -139,8 +151,8 @@ class Round:
             losses, learning_rate = self._train_step()
             seconds = time.perf_counter() - started
             self._step += 1
-            self._steps_done += 1
             self._seconds += seconds
+            self.steps_done, self.seconds_done = self.steps_done + 1, self.seconds_done + seconds
             stage = self._stages[self._stage_index]
             report = StepReport(
                 stage.number, self._step, stage.budget.steps, self._fraction(), losses, learning_rate, seconds
@@ -150,7 +162,15 @@ class Round:
             yield report
 
     def averaged_state(self) -> dict[str, Tensor]:
-        """Moving average of the trainable weights, on the CPU: what predictions should use."""
+        """Moving average of the trainable weights, on the CPU: what predictions should use.
+
+        Raises
+        ------
+        SemiGDAError
+            Where a weight is no longer a number.
+        """
+        if not all(bool(value.isfinite().all()) for value in self._average.values()):
+            raise SemiGDAError(_DIVERGED)
         return {name: value.detach().cpu().clone() for name, value in self._average.items()}
 
     def save_state(self, path: Path) -> None:
@@ -193,7 +213,8 @@ class Round:
             "stage_index": self._stage_index,
             "step": self._step,
             "seconds": self._seconds,
-            "steps_done": self._steps_done,
+            "steps_done": self.steps_done,
+            "seconds_done": self.seconds_done,
         }
 
     def _resume(self, position: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -206,7 +227,8 @@ class Round:
         self.model.load_trainable_state(groups["model"])
         self._average = {name: value.to(self.device) for name, value in groups["average"].items()}
         self._stage_index, self._step = position["stage_index"], position["step"]
-        self._seconds, self._steps_done = position["seconds"], position["steps_done"]
+        self._seconds = position["seconds"]
+        self.steps_done, self.seconds_done = position["steps_done"], position["seconds_done"]
         if not self.finished:
             self._start_stage()
             self._resume_optimisers(groups["optimiser"])
@@ -277,7 +299,7 @@ class Round:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        decay = averaging_decay(self._steps_done, self.recipe.averaging)
+        decay = averaging_decay(self.steps_done, self.recipe.averaging)
         for name, value in self.model.trainable_state().items():
             average = self._average[name] = self._average[name].to(value.device)
             if value.is_floating_point():
@@ -287,27 +309,25 @@ class Round:
 
     def _draw(self, examples: Sequence[Example], stream: Stream, generator: torch.Generator) -> Batch:
         batch = draw_batch(examples, stream.draw(self._step), self.working_size, generator)
-        return augment(Batch(*(part.to(self.device, non_blocking=True) for part in batch)), generator)
+        return augment(Batch(*(part.to(self.device) for part in batch)), generator)
 
 
 def _check_finite(loss: float) -> None:
     if not math.isfinite(loss):
-        raise SemiGDAError(
-            "Training has diverged (the loss is no longer a number). The weights from before this round "
-            "stay in use; check the accepted masks, or train again with another seed."
-        )
+        raise SemiGDAError(_DIVERGED)
 
 
 def _stages(recipe: Recipe, budget: Budget, labelled: int, warm: bool) -> list[_Stage]:
     """Stage 1 and 2 with their budgets; a warm round, or one that gives stage 1 nothing, has no stage 1."""
+    first = recipe.stage_one_epochs * math.ceil(labelled / recipe.stage_one_batch)
+    second = recipe.stage_two_epochs * math.ceil(labelled / recipe.stage_two_batch)
+    share = recipe.stage_one_share
     if budget.steps is None and budget.seconds is None:
-        first = recipe.stage_one_epochs * math.ceil(labelled / recipe.stage_one_batch)
-        second = recipe.stage_two_epochs * math.ceil(labelled / recipe.stage_two_batch)
-        share = 0.0 if warm else first / (first + second)
+        share = None
         budget = Budget(steps=second if warm else first + second)
-    else:
-        share = 0.0 if warm or budget.steps == 1 else recipe.stage_one_share
-    if not share:
+    if share is None:
+        share = first / (first + second)
+    if warm or not share or budget.steps == 1:
         return [_Stage(2, 1.0, budget, recipe.stage_two_batch)]
     first_budget, second_budget = budget.split(share)
     return [
@@ -336,4 +356,6 @@ def _optimiser(parameters: list[torch.nn.Parameter], settings: OptimiserSettings
 
 
 def _forked(device: torch.device) -> list[int]:
-    return [device.index or 0] if device.type == "cuda" else []
+    if device.type != "cuda":
+        return []
+    return [torch.cuda.current_device() if device.index is None else device.index]
