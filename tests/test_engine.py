@@ -1,3 +1,4 @@
+import gc
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +7,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 from napari_semigda.engine import (
     Engine,
@@ -14,6 +16,7 @@ from napari_semigda.engine import (
     PredictionFailed,
     RoundEnded,
     RoundFailed,
+    RoundNotSaved,
     RoundPaused,
     RoundStarted,
     Stepped,
@@ -23,6 +26,7 @@ from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.checkpoint import read_metadata
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import ItemState
+from napari_semigda.session.rounds import read_curves
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
 
@@ -58,6 +62,16 @@ def drain(engine: Engine, react: Callable[[Event], None] = lambda _: None) -> li
 
 def of(kind: type, events: list[Event]) -> list:
     return [event for event in events if isinstance(event, kind)]
+
+
+def is_step_of(stage: int) -> Callable[[Event], bool]:
+    return lambda event: isinstance(event, Stepped) and event.report.stage == stage
+
+
+def tensors_alive() -> int:
+    """Elements of all tensors that anything still refers to."""
+    gc.collect()
+    return sum(thing.nelement() for thing in gc.get_objects() if isinstance(thing, torch.Tensor))
 
 
 def train(engine: Engine, **options: object) -> list[Event]:
@@ -226,6 +240,92 @@ def test_a_failed_round_changes_nothing_and_says_why(engine: Engine, session: Se
     assert session.last_model().read_bytes() == before
     engine.request_predictions([session.items[2]])
     assert of(Predicted, drain(engine))
+
+
+def test_a_stopped_round_that_cannot_be_taken_up_again_stays_stopped(
+    engine: Engine, session: Session, tmp_path: Path
+) -> None:
+    engine.request_round(budget=Budget(steps=STEPS))
+    drain(engine, lambda event: engine.stop_round() if is_step_of(2)(event) else None)
+    stopped, weights = session.rounds[-1], session.last_model()
+    state = session.round_folder(1) / "state.safetensors"
+    kept = state.read_bytes()
+    state.write_bytes(kept[:100])
+    engine.request_round(resume=True)
+    (failed,) = of(RoundFailed, drain(engine))
+    assert "state.safetensors" in failed.message
+    assert (session.rounds[-1].status, session.rounds[-1].steps) == ("stopped", stopped.steps)
+    assert session.last_model() == weights
+    state.write_bytes(kept)
+    engine.request_round(resume=True)
+    assert of(RoundEnded, drain(engine))[0].record.status == "complete"
+
+
+def test_a_round_killed_and_resumed_counts_each_step_once(
+    engine: Engine, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_semigda.engine.STATE_INTERVAL", 0.0)
+    engine.request_round(budget=Budget(steps=2 * STEPS))
+    assert engine.start_work()
+    work = engine.work()
+    for event in work:
+        if isinstance(event, Stepped) and event.report.stage == 2 and event.report.step == 2:
+            break
+    folder = session.round_folder(1)
+    state = (folder / "state.safetensors").read_bytes()
+    next(work)  # a step more than what the state on disk knows of
+    (folder / "state.safetensors").write_bytes(state)
+    tomorrow = Session.open(session.folder)
+    later = Engine(tomorrow, "cpu")
+    later.request_round(resume=True)
+    (ended,) = of(RoundEnded, drain(later))
+    assert ended.record.steps == 2 * STEPS
+    points = read_curves(folder)
+    assert [(point["stage"], point["step"]) for point in points] == [(1, 1)] + [
+        (2, step) for step in range(1, 2 * STEPS)
+    ]
+    assert ended.record.seconds == pytest.approx(sum(point["seconds"] for point in points), abs=0.01)
+
+
+def test_what_was_learned_is_held_until_it_can_be_written(engine: Engine, session: Session) -> None:
+    obstacle = session.round_folder(1) / "model.safetensors"
+
+    def obstruct(event: Event) -> None:
+        if isinstance(event, RoundStarted):
+            obstacle.mkdir()  # no file can be written in its place
+
+    engine.request_round(budget=Budget(steps=STEPS))
+    events = drain(engine, obstruct)
+    (unsaved,) = of(RoundNotSaved, events)
+    assert "model.safetensors" in unsaved.message
+    assert isinstance(events[-1], RoundPaused)
+    assert engine.round_is_active
+    obstacle.rmdir()
+    engine.unpause()
+    (ended,) = of(RoundEnded, drain(engine))
+    assert (ended.record.status, ended.record.steps) == ("complete", STEPS)
+    assert session.last_model() == obstacle
+
+
+def test_a_round_that_is_over_leaves_nothing_behind(engine: Engine, session: Session) -> None:
+    train(engine)
+    before = tensors_alive()
+    train(engine)
+    assert tensors_alive() <= before * 1.1
+
+
+def test_whoever_iterates_is_alone(engine: Engine, session: Session) -> None:
+    train(engine)
+    engine.request_predictions(session.items[2:4])
+    assert engine.start_work()
+    assert not engine.start_work()
+    first = engine.work()
+    assert list(first)
+    engine.request_predictions(session.items[2:3])
+    assert engine.start_work()
+    first.close()  # the first one's end must not end the second one's turn
+    assert not engine.start_work()
+    assert list(engine.work())
 
 
 def test_an_image_that_is_gone_fails_alone(tmp_path: Path) -> None:

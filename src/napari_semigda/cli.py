@@ -346,7 +346,7 @@ def _without_draft(session: Session) -> list[Item]:
     model = session.last_model()
     newest = 0 if model is None else int(model.parent.name)
     infos = ((item, session.prediction_info(item)) for item in queue(session))
-    return [item for item, info in infos if info is None or info.round < newest]
+    return [item for item, info in infos if info is None or info.round != newest]
 
 
 def _predict_images(given: argparse.Namespace, console: Console) -> int:

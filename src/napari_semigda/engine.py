@@ -8,6 +8,7 @@ from any thread; they take effect at the next step, and nothing is ever terminat
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.inference.predictor import Predictor
@@ -26,10 +28,11 @@ from napari_semigda.model.semigda import SemiGDA
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.predictions import PredictionInfo
 from napari_semigda.session.queue import queue
-from napari_semigda.session.rounds import MODEL, STATE, RoundRecord, append_point
+from napari_semigda.session.rounds import MODEL, STATE, RoundRecord, append_point, keep_points
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round, StepReport
+from napari_semigda.training.sampling import mixed_seed
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +83,14 @@ class RoundEnded:
 
 
 @dataclass(frozen=True)
+class RoundNotSaved:
+    """The round is over, but what it learned could not be written: it is held, and can be ended again."""
+
+    record: RoundRecord
+    message: str
+
+
+@dataclass(frozen=True)
 class RoundFailed:
     """The round broke off, and the weights from before stay in use; ``record`` is None if it never began."""
 
@@ -109,6 +120,7 @@ Event = (
     | Stepped
     | RoundPaused
     | RoundEnded
+    | RoundNotSaved
     | RoundFailed
     | Predicted
     | PredictionFailed
@@ -129,8 +141,6 @@ class _RunningRound:
     record: RoundRecord
     round: Round
     steps: Iterator[StepReport]
-    steps_done: int
-    seconds: float
     state_saved: float
     refreshed: float = 0.0
     last: StepReport | None = None
@@ -180,6 +190,7 @@ class Engine:
         self._lock = threading.RLock()
         self._requests = _Requests()
         self._working = False
+        self._memory_is_due = False
         self._running: _RunningRound | None = None
         self._predictor: Predictor | None = None
         self._predictor_round = 0
@@ -306,9 +317,12 @@ class Engine:
         try:
             while (task := self._take_task()) is not None:
                 yield from task()
-        finally:
+                del task  # and with it whatever a round that is over still held
+                self._give_memory_back()
+        except BaseException:
             with self._lock:
                 self._working = False
+            raise
 
     def _take_task(self) -> Callable[[], Iterator[Event]] | None:
         with self._lock:
@@ -339,16 +353,19 @@ class Engine:
         with self._lock:
             request, self._requests.round = self._requests.round, None
         assert request is not None
-        record = None
+        record = message = None
         try:
             self._on_loading(ModelLoading("Preparing the model"))
             record = self._record(request)
             self._running = self._prepare(record, request)
         except Cancelled:
-            yield self._failed(record, "The round was cancelled before it began.")
+            message = "The round was cancelled before it began."
         except Exception as error:
-            yield self._failed(record, _in_words(error))
-        else:
+            message = _in_words(error)
+        if message is not None:
+            # A stopped round that could not be taken up again stays as it was.
+            yield self._failed(record, message, "stopped" if request.resume else "failed")
+        elif record is not None:
             yield RoundStarted(record)
 
     def _record(self, request: _RoundRequest) -> RoundRecord:
@@ -373,41 +390,52 @@ class Engine:
             recipe=Recipe.from_dict(record.recipe),
             budget=Budget.from_dict(record.budget),
             working_size=self.session.settings.working_size,
-            seed=record.seed,
+            # A later round is not to see the same augmentations and boxes again.
+            seed=mixed_seed(record.seed, record.number) if record.warm else record.seed,
             device=self.device,
             warm=record.warm,
         )
         if request.resume:
             training.load_state(self._file(record, STATE))
-        return _RunningRound(record, training, training.run(), record.steps, record.seconds, record.seconds)
+            keep_points(self.session.round_folder(record.number), training.steps_done)
+        return _RunningRound(record, training, training.run(), state_saved=training.seconds_done)
 
     def _training_model(self, record: RoundRecord) -> SemiGDA:
         """A network for this round: new, or with the last weights."""
         last = self.session.last_model() if record.warm else None
-        loading: dict[str, Any] = {
+        if last is None:
+            return build_model(
+                self.session.preset, self.session.class_count, seed=record.seed, **self._loading()
+            )
+        model, _ = load_checkpoint(last, **self._loading())
+        # The network paints colours: with a class more only the palette is another.
+        model.classes = self.session.class_count
+        return model
+
+    def _loading(self) -> dict[str, Any]:
+        """How an autoencoder is loaded: from where, seen by whom, and until when."""
+        return {
             "weights": self.session.weights,
             "progress": lambda done, total: self._on_loading(
                 ModelLoading("Fetching the autoencoder", done, total)
             ),
             "cancelled": lambda: self._requests.stop or self._requests.closing,
         }
-        if last is None:
-            return build_model(self.session.preset, self.session.class_count, seed=record.seed, **loading)
-        model, _ = load_checkpoint(last, **loading)
-        # The network paints colours: with a class more only the palette is another.
-        model.classes = self.session.class_count
-        return model
 
     def _step(self) -> Iterator[Event]:
         running = self._running
         assert running is not None
+        report = message = None
         try:
-            report = next(running.steps)
-            self._after_step(running, report)
-        except StopIteration:
-            yield from self._finish("complete")
+            report = next(running.steps, None)
+            if report is not None:
+                self._after_step(running, report)
         except Exception as error:
-            yield self._failed(running.record, _in_words(error))
+            message = _in_words(error)
+        if message is not None:
+            yield self._failed(running.record, message)
+        elif report is None:
+            yield from self._finish("complete")
         else:
             yield Stepped(running.record, report, _remaining(running))
             if self._is_paused():
@@ -419,12 +447,13 @@ class Engine:
 
     def _after_step(self, running: _RunningRound, report: StepReport) -> None:
         running.last = report
-        running.steps_done += 1
-        running.seconds += report.seconds
-        append_point(self.session.round_folder(running.record.number), asdict(report))
-        if running.seconds - running.state_saved >= STATE_INTERVAL:
-            running.state_saved = running.seconds
-            running.round.save_state(self._file(running.record, STATE))
+        try:
+            append_point(self.session.round_folder(running.record.number), asdict(report))
+            if running.round.seconds_done - running.state_saved >= STATE_INTERVAL:
+                running.state_saved = running.round.seconds_done
+                running.round.save_state(self._file(running.record, STATE))
+        except (OSError, SemiGDAError) as error:  # a full disk is no reason to stop learning
+            self.session.warn(_in_words(error))
         if report.stage == 2 and report.fraction - running.refreshed >= REFRESH_INTERVAL:
             running.refreshed = report.fraction
             self._predict_with(running.record, running.round)
@@ -441,24 +470,43 @@ class Engine:
         """Keep what was learned, then ask for drafts of everything that is not accepted."""
         running = self._running
         assert running is not None
+        model = message = None
         try:
-            record = self._keep(running, status)
+            if status == "complete" or _has_something_to_show(running):
+                model = self._predict_with(running.record, running.round)
         except Exception as error:
-            yield self._failed(running.record, _in_words(error))
+            message = _in_words(error)
+        if message is not None:
+            yield self._failed(running.record, message)
+            return
+        try:
+            record = self._save(running, status, model)
+        except (OSError, SafetensorError, SemiGDAError) as error:
+            message = (
+                f"{_in_words(error)} The round is held and nothing is lost: make room, then end it again."
+            )
+        if message is not None:
+            with self._lock:
+                self._requests.paused = True
+            yield RoundNotSaved(running.record, message)
+            yield RoundPaused(running.record)
             return
         self._release()
-        if self._file(record, MODEL).exists():
+        if model is not None:
             self._request_drafts()
         yield RoundEnded(record)
 
-    def _keep(self, running: _RunningRound, status: Literal["complete", "stopped"]) -> RoundRecord:
+    def _save(
+        self, running: _RunningRound, status: Literal["complete", "stopped"], model: SemiGDA | None
+    ) -> RoundRecord:
         record, training = running.record, running.round
         if status == "stopped":
             training.save_state(self._file(record, STATE))
-        # After a first round's stage 1 the adapters have learned nothing: there is no draft to be had.
-        if status == "complete" or record.warm or (running.last is not None and running.last.stage == 2):
-            self._publish(record, self._predict_with(record, training))
-        ended = self.session.finish_round(record, status, steps=running.steps_done, seconds=running.seconds)
+        if model is not None:
+            self._publish(record, model)
+        ended = self.session.finish_round(
+            record, status, steps=training.steps_done, seconds=training.seconds_done
+        )
         if status == "complete":
             self._file(record, STATE).unlink(missing_ok=True)
         return ended
@@ -482,27 +530,41 @@ class Engine:
             },
         )
 
-    def _failed(self, record: RoundRecord | None, message: str) -> RoundFailed:
-        running = self._running
-        steps, seconds = (running.steps_done, running.seconds) if running is not None else (0, 0.0)
+    def _failed(
+        self, record: RoundRecord | None, message: str, status: Literal["failed", "stopped"] = "failed"
+    ) -> RoundFailed:
+        training = None if self._running is None else self._running.round
+        steps, seconds = (0, 0.0) if record is None else (record.steps, record.seconds)
+        if training is not None:
+            steps, seconds = training.steps_done, training.seconds_done
         self._release()
         self._predictor = None  # back to the last weights that were published
         if record is not None:
             try:
                 record = self.session.finish_round(
-                    record, "failed", steps=steps, seconds=seconds, message=message
+                    record, status, steps=steps, seconds=seconds, message=message
                 )
             except SemiGDAError:  # a full disk must not hide why the round failed
                 logger.exception("The failure of round %d could not be written down.", record.number)
         return RoundFailed(record, message)
 
     def _release(self) -> None:
-        """Let go of optimisers and gradients, and give the device its memory back."""
+        """Let go of a round with its optimisers and gradients."""
         with self._lock:
             self._running = None
             self._requests.stop = False
+            self._memory_is_due = True
+
+    def _give_memory_back(self) -> None:
+        """After a round, once nothing holds it any more, let other programs have the device's memory."""
+        if not self._memory_is_due:
+            return
+        self._memory_is_due = False
+        gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
 
     # Drafts
 
@@ -516,6 +578,13 @@ class Engine:
             item = self.session.item(waiting.pop(0))
         try:
             predictor = self._ready_predictor()
+        except Cancelled:
+            return
+        except Exception as error:
+            self.cancel_predictions()  # without weights the others would only fail one by one
+            yield PredictionFailed(item, _in_words(error))
+            return
+        try:
             prediction = predictor.predict(
                 self.session.picture(item).pixels, cancelled=lambda: self._requests.closing
             )
@@ -532,17 +601,22 @@ class Engine:
             path = self.session.last_model()
             if path is None:
                 raise SemiGDAError("There is no trained model yet: train a round first.")
-            model, metadata = load_checkpoint(path, weights=self.session.weights)
+            model, metadata = load_checkpoint(path, **self._loading())
             self._predictor = Predictor(model, self.session.settings, self.device)
             self._predictor_round = int(metadata.get("round", 0))
         return self._predictor
+
+
+def _has_something_to_show(running: _RunningRound) -> bool:
+    """After a first round's stage 1 the adapters have learned nothing: there is no draft to be had."""
+    return running.record.warm or (running.last is not None and running.last.stage == 2)
 
 
 def _remaining(running: _RunningRound) -> float | None:
     fraction = running.last.fraction if running.last is not None else 0.0
     if not fraction:
         return None
-    return running.seconds * (1 - fraction) / fraction
+    return running.round.seconds_done * (1 - fraction) / fraction
 
 
 def _in_words(error: Exception) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from safetensors import SafetensorError, safe_open
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.atomic import append_line, write_json
+from napari_semigda.io.atomic import append_line, write_bytes, write_json
 from napari_semigda.session.journal import now
 from napari_semigda.training.recipe import Budget, Recipe
 
@@ -177,12 +177,13 @@ class Rounds:
         return ended
 
     def last_model(self) -> Path | None:
-        """Return the weights of the newest complete or stopped round whose file is whole, if any."""
-        for record in reversed(self.records()):
-            path = self.folder_of(record.number) / MODEL
-            if record.status in ("complete", "stopped") and _is_whole(path):
-                return path
-        return None
+        """Return the newest weights whose file is whole, if any.
+
+        A round writes its weights when it ends well or is stopped; that it failed after being resumed does
+        not make them worse.
+        """
+        paths = (self.folder_of(number) / MODEL for number in reversed(self._numbers()))
+        return next((path for path in paths if _is_whole(path)), None)
 
     def _numbers(self) -> list[int]:
         try:
@@ -219,6 +220,18 @@ def read_record(folder: Path) -> RoundRecord | None:
 def append_point(folder: Path, point: Mapping[str, Any]) -> None:
     """Add one point (step, losses, …) to the curves of a round."""
     append_line(folder / CURVES, json.dumps(point), durable=False)
+
+
+def keep_points(folder: Path, count: int) -> None:
+    """Cut the curves of a round down to their first points: steps that will be made again.
+
+    Raises
+    ------
+    SemiGDAError
+        When they cannot be written.
+    """
+    points = read_curves(folder)[:count]
+    write_bytes(folder / CURVES, "".join(f"{json.dumps(point)}\n" for point in points).encode())
 
 
 def read_curves(folder: Path) -> list[dict[str, Any]]:

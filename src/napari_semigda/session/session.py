@@ -432,7 +432,7 @@ class Session:
         return self._rounds.folder_of(number)
 
     def last_model(self) -> Path | None:
-        """Return the weights of the newest complete or stopped round whose file is whole, if any."""
+        """Return the newest weights whose file is whole, if any; see `Rounds.last_model`."""
         with self._lock:
             return self._rounds.last_model()
 
