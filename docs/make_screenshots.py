@@ -18,6 +18,7 @@ from pathlib import Path
 import napari
 import numpy as np
 from napari.layers import Labels
+from PIL import Image
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
@@ -64,8 +65,10 @@ class Annotator:
 
     def picture(self, name: str, of: QWidget | None = None) -> None:
         """Take a picture of the window."""
-        settle()
-        (of or self.viewer.window._qt_window).grab().save(str(self.output / f"{name}.png"))
+        settle(0.5)
+        path = self.output / f"{name}.png"
+        (of or self.viewer.window._qt_window).grab().save(str(path))
+        Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
         print(f"{name}: {self.widget.train_section.state.text()}")
 
     def click(self, button: QWidget) -> None:
@@ -221,7 +224,7 @@ def new_session(annotator: Annotator, images: Path, folder: Path, working_size: 
     dialog.classes.setText("lesion")
     dialog.working_size.setValue(working_size)
     dialog.show()
-    annotator.picture("02_new_session", dialog)
+    annotator.picture("new_session", dialog)
     dialog.make.click()
     annotator.widget.workbench.make(dialog.plan().make)
     annotator.wait(lambda: annotator.widget.workbench.session is not None, "the session")
@@ -234,13 +237,13 @@ def annotate_first_images(annotator: Annotator) -> None:
         truth = annotator.truth()
         annotator.outline(truth)
         if number == 0:
-            annotator.picture("04_outlined")
+            annotator.picture("outlined")
         annotator.fill(truth)
         if number == 0:
-            annotator.picture("05_filled")
+            annotator.picture("filled")
         print(f"painted {annotator.item.name}: Dice {dice(annotator.mask.data == 1, truth):.2f}")
         annotator.press(mask.accept_and_go_on)
-    annotator.picture("06_five_accepted")
+    annotator.picture("accepted")
 
 
 def train(annotator: Annotator, minutes: float, name: str) -> None:
@@ -250,7 +253,7 @@ def train(annotator: Annotator, minutes: float, name: str) -> None:
     section.minutes.setValue(minutes)
     annotator.click(section.train)
     annotator.wait(lambda: progress.fraction > 0.6 or not progress.active, "the round")
-    annotator.picture(f"{name}_in_its_midst")
+    annotator.picture(name)
     runner = annotator.widget.workbench.runner
     annotator.wait(lambda: progress.phase is Phase.IDLE and not runner.busy, "the drafts")
     print(f"mean Dice of the drafts: {mean_dice(annotator):.3f}")
@@ -261,10 +264,10 @@ def correct_drafts(annotator: Annotator) -> None:
     annotator.press(annotator.widget.image_section.to_queue)
     for number in range(CORRECTED_IMAGES):
         if number == 0:
-            annotator.picture("09_worst_draft")
+            annotator.picture("uncertain")
         annotator.correct()
         if number == 0:
-            annotator.picture("10_corrected")
+            annotator.picture("corrected")
         annotator.press(annotator.widget.mask_section.accept_and_go_on)
 
 
@@ -278,7 +281,7 @@ def export(annotator: Annotator, folder: Path) -> None:
     widget.export_section.with_drafts.setChecked(True)
     annotator.click(widget.export_section.export)
     annotator.wait(lambda: not widget.export_section.exporter.running, "the export")
-    annotator.picture("13_exported")
+    annotator.picture("export")
     for title in ("Session", "Classes"):
         widget.sections[title].expand(animate=False)
     widget.sections["Export"].collapse(animate=False)
@@ -287,30 +290,30 @@ def export(annotator: Annotator, folder: Path) -> None:
 def afternoon(annotator: Annotator, images: Path, folder: Path, minutes: float, working_size: int) -> None:
     """The whole loop."""
     widget, viewer = annotator.widget, annotator.viewer
-    annotator.picture("01_start")
+    annotator.picture("start")
     new_session(annotator, images, folder / "session", working_size)
-    annotator.picture("03_session")
+    annotator.picture("session")
     annotate_first_images(annotator)
-    train(annotator, minutes, "07_round_1")
-    annotator.picture("08_round_1_drafts")
+    train(annotator, minutes, "train")
+    annotator.picture("drafts")
     correct_drafts(annotator)
-    train(annotator, minutes, "11_round_2")
-    annotator.picture("12_round_2_drafts")
+    train(annotator, minutes, "train_again")
+    annotator.picture("correct")
     export(annotator, folder / "masks")
     place = widget.workbench.annotation.position
     annotator.click(widget.session_section.close_session)
-    annotator.picture("14_closed")
+    annotator.picture("closed")
     widget.open_session(folder / "session")
     assert widget.workbench.annotation.position == place
-    annotator.picture("15_reopened")
+    annotator.picture("reopened")
     viewer.theme = "light"
-    annotator.picture("16_light_theme")
+    annotator.picture("light_theme")
 
 
 def main() -> None:
     """Read the arguments, open napari, and go."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", action="store_true", help="the samples bundled with the package")
+    parser.add_argument("--samples", action="store_true", help="the drawn lesions bundled with the package")
     parser.add_argument("--images", type=Path, help="folder of images")
     parser.add_argument("--masks", type=Path, help="folder of their true masks, with the same names")
     parser.add_argument("--output", type=Path, required=True, help="folder for the pictures")
@@ -337,7 +340,7 @@ def main() -> None:
 def _collect(arguments: argparse.Namespace, images: Path) -> dict[str, Path]:
     """Put the images into one folder, and tell the true mask of each."""
     if arguments.samples:
-        pairs = sample_pairs()
+        pairs = sample_pairs()[::2]  # the lesions
     elif arguments.images and arguments.masks:
         paths = sorted(path for path in arguments.images.iterdir() if path.is_file())
         pairs = [(path, arguments.masks / path.name) for path in paths]

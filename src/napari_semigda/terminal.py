@@ -129,7 +129,7 @@ class EngineDisplay:
                 self.round_is_over = True
                 self._progress.update(self._round_bar, visible=False)
                 self.say(f"Round {record.number} is {record.status}: {_duration(record)}.")
-            case engine.RoundFailed(record, message):
+            case engine.RoundFailed(_, message) | engine.RoundNotSaved(_, message):
                 self._failure = True
                 warn(message)
             case engine.Predicted():

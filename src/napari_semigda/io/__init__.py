@@ -1,1 +1,1 @@
-"""io"""
+"""Reading pictures, writing label maps, and writing any file whole or not at all."""

@@ -1,1 +1,1 @@
-"""session"""
+"""The folder being labelled: items, masks, drafts, rounds, the queue, export."""

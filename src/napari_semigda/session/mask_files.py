@@ -96,10 +96,9 @@ class MaskFolder:
             self._present.add(item.id)
 
     def remove(self, item_id: str) -> None:
-        """Forget the mask of an item, and remove its file if that can be."""
-        with self._lock:
-            with suppress(OSError):
-                self.file(item_id).unlink(missing_ok=True)
+        """Remove the mask of an item; where its file cannot be removed it stays known, as it stays there."""
+        with self._lock, suppress(OSError):
+            self.file(item_id).unlink(missing_ok=True)
             self._present.discard(item_id)
 
     def keep_foreign(self, item: Item) -> Path | None:
