@@ -151,6 +151,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="seed of the round (default: 0)")
     parser.add_argument("--no-drafts", action="store_true", help="do not predict the other images afterwards")
     _add_device(parser)
+    _add_weights(parser)
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
@@ -171,8 +172,8 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, metavar="FOLDER", help="with --model: where to write the masks"
     )
     parser.add_argument("--overwrite", action="store_true", help="with --model: replace existing files")
-    parser.add_argument("--weights", type=Path, help="with --model: weights of the autoencoder")
     _add_device(parser)
+    _add_weights(parser)
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -189,6 +190,14 @@ def _add_info(parser: argparse.ArgumentParser) -> None:
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto (default), cuda, cuda:1, mps or cpu")
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="weights of the autoencoder on this machine, if elsewhere than the session says",
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -294,7 +303,7 @@ def _train(given: argparse.Namespace, console: Console) -> int:
     from napari_semigda.training.recipe import Recipe
 
     with Session.open(given.folder) as session, EngineDisplay(console) as display:
-        engine = Engine(session, given.device, on_loading=display.loading)
+        engine = Engine(session, given.device, on_loading=display.loading, weights=given.weights)
         engine.request_round(
             recipe=Recipe.named(given.recipe or "default").with_one_object(session.one_object),
             budget=_budget(given),
@@ -334,7 +343,7 @@ def _predict_session(given: argparse.Namespace, console: Console) -> int:
     from napari_semigda.session.session import Session
 
     with Session.open(given.paths[0]) as session, EngineDisplay(console) as display:
-        engine = Engine(session, given.device, on_loading=display.loading)
+        engine = Engine(session, given.device, on_loading=display.loading, weights=given.weights)
         if not engine.has_model:
             raise SemiGDAError(
                 f"“{session.folder}” has no trained model yet: train a round first (semigda train)."

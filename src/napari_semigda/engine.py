@@ -169,6 +169,8 @@ class Engine:
         ``"auto"``, or a device by torch's name: ``"cuda"``, ``"mps"``, ``"cpu"``.
     on_loading : callable, optional
         Called with `ModelLoading` by the working thread while an autoencoder is being fetched.
+    weights : Path, optional
+        Where the autoencoder's weights are on this machine, if not where the session says.
 
     Examples
     --------
@@ -183,10 +185,12 @@ class Engine:
         session: Session,
         device: str = "auto",
         on_loading: Callable[[ModelLoading], None] | None = None,
+        weights: Path | None = None,
     ) -> None:
         self.session = session
         self.device = choose_device(device)
         self._on_loading = on_loading or (lambda _: None)
+        self._weights = weights
         self._lock = threading.RLock()
         self._requests = _Requests()
         self._working = False
@@ -291,6 +295,15 @@ class Engine:
     def has_model(self) -> bool:
         """Whether there are weights to predict with."""
         return self._predictor is not None or self.session.last_model() is not None
+
+    def wants_draft(self, item: Item) -> bool:
+        """Whether a draft of this item, which nobody has accepted, would be newer than the one it has."""
+        if self.session.state(item) not in (ItemState.UNLABELLED, ItemState.DRAFT):
+            return False
+        info = self.session.prediction_info(item)
+        if self._predictor is None:
+            return info is None and self.has_model
+        return info is None or info.round != self._predictor_round
 
     @property
     def waiting_predictions(self) -> int:
@@ -415,7 +428,7 @@ class Engine:
     def _loading(self) -> dict[str, Any]:
         """How an autoencoder is loaded: from where, seen by whom, and until when."""
         return {
-            "weights": self.session.weights,
+            "weights": self._weights or self.session.weights,
             "progress": lambda done, total: self._on_loading(
                 ModelLoading("Fetching the autoencoder", done, total)
             ),
