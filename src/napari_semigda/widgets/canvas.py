@@ -22,6 +22,7 @@ UNKNOWN_COLOUR = (0.5, 0.5, 0.5, 0.75)
 STRAY_COLOUR = "magenta"  # a label that is no class: to be seen, for such a mask is not accepted
 COLOURS_OF_CHANNELS = ("green", "magenta", "cyan", "yellow", "red", "blue")
 OPACITY = 0.5
+MANNER = ("brush_size", "opacity", "contour", "mode")  # of a layer that has to go, given to the next one
 BRUSH_SHARE = 24  # a new brush is the image's short side divided by this
 
 
@@ -47,6 +48,7 @@ class NapariCanvas:
         self._pictures: list[Layer] = []
         self._mask: Labels | None = None
         self._classes: Sequence[ClassInfo] = ()
+        self._manner: dict[str, Any] = {}
         self._picked = 1
         self._extent: tuple[float, float] | None = None
         self._filling = False
@@ -108,9 +110,14 @@ class NapariCanvas:
 
     def clear(self) -> None:
         """Take the layers of this canvas away."""
-        outgoing = [*self._pictures, *([] if self._mask is None else [self._mask])]
+        # The mask goes first: napari 0.9 draws the brush of a mask that went after its picture, and crashes.
+        outgoing = [*([] if self._mask is None else [self._mask]), *self._pictures]
+        if self._mask is not None:
+            self._manner = {name: getattr(self._mask, name) for name in MANNER}
         self._pictures, self._mask = [], None
-        self._take_away(outgoing)
+        for layer in outgoing:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
 
     # Layers ------------------------------------------------------------------------------------
 
@@ -118,8 +125,9 @@ class NapariCanvas:
         """Fill one image layer a channel, or make new ones where the old ones do not fit."""
         fitting = [layer.data.ndim for layer in self._pictures] == [channel.ndim for channel in channels]
         if not fitting:
-            outgoing, self._pictures = self._pictures, self._new_pictures(channels)
-            self._take_away(outgoing)
+            if self._pictures:
+                self.clear()
+            self._pictures = self._new_pictures(channels)
         for number, (layer, channel) in enumerate(zip(self._pictures, channels, strict=True)):
             if fitting:
                 _fill_picture(layer, channel)
@@ -144,10 +152,11 @@ class NapariCanvas:
         self._viewer.layers.selection.active = self._mask
 
     def _new_mask(self, mask: NDArray[np.uint8]) -> Labels:
-        layer = self._viewer.add_labels(mask.copy(), colormap=self._colormap(), opacity=OPACITY)
-        layer.brush_size = max(4, min(mask.shape) // BRUSH_SHARE)
+        layer = self._viewer.add_labels(mask.copy(), colormap=self._colormap())
+        manner = {"brush_size": max(4, min(mask.shape) // BRUSH_SHARE), "opacity": OPACITY, "mode": "paint"}
+        for name, value in (manner | self._manner).items():
+            setattr(layer, name, value)
         layer.selected_label = self._picked
-        layer.mode = "paint"
         layer.events.paint.connect(self._on_painted)
         layer.events.set_data.connect(self._on_painted)  # undo and redo emit only this one
         layer.events.selected_label.connect(self._on_label_picked)
@@ -165,11 +174,6 @@ class NapariCanvas:
             layer.mode = mode
         finally:
             self._filling = False
-
-    def _take_away(self, layers: Sequence[Layer]) -> None:
-        for layer in layers:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
 
     def _fit_view(self, extent: tuple[float, float]) -> None:
         if extent != self._extent:
