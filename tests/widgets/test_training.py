@@ -102,6 +102,24 @@ def test_accepting_goes_on_while_a_round_runs(begun, train, wait, viewer, click)
 
 
 @pytest.mark.slow
+def test_the_image_on_screen_is_drafted_while_a_round_runs(begun, train, wait, click):
+    session = begun.workbench.session
+    item = session.items[4]
+    session.skip(item)
+    train(begun, 3)
+    wait(is_at_rest(begun))
+    session.unskip(item)
+    assert session.prediction(item) is None
+    train(begun, MANY_STEPS)
+    wait(is_training(begun))
+    begun.image_section.jump.setValue(5)
+    wait(lambda: session.prediction(item) is not None)
+    assert begun.workbench.progress.phase is Phase.TRAINING
+    click(begun.train_section.stop)
+    wait(is_at_rest(begun))
+
+
+@pytest.mark.slow
 def test_a_paused_round_goes_on_where_it_was(begun, train, wait, click):
     section, progress = begun.train_section, begun.workbench.progress
     train(begun, 30)

@@ -78,6 +78,7 @@ class Rounds:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._running_here: set[int] = set()
+        self._whole: dict[Path, tuple[int, int]] = {}
 
     def folder_of(self, number: int) -> Path:
         """Return the folder of one round."""
@@ -183,7 +184,20 @@ class Rounds:
         not make them worse.
         """
         paths = (self.folder_of(number) / MODEL for number in reversed(self._numbers()))
-        return next((path for path in paths if _is_whole(path)), None)
+        return next((path for path in paths if self._is_whole(path)), None)
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a file of weights can be read; a file that has not changed is not opened again."""
+        try:
+            stamp = (path.stat().st_mtime_ns, path.stat().st_size)
+            if self._whole.get(path) != stamp:
+                with safe_open(path, framework="numpy") as tensors:
+                    if not tensors.keys():
+                        return False
+        except (OSError, SafetensorError):
+            return False
+        self._whole[path] = stamp
+        return True
 
     def _numbers(self) -> list[int]:
         try:
@@ -249,11 +263,3 @@ def read_curves(folder: Path) -> list[dict[str, Any]]:
         if isinstance(point, dict):
             points.append(point)
     return points
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        with safe_open(path, framework="numpy") as tensors:
-            return len(tensors.keys()) > 0
-    except (OSError, SafetensorError):
-        return False

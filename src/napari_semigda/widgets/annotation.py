@@ -73,9 +73,12 @@ class Annotation:
         whether it was painted on, whether a newer draft waits.
     counted : Signal
         Emitted when an item's state changed, so that counts and queue have to be read again.
+    shown : Signal
+        Emitted with an item when it has come onto the screen.
     """
 
     changed = Signal()
+    shown = Signal(Item)
     counted = Signal()
 
     def __init__(self, session: Session, canvas: Canvas) -> None:
@@ -128,6 +131,7 @@ class Annotation:
             self._canvas.show(picture, mask, item.name)
             self._saved = mask.copy()
             self._remember(item)
+            self.shown.emit(item)
         except SemiGDAError:
             self._canvas.clear()
             raise

@@ -17,8 +17,10 @@ from napari_semigda.engine import (
     PredictionFailed,
     RoundEnded,
     RoundFailed,
+    RoundNotSaved,
 )
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.session.items import Item
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.annotation import Annotation
@@ -81,12 +83,21 @@ class Workbench:
         self.adopt(Session.open(folder))
 
     def adopt(self, session: Session) -> None:
-        """Work on this session from now on, and show the item to look at first."""
+        """Work on this session from now on, and show the item to look at first.
+
+        Raises
+        ------
+        SemiGDAError
+            If what was painted in the session open before cannot be kept. That one stays open.
+        """
+        if self.annotation is not None:
+            self.annotation.keep()
         self.close()
         self.session = session
         self._warnings_told = 0
         self.annotation = Annotation(session, self.canvas)
         self.annotation.counted.connect(self._on_counted)
+        self.annotation.shown.connect(self._ask_for_draft)
         self.runner = EngineRunner(session, self._device)
         self.runner.happened.connect(self._on_event)
         self.runner.failed.connect(self._on_failure)
@@ -99,17 +110,23 @@ class Workbench:
             self._show_first_item()
 
     def close(self) -> None:
-        """Keep what was painted, stop the engine at its next step, and close the session."""
+        """Keep what was painted, stop the engine at its next step, and close the session.
+
+        Strokes that cannot be kept stay on the screen.
+        """
         if self.session is None or self.annotation is None or self.runner is None:
             return
+        kept = False
         with errors_shown():
             self.annotation.close()
+            kept = True
         self.runner.close()
         self.runner.blockSignals(True)  # what its last events tell is on the disk, and nobody looks any more
         self.runner.deleteLater()
         self.session.close()
         self.session = self.annotation = self.runner = None
-        self.canvas.clear()
+        if kept:
+            self.canvas.clear()
         self.progress.reset()
         self.closed.emit()
 
@@ -226,6 +243,13 @@ class Workbench:
         elif not self.annotation.go_to_queue():
             self.annotation.show(self.session.items[0])
 
+    def _ask_for_draft(self, item: Item) -> None:
+        """Have the item on screen drafted before everything else, where newer weights can do it better."""
+        runner = self._open_runner()
+        if runner.engine.wants_draft(item):
+            runner.engine.request_predictions([item], urgent=True)
+            runner.wake()
+
     def _on_event(self, event: Event) -> None:
         stopping = self.progress.phase is Phase.STOPPING
         with errors_shown():
@@ -238,7 +262,7 @@ class Workbench:
                 self.counted.emit()
             elif isinstance(event, PredictionFailed):
                 self._without_draft.append(event)
-            elif isinstance(event, RoundFailed) and not stopping:
+            elif isinstance(event, RoundFailed | RoundNotSaved) and not stopping:
                 raise SemiGDAError(event.message)
 
     def _on_counted(self) -> None:
