@@ -245,3 +245,31 @@ def test_a_round_learns_to_find_the_disc() -> None:
     truth = torch.stack([example.labels for example in test]) == 1
     dice = 2 * (predicted & truth).sum() / (predicted.sum() + truth.sum())
     assert dice > 0.8
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_a_round_and_its_resumption_run_on_a_graphics_card(
+    labelled: list[Example], unlabelled: list[Example], tmp_path: Path
+) -> None:
+    def on_card() -> Round:
+        model = build_model("compact", 2, random_autoencoder=True)
+        return Round(
+            model,
+            labelled,
+            unlabelled,
+            recipe=FULL,
+            budget=Budget(steps=5),
+            working_size=SIZE,
+            device="cuda",
+        )
+
+    stopped = on_card()
+    steps = stopped.run()
+    for _ in range(3):
+        next(steps)
+    stopped.save_state(tmp_path / "state.safetensors")
+    resumed = on_card()
+    resumed.load_state(tmp_path / "state.safetensors")
+    assert len(list(resumed.run())) == 2
+    assert next(resumed.model.parameters()).is_cuda
+    assert not any(value.is_cuda for value in resumed.averaged_state().values())
