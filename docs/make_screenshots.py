@@ -18,7 +18,6 @@ from pathlib import Path
 import napari
 import numpy as np
 from napari.layers import Labels
-from PIL import Image
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
@@ -66,9 +65,7 @@ class Annotator:
     def picture(self, name: str, of: QWidget | None = None) -> None:
         """Take a picture of the window."""
         settle(0.5)
-        path = self.output / f"{name}.png"
-        (of or self.viewer.window._qt_window).grab().save(str(path))
-        Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        (of or self.viewer.window._qt_window).grab().save(str(self.output / f"{name}.png"))
         print(f"{name}: {self.widget.train_section.state.text()}")
 
     def click(self, button: QWidget) -> None:

@@ -147,9 +147,10 @@ def test_a_skipped_image_is_not_asked_for_and_can_be_taken_back(opened, click):
     assert opened.workbench.session.counts()[ItemState.SKIPPED] == 0
 
 
-def test_when_everything_is_accepted_the_queue_says_so(opened, click):
+def test_when_everything_is_accepted_the_queue_says_so(opened, click, notices):
     for _ in range(6):
         click(opened.mask_section.accept_and_go_on)
+    assert "can be exported" in notices()[-1]
     assert opened.workbench.session.counts()[ItemState.ACCEPTED] == 6
     assert not opened.image_section.to_queue.isEnabled()
     assert "accepted or skipped" in opened.image_section.to_queue.toolTip()

@@ -1,5 +1,8 @@
 """Closing napari's window: nothing painted or learned is lost."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -46,3 +49,21 @@ def test_closing_the_window_during_a_round_stops_it_so_that_it_can_be_resumed(sh
     with Session.open(session.folder) as again:
         assert again.rounds[-1].status == "stopped"
         assert again.labels(session.items[0]).any()
+
+
+@pytest.mark.slow
+def test_a_closed_session_leaves_no_network_in_memory(widget, make_session, viewer, click, qtbot):
+    widget.workbench.adopt(make_session())
+    paint(viewer)
+    click(widget.mask_section.accept)
+    widget.train_section.steps.setValue(3)
+    click(widget.train_section.train)
+    progress = widget.workbench.progress
+    qtbot.waitUntil(
+        lambda: progress.phase is Phase.IDLE and not widget.workbench.runner.busy, timeout=PATIENCE
+    )
+    engine = weakref.ref(widget.workbench.runner.engine)
+    click(widget.session_section.close_session)
+    qtbot.wait(1)  # lets Qt delete what is no longer needed
+    gc.collect()
+    assert engine() is None

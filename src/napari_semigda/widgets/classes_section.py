@@ -2,7 +2,7 @@
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.widgets.image_section import NO_SESSION
@@ -28,16 +28,24 @@ class ClassesSection(QWidget):
         self.list.setEditTriggers(
             QAbstractItemView.EditTrigger.DoubleClicked | QAbstractItemView.EditTrigger.EditKeyPressed
         )
-        self.list.setToolTip("Click: the brush paints this. Double-click: rename the class.")
+        self.list.setToolTip(
+            "Click: the brush paints this. Double-click: rename the class. "
+            "What is painted as not looked at trains nothing."
+        )
         self.list.currentItemChanged.connect(self._pick)
         self.list.itemChanged.connect(self._rename)
-        self.add = ActionButton("Add a class", "Add a class; the next round learns it.", self._add)
+        self.add = ActionButton("Add class", "Add a class; the next round learns it.", self._add)
         self.next = ActionButton(
             "Next class", "Let the brush paint the next entry of the list.", self._pick_next, Key.NEXT_CLASS
         )
-        rows = Rows(self)
-        rows.add(self.list)
-        rows.add(self.next, self.add)
+        buttons = QWidget()
+        column = QVBoxLayout(buttons)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self.next)
+        column.addWidget(self.add)
+        column.addStretch()
+        Rows(self).add(self.list, buttons, shares=(7, 5))
         workbench.opened.connect(self._fill)
         workbench.reclassed.connect(self._fill)
         workbench.closed.connect(self._fill)
@@ -52,7 +60,7 @@ class ClassesSection(QWidget):
             self._add_row(info.value, info.name, QColor(info.color), editable=True)
         if session is not None:
             self._add_row(BACKGROUND, "Background", QColor("black"))
-            self._add_row(UNKNOWN, "Not looked at (trains nothing)", QColor("grey"))
+            self._add_row(UNKNOWN, "Not looked at", QColor("grey"))
         self.list.blockSignals(False)
         self.list.setVisible(session is not None)
         self.list.setFixedHeight(self._fitting_height())

@@ -101,4 +101,5 @@ def _plot() -> Any:
     plot.setMouseEnabled(x=False, y=False)
     plot.hideButtons()
     plot.setMenuEnabled(False)
+    plot.plotItem.setContentsMargins(0, 6, 4, 0)
     return plot

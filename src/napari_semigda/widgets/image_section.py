@@ -46,7 +46,7 @@ class ImageSection(QWidget):
             "Skip", "Leave this image out: it is neither trained on nor asked for.", self._skip, Key.SKIP
         )
         self.jump = QSpinBox()
-        number(self.jump, 0, 0, 0, 1, NO_SESSION)
+        number(self.jump, 0, 0, 0, 1, "Type an image's number to jump to it.")
         self.jump.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.jump.setKeyboardTracking(False)
         self.jump.valueChanged.connect(self._jump)
@@ -96,10 +96,8 @@ class ImageSection(QWidget):
     def _refresh(self) -> None:
         annotation, session = self._annotation, self._workbench.session
         item = None if annotation is None else annotation.item
-        for part in (self.name, self.state):
+        for part in (self.name, self.state, self.jump):
             part.setVisible(item is not None)
-        self.jump.setEnabled(item is not None)
-        self.jump.setToolTip(NO_SESSION if item is None else "Type an image's number to jump to it.")
         if annotation is None or session is None or item is None:
             for button in (self.previous, self.next, self.to_queue, self.skip):
                 button.allow(NO_SESSION)

@@ -1,5 +1,6 @@
 """Section 4: what becomes of the mask on screen."""
 
+from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QWidget
 
 from napari_semigda.session.items import ItemState
@@ -21,7 +22,7 @@ class MaskSection(QWidget):
         self.accept_and_go_on = ActionButton(
             "Accept, go on",
             "Save the mask as right, and show the next image to look at.",
-            lambda: self._do(Annotation.accept_and_go_on),
+            self._accept_and_go_on,
             Key.ACCEPT_AND_GO_ON,
         )
         self.accept = ActionButton(
@@ -56,6 +57,11 @@ class MaskSection(QWidget):
         rows.add(self.reset, self.to_accepted, self.clear)
         rows.add(self.notice)
         rows.add(self.show_again)
+
+    def _accept_and_go_on(self) -> None:
+        annotation = self._workbench.annotation
+        if annotation is not None and not annotation.accept_and_go_on():
+            show_info("Every image is accepted or skipped. The masks can be exported.")
 
     def _do(self, action: object) -> None:
         if self._workbench.annotation is not None:

@@ -70,7 +70,7 @@ class NewSessionDialog(QDialog):
         self.preset = QComboBox()
         self.preset_words = sentence()
         self.preset_words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.preset_words.setFixedHeight(2 * self.fontMetrics().lineSpacing())
+        self.preset_words.setFixedHeight(2 * self.fontMetrics().lineSpacing() + 8)
         self.weights = PathLine("Autoencoder weights", for_folders=False, start=place)
         self.working_size = QSpinBox()
         number(self.working_size, 128, 32, 1024, 8, WORKING_SIZE_TIP)

@@ -25,6 +25,10 @@ class EngineWorker(GeneratorWorker):
         if self.engine is not None:
             self.engine.close()
 
+    def let_go(self) -> None:
+        """Forget the engine and its networks."""
+        self.engine = None
+
 
 class _Task(functools.partial):
     """What runs, named for people: napari shows it where it asks before closing."""
@@ -82,7 +86,8 @@ class EngineRunner(QObject):
         worker.engine = self.engine
         worker.yielded.connect(self.happened)
         worker.errored.connect(self.failed)
-        worker.finished.connect(functools.partial(self._on_finished, worker))
+        worker.finished.connect(worker.let_go)
+        worker.finished.connect(self._on_finished)
         self._worker = worker
         worker.start()
 
@@ -106,8 +111,8 @@ class EngineRunner(QObject):
                 pass
         return ended
 
-    def _on_finished(self, worker: EngineWorker) -> None:
-        worker.engine = self._worker = None
+    def _on_finished(self) -> None:
+        self._worker = None
         self.wake()  # asked for something between its last look and its end
         if not self.busy:
             self.rested.emit()

@@ -9,7 +9,7 @@ from typing import Any
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_warning
 from psygnal import Signal
-from superqt.utils import FunctionWorker
+from superqt.utils import FunctionWorker, qthrottled
 
 from napari_semigda.engine import (
     Event,
@@ -28,6 +28,8 @@ from napari_semigda.widgets.canvas import NapariCanvas
 from napari_semigda.widgets.notices import errors_shown, show_failure
 from napari_semigda.widgets.round_progress import Phase, RoundProgress
 from napari_semigda.widgets.runner import EngineRunner
+
+COUNTED_EVERY = 200  # milliseconds, while drafts come in one after the other
 
 
 class Workbench:
@@ -71,6 +73,7 @@ class Workbench:
         self._maker: Any = None
         self._warnings_told = 0
         self._without_draft: list[PredictionFailed] = []
+        self._count_drafts = qthrottled(self.counted.emit, timeout=COUNTED_EVERY)
 
     def open(self, folder: Path) -> None:
         """Open a session folder in place of the session open now.
@@ -120,6 +123,7 @@ class Workbench:
         with errors_shown():
             self.annotation.close()
             kept = True
+        self._count_drafts.cancel()
         self.runner.close()
         self.runner.blockSignals(True)  # what its last events tell is on the disk, and nobody looks any more
         self.runner.deleteLater()
@@ -257,7 +261,7 @@ class Workbench:
             if isinstance(event, Predicted):
                 if self.annotation is not None:
                     self.annotation.refresh_draft(event.item)
-                self.counted.emit()
+                self._count_drafts()
             elif isinstance(event, RoundEnded):
                 self.counted.emit()
             elif isinstance(event, PredictionFailed):
