@@ -2,6 +2,7 @@
 
 import functools
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,16 +19,13 @@ CLOSING_PATIENCE = 10.0  # seconds; a step is far shorter, except for the larges
 class EngineWorker(GeneratorWorker):
     """A worker that, asked to quit, closes the engine and lets it come to its end in good order."""
 
-    engine: Engine | None = None  # taken away at the end: napari remembers its workers for good
+    engine: weakref.ref[Engine]  # weak, for napari remembers its workers for good
 
     def quit(self) -> None:
         """Let the engine save what it has at the next step, instead of dropping its generator."""
-        if self.engine is not None:
-            self.engine.close()
-
-    def let_go(self) -> None:
-        """Forget the engine and its networks."""
-        self.engine = None
+        engine = self.engine()
+        if engine is not None:
+            engine.close()
 
 
 class _Task(functools.partial):
@@ -83,10 +81,9 @@ class EngineRunner(QObject):
             _ignore_errors=True,
             _start_thread=False,
         )
-        worker.engine = self.engine
+        worker.engine = weakref.ref(self.engine)
         worker.yielded.connect(self.happened)
         worker.errored.connect(self.failed)
-        worker.finished.connect(worker.let_go)
         worker.finished.connect(self._on_finished)
         self._worker = worker
         worker.start()
