@@ -213,11 +213,10 @@ def mean_dice(annotator: Annotator) -> float:
     return float(np.mean(scores)) if scores else float("nan")
 
 
-def new_session(annotator: Annotator, images: Path, folder: Path, working_size: int) -> None:
-    """Fill in the dialog for a new session, take its picture, and make the session."""
+def new_session(annotator: Annotator, images: Path, working_size: int) -> Path:
+    """Fill in the dialog for a new session, take its picture, and make the session; returns its folder."""
     dialog = NewSessionDialog([], images.parent, annotator.widget)
     dialog.images.set_text(str(images))
-    dialog.folder.set_text(str(folder))
     dialog.classes.setText("lesion")
     dialog.working_size.setValue(working_size)
     dialog.show()
@@ -225,6 +224,7 @@ def new_session(annotator: Annotator, images: Path, folder: Path, working_size: 
     dialog.make.click()
     annotator.widget.workbench.make(dialog.plan().make)
     annotator.wait(lambda: annotator.widget.workbench.session is not None, "the session")
+    return dialog.plan().folder
 
 
 def annotate_first_images(annotator: Annotator) -> None:
@@ -284,11 +284,11 @@ def export(annotator: Annotator, folder: Path) -> None:
     widget.sections["Export"].collapse(animate=False)
 
 
-def afternoon(annotator: Annotator, images: Path, folder: Path, minutes: float, working_size: int) -> None:
+def afternoon(annotator: Annotator, images: Path, minutes: float, working_size: int) -> None:
     """The whole loop."""
     widget, viewer = annotator.widget, annotator.viewer
     annotator.picture("start")
-    new_session(annotator, images, folder / "session", working_size)
+    folder = new_session(annotator, images, working_size)
     annotator.picture("session")
     annotate_first_images(annotator)
     train(annotator, minutes, "train")
@@ -296,11 +296,11 @@ def afternoon(annotator: Annotator, images: Path, folder: Path, minutes: float, 
     correct_drafts(annotator)
     train(annotator, minutes, "train_again")
     annotator.picture("correct")
-    export(annotator, folder / "masks")
+    export(annotator, folder.with_name("masks"))
     place = widget.workbench.annotation.position
     annotator.click(widget.session_section.close_session)
     annotator.picture("closed")
-    widget.open_session(folder / "session")
+    widget.open_session(folder)
     assert widget.workbench.annotation.position == place
     annotator.picture("reopened")
     viewer.theme = "light"
@@ -320,7 +320,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="semigda-") as home:
-        images = Path(home) / "images"
+        images = Path(home) / "lesions"
         truths = _collect(arguments, images)
         viewer = napari.Viewer(show=False)
         viewer.window.show()
@@ -328,7 +328,7 @@ def main() -> None:
         _, widget = viewer.window.add_plugin_dock_widget("napari-semigda", "Annotate and train")
         annotator = Annotator(viewer, widget, truths, arguments.output)
         try:
-            afternoon(annotator, images, Path(home), arguments.minutes, arguments.working_size)
+            afternoon(annotator, images, arguments.minutes, arguments.working_size)
         finally:
             widget.close_down()
             viewer.close()
