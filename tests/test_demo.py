@@ -16,6 +16,7 @@ def table_rows(printed: str) -> list[tuple[float, ...]]:
     return [tuple(float(value) for value in row) for row in rows]
 
 
+@pytest.mark.slow
 def test_the_demo_labels_trains_corrects_trains_and_exports(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

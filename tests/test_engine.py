@@ -30,6 +30,9 @@ from napari_semigda.session.rounds import read_curves
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
 
+#: Each trains a real round or two; the quick part of the suite meets the engine in the command line's tests.
+pytestmark = pytest.mark.slow
+
 STEPS = 4
 
 
