@@ -268,7 +268,7 @@ class Engine:
             self._requests.stop = True
 
     def cancel_predictions(self) -> None:
-        """Forget the drafts that were asked for; the one being made is left unfinished."""
+        """Forget the drafts that were asked for; the one being made is still finished."""
         with self._lock:
             self._requests.urgent.clear()
             self._requests.background.clear()
