@@ -31,18 +31,20 @@ from mask_round_trip import measure
 from napari_semigda.samples.variety import random_image, random_labels
 
 CONFIG = {
-    "in_channels": 3,
-    "out_channels": 3,
-    "down_block_types": ["DownEncoderBlock2D"] * 4,
-    "up_block_types": ["UpDecoderBlock2D"] * 4,
-    "block_out_channels": [16, 32, 64, 128],
+    # Squares of 2 × 2 pixels are channels of the network, so that nothing is computed at full size.
+    "in_channels": 12,
+    "out_channels": 12,
+    "down_block_types": ["DownEncoderBlock2D"] * 3,
+    "up_block_types": ["UpDecoderBlock2D"] * 3,
+    "block_out_channels": [16, 32, 64],
     "layers_per_block": 1,
     "act_fn": "silu",
     "latent_channels": 4,
     "norm_num_groups": 8,
-    "sample_size": 128,
+    "sample_size": 64,
     "mid_block_add_attention": False,
 }
+PATCH = 2
 CANVAS = 256
 CROPS = ((64, 16, 0.55), (96, 8, 0.2), (128, 4, 0.15), (224, 2, 0.1))
 """Side of a crop in pixels, crops a step, share of the steps."""
@@ -113,6 +115,17 @@ def _as_batch(pictures: Sequence[NDArray]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2), dtype=np.float32))
 
 
+def moments_of(model: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
+    """Encode (B, 3, H, W) to means and log-variances, (B, 8, H/8, W/8) float32."""
+    moments: torch.Tensor = model.quant_conv(model.encoder(F.pixel_unshuffle(pictures, PATCH))).float()
+    return moments
+
+
+def pictures_of(model: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
+    """Decode (B, 4, H/8, W/8) to (B, 3, H, W) float32."""
+    return F.pixel_shuffle(model.decoder(model.post_quant_conv(latents)).float(), PATCH)
+
+
 def new_autoencoder() -> AutoencoderKL:
     """Build the untrained network, its latents nearly certain at first."""
     model = AutoencoderKL(**CONFIG)
@@ -138,14 +151,12 @@ def losses(
         each item draws its own up to it.
     """
     target = torch.cat([masks, images])
-    moments = model.quant_conv(model.encoder(target)).float()
-    mean, log_variance = moments.chunk(2, dim=1)
+    mean, log_variance = moments_of(model, target).chunk(2, dim=1)
     log_variance = log_variance.clamp(-20, 10)
     strength = noise * torch.rand(len(mean), 1, 1, 1) * mean.detach().std(dim=(0, 2, 3), keepdim=True)
     spread = torch.sqrt(torch.exp(log_variance) + strength**2)
     latent = mean + spread * torch.randn_like(mean)
-    output = model.decoder(model.post_quant_conv(latent)).float()
-    mask_output, image_output = output.split([len(masks), len(images)])
+    mask_output, image_output = pictures_of(model, latent).split([len(masks), len(images)])
     return {
         "mask": F.l1_loss(mask_output, masks) + F.mse_loss(mask_output, masks),
         "margin": F.relu(0.7 - mask_output * masks).mean(),
@@ -229,8 +240,8 @@ def scale_latents(model: AutoencoderKL, pool: Pool) -> None:
     scaling it, is in the mean's units.
     """
     batches = [draw(16, 128) for draw in (pool.masks, pool.images) for _ in range(4)]
-    factor = 1 / torch.cat([model.encode(batch).latent_dist.mean for batch in batches]).std()
     channels = CONFIG["latent_channels"]
+    factor = 1 / torch.cat([moments_of(model, batch)[:, :channels] for batch in batches]).std()
     model.quant_conv.weight[:channels] *= factor
     model.quant_conv.bias[:channels] *= factor
     model.quant_conv.bias[channels:] += 2 * factor.log()
@@ -319,7 +330,7 @@ class Training:
         self._save()
 
         def round_trip(image: torch.Tensor) -> torch.Tensor:
-            return exported.decode(exported.encode(image).latent_dist.mean).sample
+            return pictures_of(exported, moments_of(exported, image)[:, : CONFIG["latent_channels"]])
 
         line: dict[str, float] = {"step": self.step, "seconds": round(self.elapsed)}
         line |= {name: round(value, 4) for name, value in self._running.items()}

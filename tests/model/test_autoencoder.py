@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from napari_semigda.model.adapters import SkipAdapters
 from napari_semigda.model.autoencoder import Autoencoder, KLAutoencoder
@@ -20,13 +21,14 @@ def autoencoder(request: pytest.FixtureRequest) -> Autoencoder:
 
 
 def fresh_adapters(autoencoder: Autoencoder) -> SkipAdapters:
-    return SkipAdapters(autoencoder.decoder_channels, autoencoder.level_channels, (4, 4, 8, 8))
+    hidden = [4] * len(autoencoder.level_channels)
+    return SkipAdapters(autoencoder.decoder_channels, autoencoder.level_channels, hidden)
 
 
 def test_encoding_is_what_diffusers_encodes(autoencoder: Autoencoder) -> None:
     image = pictures()
     encoding = autoencoder.encode(image)
-    encoded = autoencoder.network.encode(image)
+    encoded = autoencoder.network.encode(pixel_unshuffle(image, autoencoder.patch))
     if hasattr(encoded, "latent_dist"):
         torch.testing.assert_close(encoding.mean, encoded.latent_dist.mean * autoencoder.scaling_factor)
         torch.testing.assert_close(encoding.log_variance, encoded.latent_dist.logvar)
@@ -38,12 +40,12 @@ def test_encoding_is_what_diffusers_encodes(autoencoder: Autoencoder) -> None:
 def test_plain_decoding_is_what_diffusers_decodes(autoencoder: Autoencoder) -> None:
     latent = autoencoder.encode(pictures()).mean
     decoded = autoencoder.network.decode(latent / autoencoder.scaling_factor).sample
-    torch.testing.assert_close(autoencoder.decode(latent), decoded)
+    torch.testing.assert_close(autoencoder.decode(latent), pixel_shuffle(decoded, autoencoder.patch))
 
 
 def test_skips_halve_from_level_to_level(autoencoder: Autoencoder) -> None:
     skips = autoencoder.encode(pictures(1, 32, 48)).skips
-    sizes = [(32, 48), (16, 24), (8, 12), (4, 6)]
+    sizes = [(32, 48), (16, 24), (8, 12), (4, 6)][autoencoder.patch - 1 :]
     expected = [(1, width, *size) for width, size in zip(autoencoder.level_channels, sizes, strict=True)]
     assert [skip.shape for skip in skips] == expected
 
@@ -57,7 +59,7 @@ def test_fresh_adapters_leave_the_decoder_as_it_is(autoencoder: Autoencoder) -> 
 def test_each_level_is_adapted_with_its_own_skip(autoencoder: Autoencoder) -> None:
     encoding = autoencoder.encode(pictures())
     plain = autoencoder.decode(encoding.mean)
-    for level in range(4):
+    for level in range(len(autoencoder.level_channels)):
         adapters = fresh_adapters(autoencoder)
         with torch.no_grad():
             adapters[level].shortcut.weight.mul_(1.5)
@@ -70,7 +72,7 @@ def test_decoding_leaves_the_callers_skips_alone(autoencoder: Autoencoder) -> No
     skips = list(encoding.skips)
     before = [skip.clone() for skip in skips]
     autoencoder.decode(encoding.mean, fresh_adapters(autoencoder), skips)
-    assert len(skips) == 4
+    assert len(skips) == len(before)
     for skip, copy in zip(skips, before, strict=True):
         assert torch.equal(skip, copy)
 

@@ -22,6 +22,9 @@ def test_a_device_that_is_not_there_is_refused_in_words(name: str) -> None:
         choose_device(name)
 
 
-def test_a_cpu_computes_in_float32() -> None:
+def test_a_cpu_computes_in_bfloat16_only_with_units_for_it() -> None:
+    capabilities = torch.cpu.get_capabilities()
+    has_units = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     with autocast("cpu"):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if has_units else torch.float32)

@@ -1,17 +1,22 @@
 """Networks are built by a preset's name."""
 
+import numpy as np
 import pytest
 import torch
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.annotation import image_to_probabilities
 from napari_semigda.model.presets import PRESETS, build_model
+from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.samples.scenes import draw_scene
 
 from .conftest import dice, drawn_mask
 
 
 def test_the_same_seed_builds_the_same_network() -> None:
-    one, two, other = (build_model("compact", seed=seed).trainable_state() for seed in (3, 3, 4))
+    one, two, other = (
+        build_model("compact", seed=seed, pretrained=False).trainable_state() for seed in (3, 3, 4)
+    )
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
@@ -39,6 +44,25 @@ def test_the_packages_own_autoencoder_carries_a_drawn_mask() -> None:
     mask = drawn_mask()
     decoded = model.autoencoder.decode(model.mask_latent(mask))
     assert dice(image_to_probabilities(decoded, 2)[:, 1] > 0.5, mask > 0) > 0.95
+
+
+def test_compact_starts_from_what_tells_objects_from_background() -> None:
+    fresh, random = build_model("compact"), build_model("compact", pretrained=False)
+    scenes = [draw_scene(np.random.default_rng(seed), 128) for seed in range(900, 930)]
+    pictures = torch.from_numpy(np.stack([picture for picture, _ in scenes])).movedim(-1, 1) / 127.5 - 1
+    truth = torch.from_numpy(np.stack([labels for _, labels in scenes])) > 0
+
+    def found_by(model: SemiGDA) -> float:
+        with torch.inference_mode():
+            image_branch, mask_branch = model.eval()(pictures)
+        return dice(image_branch[:, 1] + mask_branch[:, 1] > 1, truth)
+
+    assert found_by(fresh) > 0.7 > found_by(random)
+
+
+def test_another_number_of_classes_has_the_same_start() -> None:
+    two, five = build_model("compact").trainable_state(), build_model("compact", 5).trainable_state()
+    assert all(torch.equal(two[name], five[name]) for name in two)
 
 
 @pytest.mark.slow

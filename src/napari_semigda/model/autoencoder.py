@@ -1,11 +1,13 @@
 """The frozen autoencoder behind one interface: encode to a latent and skips, decode through adapters."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ class Autoencoder(nn.Module, ABC):
         Channels of a latent.
     scaling_factor
         What the mean is multiplied with, for latents of about unit variance.
+    patch
+        Side in pixels of what is one position of the finest level: 1, or 2 where that has half the size.
     level_channels
         Channels of the encoder's skips, finest first.
     decoder_channels
@@ -55,6 +59,7 @@ class Autoencoder(nn.Module, ABC):
     network: Any
     latent_channels: int
     scaling_factor: float
+    patch: int
     level_channels: tuple[int, ...]
     decoder_channels: tuple[int, ...]
     moment_channels: int
@@ -115,10 +120,15 @@ class Autoencoder(nn.Module, ABC):
 
 
 class KLAutoencoder(Autoencoder):
-    """diffusers' `AutoencoderKL` (Stable Diffusion's, or a smaller one), frozen."""
+    """diffusers' `AutoencoderKL` (Stable Diffusion's, or a smaller one), frozen.
+
+    One whose network takes more than three channels sees squares of 2 × 2 (or more) pixels as channels, so
+    that its finest level has half the picture's size.
+    """
 
     def __init__(self, network: Any, source: str) -> None:
         super().__init__(network, source)
+        self.patch = math.isqrt(network.config.in_channels // 3)
         self.latent_channels = network.config.latent_channels
         self.scaling_factor = network.config.scaling_factor
         self.level_channels = tuple(_out_channels(block) for block in network.encoder.down_blocks)
@@ -129,7 +139,7 @@ class KLAutoencoder(Autoencoder):
     def encode(self, image: Tensor) -> Encoding:
         """Encode pictures; the log-variance is clamped to [-30, 20], as diffusers does."""
         encoder = self.network.encoder
-        x = encoder.conv_in(image)
+        x = encoder.conv_in(F.pixel_unshuffle(image, self.patch))
         skips = []
         for block in encoder.down_blocks:
             for resnet in block.resnets:
@@ -162,8 +172,7 @@ class KLAutoencoder(Autoencoder):
                 x = resnet(x, temb=None)
             for upsample in block.upsamplers or ():
                 x = upsample(x)
-        image: Tensor = decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(x)))
-        return image
+        return F.pixel_shuffle(decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(x))), self.patch)
 
     def _quantise(self, moments: Tensor) -> Tensor:
         if self.network.quant_conv is not None:
@@ -186,6 +195,7 @@ class TinyAutoencoder(Autoencoder):
         self.level_channels = tuple(network.config.encoder_block_out_channels)
         self.decoder_channels = tuple(reversed(network.config.decoder_block_out_channels))
         self.moment_channels = self.latent_channels
+        self.patch = 1
 
     @torch.no_grad()
     def encode(self, image: Tensor) -> Encoding:

@@ -1,6 +1,7 @@
 """Which device computes, and in which precision."""
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 
 import torch
 
@@ -36,14 +37,20 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def autocast(device: str | torch.device) -> AbstractContextManager[object]:
-    """Precision for forward passes: bfloat16 on CUDA devices that compute in it, float32 elsewhere.
+    """Precision for forward passes: bfloat16 on devices with units for it, float32 elsewhere."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, dtype=torch.bfloat16) if _computes_in_bfloat16(kind) else nullcontext()
 
-    A CPU without bfloat16 units is ten times slower under autocast, so a CPU is left alone.
-    """
-    device = torch.device(device)
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
+
+@cache
+def _computes_in_bfloat16(kind: str) -> bool:
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind == "cpu":
+        # Without such units a CPU is ten times slower under autocast.
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
 
 
 def _fastest() -> str:

@@ -1,21 +1,26 @@
 """The learnable residual encoder E (SemiGDA, dual-distribution alignment)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_semigda.model.mapping import SelfAttention
+from napari_semigda.model.normalisation import group_norm
+
+Normalisation = Callable[[int], nn.Module]
+
 
 class ResidualEncoder(nn.Module):
-    """Residual network of basic blocks with batch norm, in place of the autoencoder's encoder.
+    """Residual network of basic blocks, in place of the autoencoder's encoder.
 
-    A 3×3 stem at full size, then stages that each halve it, then a head of two 3×3-BatchNorm-LeakyReLU with
+    A 3×3 stem at the finest level's size, then stages that each halve it, then a head of two 3×3-BatchNorm-LeakyReLU with
     dropout between. The paper's: stem 128, widths (256, 512, 512), blocks (3, 4, 6), 8 moment channels.
 
     Parameters
     ----------
     stem
-        Channels at full size.
+        Channels at the finest level's size.
     widths, blocks
         Channels and number of basic blocks of each stage.
     moment_channels
@@ -25,6 +30,11 @@ class ResidualEncoder(nn.Module):
     linear_head
         End in a 1×1 convolution after the last LeakyReLU. Not in the paper, where the autoencoder's wide
         quant_conv follows; without one, a LeakyReLU cannot give latents of both signs.
+    patch
+        Side in pixels of the squares that are one position of the finest level; 1 in the paper.
+    small_batches
+        Group norm in place of the paper's batch norm, whose statistics of two images say little, and
+        attention over all positions of the coarsest level, since few, narrow blocks see little of the image.
     """
 
     def __init__(
@@ -35,14 +45,20 @@ class ResidualEncoder(nn.Module):
         moment_channels: int,
         dropout: float = 0.1,
         linear_head: bool = False,
+        patch: int = 1,
+        small_batches: bool = False,
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, stem, 3, padding=1), nn.BatchNorm2d(stem), nn.ReLU())
+        self.patch = patch
+        norm = _group_norm if small_batches else nn.BatchNorm2d
+        self.stem = nn.Sequential(nn.Conv2d(3 * patch**2, stem, 3, padding=1), norm(stem), nn.ReLU())
         inputs = (stem, *widths[:-1])
         self.stages = nn.ModuleList(
-            _stage(before, width, count) for before, width, count in zip(inputs, widths, blocks, strict=True)
+            _stage(before, width, count, norm)
+            for before, width, count in zip(inputs, widths, blocks, strict=True)
         )
-        self.head = _head(widths[-1], moment_channels, dropout, linear_head)
+        self.context = SelfAttention(widths[-1]) if small_batches else nn.Identity()
+        self.head = _head(widths[-1], moment_channels, dropout, linear_head, norm)
         self.channels = (stem, *widths)
 
     def forward(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -51,34 +67,35 @@ class ResidualEncoder(nn.Module):
         Parameters
         ----------
         image
-            (B, 3, H, W) in [-1, 1], H and W multiples of 2 ** number of stages.
+            (B, 3, H, W) in [-1, 1], H and W multiples of patch · 2 ** number of stages.
 
         Returns
         -------
         features
-            One feature map a level, finest first: (B, stem, H, W), (B, widths[0], H/2, W/2), …
+            One feature map a level, finest first: (B, stem, H/patch, W/patch), each half as large as the last.
         moments
-            (B, moment_channels, H/8, W/8) for three stages.
+            (B, moment_channels, h, w) of the coarsest level's size.
         """
-        features = [self.stem(image)]
+        features = [self.stem(F.pixel_unshuffle(image, self.patch))]
         for stage in self.stages:
             features.append(stage(features[-1]))
+        features[-1] = self.context(features[-1])
         return tuple(features), self.head(features[-1])
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions with batch norm and a shortcut, which is 1×1 where size or width changes."""
+    """Two 3×3 convolutions with normalisation and a shortcut, which is 1×1 where size or width changes."""
 
-    def __init__(self, channels: int, width: int, stride: int) -> None:
+    def __init__(self, channels: int, width: int, stride: int, norm: Normalisation) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(width)
+        self.norm1 = norm(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(width)
+        self.norm2 = norm(width)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != width:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+                nn.Conv2d(channels, width, 1, stride, bias=False), norm(width)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,22 +104,29 @@ class BasicBlock(nn.Module):
         return F.relu(residual + self.shortcut(x))
 
 
-def _stage(channels: int, width: int, blocks: int) -> nn.Sequential:
+def _stage(channels: int, width: int, blocks: int, norm: Normalisation) -> nn.Sequential:
     return nn.Sequential(
-        BasicBlock(channels, width, stride=2),
-        *(BasicBlock(width, width, stride=1) for _ in range(blocks - 1)),
+        BasicBlock(channels, width, 2, norm),
+        *(BasicBlock(width, width, 1, norm) for _ in range(blocks - 1)),
     )
 
 
-def _head(channels: int, moment_channels: int, dropout: float, linear: bool) -> nn.Sequential:
+def _head(
+    channels: int, moment_channels: int, dropout: float, linear: bool, norm: Normalisation
+) -> nn.Sequential:
     hidden = max(moment_channels, 8)
+    last = hidden if linear else moment_channels
     layers = [
         nn.Conv2d(channels, hidden, 3, padding=1),
-        nn.BatchNorm2d(hidden),
+        norm(hidden),
         nn.LeakyReLU(),
         nn.Dropout(dropout),
-        nn.Conv2d(hidden, hidden if linear else moment_channels, 3, padding=1),
-        nn.BatchNorm2d(hidden if linear else moment_channels),
+        nn.Conv2d(hidden, last, 3, padding=1),
+        norm(last),
         nn.LeakyReLU(),
     ]
     return nn.Sequential(*layers, nn.Conv2d(hidden, moment_channels, 1)) if linear else nn.Sequential(*layers)
+
+
+def _group_norm(channels: int) -> nn.Module:
+    return group_norm(channels, most_groups=16, least_width=4)

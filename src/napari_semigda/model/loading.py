@@ -70,6 +70,15 @@ def load_autoencoder(
     return autoencoder_from(preset, compact_config(), tensors, "package", "the package")
 
 
+def load_start() -> dict[str, Tensor]:
+    """Give the trainable state (float32) that fresh networks of the preset "compact" start from.
+
+    It was trained on generated pictures alone, by `benchmarks/pretrain_compact.py`.
+    """
+    tensors = safetensors.torch.load((_PACKAGE_FILES / "compact_start.safetensors").read_bytes())
+    return {name: tensor.float() for name, tensor in tensors.items()}
+
+
 def random_autoencoder_of(preset: str, seed: int) -> Autoencoder:
     """Give the preset's autoencoder random weights; the same seed gives the same ones."""
     with torch.random.fork_rng(devices=[]):
@@ -165,7 +174,8 @@ def autoencoder_from(
             f"{where} does not hold the weights of a “{preset}” autoencoder: {_first_line(error)}"
         ) from error
     autoencoder = _wrap(preset, network, source)
-    if autoencoder.latent_channels != 4 or len(autoencoder.level_channels) != LEVELS:
+    downsampling = autoencoder.patch * 2 ** (len(autoencoder.level_channels) - 1)
+    if autoencoder.latent_channels != 4 or downsampling != 8:
         raise SemiGDAError(
             f"The autoencoder in {where} has no latents of 4 channels at an eighth of the size."
         )

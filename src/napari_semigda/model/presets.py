@@ -11,7 +11,7 @@ from napari_semigda.model.adapters import SkipAdapters
 from napari_semigda.model.annotation import class_palette
 from napari_semigda.model.autoencoder import Autoencoder
 from napari_semigda.model.encoder import ResidualEncoder
-from napari_semigda.model.loading import load_autoencoder, random_autoencoder_of
+from napari_semigda.model.loading import load_autoencoder, load_start, random_autoencoder_of
 from napari_semigda.model.mapping import LatentMapping
 from napari_semigda.model.semigda import SemiGDA
 
@@ -25,9 +25,9 @@ class Preset:
     name, description
         For menus.
     encoder_stem, encoder_widths, encoder_blocks
-        Of E: channels at full size, then channels and number of blocks of each stage.
-    linear_head
-        Whether E ends in a 1×1 convolution (not in the paper, see `ResidualEncoder`).
+        Of E: channels at the finest level, then channels and number of blocks of each stage.
+    linear_head, small_batches
+        Departures of E from the paper's, see `ResidualEncoder`.
     mapping_width
         Width of 𝓜's outermost blocks.
     adapter_hidden
@@ -45,6 +45,7 @@ class Preset:
     mapping_width: int
     adapter_hidden: tuple[int, ...]
     default_working_size: int
+    small_batches: bool = False
 
 
 PRESETS: dict[str, Preset] = {
@@ -53,13 +54,14 @@ PRESETS: dict[str, Preset] = {
         Preset(
             name="compact",
             description="Small and quick, shipped with the package: needs no download and no graphics card",
-            encoder_stem=16,
-            encoder_widths=(32, 64, 128),
-            encoder_blocks=(1, 2, 2),
+            encoder_stem=32,
+            encoder_widths=(64, 128),
+            encoder_blocks=(1, 3),
             linear_head=True,
             mapping_width=16,
-            adapter_hidden=(8, 16, 32, 64),
+            adapter_hidden=(16, 32, 64),
             default_working_size=128,
+            small_batches=True,
         ),
         Preset(
             name="taesd",
@@ -96,8 +98,9 @@ def build_model(
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     random_autoencoder: bool = False,
+    pretrained: bool = True,
 ) -> SemiGDA:
-    """Build a fresh network: a trained, frozen autoencoder and random parts around it.
+    """Build a network for a first round: a trained, frozen autoencoder and the parts that learn around it.
 
     Parameters
     ----------
@@ -116,6 +119,9 @@ def build_model(
         Asked between two pieces of a download.
     random_autoencoder
         Take an autoencoder with random weights: for tests and speed measurements.
+    pretrained
+        Start "compact" with its own autoencoder from parts that tell objects from background on generated
+        pictures (see `load_start`); False, or another preset or autoencoder: from random ones.
 
     Raises
     ------
@@ -134,7 +140,10 @@ def build_model(
         if random_autoencoder
         else load_autoencoder(preset, weights, progress, cancelled)
     )
-    return assemble(PRESETS[preset], autoencoder, classes, seed)
+    model = assemble(PRESETS[preset], autoencoder, classes, seed)
+    if pretrained and autoencoder.source == "package":
+        model.load_trainable_state(load_start())
+    return model
 
 
 def assemble(preset: Preset, autoencoder: Autoencoder, classes: int, seed: int = 0) -> SemiGDA:
@@ -147,6 +156,8 @@ def assemble(preset: Preset, autoencoder: Autoencoder, classes: int, seed: int =
             preset.encoder_blocks,
             autoencoder.moment_channels,
             linear_head=preset.linear_head,
+            patch=autoencoder.patch,
+            small_batches=preset.small_batches,
         )
         hidden = preset.adapter_hidden
         return SemiGDA(

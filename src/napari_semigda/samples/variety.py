@@ -235,7 +235,7 @@ def random_image(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
     inside = ndimage.gaussian_filter(sharp, rng.choice([0.3, 0.8, 1.5, 4.0]))
     coloured = rng.random() < 0.45
     picture = np.empty((size, size, 3), dtype=np.float32)
-    background, foreground = (_texture(rng, size, coloured) for _ in range(2))
+    background, foreground = (surface(rng, size, coloured) for _ in range(2))
     picture[:] = background + inside[..., None] * (foreground - background)
     if rng.random() < 0.4:
         picture *= np.exp(0.35 * fractal_noise(rng, size, 2.5))[..., None]
@@ -247,7 +247,7 @@ def random_image(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
     return np.asarray(np.clip(picture, 0, 1) * 255, dtype=np.uint8)
 
 
-def _texture(rng: np.random.Generator, size: int, coloured: bool) -> Field:
+def surface(rng: np.random.Generator, size: int, coloured: bool) -> Field:
     """Give a textured surface, (size, size, 3) about [0, 1], running from one colour to another."""
     channels = 3 if coloured else 1
     field = fractal_noise(rng, size, rng.uniform(0.8, 3.0), cutoff=rng.choice([0, 4, 20]))
