@@ -74,7 +74,9 @@ class Pool:
         labels = torch.from_numpy(mask[window])
         size = (side, side)
         image = torch.nn.functional.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
-        labels = torch.nn.functional.interpolate(labels[None, None].float(), size, mode="nearest")[0, 0].byte()
+        labels = torch.nn.functional.interpolate(labels[None, None].float(), size, mode="nearest")[
+            0, 0
+        ].byte()
         return image, labels
 
 

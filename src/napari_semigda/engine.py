@@ -406,7 +406,7 @@ class Engine:
             # A later round is not to see the same augmentations and boxes again.
             seed=mixed_seed(record.seed, record.number) if record.warm else record.seed,
             device=self.device,
-            warm=record.warm,
+            warm=1 not in record.stages,
         )
         if request.resume:
             training.load_state(self._file(record, STATE))
@@ -621,8 +621,8 @@ class Engine:
 
 
 def _has_something_to_show(running: _RunningRound) -> bool:
-    """After a first round's stage 1 the adapters have learned nothing: there is no draft to be had."""
-    return running.record.warm or (running.last is not None and running.last.stage == 2)
+    """After stage 1 of random weights the adapters have learned nothing: there is no draft to be had."""
+    return 1 not in running.record.stages or (running.last is not None and running.last.stage == 2)
 
 
 def _remaining(running: _RunningRound) -> float | None:

@@ -159,7 +159,7 @@ class EngineDisplay:
 
     def _started(self, record: RoundRecord) -> None:
         self._record = record
-        start = "from the last weights" if record.warm else "from nothing"
+        start = "from the last weights" if record.warm else "afresh"
         self.say(
             f"Round {record.number}, {start}: {len(record.labelled)} labelled and {record.unlabelled} "
             "unlabelled images."

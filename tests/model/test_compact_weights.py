@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import safetensors
 import torch
+from safetensors.torch import load_file
 
 from napari_semigda.model.annotation import image_to_probabilities, labels_to_image
 from napari_semigda.model.loading import load_autoencoder
+from napari_semigda.model.presets import build_model
 from napari_semigda.samples import sample_pairs
 from napari_semigda.samples.variety import random_labels
 
@@ -42,13 +44,13 @@ def dice(first, second):
     return (2 * (first & second).sum() / (first.sum() + second.sum())).item()
 
 
-def test_files_are_small_and_half_precision():
-    with resources.as_file(WEIGHTS / "compact.safetensors") as file:
+@pytest.mark.parametrize("name", ["compact.safetensors", "compact_start.safetensors"])
+def test_files_are_small_and_half_precision(name):
+    with resources.as_file(WEIGHTS / name) as file:
         assert file.stat().st_size <= 6_000_000
         with safetensors.safe_open(file, "pt") as tensors:
             stored = [tensors.get_tensor(name) for name in tensors.keys()]  # noqa: SIM118
     assert {tensor.dtype for tensor in stored} == {torch.float16}
-    assert 1_000_000 <= sum(tensor.numel() for tensor in stored) <= 3_000_000
 
 
 @pytest.mark.parametrize("size", [96, 128, 256])
@@ -102,18 +104,30 @@ def test_real_masks_come_back_at_the_paper_s_working_size(autoencoder, pack, lea
     assert np.mean(scores) >= least
 
 
-@pytest.mark.slow
-def test_the_training_script_writes_weights_that_load_and_goes_on_where_it_stopped(tmp_path):
-    script = Path(__file__).parents[2] / "benchmarks" / "train_compact.py"
-    curve = tmp_path / "curve.jsonl"
+def train_twice(script, folder):
+    """Run a training script for a moment, then let it go on; the last line of its curve after each."""
 
     def train(seconds, *more):
-        command = [sys.executable, script, tmp_path, "--seconds", seconds, "--pool", 2, *more]
+        path = Path(__file__).parents[2] / "benchmarks" / script
+        command = [sys.executable, path, folder, "--seconds", seconds, "--pool", 2, *more]
         subprocess.run([str(part) for part in command], check=True, timeout=200)
-        return json.loads(curve.read_text(encoding="utf-8").splitlines()[-1])
+        return json.loads((folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()[-1])
 
     first = train(0.1)
-    second = train(first["seconds"] + 1, "--resume")
+    return first, train(first["seconds"] + 1, "--resume")
+
+
+@pytest.mark.slow
+def test_the_autoencoder_s_training_writes_weights_that_load_and_goes_on_where_it_stopped(tmp_path):
+    first, second = train_twice("train_compact.py", tmp_path)
 
     assert 0 < first["step"] < second["step"]
     assert load_autoencoder("compact", tmp_path / "compact.safetensors").source == "file"
+
+
+@pytest.mark.slow
+def test_pretraining_writes_a_state_that_fits_and_goes_on_where_it_stopped(tmp_path):
+    first, second = train_twice("pretrain_compact.py", tmp_path)
+
+    assert 0 < first["step"] < second["step"]
+    build_model("compact").load_trainable_state(load_file(tmp_path / "compact_start.safetensors"))

@@ -14,8 +14,9 @@ Normalisation = Callable[[int], nn.Module]
 class ResidualEncoder(nn.Module):
     """Residual network of basic blocks, in place of the autoencoder's encoder.
 
-    A 3×3 stem at the finest level's size, then stages that each halve it, then a head of two 3×3-BatchNorm-LeakyReLU with
-    dropout between. The paper's: stem 128, widths (256, 512, 512), blocks (3, 4, 6), 8 moment channels.
+    A 3×3 stem at the finest level's size, then stages that each halve it, then a head of two
+    3×3-BatchNorm-LeakyReLU with dropout between. The paper's: stem 128, widths (256, 512, 512), blocks
+    (3, 4, 6), 8 moment channels.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ class ResidualEncoder(nn.Module):
         Returns
         -------
         features
-            One feature map a level, finest first: (B, stem, H/patch, W/patch), each half as large as the last.
+            One feature map a level, the finest (B, stem, H/patch, W/patch), each half as large as the last.
         moments
             (B, moment_channels, h, w) of the coarsest level's size.
         """
@@ -94,9 +95,7 @@ class BasicBlock(nn.Module):
         self.norm2 = norm(width)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != width:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels, width, 1, stride, bias=False), norm(width)
-            )
+            self.shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), norm(width))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, channels, H, W) to (B, width, H / stride, W / stride)."""

@@ -146,6 +146,11 @@ def build_model(
     return model
 
 
+def starts_trained(preset: str, weights: Path | None = None) -> bool:
+    """Whether `build_model` gives such a network parts that were trained before."""
+    return preset == "compact" and weights is None
+
+
 def assemble(preset: Preset, autoencoder: Autoencoder, classes: int, seed: int = 0) -> SemiGDA:
     """Put random parts of a preset's widths around an autoencoder."""
     with torch.random.fork_rng(devices=[]):

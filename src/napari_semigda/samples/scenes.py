@@ -65,8 +65,8 @@ def ultrasound(rng: np.random.Generator, size: int) -> Scene:
     inside = _soft(mask, size * np.exp(rng.uniform(np.log(0.003), np.log(0.03))))
     inside *= np.clip(1 - rng.uniform(0, 0.35) * np.abs(fractal_noise(rng, size, 2.0, cutoff=3)), 0, 1)
     level = np.exp(rng.uniform(-3.2, -0.7)) if rng.random() < 0.9 else np.exp(rng.uniform(0.5, 1.2))
-    lesion = level * np.median(echo) * np.exp(rng.uniform(0.05, 0.5) * fractal_noise(rng, size, 1.5, cutoff=4))
-    echo = echo + inside * (lesion - echo)
+    texture = np.exp(rng.uniform(0.05, 0.5) * fractal_noise(rng, size, 1.5, cutoff=4))
+    echo = echo + inside * (level * np.median(echo) * texture - echo)
     if rng.random() < 0.3:
         echo *= 1 + rng.uniform(0.5, 2.0) * _rim(mask, size * rng.uniform(0.006, 0.02))
     echo *= np.exp(rng.uniform(-1.6, 0.6) * _below(mask, size))
@@ -125,7 +125,8 @@ def stained(rng: np.random.Generator, size: int) -> Scene:
     fibres = np.clip(0.5 + 0.35 * fractal_noise(rng, size, rng.uniform(1.0, 2.2), cutoff=3), 0, 1)[..., None]
     picture = ground + fibres * (second - ground)
     ink = ground * np.array([0.5, 0.4, 0.75]) * rng.uniform(0.5, 1.3, 3)
-    strength = _by_object(mask, rng, 0.45, 1.0) * np.clip(1 + 0.3 * fractal_noise(rng, size, 1.0, 8), 0.3, 1.3)
+    grain = np.clip(1 + 0.3 * fractal_noise(rng, size, 1.0, cutoff=8), 0.3, 1.3)
+    strength = _by_object(mask, rng, 0.45, 1.0) * grain
     strength = ndimage.gaussian_filter(strength, rng.uniform(0.4, 1.2))[..., None]
     return np.asarray(picture + strength * (ink - picture), np.float32), mask
 
@@ -192,14 +193,15 @@ _CHANCES = np.array([chance for _, chance in FAMILIES])
 def _blobs(
     rng: np.random.Generator, size: int, count: int, *, smallest: float, largest: float, flat: float
 ) -> Mask:
-    """Draw ``count`` irregular outlines; radii are fractions of the side, ``flat`` the most they are stretched."""
+    """Draw irregular outlines; radii are fractions of the side, ``flat`` is the most they are stretched."""
     shape = np.zeros((size, size), dtype=bool)
     rough = rng.choice([0.0, 0.0, 0.04, 0.1]) * fractal_noise(rng, size, rng.uniform(1.6, 2.6), cutoff=8)
     strength = rng.uniform(0, 0.3)
     for _ in range(count):
         radius = size * np.exp(rng.uniform(np.log(smallest), np.log(largest)))
         centre = rng.uniform(0.02, 0.98, 2) if count > 2 else np.clip(rng.normal(0.5, 0.18, 2), 0.08, 0.92)
-        shape |= _outline(rng, size, centre * size, radius, np.exp(rng.uniform(0, np.log(flat))), strength, rough)
+        stretch = np.exp(rng.uniform(0, np.log(flat)))
+        shape |= _outline(rng, size, centre * size, radius, stretch, strength, rough)
     return shape
 
 
@@ -275,7 +277,8 @@ def _layers(rng: np.random.Generator, size: int) -> Field:
         step = 1 / (1 + np.exp(-(depth - border) / rng.uniform(0.004, 0.05)))
         echo = echo + step * (rng.uniform(0.06, 0.6) - echo)
         if rng.random() < 0.6:
-            echo = echo + rng.uniform(0.05, 0.5) * np.exp(-(((depth - border) / rng.uniform(0.006, 0.03)) ** 2))
+            line = np.exp(-(((depth - border) / rng.uniform(0.006, 0.03)) ** 2))
+            echo = echo + rng.uniform(0.05, 0.5) * line
     fibres = fractal_noise(rng, size, rng.uniform(0.7, 1.6))
     fibres = ndimage.gaussian_filter(fibres, (0, size * rng.uniform(0.01, 0.08)), mode="wrap")
     lumps = fractal_noise(rng, size, 2.2, cutoff=5)
@@ -286,7 +289,8 @@ def _layers(rng: np.random.Generator, size: int) -> Field:
 def _below(mask: Mask, size: int) -> Field:
     """Give the column below each object, fading out sideways: (size, size) in [0, 1]."""
     thickness = np.cumsum(mask, axis=0) * ~mask
-    return np.asarray(ndimage.gaussian_filter(np.minimum(thickness / (0.2 * size), 1.0), size / 40), np.float32)
+    shadow = np.minimum(thickness / (0.2 * size), 1.0)
+    return np.asarray(ndimage.gaussian_filter(shadow, size / 40), np.float32)
 
 
 def _column_shadow(rng: np.random.Generator, size: int) -> Field:
@@ -295,7 +299,8 @@ def _column_shadow(rng: np.random.Generator, size: int) -> Field:
     width = np.exp(rng.uniform(np.log(0.02), np.log(0.2)))
     place = rng.uniform(0, 1) + rng.normal(0, 0.15) * rows
     start = 1 / (1 + np.exp(-(rows - rng.uniform(-0.5, 0.9)) / 0.05))
-    return np.asarray(np.exp(-rng.uniform(0.2, 1.8) * start * np.exp(-(((columns - place) / width) ** 2))), np.float32)
+    across = np.exp(-(((columns - place) / width) ** 2))
+    return np.asarray(np.exp(-rng.uniform(0.2, 1.8) * start * across), np.float32)
 
 
 def _speckle(rng: np.random.Generator, size: int) -> Field:

@@ -100,6 +100,7 @@ class Rounds:
         seed: int,
         warm: bool,
         *,
+        stages: tuple[int, ...],
         labelled: Sequence[str],
         unlabelled: int,
         started_from: str = "",
@@ -115,7 +116,7 @@ class Rounds:
         record = RoundRecord(
             number=number,
             status="running",
-            stages=(2,) if warm else (1, 2),
+            stages=stages,
             recipe=recipe.to_dict(),
             budget=budget.to_dict(),
             seed=seed,

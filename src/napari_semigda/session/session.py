@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.pictures import MANIFEST_NAME, Picture
+from napari_semigda.model.presets import starts_trained
 from napari_semigda.session.classes import ClassInfo
 from napari_semigda.session.creation import (
     Choices,
@@ -410,6 +411,7 @@ class Session:
                 budget,
                 seed,
                 warm,
+                stages=(2,) if warm or starts_trained(self.preset, self.weights) else (1, 2),
                 labelled=[item.id for item in labelled],
                 unlabelled=len(unlabelled),
                 started_from=started_from,

@@ -33,11 +33,14 @@ class Recipe:
         Part of the budget that the first round spends on stage 1 (latent alignment), in [0, 1); None shares
         it as the epochs of both stages would.
     stage_one_batch, stage_two_batch : int
-        Labelled examples a step; as many unlabelled ones come along.
+        Labelled examples a step beside as many unlabelled ones; twice as many where they are alone.
     mapping_optimiser, encoder_optimiser : OptimiserSettings
         Stage 1: latent mapping and encoder are stepped apart.
     stage_two_optimiser : OptimiserSettings
         Stage 2: mapping, encoder and both adapters.
+    trained_before : float
+        Factor of stage 2's learning rate where the network was trained before, by an earlier round or on
+        generated pictures.
     align_in_stage_two : bool
         Whether the alignment losses go on beside Dice in stage 2 (paper: yes, released code: no).
     unlabelled_peak : float
@@ -70,6 +73,7 @@ class Recipe:
     mapping_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     encoder_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     stage_two_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    trained_before: float = 0.25
     align_in_stage_two: bool = True
     unlabelled_peak: float = 0.1
     unlabelled_from: float = 0.1
@@ -93,6 +97,7 @@ class Recipe:
             mapping_optimiser=OptimiserSettings("adamw", 2e-3, 1e-2),
             encoder_optimiser=_PAPER_SGD,
             stage_two_optimiser=_PAPER_SGD,
+            trained_before=1.0,
             unlabelled_from=0.0,
         )
 

@@ -96,7 +96,8 @@ class Round:
     device : str or torch.device
         Where to train.
     warm : bool
-        True where the model was trained by an earlier round: stage 1 is left out.
+        True where the model was trained before, by an earlier round or on generated pictures: stage 1 is left
+        out, and learning rates are lower.
 
     Attributes
     ----------
@@ -125,6 +126,7 @@ class Round:
         self.model = model.to(self.device)
         self.labelled, self.unlabelled = labelled, unlabelled
         self.recipe, self.working_size, self.seed = recipe, working_size, seed
+        self._warm = warm
         self._stages = _stages(recipe, budget, len(labelled), warm)
         self._stage_index = 0
         self._step = 0
@@ -248,10 +250,13 @@ class Round:
 
     def _start_stage(self) -> None:
         stage = self._stages[self._stage_index]
-        self._labelled_stream = Stream(len(self.labelled), stage.batch, mixed_seed(self.seed, 1))
+        labelled = len(self.labelled)
+        self._labelled_stream = Stream(labelled, stage.batch, mixed_seed(self.seed, 1))
+        self._labelled_alone_stream = Stream(labelled, 2 * stage.batch, mixed_seed(self.seed, 1))
         self._unlabelled_stream = Stream(len(self.unlabelled), stage.batch, mixed_seed(self.seed, 2))
         self._optimisers = _optimisers(self.model, self.recipe, stage.number)
-        self._base_rates = [optimiser.param_groups[0]["lr"] for optimiser in self._optimisers]
+        factor = self.recipe.trained_before if self._warm else 1.0
+        self._base_rates = [factor * optimiser.param_groups[0]["lr"] for optimiser in self._optimisers]
 
     def _fraction(self) -> float:
         """Share of the whole round that is done."""
@@ -282,10 +287,12 @@ class Round:
 
     def _terms(self, stage: _Stage, fraction: float) -> Terms:
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, stage.number, self._step))
-        labelled = self._draw(self.labelled, self._labelled_stream, generator)
         unlabelled = None
         if len(self.unlabelled) and fraction >= self.recipe.unlabelled_from:
+            labelled = self._draw(self.labelled, self._labelled_stream, generator)
             unlabelled = self._draw(self.unlabelled, self._unlabelled_stream, generator)
+        else:
+            labelled = self._draw(self.labelled, self._labelled_alone_stream, generator)
         with autocast(self.device):
             return Objective(self.model, self.recipe, generator).terms(
                 stage.number, fraction, labelled, unlabelled
