@@ -1,11 +1,12 @@
-"""Train what the preset `compact` starts from: mapping, encoder and adapters that tell objects from background.
+"""Train what the preset `compact` starts from: parts that tell objects from background.
 
     OMP_NUM_THREADS=1 python benchmarks/pretrain_compact.py OUTPUT --seconds 3600 --evaluate PACK ...
 
-Everything it learns from is drawn by `napari_semigda.samples.scenes`: no real image takes part, the packs named by
-`--evaluate` are only looked at. The loss is a round's own (SemiGDA, stage 2, labelled images), the autoencoder
-stays frozen. The moving average of the weights is written to OUTPUT/compact_start.safetensors (float16) at every
-evaluation; OUTPUT/checkpoint.pt lets a stopped run go on (`--resume`).
+Everything it learns from is drawn by `napari_semigda.samples.scenes`: no real image takes part, the packs
+named by `--evaluate` are only looked at. The loss is a round's own (SemiGDA, stage 2, labelled images), the
+autoencoder stays frozen. The moving average of the weights is written to
+OUTPUT/compact_start.safetensors (float16) at every evaluation; OUTPUT/checkpoint.pt lets a stopped run go on
+(`--resume`).
 """
 
 from __future__ import annotations

@@ -81,6 +81,9 @@ class Recipe:
     mixing_side: float = 2 / 3
     pseudo_label: Literal["soft", "hard"] = "soft"
     temperature: float = 0.1
+    teacher: bool = False
+    certainty: float = 0.0
+    mixed_jitter: float = 0.3
     one_object: bool = False
     noise_probability: float = 0.5
     averaging: float = 0.98

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
@@ -99,8 +100,8 @@ class Round:
         True where the model was trained before, by an earlier round or on generated pictures: stage 1 is left
         out, and learning rates are lower.
     clock : callable
-        Gives the seconds that the budget counts; a benchmark on a machine it does not have to itself may count the
-        processor's instead.
+        Gives the seconds that the budget counts; a benchmark on a machine it does not have to itself may
+        count the processor's instead.
 
     Attributes
     ----------
@@ -137,7 +138,8 @@ class Round:
         self._step = 0
         self._seconds = 0.0
         self.steps_done, self.seconds_done = 0, 0.0
-        self._average = {name: value.clone() for name, value in model.trainable_state().items()}
+        self._teacher = _twin(self.model)
+        self._average = self._teacher.trainable_state()
         self._start_stage()
 
     @property
@@ -232,7 +234,7 @@ class Round:
             group, _, rest = name.partition(".")
             groups[group][rest] = value
         self.model.load_trainable_state(groups["model"])
-        self._average = {name: value.to(self.device) for name, value in groups["average"].items()}
+        self._teacher.load_trainable_state(groups["average"])
         self._stage_index, self._step = position["stage_index"], position["step"]
         self._seconds = position["seconds"]
         self.steps_done, self.seconds_done = position["steps_done"], position["seconds_done"]
@@ -299,7 +301,8 @@ class Round:
         else:
             labelled = self._draw(self.labelled, self._labelled_alone_stream, generator)
         with autocast(self.device):
-            return Objective(self.model, self.recipe, generator).terms(
+            teacher = self._teacher if self.recipe.teacher else None
+            return Objective(self.model, self.recipe, generator, teacher).terms(
                 stage.number, fraction, labelled, unlabelled
             )
 
@@ -313,7 +316,7 @@ class Round:
     def _update_average(self) -> None:
         decay = averaging_decay(self.steps_done, self.recipe.averaging)
         for name, value in self.model.trainable_state().items():
-            average = self._average[name] = self._average[name].to(value.device)
+            average = self._average[name]
             if value.is_floating_point():
                 average.lerp_(value.to(average.dtype), 1 - decay)
             else:
@@ -322,6 +325,12 @@ class Round:
     def _draw(self, examples: Sequence[Example], stream: Stream, generator: torch.Generator) -> Batch:
         batch = draw_batch(examples, stream.draw(self._step), self.working_size, generator)
         return augment(Batch(*(part.to(self.device) for part in batch)), generator)
+
+
+def _twin(model: SemiGDA) -> SemiGDA:
+    """Give a second network with the same weights around the same frozen autoencoder."""
+    shared = {id(model.autoencoder): model.autoencoder}
+    return copy.deepcopy(model, shared).requires_grad_(False)
 
 
 def _check_finite(loss: float) -> None:
