@@ -174,7 +174,6 @@ class Task:
             "preset": self.given.preset.name if ours else None,
             "recipe": self.given.recipe.name if ours else None,
             "name": self.given.name if ours else "",
-            "start": self.start if ours else None,
             "budget": self.budget,
             "working_size": self.given.working_size,
             "framing": self.given.framing,
@@ -184,20 +183,15 @@ class Task:
         }
 
     @property
-    def start(self) -> str:
-        """Which weights a network starts with."""
-        if self.given.start is not None:
-            return str(self.given.start.stem)
-        return "random" if self.given.fresh_weights else "shipped"
-
-    @property
     def file_name(self) -> str:
         """Where the result goes: the same for the same conditions."""
         told = {key: value for key, value in self.conditions.items() if value not in (None, "")}
-        if told.get("start") == "shipped":
-            del told["start"]
         told |= {"labelled": f"{told['labelled']}-labelled", "budget": f"{told['budget']:g}s"}
         told |= {"threads": f"{told['threads']}-threads", "seed": f"seed{told['seed']}"}
+        if self.uses_recipe and self.given.start is not None:
+            told["start"] = f"from-{self.given.start.stem}"
+        elif self.uses_recipe and self.given.fresh_weights:
+            told["start"] = "fresh-weights"
         return re.sub(r"[^\w.+=-]+", "-", "_".join(map(str, told.values())).lower()) + ".json"
 
 
@@ -254,6 +248,8 @@ class Outcome(NamedTuple):
         Of the same training.
     rounds
         What each round came to, where there are several.
+    start
+        The first weights of ours: ``"random"``, ``"shipped"``, or the name of a file.
     """
 
     scores: dict[str, Scores]
@@ -262,6 +258,7 @@ class Outcome(NamedTuple):
     unlabelled: int
     course: Course
     rounds: list[dict[str, Any]]
+    start: str | None
 
 
 def as_result(task: Task, outcome: Outcome) -> dict[str, Any]:
@@ -269,6 +266,7 @@ def as_result(task: Task, outcome: Outcome) -> dict[str, Any]:
     main_scores, *others = outcome.scores.items()
     ours = task.uses_recipe
     return task.conditions | {
+        "start": outcome.start,
         "unlabelled": outcome.unlabelled,
         "test": len(task.split.test),
         "recipe_values": task.given.recipe.to_dict() if ours else None,
@@ -370,35 +368,37 @@ def _baseline(task: Task, training: SupervisedUNet, others: dict[str, UNet], unl
 
     judge = _judge(task, SideBySide(list(networks.values()), answers, list(networks)))
     course = train(training, task, judge, nullcontext)
-    return Outcome(judge.scores(), training.steps_done, training.seconds_done, unlabelled, course, [])
+    return Outcome(judge.scores(), training.steps_done, training.seconds_done, unlabelled, course, [], None)
 
 
 def _rounds(task: Task, *, afresh: bool) -> Outcome:
     """Rounds with ever more labels, each with the whole budget."""
     pool = (*task.split.labelled, *task.split.unlabelled)
-    rounds: list[dict[str, Any]] = []
-    for number, share in enumerate(ROUND_SHARES, start=1):
-        count = max(1, len(task.split.labelled) // share)
-        if afresh or number == 1:
+    counts = [max(1, len(task.split.labelled) // share) for share in ROUND_SHARES]
+    outcomes: list[Outcome] = []
+    for count in counts:
+        if afresh or not outcomes:
             model = _build(task)
-        outcome = _one_round(task, pool[:count], pool[count:], model, 1 if afresh else number)
-        rounds.append(
-            {
-                "labelled": count,
-                "unlabelled": outcome.unlabelled,
-                "steps": outcome.steps,
-                "seconds": round(outcome.seconds, 2),
-                "mean": _summary(outcome.scores["result"], np.mean),
-            }
-        )
-    return outcome._replace(rounds=rounds)
+        number = 1 if afresh else len(outcomes) + 1
+        outcomes.append(_one_round(task, pool[:count], pool[count:], model, number))
+    rounds = [
+        {
+            "labelled": count,
+            "unlabelled": outcome.unlabelled,
+            "steps": outcome.steps,
+            "seconds": round(outcome.seconds, 2),
+            "mean": _summary(outcome.scores["result"], np.mean),
+        }
+        for count, outcome in zip(counts, outcomes, strict=True)
+    ]
+    return outcomes[-1]._replace(rounds=rounds, start=outcomes[0].start)
 
 
 def _one_round(
     task: Task, labelled: Sequence[Pair], unlabelled: Sequence[Pair], model: SemiGDA, number: int = 1
 ) -> Outcome:
     """Train a round, leave its averaged weights in the model, and score them."""
-    warm = number > 1
+    warm, start = number > 1, _start(task, model)
     training = Round(
         model,
         examples(labelled, task.settings),
@@ -416,7 +416,8 @@ def _one_round(
     judge = _judge(task, SideBySide([model], answers, ["result", "image branch", "mask branch"]))
     course = train(training, task, judge, lambda: averaged_weights(model, training))
     model.load_trainable_state(training.averaged_state())
-    return Outcome(judge.scores(), training.steps_done, training.seconds_done, len(unlabelled), course, [])
+    used = training.steps_done, training.seconds_done, len(unlabelled)
+    return Outcome(judge.scores(), *used, course, [], start)
 
 
 def _build(task: Task) -> SemiGDA:
@@ -430,6 +431,16 @@ def _build(task: Task) -> SemiGDA:
         start, _ = load_checkpoint(given.start, weights=given.weights)
         model.load_trainable_state(start.trainable_state())
     return model
+
+
+def _start(task: Task, model: SemiGDA) -> str:
+    """Whether a first round starts with random weights: the package may ship trained ones or not."""
+    if task.given.start is not None:
+        return str(task.given.start.stem)
+    random = assemble(task.given.preset, model.autoencoder, 2, task.seed).trainable_state()
+    own = model.trainable_state()
+    alike = own.keys() == random.keys() and all(own[name].cpu().equal(random[name]) for name in own)
+    return "random" if alike else "shipped"
 
 
 @contextmanager

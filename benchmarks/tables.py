@@ -175,7 +175,7 @@ def _budgets(results: Sequence[Result]) -> str:
 
 def ablation_table(results: Sequence[Result]) -> str:
     """Variants of one method beside its default; only where there are variants."""
-    keys = ("pack", "labelled", "method", "preset", "framing", "budget")
+    keys = ("pack", "labelled", "method", "preset", "start", "framing", "budget")
     return _by_conditions(results, *keys, table=_variants)
 
 
@@ -183,14 +183,14 @@ def _variants(results: Sequence[Result]) -> str:
     rows = _rows(results)
     if len(rows) < 2:
         return ""
-    usual = next((row for row in rows if _variant(row[0]) == "default"), [])
+    usual = next((row for row in rows if not _variant(row[0])), [])
     default = {result["seed"]: result["mean"]["dice"] for result in usual}
     lines = []
     for row in rows:
         gains = [one["mean"]["dice"] - default[one["seed"]] for one in row if one["seed"] in default]
         *_, seeds, dice, _, _, _, steps, also = _run_row(row)
         gain = f"{_mean(gains):+.3f}" if gains and row is not usual else "—"
-        lines.append((_variant(row[0]), seeds, dice, gain, steps, also))
+        lines.append((_variant(row[0]) or "default", seeds, dice, gain, steps, also))
     return _table(_VARIANT_HEAD, lines)
 
 
@@ -299,7 +299,7 @@ def _sortable(value: Any, key: str = "") -> tuple[float, str]:
         return list(METHODS).index(value), ""
     if isinstance(value, int | float):
         return float(value), ""
-    return (0.0, "") if value in (None, "", "default", "shipped") else (1.0, str(value))
+    return (0.0, "") if value in (None, "", "default", "random") else (1.0, str(value))
 
 
 # Words and numbers -----------------------------------------------------------------------------------------
@@ -307,18 +307,18 @@ def _sortable(value: Any, key: str = "") -> tuple[float, str]:
 
 def _label(result: Result) -> str:
     """Name of a method with whatever is not as usual."""
-    variant = _variant(result)
-    unusual = [result["preset"], variant if variant != "default" else None]
-    told = ", ".join(str(word) for word in unusual if word)
+    told = ", ".join(word for word in (result["preset"], _start(result), _variant(result)) if word)
     return METHODS[result["method"]] + (f" ({told})" if told else "")
+
+
+def _start(result: Result) -> str:
+    start = result["start"]
+    return {None: "", "random": "", "shipped": "pre-trained"}.get(start, f"from {start}")
 
 
 def _variant(result: Result) -> str:
     recipe = f"recipe {result['recipe']}" if result["recipe"] not in (None, "default") else ""
-    start = {None: "", "shipped": "", "random": "random weights"}.get(
-        result["start"], f"weights {result['start']}"
-    )
-    return ", ".join(word for word in (recipe, result["name"], start) if word) or "default"
+    return ", ".join(word for word in (recipe, result["name"]) if word)
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -105,6 +105,7 @@ def test_every_method_leaves_its_result_in_a_file_and_in_the_table(make_pack, tm
         assert result["unlabelled"] == (0 if method in ("unet", "ours-labelled-only") else 7)
         assert any(f"{result['mean']['dice']:.3f}" in line for line in table)
     assert set(results["ours"]["also"]) == {"image branch", "mask branch"}
+    assert results["ours"]["start"] in ("random", "shipped")
     assert set(results["unet"]["also"]) == {"averaged weights"}
     for method in ("carried", "afresh"):
         assert [(one["labelled"], one["unlabelled"]) for one in results[method]["rounds"]] == [

@@ -22,7 +22,7 @@ def result(method="ours", seed=0, dice=0.5, **changes):
         "recipe": "default" if ours else None,
         "recipe_values": {"averaging": 0.98} if ours else None,
         "name": "",
-        "start": "shipped" if ours else None,
+        "start": "random" if ours else None,
         "budget": 600.0,
         "working_size": 128,
         "framing": "whole",
@@ -121,6 +121,17 @@ def test_variants_are_set_against_the_default_of_the_same_seeds():
     assert conditions.startswith("busi; 52 labelled; ours (compact); framing whole; 10 min of training;")
     assert cells(default)[:4] == ["default", "2", "0.550 ± 0.071", "—"]
     assert cells(variant)[:4] == ["cutmix off", "1", "0.630", "+0.030"]
+
+
+def test_variants_from_other_weights_are_in_another_table():
+    runs = [result(), result(name="a"), result(start="shipped"), result(start="shipped", name="a")]
+
+    lines = table("ablation", runs)
+
+    assert [line.split(";")[2] for line in lines if line.startswith("busi")] == [
+        " ours (compact)",
+        " ours (compact, pre-trained)",
+    ]
 
 
 def test_variants_stay_out_of_the_comparison():
