@@ -9,6 +9,8 @@ from label_efficiency import changed, examples, main, parse, tasks
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.model.checkpoint import save_checkpoint
+from napari_semigda.model.presets import build_model
 from napari_semigda.training.recipe import Recipe
 from packs import split_pack
 from tables import read_results
@@ -108,11 +110,19 @@ def test_every_method_leaves_its_result_in_a_file_and_in_the_table(make_pack, tm
     assert results["ours"]["start"] in ("random", "shipped")
     assert set(results["unet"]["also"]) == {"averaged weights"}
     for method in ("carried", "afresh"):
-        assert [(one["labelled"], one["unlabelled"]) for one in results[method]["rounds"]] == [
-            (1, 10),
-            (2, 9),
-            (4, 7),
-        ]
+        counts = [(one["labelled"], one["unlabelled"]) for one in results[method]["rounds"]]
+        assert counts == [(1, 10), (2, 9), (4, 7)]
+
+
+@pytest.mark.slow
+def test_a_run_tells_which_weights_it_started_from(make_pack, tmp_path):
+    pack, output = make_pack([""] * 8), tmp_path / "results"
+    save_checkpoint(tmp_path / "tried.safetensors", build_model("compact", seed=9), {})
+
+    run(pack, output, "--fresh-weights")
+    run(pack, output, "--start", str(tmp_path / "tried.safetensors"))
+
+    assert sorted(result["start"] for result in read_results(output)) == ["random", "tried"]
 
 
 @pytest.mark.slow
