@@ -38,18 +38,6 @@ NOISE = 0.1
 """Standard deviation of what is added to the teacher's images, which lie in [-1, 1]."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a U-Net says of a batch: probabilities (B, K, S, S); they also serve as ``image``, its latent."""
-
-    probabilities: Tensor
-
-    @property
-    def image(self) -> Tensor:
-        """Where a predictor looks for the latent of the image."""
-        return self.probabilities
-
-
 class UNet(nn.Module):
     """MONAI's U-Net in the place of a `SemiGDA`: both of its branches say the same.
 
@@ -80,17 +68,17 @@ class UNet(nn.Module):
             raise SemiGDAError("The U-Net halves images four times: use a working size that 16 divides.")
         return self.network(image)
 
-    def latents(self, image: Tensor) -> Answer:
-        """Everything a predictor needs to know of images (B, 3, S, S)."""
-        return Answer(self(image).float().softmax(dim=1))
+    def latents(self, image: Tensor) -> Tensor:
+        """What there is to decode of images (B, 3, S, S): class probabilities already, (B, K, S, S)."""
+        return self(image).float().softmax(dim=1)
 
-    def decode_image_branch(self, latents: Answer) -> Tensor:
+    def decode_image_branch(self, latents: Tensor) -> Tensor:
         """Class probabilities (B, K, S, S)."""
-        return latents.probabilities
+        return latents
 
-    def decode_mask_branch(self, latents: Answer) -> Tensor:
+    def decode_mask_branch(self, latents: Tensor) -> Tensor:
         """Class probabilities (B, K, S, S), the same again."""
-        return latents.probabilities
+        return latents
 
 
 @dataclass(frozen=True)

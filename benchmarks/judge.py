@@ -8,7 +8,6 @@ import imageio.v3 as iio
 import torch
 from torch import Tensor, nn
 
-from baselines import Answer
 from napari_semigda.inference.predictor import Predictor, label_map
 from napari_semigda.inference.preparation import ImageSettings
 from packs import Pair, truth
@@ -43,17 +42,17 @@ class SideBySide(nn.Module):
         self.names = tuple(names)
         self.classes = 2 * len(self.names)
 
-    def latents(self, image: Tensor) -> Answer:
-        """All answers to images (B, 3, S, S)."""
-        return Answer(torch.cat([answer.float() for answer in self.answers(image)], dim=1))
+    def latents(self, image: Tensor) -> Tensor:
+        """All answers to images (B, 3, S, S): (B, 2·names, S, S)."""
+        return torch.cat([answer.float() for answer in self.answers(image)], dim=1)
 
-    def decode_image_branch(self, latents: Answer) -> Tensor:
-        """All answers, (B, 2·names, S, S)."""
-        return latents.probabilities
+    def decode_image_branch(self, latents: Tensor) -> Tensor:
+        """All answers."""
+        return latents
 
-    def decode_mask_branch(self, latents: Answer) -> Tensor:
+    def decode_mask_branch(self, latents: Tensor) -> Tensor:
         """All answers again."""
-        return latents.probabilities
+        return latents
 
 
 class Judge:

@@ -75,6 +75,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--recipe", default="default", help="default or paper")
     add("--recipe-change", nargs="+", default=[], metavar="KEY=VALUE", help="stage_two_optimiser.kind=sgd")
     add("--preset-change", nargs="+", default=[], metavar="KEY=VALUE", help="adapter_hidden=[4,8,16,32]")
+    add(
+        "--one-object",
+        action="store_true",
+        help="each image holds one object: pseudo labels keep the largest",
+    )
     add("--name", help="what tables call these changes; default: the changes themselves")
     add("--budget", type=float, nargs="+", default=[600.0], help="seconds of training steps")
     add("--at", type=float, nargs="+", default=[], help="also score after so many seconds of the same run")
@@ -91,12 +96,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--again", action="store_true", help="run even where there is a result already")
     given = parser.parse_args(arguments)
     try:
-        given.recipe = changed(Recipe.named(given.recipe), given.recipe_change)
+        recipe = Recipe.named(given.recipe).with_one_object(given.one_object)
+        given.recipe = changed(recipe, given.recipe_change)
         given.preset = changed(PRESETS[given.preset], given.preset_change)
     except SemiGDAError as error:
         parser.error(str(error))
     if given.name is None:
         given.name = " ".join([*given.recipe_change, *given.preset_change])
+    if len(given.name) > 80:
+        parser.error("so many changes need a short --name")
     return given
 
 
@@ -173,6 +181,7 @@ class Task:
             "method": self.method,
             "preset": self.given.preset.name if ours else None,
             "recipe": self.given.recipe.name if ours else None,
+            "one_object": ours and self.given.one_object,
             "name": self.given.name if ours else "",
             "budget": self.budget,
             "working_size": self.given.working_size,
@@ -185,14 +194,18 @@ class Task:
     @property
     def file_name(self) -> str:
         """Where the result goes: the same for the same conditions."""
-        told = {key: value for key, value in self.conditions.items() if value not in (None, "")}
-        told |= {"labelled": f"{told['labelled']}-labelled", "budget": f"{told['budget']:g}s"}
-        told |= {"threads": f"{told['threads']}-threads", "seed": f"seed{told['seed']}"}
-        if self.uses_recipe and self.given.start is not None:
-            told["start"] = f"from-{self.given.start.stem}"
-        elif self.uses_recipe and self.given.fresh_weights:
-            told["start"] = "fresh-weights"
-        return re.sub(r"[^\w.+=-]+", "-", "_".join(map(str, told.values())).lower()) + ".json"
+        told = self.conditions
+        words = [told["pack"], f"{told['labelled']}-labelled", told["split"], told["method"], told["preset"]]
+        words += [told["recipe"], "one-object" if told["one_object"] else "", told["name"]]
+        words += [f"{self.budget:g}s", told["working_size"], told["framing"], told["device"]]
+        words += [f"{told['threads']}-threads", self._asked_start(), f"seed{self.seed}"]
+        name = "_".join(str(word) for word in words if word)
+        return re.sub(r"[^\w.+=-]+", "-", name.lower()) + ".json"
+
+    def _asked_start(self) -> str:
+        if not self.uses_recipe or not (self.given.start or self.given.fresh_weights):
+            return ""
+        return f"from-{self.given.start.stem}" if self.given.start else "fresh-weights"
 
 
 def tasks(given: argparse.Namespace) -> Iterator[Task]:
@@ -364,7 +377,7 @@ def _baseline(task: Task, training: SupervisedUNet, others: dict[str, UNet], unl
     networks = {"result": training.predicting, **others}
 
     def answers(image: Tensor) -> list[Tensor]:
-        return [network.latents(image).probabilities for network in networks.values()]
+        return [network.latents(image) for network in networks.values()]
 
     judge = _judge(task, SideBySide(list(networks.values()), answers, list(networks)))
     course = train(training, task, judge, nullcontext)

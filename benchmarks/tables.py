@@ -16,7 +16,7 @@ import re
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ def _fits(result: Result, filters: Iterable[str]) -> bool:
         key, _, patterns = condition.partition("=")
         value = result.get(key)
         text = f"{value:g}" if isinstance(value, float) else str(value)
-        if not any(fnmatch(text, pattern) for pattern in patterns.split(",")):
+        if not any(fnmatchcase(text, pattern) for pattern in patterns.split(",")):
             return False
     return True
 
@@ -175,7 +175,7 @@ def _budgets(results: Sequence[Result]) -> str:
 
 def ablation_table(results: Sequence[Result]) -> str:
     """Variants of one method beside its default; only where there are variants."""
-    keys = ("pack", "labelled", "method", "preset", "start", "framing", "budget")
+    keys = ("pack", "labelled", "method", "preset", "one_object", "start", "framing", "budget")
     return _by_conditions(results, *keys, table=_variants)
 
 
@@ -273,7 +273,8 @@ def _rows(results: Sequence[Result], without: str = "seed") -> list[list[Result]
         If a change of the code made runs differ that say they do not.
     """
     rows: dict[tuple[Any, ...], list[Result]] = {}
-    keys = ("pack", "labelled", "split", "method", "preset", "recipe", "start", "name", "framing", "budget")
+    keys = ("pack", "labelled", "split", "method", "preset", "recipe", "one_object")
+    keys += ("start", "name", "framing", "budget")
     for result in results:
         key = tuple(_sortable(result[key], key) for key in keys if key != without)
         rows.setdefault(key, []).append(result)
@@ -307,7 +308,9 @@ def _sortable(value: Any, key: str = "") -> tuple[float, str]:
 
 def _label(result: Result) -> str:
     """Name of a method with whatever is not as usual."""
-    told = ", ".join(word for word in (result["preset"], _start(result), _variant(result)) if word)
+    one_object = "one object an image" if result["one_object"] else ""
+    words = (result["preset"], one_object, _start(result), _variant(result))
+    told = ", ".join(word for word in words if word)
     return METHODS[result["method"]] + (f" ({told})" if told else "")
 
 

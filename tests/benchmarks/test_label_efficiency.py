@@ -64,6 +64,7 @@ def test_each_run_has_a_file_of_its_own(make_pack, tmp_path):
         ["--recipe-change", "averaging=0.9"],
         ["--recipe-change", "averaging=0.9", "--name", "short memory"],
         ["--fresh-weights"],
+        ["--one-object"],
         ["--random-split"],
         ["--framing", "tiles"],
         ["--working-size", "64"],

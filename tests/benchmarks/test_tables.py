@@ -21,6 +21,7 @@ def result(method="ours", seed=0, dice=0.5, **changes):
         "preset": "compact" if ours else None,
         "recipe": "default" if ours else None,
         "recipe_values": {"averaging": 0.98} if ours else None,
+        "one_object": False,
         "name": "",
         "start": "random" if ours else None,
         "budget": 600.0,
