@@ -46,6 +46,9 @@ SPLITS = {
 }
 NOT_RUN = "Not run yet."
 
+ENOUGH_PROCESSOR = 0.8
+"""Processor time of a run's steps as a share of their time, below which its table warns."""
+
 _RUN_HEAD = ("pack", "labelled", "unlabelled", "framing", "method", "seeds", "Dice", "spread over images")
 _RUN_HEAD += ("IoU", "HD95, pixels", "steps", "also measured, Dice")
 _VARIANT_HEAD = (
@@ -241,8 +244,20 @@ def _by_conditions(results: Sequence[Result], *keys: str, table: Callable[[Seque
     parts = []
     for _, group in sorted(groups.items(), key=lambda item: [_sortable(value) for value in item[0]]):
         if text := table(group):
-            parts.append(f"{_conditions(group, keys)}\n\n{text}")
+            parts += [_conditions(group, keys), text, *_starved(group)]
     return "\n\n".join(parts)
+
+
+def _starved(group: Sequence[Result]) -> list[str]:
+    """A warning where others used the processor, so that a run got less done in its time than it might."""
+    shares = {
+        f"{_label(run)} on {run['pack']}, {run['labelled']} labelled, {_duration(run['budget'])}, "
+        f"seed {run['seed']}": run["processor_seconds"] / run["seconds"]
+        for run in group
+        if run["device"].startswith("CPU")
+    }
+    told = [f"{name} ({share:.0%})" for name, share in sorted(shares.items()) if share < ENOUGH_PROCESSOR]
+    return [f"Got too little of the processor to be compared: {'; '.join(told)}."] if told else []
 
 
 def _conditions(group: Sequence[Result], keys: Sequence[str]) -> str:

@@ -31,6 +31,8 @@ def result(method="ours", seed=0, dice=0.5, **changes):
         "threads": 1,
         "seed": seed,
         "steps": 100,
+        "seconds": 601.0,
+        "processor_seconds": 590.0,
         "torch": "2.13.0",
         "date": "2026-11-23",
         "mean": {"dice": dice, "iou": dice / 2, "hd95": 20.0},
@@ -94,6 +96,17 @@ def test_runs_under_other_conditions_are_in_another_table():
     lines = table("comparison", [result(), result(split="random"), result(device="GPU"), result(threads=2)])
 
     assert sum(line.startswith("10 min of training") for line in lines) == 4
+
+
+def test_a_run_that_had_to_share_its_processor_is_named():
+    starved = {"processor_seconds": 300.5}
+    runs = [result(), result("unet", seed=1, **starved), result(device="GPU", **starved)]
+
+    warnings = [line for line in table("comparison", runs) if line.startswith("Got too little")]
+
+    assert warnings == [
+        "Got too little of the processor to be compared: U-Net on busi, 52 labelled, 10 min, seed 1 (50%)."
+    ]
 
 
 def test_patterns_choose_runs():
