@@ -7,12 +7,11 @@ Test images are drawn first; images of one near-duplicate group stay on one side
 """
 
 import argparse
-import csv
 import platform
-import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -25,9 +24,11 @@ from napari_semigda.engine import Engine, PredictionFailed, RoundFailed
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.checkpoint import load_checkpoint
-from napari_semigda.session.journal import effort
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
+from packs import Pair, Split, is_pack, split_pack, truth
+from scores import scores
+from tables import SPLITS
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,19 @@ class Row:
 
 def main() -> int:
     given = _arguments()
-    if not (given.data / "images").is_dir():
+    if not is_pack(given.data):
         print(f"skipped: there is no pack in {given.data}")
         return 0
     torch.set_num_threads(given.threads)
-    pool, test = split(given.data, given.test, given.seed, given.random_split)
-    rows = [row for preset in given.preset for row in run(preset, pool, test, given)]
-    report(rows, given, len(test))
+    split = split_pack(
+        given.data,
+        str(max(given.labelled)),
+        test=given.test,
+        seed=given.seed,
+        random_split=given.random_split,
+    )
+    rows = [row for preset in given.preset for row in run(preset, split, given)]
+    report(rows, given, split)
     return 0
 
 
@@ -60,7 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with images/, masks/ and meta.csv")
     parser.add_argument("--labelled", type=int, nargs="+", default=[52], help="labelled images at each round")
-    parser.add_argument("--test", type=int, default=130)
+    parser.add_argument("--test", type=int, help="test images; default: the pack's own number")
     parser.add_argument("--preset", nargs="+", default=["compact"])
     parser.add_argument("--weights", type=Path, help="local weights of the autoencoder (taesd, sd)")
     parser.add_argument("--working-size", type=int, default=128)
@@ -74,51 +81,29 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def split(pack: Path, test_count: int, seed: int, ignore_groups: bool) -> tuple[list[Path], list[Path]]:
-    """Images to work with, and images for the test; a near-duplicate group is on one side only."""
-    with (pack / "meta.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    groups: dict[str, list[Path]] = {}
-    for row in rows:
-        group = "" if ignore_groups else row.get("near_dup_group", "")
-        groups.setdefault(group or row["stem"], []).append(pack / "images" / f"{row['stem']}.png")
-    order = sorted(groups)
-    random.Random(seed).shuffle(order)
-    test: list[Path] = []
-    while len(test) < test_count:
-        test += groups[order.pop()]
-    return [image for name in order for image in groups[name]], test
-
-
-def run(preset: str, pool: list[Path], test: list[Path], given: argparse.Namespace) -> list[Row]:
-    """A session of the pool, with a round at each number of labelled images."""
+def run(preset: str, split: Split, given: argparse.Namespace) -> list[Row]:
+    """A session of the images that are not for the test, with a round at each number of labelled ones."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         session = Session.create(
             Path(folder) / "session",
-            pool,
+            sorted(pair.image for pair in (*split.labelled, *split.unlabelled)),
             preset=preset,
             settings=ImageSettings(working_size=given.working_size),
             one_object=given.one_object,
             weights=None if preset == "compact" else given.weights,
         )
         engine = Engine(session, given.device)
-        waiting = list(session.items)
-        random.Random(given.seed).shuffle(waiting)
+        items = {session.picture_path(item).stem: item for item in session.items}
         done = 0
         for count in given.labelled:
-            for item in waiting[done:count]:
-                session.accept(item, truth_of(session.picture_path(item)))
+            for pair in split.labelled[done:count]:
+                session.accept(items[pair.stem], truth(pair))
             done = count
             _train(engine, given)
-            rows.append(_row(session, test, given))
+            rows.append(_row(session, split.test, given))
             print(rows[-1], file=sys.stderr, flush=True)
     return rows
-
-
-def truth_of(image: Path) -> np.ndarray:
-    """The mask beside an image, as 0 and 1."""
-    return (iio.imread(image.parent.parent / "masks" / image.name) > 127).astype(np.uint8)
 
 
 def _train(engine: Engine, given: argparse.Namespace) -> None:
@@ -132,17 +117,17 @@ def _train(engine: Engine, given: argparse.Namespace) -> None:
                 engine.cancel_predictions()  # drafts of the pool are not what is measured
 
 
-def _row(session: Session, test: list[Path], given: argparse.Namespace) -> Row:
+def _row(session: Session, test: Sequence[Pair], given: argparse.Namespace) -> Row:
     record = session.rounds[-1]
     model, _ = load_checkpoint(session.last_model(), weights=session.weights)
     predictor = Predictor(model, session.settings, given.device)
-    scores, times = [], []
-    for image in test:
-        pixels = iio.imread(image)
+    dice, times = [], []
+    for pair in test:
+        pixels = iio.imread(pair.image)
         started = time.perf_counter()
         labels = predictor.predict(pixels).labels
         times.append(time.perf_counter() - started)
-        scores.append(effort(labels, truth_of(image), 2)[0])
+        dice.append(scores(labels, truth(pair), ("dice",))["dice"])
     return Row(
         session.preset,
         record.number,
@@ -150,21 +135,20 @@ def _row(session: Session, test: list[Path], given: argparse.Namespace) -> Row:
         record.unlabelled,
         record.steps,
         record.seconds,
-        float(np.mean(scores)),
+        float(np.mean(dice)),
         1000 * float(np.median(times)),
     )
 
 
-def report(rows: list[Row], given: argparse.Namespace, tested: int) -> None:
+def report(rows: list[Row], given: argparse.Namespace, split: Split) -> None:
     """Print the conditions and the table."""
     device = (
         torch.cuda.get_device_name() if given.device.startswith("cuda") else f"{given.threads} CPU threads"
     )
-    kind = "random split" if given.random_split else "near-duplicates kept on one side"
     print(
-        f"\n{given.data.name}, {kind}, {tested} test images, working size {given.working_size}, recipe "
-        f"{given.recipe}, seed {given.seed}; {device} ({platform.machine()}), torch {torch.__version__}, "
-        f"{date.today()}\n"
+        f"\n{given.data.name}, {SPLITS[split.kind]}, {len(split.test)} test images, "
+        f"working size {given.working_size}, recipe {given.recipe}, seed {given.seed}; "
+        f"{device} ({platform.machine()}), torch {torch.__version__}, {date.today()}\n"
     )
     print("| preset | round | labelled | unlabelled | steps | training, s | Dice | ms a predicted image |")
     print("|---|---|---|---|---|---|---|---|")

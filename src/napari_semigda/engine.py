@@ -14,20 +14,23 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.inference.description import Describer
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_semigda.model.device import choose_device
+from napari_semigda.model.loading import REPOSITORIES, load_autoencoder
 from napari_semigda.model.presets import build_model
 from napari_semigda.model.semigda import SemiGDA
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.predictions import PredictionInfo
-from napari_semigda.session.queue import queue
+from napari_semigda.session.queue import queue, spread_order
 from napari_semigda.session.rounds import MODEL, STATE, RoundRecord, append_point, keep_points
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
@@ -156,6 +159,7 @@ class _Requests:
     closing: bool = False
     urgent: list[str] = field(default_factory=list)
     background: list[str] = field(default_factory=list)
+    latents: list[str] = field(default_factory=list)
 
 
 class Engine:
@@ -198,6 +202,8 @@ class Engine:
         self._running: _RunningRound | None = None
         self._predictor: Predictor | None = None
         self._predictor_round = 0
+        self._describer: Describer | None = None
+        self._not_described: set[str] = set()
 
     # What others ask for
 
@@ -252,6 +258,17 @@ class Engine:
             waiting = self._requests.urgent if urgent else self._requests.background
             waiting.extend(item.id for item in items if item.id not in waiting)
 
+    def request_latents(self) -> None:
+        """Ask for the pooled latents that the queue compares pictures by, of all items without one.
+
+        They need no training, only the autoencoder. Where its weights may have to be downloaded they wait
+        until there is a trained model: nobody asked for a download by looking at pictures.
+        """
+        at_hand = self.session.preset not in REPOSITORIES or self._weights or self.session.weights
+        if at_hand or self.has_model:
+            with self._lock:
+                self._requests.latents = self._items_to_describe()
+
     def pause(self) -> None:
         """Hold the round after its present step; predictions are still served."""
         with self._lock:
@@ -268,10 +285,11 @@ class Engine:
             self._requests.stop = True
 
     def cancel_predictions(self) -> None:
-        """Forget the drafts that were asked for; the one being made is still finished."""
+        """Forget the drafts and latents that were asked for; the one being made is still finished."""
         with self._lock:
             self._requests.urgent.clear()
             self._requests.background.clear()
+            self._requests.latents.clear()
 
     def close(self) -> None:
         """End everything at the next step; a running round is stopped and can be resumed."""
@@ -298,7 +316,7 @@ class Engine:
 
     def wants_draft(self, item: Item) -> bool:
         """Whether a draft of this item, which nobody has accepted, would be newer than the one it has."""
-        if self.session.state(item) not in (ItemState.UNLABELLED, ItemState.DRAFT):
+        if not self.session.state(item).waits:
             return False
         info = self.session.prediction_info(item)
         if self._predictor is None:
@@ -356,7 +374,10 @@ class Engine:
             return self._begin
         if self._running is not None and not requests.paused:
             return self._step
-        if requests.background and self.has_model:
+        drafts_wait = requests.background and self.has_model
+        if requests.latents and not (drafts_wait and self.session.state(requests.latents[0]).waits):
+            return self._describe_next
+        if drafts_wait:  # each draft brings the latent of its item along
             return lambda: self._predict(requests.background)
         return None
 
@@ -564,7 +585,7 @@ class Engine:
     def _release(self) -> None:
         """Let go of a round with its optimisers and gradients."""
         with self._lock:
-            self._running = None
+            self._running = self._describer = None
             self._requests.stop = False
             self._memory_is_due = True
 
@@ -582,6 +603,7 @@ class Engine:
     # Drafts
 
     def _request_drafts(self) -> None:
+        self.request_latents()
         self.request_predictions(queue(self.session))
 
     def _predict(self, waiting: list[str]) -> Iterator[Event]:
@@ -598,16 +620,16 @@ class Engine:
             yield PredictionFailed(item, _in_words(error))
             return
         try:
-            prediction = predictor.predict(
-                self.session.picture(item).pixels, cancelled=lambda: self._requests.closing
-            )
+            pixels = self.session.picture(item).pixels
+            prediction = predictor.predict(pixels, cancelled=lambda: self._requests.closing)
             info = self.session.store_prediction(item, prediction, self._predictor_round)
         except Cancelled:
             return
         except Exception as error:
             yield PredictionFailed(item, _in_words(error))
-        else:
-            yield Predicted(item, info)
+            return
+        yield Predicted(item, info)
+        self._describe_too(item, pixels)
 
     def _ready_predictor(self) -> Predictor:
         if self._predictor is None:
@@ -618,6 +640,68 @@ class Engine:
             self._predictor = Predictor(model, self.session.settings, self.device)
             self._predictor_round = int(metadata.get("round", 0))
         return self._predictor
+
+    # Latents
+
+    def _items_to_describe(self) -> list[str]:
+        """Items without a latent: those that the annotator has dealt with, then the others, spread evenly."""
+        items, states = self.session.items, self.session.states()
+        order = sorted(spread_order(len(items)), key=lambda place: states[place].waits)
+        ids = (items[place].id for place in order)
+        return [one for one in ids if one not in self.session.latents and one not in self._not_described]
+
+    def _describe_next(self) -> Iterator[Event]:
+        with self._lock:
+            if not self._requests.latents:
+                return
+            item = self.session.item(self._requests.latents.pop(0))
+            last = not self._requests.latents
+        try:
+            if item.id not in self.session.latents:
+                self._describe(item, self.session.picture(item).pixels)
+            if last:
+                self._describer = None
+                self.session.latents.save()
+        except Cancelled:
+            return
+        except Exception as error:
+            self._go_without_latent(item, error)
+        yield from ()
+
+    def _describe_too(self, item: Item, pixels: NDArray[Any]) -> None:
+        """Describe an item that was just drafted, while its picture and the autoencoder are at hand."""
+        if item.id in self.session.latents or item.id in self._not_described:
+            return
+        try:
+            self._describe(item, pixels)
+        except Cancelled:
+            return
+        except Exception as error:
+            self._go_without_latent(item, error)
+
+    def _describe(self, item: Item, pixels: NDArray[Any]) -> None:
+        latent = self._ready_describer().describe(pixels, cancelled=lambda: self._requests.closing)
+        self.session.latents.store(item.id, latent)
+
+    def _go_without_latent(self, item: Item, error: Exception) -> None:
+        """The queue does without it; whoever shows, drafts or trains on the picture is told what is wrong."""
+        logger.info("%s has no latent: %s", item.name, error)
+        self._not_described.add(item.id)
+        if self._describer is None:  # there is no autoencoder: the others would only fail one by one
+            with self._lock:
+                self._requests.latents.clear()
+
+    def _ready_describer(self) -> Describer:
+        if self._describer is None:
+            if self._predictor is not None:
+                autoencoder = cast(SemiGDA, self._predictor.model).autoencoder
+            else:
+                autoencoder = load_autoencoder(self.session.preset, **self._loading())
+            describer = Describer(autoencoder, self.session.settings, self.device)
+            self._describer = describer
+            if self.session.latents.begin(describer.signature()):
+                self.request_latents()
+        return self._describer
 
 
 def _has_something_to_show(running: _RunningRound) -> bool:

@@ -34,7 +34,7 @@ class Brightness(nn.Module):
         self.dropout = nn.Dropout(0.5)
 
     def latents(self, image):
-        return SimpleNamespace(image=functional.avg_pool2d(image, 8), picture=self.dropout(image))
+        return SimpleNamespace(picture=self.dropout(image))
 
     def _probabilities(self, picture):
         brightness = (picture.mean(dim=1, keepdim=True) + 1) / 2
@@ -82,8 +82,6 @@ def test_a_prediction_has_the_pictures_own_pixels(settings_, shape):
     np.testing.assert_array_equal(prediction.labels, prediction.probabilities[1] > 0.5)
     assert 0 <= prediction.uncertainty.min() <= prediction.uncertainty.max() <= 1
     assert 0 <= prediction.score <= 1
-    assert prediction.latent.shape == (6,)
-    assert np.isfinite(prediction.latent).all()
 
 
 @pytest.mark.parametrize(
@@ -127,25 +125,6 @@ def test_a_doubtful_picture_scores_higher_than_a_clear_one():
     blank = np.zeros((64, 64), np.uint8)
     scores = [predictor.predict(pixels).score for pixels in (murky, clear, blank)]
     assert scores == sorted(scores, reverse=True)
-
-
-def test_pictures_that_look_alike_have_close_latents():
-    predictor = Predictor(Brightness(), WHOLE)
-    picture, _ = discs(64, 50)
-    retaken = picture + np.random.default_rng(0).integers(0, 20, picture.shape).astype(np.uint8)
-    one, alike, other = (
-        predictor.predict(pixels).latent for pixels in (picture, retaken, np.full((64, 50), 128, np.uint8))
-    )
-    assert np.linalg.norm(one - alike) < 0.5 * np.linalg.norm(one - other)
-
-
-def test_a_latent_knows_nothing_of_padding():
-    """A strip of a uniform picture is described like the whole of it."""
-    predictor = Predictor(Brightness(), WHOLE)
-    white = np.full((64, 64), 255, np.uint8)
-    np.testing.assert_allclose(
-        predictor.predict(white[:10]).latent, predictor.predict(white).latent, atol=1e-6
-    )
 
 
 @pytest.mark.parametrize("settings_", [WHOLE, TILES])
@@ -247,7 +226,6 @@ def test_streamed_strips_are_the_prediction(settings_):
         joined = np.concatenate([getattr(strip, name) for strip in strips], axis=axis)
         np.testing.assert_array_equal(joined, getattr(prediction, name))
     assert summary.score == prediction.score
-    np.testing.assert_array_equal(summary.latent, prediction.latent)
 
 
 class Endless:
@@ -359,7 +337,6 @@ def test_the_real_network_predicts(network, framing):
     pixels = np.random.default_rng(0).integers(0, 255, (90, 70, 3)).astype(np.uint8)
     prediction = Predictor(network, ImageSettings(working_size=64, framing=framing)).predict(pixels)
     np.testing.assert_allclose(prediction.probabilities.sum(axis=0), 1, atol=1e-5)
-    assert prediction.latent.shape == (8,)
 
 
 def test_the_real_network_can_be_trained_after_predicting(network):

@@ -49,7 +49,6 @@ def predict() -> Callable[..., Prediction]:
             labels=labels.astype(np.uint8),
             uncertainty=np.full(labels.shape, 0.25, np.float32),
             score=score,
-            latent=np.arange(8, dtype=np.float32) / 3,
         )
 
     return made

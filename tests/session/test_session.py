@@ -433,7 +433,6 @@ def test_a_prediction_is_a_draft(session: Session, predict: Predict) -> None:
     mask = square(session, "image_2")
     info = session.store_prediction("image_2", predict(mask, 0.7), 4)
     assert (info.score, info.round, info.uncertainty) == (0.7, 4, 0.25)
-    assert info.latent == pytest.approx([number / 3 for number in range(8)], abs=1e-5)
     assert session.state("image_2") is ItemState.DRAFT
     np.testing.assert_array_equal(session.prediction("image_2"), mask)
     assert Session.open(session.folder).prediction_info("image_2") == info

@@ -25,7 +25,7 @@ def draft_of(item):
     labels = np.zeros(item.shape, np.uint8)
     labels[:20] = 1
     probabilities = np.stack([1.0 - labels, labels]).astype(np.float32)
-    return Prediction(probabilities, labels, np.zeros(item.shape, np.float32), 0.5, np.zeros(3, np.float32))
+    return Prediction(probabilities, labels, np.zeros(item.shape, np.float32), 0.5)
 
 
 @pytest.fixture

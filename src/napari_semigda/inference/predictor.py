@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from napari_semigda.errors import Cancelled
 from napari_semigda.inference.preparation import (
     Framed,
-    Geometry,
     ImageSettings,
     Limits,
     Pixels,
@@ -42,7 +41,7 @@ class Network(Protocol):
     classes: int
 
     def latents(self, image: Tensor, /) -> Any:
-        """Latents of (B, 3, S, S) images; ``.image`` is (B, C, h, w), the autoencoder's."""
+        """Whatever both branches decode, of (B, 3, S, S) images."""
 
     def decode_image_branch(self, latents: Any, /) -> Tensor:
         """Class probabilities (B, K, S, S) of the image branch."""
@@ -66,16 +65,12 @@ class Prediction:
         (H, W) float32 in [0, 1], see `uncertainty_map`.
     score
         In [0, 1], see `PictureScore`: the higher, the sooner somebody should look at the picture.
-    latent
-        (2·C,) float32: mean and standard deviation of each channel of the picture's latent. Pictures
-        that look alike have latents that are close.
     """
 
     probabilities: NDArray[np.float32]
     labels: NDArray[np.uint8]
     uncertainty: NDArray[np.float32]
     score: float
-    latent: NDArray[np.float32]
 
 
 class Strip(NamedTuple):
@@ -107,28 +102,14 @@ class Summary:
 
     def __init__(self) -> None:
         self._score = PictureScore()
-        self._latent: Tensor | None = None
-        self._latents = 0
 
     @property
     def score(self) -> float:
         """Score of what has gone by, in [0, 1]."""
         return self._score.value
 
-    @property
-    def latent(self) -> NDArray[np.float32]:
-        """Mean of the pooled latents of all tiles, (2·C,) float32."""
-        if self._latent is None:
-            return np.zeros(0, np.float32)
-        return (self._latent / self._latents).numpy()
-
     def _add_strip(self, probabilities: Tensor, uncertainty: Tensor) -> None:
         self._score.add(probabilities, uncertainty)
-
-    def _add_latents(self, pooled: Tensor) -> None:
-        total = pooled.sum(dim=0)
-        self._latent = total if self._latent is None else self._latent + total
-        self._latents += len(pooled)
 
 
 class Predictor:
@@ -186,7 +167,7 @@ class Predictor:
             probabilities[:, rows] = strip.probabilities
             labels[rows] = strip.labels
             uncertainty[rows] = strip.uncertainty
-        return Prediction(probabilities, labels, uncertainty, summary.score, summary.latent)
+        return Prediction(probabilities, labels, uncertainty, summary.score)
 
     def stream(
         self,
@@ -209,7 +190,7 @@ class Predictor:
         progress, cancelled
             As in `predict`.
         summary
-            Gathers the picture's score and latent as the strips go by.
+            Gathers the picture's score as the strips go by.
 
         Yields
         ------
@@ -225,7 +206,7 @@ class Predictor:
         limits = intensity_limits(pixels, self.settings, cancelled=cancelled)
         work = _Work(progress, cancelled)
         strips = self._whole if self.settings.framing == "whole" else self._tiles
-        for top, layers in strips(pixels, limits, work, summary):
+        for top, layers in strips(pixels, limits, work):
             probabilities, uncertainty = layers[:-1], layers[-1].clamp(0, 1)
             summary._add_strip(probabilities, uncertainty)
             yield Strip(top, probabilities.numpy(), label_map(probabilities).numpy(), uncertainty.numpy())
@@ -234,17 +215,13 @@ class Predictor:
     def _network(self) -> Network:
         return cast(Network, self.model)
 
-    def _whole(
-        self, pixels: Pixels, limits: Limits, work: _Work, summary: Summary
-    ) -> Iterator[tuple[int, Tensor]]:
+    def _whole(self, pixels: Pixels, limits: Limits, work: _Work) -> Iterator[tuple[int, Tensor]]:
         work.expect(1)
         framed = frame(normalise(pixels, self.settings, limits), None, self.settings)
-        layers = self._infer([framed], work, summary)[0]
+        layers = self._infer([framed], work)[0]
         yield 0, unframe(layers, framed.geometry)
 
-    def _tiles(
-        self, pixels: Pixels, limits: Limits, work: _Work, summary: Summary
-    ) -> Iterator[tuple[int, Tensor]]:
+    def _tiles(self, pixels: Pixels, limits: Limits, work: _Work) -> Iterator[tuple[int, Tensor]]:
         rows, columns = (Axis(length, self.settings.tile_size) for length in pixels.shape[:2])
         work.expect(len(rows.starts) * len(columns.starts))
         blender = RowBlender(rows, columns, self._network.classes + 1)
@@ -261,7 +238,7 @@ class Predictor:
                     )
                     for left in batch
                 ]
-                for layers, tile in zip(self._infer(framed, work, summary), framed, strict=True):
+                for layers, tile in zip(self._infer(framed, work), framed, strict=True):
                     yield unframe(layers, tile.geometry)
 
         yield from blender.blend(tiles_of_row(top) for top in rows.starts)
@@ -271,7 +248,7 @@ class Predictor:
         size = max(1, pixels // self.settings.working_size**2)
         return (starts[first : first + size] for first in range(0, len(starts), size))
 
-    def _infer(self, tiles: list[Framed], work: _Work, summary: Summary) -> Tensor:
+    def _infer(self, tiles: list[Framed], work: _Work) -> Tensor:
         """Probabilities and, as the last layer, uncertainty of some tiles: (B, K + 1, S, S) on the CPU."""
         work.check()
         with _predicting(self.model), autocast(self.device):
@@ -281,11 +258,6 @@ class Predictor:
             layers = torch.cat(
                 [(image_branch + mask_branch) / 2, uncertainty_map(image_branch, mask_branch)[:, None]], dim=1
             ).cpu()
-            pooled = [
-                pooled_latent(latent, tile.geometry, self.settings.working_size)
-                for latent, tile in zip(latents.image.float().cpu(), tiles, strict=True)
-            ]
-        summary._add_latents(torch.stack(pooled))
         work.done(len(tiles))
         return layers
 
@@ -306,30 +278,6 @@ def label_map(probabilities: Tensor) -> Tensor:
     if len(probabilities) == 2:
         return (probabilities[1] > 0.5).to(torch.uint8)
     return probabilities.argmax(dim=0).to(torch.uint8)
-
-
-def pooled_latent(latent: Tensor, geometry: Geometry, working_size: int) -> Tensor:
-    """Describe a picture by the mean and the standard deviation of its latent, without the padding.
-
-    Parameters
-    ----------
-    latent
-        (C, h, w) float, of the whole frame.
-    geometry
-        Where the picture lies in the frame.
-    working_size
-        Side of the frame in pixels.
-
-    Returns
-    -------
-    Tensor
-        (2·C,) float32.
-    """
-    height, width = latent.shape[-2:]
-    rows = -(-geometry.framed_height * height // working_size)
-    columns = -(-geometry.framed_width * width // working_size)
-    content = latent[:, :rows, :columns].flatten(1)
-    return torch.cat([content.mean(dim=1), content.std(dim=1, correction=0)])
 
 
 class _Work:

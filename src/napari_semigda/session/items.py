@@ -29,6 +29,11 @@ class ItemState(Enum):
     ACCEPTED = "accepted"
     SKIPPED = "skipped"
 
+    @property
+    def waits(self) -> bool:
+        """Whether the annotator has yet to deal with such an item."""
+        return self in (ItemState.UNLABELLED, ItemState.DRAFT)
+
 
 @dataclass(frozen=True)
 class Item:

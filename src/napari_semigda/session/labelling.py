@@ -114,13 +114,19 @@ class Labelling:
                 return ItemState.DRAFT
             return ItemState.UNLABELLED
 
+    def states(self) -> tuple[ItemState, ...]:
+        """Tell the state of every item, in the order of the list."""
+        with self._lock:
+            drafted = self.predictions.ids() | self._edits.ids()
+            states = dict.fromkeys(self._items, ItemState.UNLABELLED)
+            states.update(dict.fromkeys(drafted, ItemState.DRAFT))
+            states.update(dict.fromkeys(self._skipped, ItemState.SKIPPED))
+            states.update(dict.fromkeys(self._labels.ids(), ItemState.ACCEPTED))
+            return tuple(states.values())
+
     def counts(self) -> dict[ItemState, int]:
         """Count the items in each state; every state is a key."""
-        with self._lock:
-            counts = dict.fromkeys(ItemState, 0)
-            for item_id in self._items:
-                counts[self.state(item_id)] += 1
-            return counts
+        return dict.fromkeys(ItemState, 0) | Counter(self.states())
 
     def for_training(self, labelled_ids: Collection[str] | None = None) -> tuple[list[Item], list[Item]]:
         """Tell the items that a round learns from; skipped ones are not among them.

@@ -7,6 +7,7 @@ from napari_semigda.io.atomic import remove_abandoned
 
 LABELS, EDITS, PREDICTIONS, ROUNDS, IMAGES = "labels", "edits", "predictions", "rounds", "images"
 JOURNAL, SKIPPED, VIEW = "journal.jsonl", "skipped.json", "view.json"
+LATENTS = f"{PREDICTIONS}/latents.safetensors"
 
 OWN_FOLDERS = (LABELS, EDITS, PREDICTIONS, ROUNDS)
 """Those that only the session writes into."""

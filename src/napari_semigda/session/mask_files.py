@@ -55,6 +55,11 @@ class MaskFolder:
         with self._lock:
             return item_id in self._present
 
+    def ids(self) -> set[str]:
+        """Return the ids of all items that have a mask here."""
+        with self._lock:
+            return set(self._present)
+
     def file(self, item_id: str) -> Path:
         """Return where the mask of an item is, or would be."""
         return self.folder / f"{item_id}.tif"

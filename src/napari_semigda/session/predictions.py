@@ -31,14 +31,11 @@ class PredictionInfo:
         The round whose weights made it; 0 where they came from elsewhere.
     uncertainty
         Mean over the image, in [0, 1].
-    latent
-        The pooled latent, to tell how unlike other images this one is.
     """
 
     score: float
     round: int
     uncertainty: float = 0.0
-    latent: tuple[float, ...] = ()
 
 
 class Predictions:
@@ -76,13 +73,23 @@ class Predictions:
                 self._infos[item.id] = read_info(self._info_file(item))
             return self._infos[item.id]
 
+    def ids(self) -> set[str]:
+        """Return the ids of all items that have a prediction."""
+        return self._masks.ids()
+
+    def scores(self, items: Iterable[Item]) -> NDArray[np.float32]:
+        """Return the acquisition score of each of these items, NaN where there is no prediction."""
+        with self._lock:
+            infos = (self.info(item) for item in items)
+            return np.array([np.nan if info is None else info.score for info in infos], np.float32)
+
     def store(self, item: Item, prediction: "Prediction", round_number: int) -> PredictionInfo:
         """Keep a prediction as the draft of an item.
 
         Parameters
         ----------
         prediction
-            Its labels, score, uncertainty and latent are kept; the probabilities are not.
+            Its labels, score and mean uncertainty are kept; the probabilities are not.
         round_number
             The round whose weights made it, 0 if none.
 
@@ -96,7 +103,6 @@ class Predictions:
             score=float(np.clip(np.nan_to_num(prediction.score), 0, 1)),
             round=round_number,
             uncertainty=float(np.clip(np.nan_to_num(np.mean(prediction.uncertainty)), 0, 1)),
-            latent=rounded(np.nan_to_num(np.asarray(prediction.latent, np.float64))),
         )
         with self._lock:
             self._masks.write(item, mask, durable=False)
@@ -121,15 +127,9 @@ def read_info(path: Path) -> PredictionInfo | None:
             score=_fraction(values["score"]),
             round=int(values["round"]),
             uncertainty=_fraction(values.get("uncertainty", 0.0)),
-            latent=rounded(values.get("latent", ())),
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
-
-
-def rounded(values: Iterable[Any]) -> tuple[float, ...]:
-    """As numbers that are short to write down."""
-    return tuple(round(float(value), 5) for value in values)
 
 
 def _fraction(value: Any) -> float:

@@ -8,12 +8,14 @@ told there), `rounds` and `examples`.
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.pictures import MANIFEST_NAME, Picture
 from napari_semigda.model.presets import starts_trained
@@ -31,8 +33,9 @@ from napari_semigda.session.importing import ImportReport, import_masks
 from napari_semigda.session.items import Item, ItemState, read_picture
 from napari_semigda.session.journal import JournalEntry
 from napari_semigda.session.labelling import Labelling
+from napari_semigda.session.latents import Latents
+from napari_semigda.session.layout import LATENTS, ROUNDS, clean_up
 from napari_semigda.session.layout import OWN_FOLDERS as OWN_FOLDERS
-from napari_semigda.session.layout import ROUNDS, clean_up
 from napari_semigda.session.manifest import Manifest, ManifestFile, read_manifest
 from napari_semigda.session.predictions import PredictionInfo
 from napari_semigda.session.rounds import RoundRecord, Rounds, RoundStatus
@@ -54,6 +57,8 @@ class Session:
         The session's folder, absolute.
     left_out : list of (Path, str)
         Files that `create` could not take as pictures, and why. Empty for an opened session.
+    latents : Latents
+        What the pictures look like, as far as it was computed.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
@@ -65,6 +70,7 @@ class Session:
         self._labelling = Labelling(
             folder, manifest.items, self._file.class_count, warn=self.warn, lock=self._lock
         )
+        self.latents = Latents(folder / LATENTS, [item.id for item in manifest.items], self._lock)
         self._rounds = Rounds(folder / ROUNDS)
         self._examples = ExampleCache()
 
@@ -176,8 +182,10 @@ class Session:
         return cls(folder, manifest)
 
     def close(self) -> None:
-        """Let go of the memory; everything is on the disk already."""
+        """Let go of the memory; everything that cannot be computed again is on the disk already."""
         self._examples.clear()
+        with suppress(SemiGDAError):
+            self.latents.save()
 
     def __enter__(self) -> Self:
         return self
@@ -224,6 +232,7 @@ class Session:
     def preset(self, preset: str) -> None:
         choose_settings(preset, self._file.manifest.items)
         self._file.change(preset=preset)
+        self.latents.clear()
 
     @property
     def settings(self) -> ImageSettings:
@@ -234,6 +243,7 @@ class Session:
     def settings(self, settings: ImageSettings) -> None:
         self._file.change(settings=settings)
         self._examples.clear()
+        self.latents.clear()
 
     @property
     def one_object(self) -> bool:
@@ -252,6 +262,7 @@ class Session:
     @weights.setter
     def weights(self, weights: Path | str | None) -> None:
         self._file.change(weights=None if weights is None else Path(os.path.abspath(weights)))
+        self.latents.clear()
 
     @property
     def created(self) -> str:
@@ -278,6 +289,10 @@ class Session:
     def state(self, item: Item | str) -> ItemState:
         """Tell how far the labelling of an item is: accepted, else skipped, else a draft, else unlabelled."""
         return self._labelling.state(item)
+
+    def states(self) -> tuple[ItemState, ...]:
+        """Tell the state of every item, in the order of the list."""
+        return self._labelling.states()
 
     def counts(self) -> dict[ItemState, int]:
         """Count the items in each state; every state is a key."""
@@ -317,6 +332,10 @@ class Session:
     def prediction_info(self, item: Item | str) -> PredictionInfo | None:
         """Tell what is known of the prediction of an item; None without one."""
         return self._labelling.predictions.info(self.item(item))
+
+    def scores(self) -> NDArray[np.float32]:
+        """Return the acquisition score of every item, in the order of the list; NaN without a draft."""
+        return self._labelling.predictions.scores(self.items)
 
     def store_prediction(
         self, item: Item | str, prediction: "Prediction", round_number: int

@@ -1,0 +1,516 @@
+"""What a method makes of a few labelled images in a given time: Dice, IoU and HD95 on images it never saw.
+
+Each run is one JSON file; a Markdown table of all runs asked for is printed at the end, and `tables.py` puts
+all files into the documentation. Only seconds spent in training steps count, for every method alike.
+
+    python benchmarks/label_efficiency.py --data BUSI --labelled 10% --method ours unet --budget 600 --seeds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines import MeanTeacherUNet, SupervisedUNet, UNet
+from judge import Judge, Scores, SideBySide
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.inference.preparation import ImageSettings, frame, normalise
+from napari_semigda.io.atomic import write_bytes
+from napari_semigda.model.checkpoint import load_checkpoint
+from napari_semigda.model.device import choose_device
+from napari_semigda.model.loading import load_autoencoder
+from napari_semigda.model.presets import PRESETS, assemble, build_model
+from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.training.examples import Example
+from napari_semigda.training.recipe import Budget, Recipe
+from napari_semigda.training.round import Round
+from napari_semigda.training.sampling import mixed_seed
+from packs import Pair, Split, is_pack, split_pack, truth
+from tables import RESULTS, read_result, run_table
+
+ROUND_SHARES = (4, 2, 1)
+"""Rounds of a model that is carried on: at a quarter, half and all of the labels."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = parse(arguments)
+    if not is_pack(given.data):
+        print(f"skipped: there is no pack in {given.data}")
+        return 0
+    torch.set_num_threads(given.threads)
+    given.output.mkdir(parents=True, exist_ok=True)
+    results, failed = [], False
+    for task in tasks(given):
+        try:
+            results.append(result_of(task, again=given.again))
+        except SemiGDAError as error:
+            failed = True
+            print(f"failed: {task.file_name}: {error}", file=sys.stderr, flush=True)
+    print(run_table(results))
+    return int(failed)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="folder of a pack: images/, masks/ and meta.csv")
+    add("--labelled", nargs="+", required=True, help="how many have labels: numbers, or shares such as 10%%")
+    add("--method", nargs="+", default=["ours"], choices=list(METHODS))
+    add("--preset", default="compact", choices=list(PRESETS))
+    add("--recipe", default="default", help="default or paper")
+    add("--recipe-change", nargs="+", default=[], metavar="KEY=VALUE", help="stage_two_optimiser.kind=sgd")
+    add("--preset-change", nargs="+", default=[], metavar="KEY=VALUE", help="adapter_hidden=[4,8,16,32]")
+    add(
+        "--one-object",
+        action="store_true",
+        help="each image holds one object: pseudo labels keep the largest",
+    )
+    add("--name", help="what tables call these changes; default: the changes themselves")
+    add("--budget", type=float, nargs="+", default=[600.0], help="seconds of training steps")
+    add("--at", type=float, nargs="+", default=[], help="also score after so many seconds of the same run")
+    add("--device", default="auto")
+    add("--seeds", type=int, default=1, help="how many runs with different seeds and splits")
+    add("--threads", type=int, default=torch.get_num_threads())
+    add("--working-size", type=int, default=128)
+    add("--framing", default="whole", choices=["whole", "tiles"])
+    add("--random-split", action="store_true", help="ignore near-duplicates, as published results do")
+    add("--fresh-weights", action="store_true", help="random weights even where trained ones are shipped")
+    add("--start", type=Path, help="a checkpoint to start from instead")
+    add("--weights", type=Path, help="local weights of the autoencoder (taesd, sd)")
+    add("--output", type=Path, default=RESULTS)
+    add("--again", action="store_true", help="run even where there is a result already")
+    given = parser.parse_args(arguments)
+    try:
+        recipe = Recipe.named(given.recipe).with_one_object(given.one_object)
+        given.recipe = changed(recipe, given.recipe_change)
+        given.preset = changed(PRESETS[given.preset], given.preset_change)
+    except SemiGDAError as error:
+        parser.error(str(error))
+    if given.name is None:
+        given.name = " ".join([*given.recipe_change, *given.preset_change])
+    if len(given.name) > 80:
+        parser.error("so many changes need a short --name")
+    return given
+
+
+def changed(settings: Any, changes: Sequence[str]) -> Any:
+    """A dataclass with some of its values replaced.
+
+    Parameters
+    ----------
+    settings
+        A frozen dataclass, such as a recipe.
+    changes
+        ``"key=value"``; a dot leads into a dataclass inside, and a value is JSON, or else text.
+
+    Raises
+    ------
+    SemiGDAError
+        If there is no such key.
+    """
+    for change in changes:
+        path, _, text = change.partition("=")
+        settings = _replaced(settings, path.split("."), _value(text), change)
+    return settings
+
+
+def _replaced(settings: Any, path: list[str], value: Any, change: str) -> Any:
+    if not is_dataclass(settings) or path[0] not in {field.name for field in fields(settings)}:
+        raise SemiGDAError(f"“{change}” changes nothing that {type(settings).__name__} has.")
+    if path[1:]:
+        value = _replaced(getattr(settings, path[0]), path[1:], value, change)
+    return replace(settings, **{path[0]: value})
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run: a method, a split and a budget."""
+
+    given: argparse.Namespace
+    split: Split
+    method: str
+    budget: float
+    seed: int
+
+    @property
+    def settings(self) -> ImageSettings:
+        """How pictures are framed, for every method."""
+        return ImageSettings(working_size=self.given.working_size, framing=self.given.framing)
+
+    @property
+    def device(self) -> torch.device:
+        """Where to train and to predict."""
+        return choose_device(self.given.device)
+
+    @property
+    def uses_recipe(self) -> bool:
+        """Whether preset and recipe matter."""
+        return self.method not in BASELINES
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """What a run is told apart by."""
+        ours = self.uses_recipe
+        return {
+            "pack": self.given.data.resolve().name,
+            "labelled": len(self.split.labelled),
+            "split": self.split.kind,
+            "method": self.method,
+            "preset": self.given.preset.name if ours else None,
+            "recipe": self.given.recipe.name if ours else None,
+            "one_object": ours and self.given.one_object,
+            "name": self.given.name if ours else "",
+            "budget": self.budget,
+            "working_size": self.given.working_size,
+            "framing": self.given.framing,
+            "device": device_name(self.device),
+            "threads": self.given.threads,
+            "seed": self.seed,
+        }
+
+    @property
+    def file_name(self) -> str:
+        """Where the result goes: the same for the same conditions."""
+        told = self.conditions
+        words = [told["pack"], f"{told['labelled']}-labelled", told["split"], told["method"], told["preset"]]
+        words += [told["recipe"], "one-object" if told["one_object"] else "", told["name"]]
+        words += [f"{self.budget:g}s", told["working_size"], told["framing"], told["device"]]
+        words += [f"{told['threads']}-threads", self._asked_start(), f"seed{self.seed}"]
+        name = "_".join(str(word) for word in words if word)
+        return re.sub(r"[^\w.+=-]+", "-", name.lower()) + ".json"
+
+    def _asked_start(self) -> str:
+        if not self.uses_recipe or not (self.given.start or self.given.fresh_weights):
+            return ""
+        return f"from-{self.given.start.stem}" if self.given.start else "fresh-weights"
+
+
+def tasks(given: argparse.Namespace) -> Iterator[Task]:
+    for labelled in given.labelled:
+        for seed in range(given.seeds):
+            split = split_pack(given.data, labelled, seed=seed, random_split=given.random_split)
+            for budget in given.budget:
+                for method in given.method:
+                    yield Task(given, split, method, budget, seed)
+
+
+def result_of(task: Task, *, again: bool) -> dict[str, Any]:
+    """Run, or read what an earlier run came to."""
+    path = task.given.output / task.file_name
+    if path.exists() and not again:
+        print(f"{path.name} is there already", file=sys.stderr, flush=True)
+        return read_result(path)
+    outcome = METHODS[task.method](task)
+    result = as_result(task, outcome)
+    lines = (f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in result.items())
+    write_bytes(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    print(f"{path.name}: {result['mean']}", file=sys.stderr, flush=True)
+    return result
+
+
+class Course(NamedTuple):
+    """How training went.
+
+    Attributes
+    ----------
+    processor_seconds
+        Spent by all threads in steps: much less than threads × seconds where others used the machine.
+    curve
+        Dice after less time.
+    """
+
+    processor_seconds: float
+    curve: list[dict[str, float]]
+
+
+class Outcome(NamedTuple):
+    """What a method came to.
+
+    Attributes
+    ----------
+    scores
+        Of each kind of answer; the first is the method's result.
+    steps, seconds
+        Used for training, of the last round where there are several.
+    unlabelled
+        How many images without labels took part.
+    course
+        Of the same training.
+    rounds
+        What each round came to, where there are several.
+    start
+        The first weights of ours: ``"random"``, ``"shipped"``, or the name of a file.
+    """
+
+    scores: dict[str, Scores]
+    steps: int
+    seconds: float
+    unlabelled: int
+    course: Course
+    rounds: list[dict[str, Any]]
+    start: str | None
+
+
+def as_result(task: Task, outcome: Outcome) -> dict[str, Any]:
+    """Everything about a run that is worth keeping, as JSON values."""
+    main_scores, *others = outcome.scores.items()
+    ours = task.uses_recipe
+    return task.conditions | {
+        "start": outcome.start,
+        "unlabelled": outcome.unlabelled,
+        "test": len(task.split.test),
+        "recipe_values": task.given.recipe.to_dict() if ours else None,
+        "changes": [*task.given.recipe_change, *task.given.preset_change] if ours else [],
+        "steps": outcome.steps,
+        "seconds": round(outcome.seconds, 2),
+        "processor_seconds": round(outcome.course.processor_seconds, 2),
+        "torch": torch.__version__,
+        "date": date.today().isoformat(),
+        "mean": _summary(main_scores[1], np.mean),
+        "spread": _summary(main_scores[1], np.std),
+        "also": {name: _summary(values, np.mean) for name, values in others},
+        "curve": outcome.course.curve,
+        "rounds": outcome.rounds,
+        "images": [pair.stem for pair in task.split.test],
+        "scores": {name: [round(value, 4) for value in values] for name, values in main_scores[1].items()},
+    }
+
+
+def _summary(values: Scores, of: Callable[[list[float]], Any]) -> dict[str, float]:
+    return {name: round(float(of(values[name])), 4) for name in values}
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    if device.type != "cpu":
+        return device.type
+    cpus = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*:\s*(.+)", cpus.read_text()) if cpus.is_file() else None
+    return f"CPU {named[1].strip() if named else platform.processor() or platform.machine()}"
+
+
+# Methods ---------------------------------------------------------------------------------------------------
+
+
+class Training(Protocol):
+    """What `Round` and the baselines have in common."""
+
+    steps_done: int
+    seconds_done: float
+
+    def run(self) -> Iterator[Any]:
+        """Train, a step at a time."""
+
+
+def ours(task: Task) -> Outcome:
+    return _one_round(task, task.split.labelled, task.split.unlabelled, _build(task))
+
+
+def ours_labelled_only(task: Task) -> Outcome:
+    return _one_round(task, task.split.labelled, (), _build(task))
+
+
+def carried(task: Task) -> Outcome:
+    return _rounds(task, afresh=False)
+
+
+def afresh(task: Task) -> Outcome:
+    return _rounds(task, afresh=True)
+
+
+def supervised_unet(task: Task) -> Outcome:
+    training = SupervisedUNet(examples(task.split.labelled, task.settings), **_common(task))
+    return _baseline(task, training, {"averaged weights": training.average}, 0)
+
+
+def mean_teacher(task: Task) -> Outcome:
+    unlabelled = examples(task.split.unlabelled, task.settings, labelled=False)
+    training = MeanTeacherUNet(examples(task.split.labelled, task.settings), unlabelled, **_common(task))
+    return _baseline(task, training, {"student": training.network}, len(unlabelled))
+
+
+BASELINES = {"unet": supervised_unet, "mean-teacher": mean_teacher}
+
+METHODS: dict[str, Callable[[Task], Outcome]] = {
+    "ours": ours,
+    "ours-labelled-only": ours_labelled_only,
+    "carried": carried,
+    "afresh": afresh,
+    **BASELINES,
+}
+
+
+def _common(task: Task) -> dict[str, Any]:
+    return {
+        "budget": Budget(seconds=task.budget),
+        "working_size": task.given.working_size,
+        "seed": task.seed,
+        "device": task.device,
+    }
+
+
+def _baseline(task: Task, training: SupervisedUNet, others: dict[str, UNet], unlabelled: int) -> Outcome:
+    networks = {"result": training.predicting, **others}
+
+    def answers(image: Tensor) -> list[Tensor]:
+        return [network.latents(image) for network in networks.values()]
+
+    judge = _judge(task, SideBySide(list(networks.values()), answers, list(networks)))
+    course = train(training, task, judge, nullcontext)
+    return Outcome(judge.scores(), training.steps_done, training.seconds_done, unlabelled, course, [], None)
+
+
+def _rounds(task: Task, *, afresh: bool) -> Outcome:
+    """Rounds with ever more labels, each with the whole budget."""
+    pool = (*task.split.labelled, *task.split.unlabelled)
+    counts = [max(1, len(task.split.labelled) // share) for share in ROUND_SHARES]
+    outcomes: list[Outcome] = []
+    for count in counts:
+        if afresh or not outcomes:
+            model = _build(task)
+        number = 1 if afresh else len(outcomes) + 1
+        outcomes.append(_one_round(task, pool[:count], pool[count:], model, number))
+    rounds = [
+        {
+            "labelled": count,
+            "unlabelled": outcome.unlabelled,
+            "steps": outcome.steps,
+            "seconds": round(outcome.seconds, 2),
+            "mean": _summary(outcome.scores["result"], np.mean),
+        }
+        for count, outcome in zip(counts, outcomes, strict=True)
+    ]
+    return outcomes[-1]._replace(rounds=rounds, start=outcomes[0].start)
+
+
+def _one_round(
+    task: Task, labelled: Sequence[Pair], unlabelled: Sequence[Pair], model: SemiGDA, number: int = 1
+) -> Outcome:
+    """Train a round, leave its averaged weights in the model, and score them."""
+    warm, start = number > 1, _start(task, model)
+    training = Round(
+        model,
+        examples(labelled, task.settings),
+        examples(unlabelled, task.settings, labelled=False),
+        recipe=task.given.recipe,
+        # as in a session: a later round does not see the same augmentations and boxes again
+        **_common(task) | {"seed": mixed_seed(task.seed, number) if warm else task.seed},
+        warm=warm,
+    )
+
+    def answers(image: Tensor) -> list[Tensor]:
+        by_image, by_mask = model(image)
+        return [(by_image + by_mask) / 2, by_image, by_mask]
+
+    judge = _judge(task, SideBySide([model], answers, ["result", "image branch", "mask branch"]))
+    course = train(training, task, judge, lambda: averaged_weights(model, training))
+    model.load_trainable_state(training.averaged_state())
+    used = training.steps_done, training.seconds_done, len(unlabelled)
+    return Outcome(judge.scores(), *used, course, [], start)
+
+
+def _build(task: Task) -> SemiGDA:
+    """A network with the weights that a session's first round would start from, or those asked for."""
+    given = task.given
+    if given.fresh_weights or given.preset_change:
+        model = assemble(given.preset, load_autoencoder(given.preset.name, given.weights), 2, task.seed)
+    else:
+        model = build_model(given.preset.name, weights=given.weights, seed=task.seed)
+    if given.start is not None:
+        start, _ = load_checkpoint(given.start, weights=given.weights)
+        model.load_trainable_state(start.trainable_state())
+    return model
+
+
+def _start(task: Task, model: SemiGDA) -> str:
+    """Whether a first round starts with random weights: the package may ship trained ones or not."""
+    if task.given.start is not None:
+        return str(task.given.start.stem)
+    random = assemble(task.given.preset, model.autoencoder, 2, task.seed).trainable_state()
+    own = model.trainable_state()
+    alike = own.keys() == random.keys() and all(own[name].cpu().equal(random[name]) for name in own)
+    return "random" if alike else "shipped"
+
+
+@contextmanager
+def averaged_weights(model: SemiGDA, training: Round) -> Iterator[None]:
+    """The model with the averaged weights for a while, then again with those that train."""
+    raw = {name: value.clone() for name, value in model.trainable_state().items()}
+    model.load_trainable_state(training.averaged_state())
+    try:
+        yield
+    finally:
+        model.load_trainable_state(raw)
+
+
+def train(
+    training: Training,
+    task: Task,
+    judge: Judge,
+    predicting: Callable[[], AbstractContextManager[Any]],
+) -> Course:
+    """Train to the end of the budget, with Dice at each of the times that were asked for before it.
+
+    Parameters
+    ----------
+    predicting
+        While it lasts the judged network has the weights that predict.
+    """
+    waiting = sorted(seconds for seconds in task.given.at if seconds < task.budget)
+    curve: list[dict[str, float]] = []
+    processor_seconds = 0.0
+    steps = training.run()
+    while True:
+        before = time.process_time()
+        step = next(steps, None)
+        processor_seconds += time.process_time() - before
+        if step is None:
+            return Course(processor_seconds, curve)
+        if waiting and training.seconds_done >= waiting[0]:
+            with predicting():
+                dice = float(np.mean(judge.scores(("dice",))["result"]["dice"]))
+            used = {"seconds": round(training.seconds_done, 2), "steps": training.steps_done}
+            curve.append(used | {"dice": round(dice, 4)})
+            waiting = [seconds for seconds in waiting if seconds > training.seconds_done]
+
+
+def examples(pairs: Sequence[Pair], settings: ImageSettings, *, labelled: bool = True) -> list[Example]:
+    """Pairs as a session would prepare them for training, with their masks or without."""
+    prepared = []
+    for pair in pairs:
+        image = normalise(iio.imread(pair.image), settings)
+        framed = frame(image, truth(pair) if labelled else None, settings)
+        prepared.append(Example(framed.image, framed.labels, framed.valid))
+    return prepared
+
+
+def _judge(task: Task, network: SideBySide) -> Judge:
+    return Judge(network, task.split.test, task.settings, task.device)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""What the pictures of a session look like: their pooled latents, in memory and in one small file."""
+
+import json
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.inference.description import is_same_describer
+from napari_semigda.io.atomic import atomic_file
+
+SAVED_AT_GROWTH = 1 / 8
+"""The file is written again when it lacks such a share of what it holds: a few dozen times in all."""
+
+SAVED_TOGETHER = 32
+"""So many new ones are worth writing the file, however few it holds."""
+
+_MOST = 1e4  # no latent is anywhere near; a half-precision number holds it
+
+
+class Latents:
+    """The pooled latents of a session, a row for each item. Thread-safe by the session's lock.
+
+    They can be computed again, so a file that is missing, damaged or of other items costs time and
+    nothing else. They are kept in half precision: 128 numbers, 256 bytes an item.
+
+    Parameters
+    ----------
+    file
+        Where they are kept.
+    ids
+        Of the session's items, in the order of the list.
+    lock
+        The session's.
+    """
+
+    def __init__(self, file: Path, ids: Sequence[str], lock: threading.RLock) -> None:
+        self._file = file
+        self._lock = lock
+        self._rows = {item_id: row for row, item_id in enumerate(ids)}
+        self._signature: dict[str, Any] | None = None
+        self._vectors: NDArray[np.float16] = np.zeros((len(ids), 0), np.float16)
+        self._known = np.zeros(len(ids), bool)
+        self._saved = 0
+        self._generation = 0
+        self._read()
+
+    def __contains__(self, item_id: str) -> bool:
+        with self._lock:
+            return bool(self._known[self._rows[item_id]])
+
+    def begin(self, signature: dict[str, Any]) -> bool:
+        """Say what describes the pictures from now on; what anything else had described is forgotten.
+
+        Parameters
+        ----------
+        signature
+            Of the `Describer`.
+
+        Returns
+        -------
+        bool
+            Whether anything was forgotten.
+        """
+        with self._lock:
+            forgotten = bool(self._known.any()) and not is_same_describer(self._signature, signature)
+            if forgotten:
+                self.clear()
+            self._signature = signature
+            return forgotten
+
+    def clear(self) -> None:
+        """Forget everything, in the file, too: the session sees its pictures in another way from now on."""
+        with self._lock:
+            self._signature = None
+            self._known[:] = False
+            self._saved = 0
+            self._generation += 1
+            with suppress(OSError):
+                self._file.unlink(missing_ok=True)
+
+    def store(self, item_id: str, latent: NDArray[np.floating]) -> None:
+        """Remember the latent of an item, (D,); now and then all are written to the file.
+
+        Raises
+        ------
+        SemiGDAError
+            When the file cannot be written; the latent is remembered all the same.
+        """
+        latent = np.nan_to_num(np.asarray(latent, np.float32), posinf=_MOST, neginf=-_MOST)
+        with self._lock:
+            if latent.shape != self._vectors.shape[1:]:
+                self._vectors = np.zeros((len(self._rows), latent.size), np.float16)
+                self._known[:] = False
+                self._saved = 0
+            self._vectors[self._rows[item_id]] = latent.clip(-_MOST, _MOST)
+            self._known[self._rows[item_id]] = True
+            self._generation += 1
+            if self._known.sum() - self._saved >= max(SAVED_TOGETHER, self._saved * SAVED_AT_GROWTH):
+                self.save()
+
+    def snapshot(self) -> tuple[NDArray[np.float32], NDArray[np.bool_], int]:
+        """Return the latents (N, D), of which items they are known (N,), and a number that changes with them.
+
+        Rows of items whose latent is not known hold nothing of meaning.
+        """
+        with self._lock:
+            return self._vectors.astype(np.float32), self._known.copy(), self._generation
+
+    def save(self) -> None:
+        """Write the file if there is anything that it lacks.
+
+        Raises
+        ------
+        SemiGDAError
+            When it cannot be written.
+        """
+        with self._lock:
+            count = int(self._known.sum())
+            if count == self._saved or self._signature is None:
+                return
+            ids = [item_id for item_id, row in self._rows.items() if self._known[row]]
+            header = {"signature": json.dumps(self._signature), "ids": json.dumps(ids)}
+            with atomic_file(self._file, durable=False) as temporary:
+                save_file({"latents": self._vectors[self._known]}, temporary, metadata=header)
+            self._saved = count
+
+    def _read(self) -> None:
+        with suppress(OSError, SafetensorError, SemiGDAError, KeyError, TypeError, ValueError):
+            with safe_open(self._file, framework="numpy") as content:
+                header = content.metadata() or {}
+                vectors, ids = content.get_tensor("latents"), json.loads(header["ids"])
+                signature = json.loads(header["signature"])
+            self._take(np.asarray(vectors, np.float16), ids, signature)
+
+    def _take(self, vectors: NDArray[np.float16], ids: list[Any], signature: Any) -> None:
+        if vectors.ndim != 2 or len(vectors) != len(ids) or not np.isfinite(vectors).all():
+            raise ValueError("no latents")
+        places = [place for place, item_id in enumerate(ids) if item_id in self._rows]
+        rows = [self._rows[ids[place]] for place in places]
+        self._vectors = np.zeros((len(self._rows), vectors.shape[1]), np.float16)
+        self._vectors[rows] = vectors[places]
+        self._known[rows] = True
+        self._signature, self._saved = signature, len(places)
