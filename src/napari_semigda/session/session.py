@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.pictures import MANIFEST_NAME, Picture
+from napari_semigda.model.backbone import known_encoder
 from napari_semigda.session.classes import ClassInfo
 from napari_semigda.session.creation import (
     Choices,
@@ -80,6 +81,7 @@ class Session:
         settings: ImageSettings | None = None,
         one_object: bool = False,
         weights: Path | str | None = None,
+        encoder: str | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:
@@ -101,6 +103,8 @@ class Session:
             Whether there is one object an image.
         weights
             The autoencoder's file or folder, where it is not the preset's own.
+        encoder
+            A pre-trained encoder's folder or name on the hub, see `napari_semigda.model.backbone`.
         progress, cancelled
             Told and asked after each file.
 
@@ -118,7 +122,7 @@ class Session:
             When the person cancelled; nothing was written.
         """
         folder = Path(folder).resolve()
-        choices = Choices(classes, preset, settings, one_object, weights)
+        choices = Choices(classes, preset, settings, one_object, weights, encoder)
         manifest, left_out = begin_with_files(folder, images, choices, progress, cancelled)
         session = cls(folder, manifest)
         session.left_out = left_out
@@ -135,6 +139,7 @@ class Session:
         settings: ImageSettings | None = None,
         one_object: bool = False,
         weights: Path | str | None = None,
+        encoder: str | None = None,
     ) -> Self:
         """Make a session of pictures in memory; they are written as OME-TIFF into its folder `images`.
 
@@ -142,7 +147,7 @@ class Session:
         ----------
         arrays
             For each name the pixels (H, W) or (H, W, C), the pixel size (y, x) and its unit.
-        folder, classes, preset, settings, one_object, weights
+        folder, classes, preset, settings, one_object, weights, encoder
             As for `create`.
 
         Raises
@@ -151,7 +156,7 @@ class Session:
             As for `create`, and when an array is no picture.
         """
         folder = Path(folder).resolve()
-        choices = Choices(classes, preset, settings, one_object, weights)
+        choices = Choices(classes, preset, settings, one_object, weights, encoder)
         return cls(folder, begin_with_arrays(folder, arrays, choices))
 
     @classmethod
@@ -251,6 +256,15 @@ class Session:
     @weights.setter
     def weights(self, weights: Path | str | None) -> None:
         self._file.change(weights=None if weights is None else Path(os.path.abspath(weights)))
+
+    @property
+    def encoder(self) -> str | None:
+        """A pre-trained encoder's folder or name on the hub, for the next fresh round; setting it saves."""
+        return self._file.manifest.encoder
+
+    @encoder.setter
+    def encoder(self, encoder: str | None) -> None:
+        self._file.change(encoder=None if encoder is None else known_encoder(encoder))
 
     @property
     def created(self) -> str:

@@ -38,6 +38,8 @@ class Recipe:
         Stage 1: latent mapping and encoder are stepped apart.
     stage_two_optimiser : OptimiserSettings
         Stage 2: mapping, encoder and both adapters.
+    backbone_rate : float
+        Learning rate of a pre-trained backbone in E, as a share of the other weights' in the same optimiser.
     align_in_stage_two : bool
         Whether the alignment losses go on beside Dice in stage 2 (paper: yes, released code: no).
     unlabelled_peak : float
@@ -70,6 +72,7 @@ class Recipe:
     mapping_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     encoder_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     stage_two_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    backbone_rate: float = 0.1
     align_in_stage_two: bool = True
     unlabelled_peak: float = 0.1
     unlabelled_from: float = 0.1
