@@ -439,7 +439,11 @@ class Engine:
         last = self.session.last_model() if record.warm else None
         if last is None:
             return build_model(
-                self.session.preset, self.session.class_count, seed=record.seed, **self._loading()
+                self.session.preset,
+                self.session.class_count,
+                seed=record.seed,
+                encoder=self.session.encoder,
+                **self._loading(),
             )
         model, _ = load_checkpoint(last, **self._loading())
         # The network paints colours: with a class more only the palette is another.
@@ -450,9 +454,7 @@ class Engine:
         """How an autoencoder is loaded: from where, seen by whom, and until when."""
         return {
             "weights": self._weights or self.session.weights,
-            "progress": lambda done, total: self._on_loading(
-                ModelLoading("Fetching the autoencoder", done, total)
-            ),
+            "progress": lambda done, total: self._on_loading(ModelLoading("Fetching weights", done, total)),
             "cancelled": lambda: self._requests.stop or self._requests.closing,
         }
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_bytes
 from napari_semigda.model.autoencoder import Autoencoder
+from napari_semigda.model.backbone import Backbone, BackboneEncoder
 from napari_semigda.model.loading import load_autoencoder, random_autoencoder_of
 from napari_semigda.model.presets import PRESETS, assemble
 from napari_semigda.model.semigda import SemiGDA
@@ -22,6 +23,7 @@ _KEY = "semigda"
 _SAME_AUTOENCODER = 0.02
 _NEEDED = {"format", "preset", "classes", "autoencoder"}
 _NEEDED_OF_AUTOENCODER = {"source", "signature"}
+_NEEDED_OF_ENCODER = {"name", "architecture"}
 
 
 def save_checkpoint(path: Path | str, model: SemiGDA, metadata: dict[str, Any] | None = None) -> None:
@@ -35,7 +37,7 @@ def save_checkpoint(path: Path | str, model: SemiGDA, metadata: dict[str, Any] |
         The network, on any device.
     metadata
         Anything JSON has a notation for: names of the classes, settings, where it was trained. "format",
-        "preset", "classes" and "autoencoder" are taken from the model.
+        "preset", "classes", "autoencoder" and, where E has a backbone, "encoder" are taken from the model.
 
     Raises
     ------
@@ -49,6 +51,9 @@ def save_checkpoint(path: Path | str, model: SemiGDA, metadata: dict[str, Any] |
         "classes": model.classes,
         "autoencoder": {"source": model.autoencoder.source, "signature": model.autoencoder.signature()},
     }
+    if isinstance(model.encoder, BackboneEncoder):
+        backbone = model.encoder.backbone
+        header["encoder"] = {"name": backbone.name, "architecture": backbone.architecture}
     tensors = {name: _stored(tensor) for name, tensor in model.trainable_state().items()}
     write_bytes(path, safetensors.torch.save(tensors, {_KEY: json.dumps(header, ensure_ascii=False)}))
 
@@ -84,7 +89,9 @@ def load_checkpoint(
     path = Path(path)
     metadata = read_metadata(path)
     autoencoder = _autoencoder(path, metadata, weights, progress, cancelled)
-    model = assemble(PRESETS[metadata["preset"]], autoencoder, metadata["classes"])
+    model = assemble(
+        PRESETS[metadata["preset"]], autoencoder, metadata["classes"], backbone=_backbone(metadata)
+    )
     try:
         model.load_trainable_state(safetensors.torch.load_file(path))
     except (ValueError, OSError, safetensors.SafetensorError) as error:
@@ -125,7 +132,9 @@ def _checked(path: Path, header: str | None) -> dict[str, Any]:
         metadata: dict[str, Any] = json.loads(header)
         newer = metadata["format"] > FORMAT
         complete = newer or (
-            metadata.keys() >= _NEEDED and metadata["autoencoder"].keys() >= _NEEDED_OF_AUTOENCODER
+            metadata.keys() >= _NEEDED
+            and metadata["autoencoder"].keys() >= _NEEDED_OF_AUTOENCODER
+            and (metadata.get("encoder") is None or metadata["encoder"].keys() >= _NEEDED_OF_ENCODER)
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SemiGDAError(f"The header of “{path}” is damaged.") from error
@@ -160,6 +169,12 @@ def _autoencoder(
             f" ({weights or autoencoder.source}). Give the file or folder it was trained with."
         )
     return autoencoder
+
+
+def _backbone(metadata: dict[str, Any]) -> Backbone | None:
+    """Build E's backbone, if it has one, from what the checkpoint says of it: nothing is fetched."""
+    stored = metadata.get("encoder")
+    return None if stored is None else Backbone(stored["name"], stored["architecture"])
 
 
 def _stored(tensor: Tensor) -> Tensor:

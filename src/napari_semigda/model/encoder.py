@@ -51,15 +51,15 @@ class ResidualEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.patch = patch
-        norm = _group_norm if small_batches else nn.BatchNorm2d
+        norm = normalisation(small_batches)
         self.stem = nn.Sequential(nn.Conv2d(3 * patch**2, stem, 3, padding=1), norm(stem), nn.ReLU())
         inputs = (stem, *widths[:-1])
         self.stages = nn.ModuleList(
-            _stage(before, width, count, norm)
+            residual_stage(before, width, count, norm)
             for before, width, count in zip(inputs, widths, blocks, strict=True)
         )
         self.context = SelfAttention(widths[-1]) if small_batches else nn.Identity()
-        self.head = _head(widths[-1], moment_channels, dropout, linear_head, norm)
+        self.head = latent_head(widths[-1], moment_channels, dropout, linear_head, norm)
         self.channels = (stem, *widths)
 
     def forward(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -103,16 +103,18 @@ class BasicBlock(nn.Module):
         return F.relu(residual + self.shortcut(x))
 
 
-def _stage(channels: int, width: int, blocks: int, norm: Normalisation) -> nn.Sequential:
+def residual_stage(channels: int, width: int, blocks: int, norm: Normalisation) -> nn.Sequential:
+    """Give basic blocks of which the first halves the size."""
     return nn.Sequential(
         BasicBlock(channels, width, 2, norm),
         *(BasicBlock(width, width, 1, norm) for _ in range(blocks - 1)),
     )
 
 
-def _head(
+def latent_head(
     channels: int, moment_channels: int, dropout: float, linear: bool, norm: Normalisation
 ) -> nn.Sequential:
+    """Give what turns the coarsest features into moments: two 3×3-norm-LeakyReLU, dropout between."""
     hidden = max(moment_channels, 8)
     last = hidden if linear else moment_channels
     layers = [
@@ -125,6 +127,11 @@ def _head(
         nn.LeakyReLU(),
     ]
     return nn.Sequential(*layers, nn.Conv2d(hidden, moment_channels, 1)) if linear else nn.Sequential(*layers)
+
+
+def normalisation(small_batches: bool) -> Normalisation:
+    """Choose the paper's batch norm, or group norm."""
+    return _group_norm if small_batches else nn.BatchNorm2d
 
 
 def _group_norm(channels: int) -> nn.Module:

@@ -20,6 +20,7 @@ from napari_semigda.io.pictures import (
     list_planes,
     write_picture,
 )
+from napari_semigda.model.backbone import known_encoder
 from napari_semigda.model.presets import PRESETS
 from napari_semigda.session.classes import named_classes
 from napari_semigda.session.items import Item, real_place, stored_path, unique_ids
@@ -52,6 +53,7 @@ class Choices(NamedTuple):
     settings: ImageSettings | None
     one_object: bool
     weights: Path | str | None
+    encoder: str | None
 
 
 def begin_with_files(
@@ -109,6 +111,7 @@ def _begin(folder: Path, items: tuple[Item, ...], choices: Choices) -> Manifest:
         items=items,
         one_object=choices.one_object,
         weights=None if choices.weights is None else Path(os.path.abspath(choices.weights)),
+        encoder=None if choices.encoder is None else known_encoder(choices.encoder),
         created=now(),
     )
     for name in OWN_FOLDERS:

@@ -40,6 +40,8 @@ class Manifest:
         Whether the annotator said that there is one object an image.
     weights
         The autoencoder's file or folder, where it is not the preset's own.
+    encoder
+        A pre-trained encoder's folder or name on the hub; None is the preset's own encoder.
     created
         When, in UTC, ISO 8601.
     """
@@ -50,6 +52,7 @@ class Manifest:
     items: tuple[Item, ...]
     one_object: bool = False
     weights: Path | None = None
+    encoder: str | None = None
     created: str = ""
 
 
@@ -119,6 +122,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "classes": [{"value": one.value, "name": one.name, "color": one.color} for one in manifest.classes],
         "preset": manifest.preset,
         "weights": None if manifest.weights is None else manifest.weights.as_posix(),
+        "encoder": manifest.encoder,
         "one_object": manifest.one_object,
         "settings": manifest.settings.to_dict(),
         "items": [_item_values(item) for item in manifest.items],
@@ -152,6 +156,7 @@ def read_manifest(folder: Path) -> Manifest:
         items=tuple(_read_items(fields)),
         one_object=fields.take("one_object", bool, default=False),
         weights=Path(weights) if (weights := fields.take("weights", str, default=None)) else None,
+        encoder=fields.take("encoder", str, default=None),
         created=fields.take("created", str, default=""),
     )
 

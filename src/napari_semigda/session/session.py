@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.pictures import MANIFEST_NAME, Picture
+from napari_semigda.model.backbone import known_encoder
 from napari_semigda.model.presets import starts_trained
 from napari_semigda.session.classes import ClassInfo
 from napari_semigda.session.creation import (
@@ -87,6 +88,7 @@ class Session:
         settings: ImageSettings | None = None,
         one_object: bool = False,
         weights: Path | str | None = None,
+        encoder: str | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:
@@ -108,6 +110,8 @@ class Session:
             Whether there is one object an image.
         weights
             The autoencoder's file or folder, where it is not the preset's own.
+        encoder
+            A pre-trained encoder's folder or name on the hub, see `napari_semigda.model.backbone`.
         progress, cancelled
             Told and asked after each file.
 
@@ -125,7 +129,7 @@ class Session:
             When the person cancelled; nothing was written.
         """
         folder = Path(folder).resolve()
-        choices = Choices(classes, preset, settings, one_object, weights)
+        choices = Choices(classes, preset, settings, one_object, weights, encoder)
         manifest, left_out = begin_with_files(folder, images, choices, progress, cancelled)
         session = cls(folder, manifest)
         session.left_out = left_out
@@ -142,6 +146,7 @@ class Session:
         settings: ImageSettings | None = None,
         one_object: bool = False,
         weights: Path | str | None = None,
+        encoder: str | None = None,
     ) -> Self:
         """Make a session of pictures in memory; they are written as OME-TIFF into its folder `images`.
 
@@ -149,7 +154,7 @@ class Session:
         ----------
         arrays
             For each name the pixels (H, W) or (H, W, C), the pixel size (y, x) and its unit.
-        folder, classes, preset, settings, one_object, weights
+        folder, classes, preset, settings, one_object, weights, encoder
             As for `create`.
 
         Raises
@@ -158,7 +163,7 @@ class Session:
             As for `create`, and when an array is no picture.
         """
         folder = Path(folder).resolve()
-        choices = Choices(classes, preset, settings, one_object, weights)
+        choices = Choices(classes, preset, settings, one_object, weights, encoder)
         return cls(folder, begin_with_arrays(folder, arrays, choices))
 
     @classmethod
@@ -263,6 +268,15 @@ class Session:
     def weights(self, weights: Path | str | None) -> None:
         self._file.change(weights=None if weights is None else Path(os.path.abspath(weights)))
         self.latents.clear()
+
+    @property
+    def encoder(self) -> str | None:
+        """A pre-trained encoder's folder or name on the hub, for the next fresh round; setting it saves."""
+        return self._file.manifest.encoder
+
+    @encoder.setter
+    def encoder(self, encoder: str | None) -> None:
+        self._file.change(encoder=None if encoder is None else known_encoder(encoder))
 
     @property
     def created(self) -> str:
@@ -430,11 +444,15 @@ class Session:
                 budget,
                 seed,
                 warm,
-                stages=(2,) if warm or starts_trained(self.preset, self.weights) else (1, 2),
+                stages=(2,) if warm or self._starts_trained else (1, 2),
                 labelled=[item.id for item in labelled],
                 unlabelled=len(unlabelled),
                 started_from=started_from,
             )
+
+    @property
+    def _starts_trained(self) -> bool:
+        return starts_trained(self.preset, self.weights, self.encoder)
 
     def resume_round(self, number: int) -> RoundRecord:
         """Take up a stopped round again; see `Rounds.resume`."""

@@ -41,6 +41,8 @@ class Recipe:
     trained_before : float
         Factor of stage 2's learning rate where the network was trained before, by an earlier round or on
         generated pictures.
+    backbone_rate : float
+        Learning rate of a pre-trained backbone in E, as a share of the other weights' in the same optimiser.
     align_in_stage_two : bool
         Whether the alignment losses go on beside Dice in stage 2 (paper: yes, released code: no).
     unlabelled_peak : float
@@ -74,6 +76,7 @@ class Recipe:
     encoder_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     stage_two_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     trained_before: float = 0.25
+    backbone_rate: float = 0.1
     align_in_stage_two: bool = True
     unlabelled_peak: float = 0.1
     unlabelled_from: float = 0.1

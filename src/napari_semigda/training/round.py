@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import Parameter
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import atomic_file
@@ -262,8 +263,6 @@ class Round:
         self._labelled_alone_stream = Stream(labelled, 2 * stage.batch, mixed_seed(self.seed, 1))
         self._unlabelled_stream = Stream(len(self.unlabelled), stage.batch, mixed_seed(self.seed, 2))
         self._optimisers = _optimisers(self.model, self.recipe, stage.number)
-        factor = self.recipe.trained_before if self._warm else 1.0
-        self._base_rates = [factor * optimiser.param_groups[0]["lr"] for optimiser in self._optimisers]
 
     def _fraction(self) -> float:
         """Share of the whole round that is done."""
@@ -307,9 +306,10 @@ class Round:
             )
 
     def _set_learning_rates(self, fraction: float) -> float:
-        for optimiser, base in zip(self._optimisers, self._base_rates, strict=True):
+        factor = polynomial_decay(fraction) * (self.recipe.trained_before if self._warm else 1.0)
+        for optimiser in self._optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = base * polynomial_decay(fraction)
+                group["lr"] = factor * group["initial_lr"]
         return float(self._optimisers[0].param_groups[0]["lr"])
 
     @torch.no_grad()
@@ -359,21 +359,35 @@ def _stages(recipe: Recipe, budget: Budget, labelled: int, warm: bool) -> list[_
 
 def _optimisers(model: SemiGDA, recipe: Recipe, stage: int) -> list[torch.optim.Optimizer]:
     parts = model.parts()
+
+    def optimiser(names: Iterable[str], settings: OptimiserSettings) -> torch.optim.Optimizer:
+        parameters = [parameter for name in names for parameter in parts[name].parameters()]
+        return _optimiser(parameters, model.pretrained_parameters(), settings, recipe.backbone_rate)
+
     if stage == 1:
         return [
-            _optimiser(list(parts["mapping"].parameters()), recipe.mapping_optimiser),
-            _optimiser(list(parts["encoder"].parameters()), recipe.encoder_optimiser),
+            optimiser(["mapping"], recipe.mapping_optimiser),
+            optimiser(["encoder"], recipe.encoder_optimiser),
         ]
-    parameters = [parameter for part in parts.values() for parameter in part.parameters()]
-    return [_optimiser(parameters, recipe.stage_two_optimiser)]
+    return [optimiser(parts, recipe.stage_two_optimiser)]
 
 
-def _optimiser(parameters: list[torch.nn.Parameter], settings: OptimiserSettings) -> torch.optim.Optimizer:
+def _optimiser(
+    parameters: Iterable[Parameter],
+    pretrained: Iterable[Parameter],
+    settings: OptimiserSettings,
+    share: float,
+) -> torch.optim.Optimizer:
+    """Give pre-trained parameters a share of the learning rate, in a group of their own."""
+    slow = {id(parameter) for parameter in pretrained}
+    groups = []
+    for rate, is_slow in ((settings.learning_rate, False), (share * settings.learning_rate, True)):
+        chosen = [parameter for parameter in parameters if (id(parameter) in slow) is is_slow]
+        if chosen:
+            groups.append({"params": chosen, "lr": rate, "initial_lr": rate})
     if settings.kind == "adamw":
-        return torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(
-        parameters, settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
+        return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay)
 
 
 def _forked(device: torch.device) -> list[int]:
