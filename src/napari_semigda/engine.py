@@ -30,8 +30,9 @@ from napari_semigda.model.presets import build_model
 from napari_semigda.model.semigda import SemiGDA
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.predictions import PredictionInfo
-from napari_semigda.session.queue import queue, spread_order
+from napari_semigda.session.queue import queue
 from napari_semigda.session.rounds import MODEL, STATE, RoundRecord, append_point, keep_points
+from napari_semigda.session.selection import spread_order
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round, StepReport

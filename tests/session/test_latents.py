@@ -24,7 +24,7 @@ def described(session: Session) -> Session:
 
 
 def known(session: Session) -> list[float]:
-    vectors, are_known, _ = session.latents.snapshot()
+    vectors, are_known = session.latents.vectors()
     return [float(row[0]) for row in vectors[are_known]]
 
 
@@ -36,7 +36,7 @@ def test_a_latent_is_there_again_after_opening(described: Session) -> None:
 
 
 def test_latents_are_written_now_and_then_without_being_asked(tmp_path: Path) -> None:
-    arrays = {f"i{number:03}": (np.zeros((2, 2), np.uint8), (1.0, 1.0), "pixel") for number in range(200)}
+    arrays = {f"i{number:03}": (np.zeros((2, 2), np.uint8), (1.0, 1.0), "pixel") for number in range(100)}
     session = Session.from_arrays(tmp_path / "session", arrays)
     session.latents.begin(DESCRIBER)
     file, written = session.folder / LATENTS, set()
@@ -44,8 +44,8 @@ def test_latents_are_written_now_and_then_without_being_asked(tmp_path: Path) ->
         session.latents.store(item.id, np.ones(3))
         if file.exists():
             written.add(len(load_file(file)["latents"]))
-    assert len(known(Session.open(session.folder))) >= 170
-    assert len(written) < 10
+    assert len(known(Session.open(session.folder))) >= 64
+    assert len(written) <= 4
 
 
 def test_another_describer_begins_anew(described: Session) -> None:
@@ -103,5 +103,21 @@ def test_latents_of_items_that_are_gone_are_passed_over(described: Session) -> N
 
 def test_what_is_no_number_does_no_harm(described: Session) -> None:
     described.latents.store(described.items[0].id, np.array([np.nan, np.inf, 1e9]))
-    vectors, _, _ = described.latents.snapshot()
+    vectors, _ = described.latents.vectors()
     assert np.isfinite(vectors).all()
+
+
+def test_distances_are_those_to_the_nearest_of_what_was_seen(described: Session) -> None:
+    """Latents are (1, 1, 1) … (4, 4, 4): their distance squared is three times the difference squared."""
+    ask = described.latents.distance_to
+
+    def seen(*places: int) -> np.ndarray:
+        return np.isin(np.arange(6), places)
+
+    assert np.isinf(ask(seen())).all()
+    assert ask(seen(1))[:4].tolist() == [3, 0, 3, 12]
+    assert ask(seen(1, 3))[:4].tolist() == [3, 0, 3, 0]
+    assert ask(seen(0))[:4].tolist() == [0, 3, 12, 27]
+    assert np.isinf(ask(seen(5))).all()  # its latent is not known
+    described.latents.store(described.items[2].id, np.full(3, 9.0))
+    assert ask(seen(1))[:4].tolist() == [3, 0, 147, 12]

@@ -1,5 +1,7 @@
 """The queue shows what is worth looking at next, and in the end everything."""
 
+import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,11 +9,21 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.predictor import Prediction
 from napari_semigda.session.items import Item, ItemState
-from napari_semigda.session.queue import STRATEGIES, Strategy, next_item, queue, spread_order
+from napari_semigda.session.layout import LATENTS
+from napari_semigda.session.queue import (
+    DEFAULT_STRATEGY,
+    EXPLANATIONS,
+    STRATEGIES,
+    Strategy,
+    next_item,
+    queue,
+)
+from napari_semigda.session.selection import spread_order
 from napari_semigda.session.session import Session
 
 Predict = Callable[..., Prediction]
@@ -25,6 +37,18 @@ def eight(tmp_path: Path) -> Session:
 
 def ids(items: list[Item]) -> list[str]:
     return [item.id for item in items]
+
+
+def describe(session: Session, latents: dict[str, tuple[float, ...]]) -> None:
+    """Say where some pictures lie among all that there could be."""
+    for item_id, latent in latents.items():
+        session.latents.store(item_id, np.array(latent))
+
+
+def draft(session: Session, predict: Predict, scores: dict[str, float]) -> None:
+    """Have drafts made with these acquisition scores."""
+    for item_id, score in scores.items():
+        session.store_prediction(item_id, predict(empty(session.item(item_id)), score), 1)
 
 
 def empty(item: Item) -> np.ndarray:
@@ -41,12 +65,13 @@ def test_the_spread_order_is_an_order_and_is_spread(count: int) -> None:
         assert gaps.max() <= 4 * count / length + 1
 
 
-def test_before_any_draft_neighbours_are_far_apart(eight: Session) -> None:
-    assert ids(queue(eight)) == ["i0", "i5", "i2", "i7", "i4", "i1", "i6", "i3"]
+@pytest.mark.parametrize("strategy", ["mixed", "uncertain", "different"])
+def test_with_nothing_to_rank_by_neighbours_are_far_apart(eight: Session, strategy: Strategy) -> None:
+    assert ids(queue(eight, None, strategy)) == ["i0", "i5", "i2", "i7", "i4", "i1", "i6", "i3"]
     eight.accept("i5", empty(eight.item("i5")))
     eight.skip("i7")
-    assert ids(queue(eight)) == ["i0", "i2", "i4", "i1", "i6", "i3"]
-    assert next_item(eight, eight.item("i5")) == eight.item("i2")
+    assert ids(queue(eight, None, strategy)) == ["i0", "i2", "i4", "i1", "i6", "i3"]
+    assert next_item(eight, eight.item("i5"), strategy) == eight.item("i2")
 
 
 @given(st.integers(2, 4), st.integers(30, 300))
@@ -56,20 +81,66 @@ def test_a_regular_pattern_in_the_list_does_not_hide_a_kind(period: int, count: 
 
 
 def test_the_most_uncertain_draft_comes_first(eight: Session, predict: Predict) -> None:
-    for item_id, score in [("i1", 0.2), ("i5", 0.9), ("i3", 0.9), ("i7", 0.5)]:
-        eight.store_prediction(item_id, predict(empty(eight.item(item_id)), score), 1)
-    assert ids(queue(eight)) == ["i3", "i5", "i7", "i1", "i0", "i2", "i4", "i6"]
+    draft(eight, predict, {"i1": 0.2, "i5": 0.9, "i3": 0.9, "i7": 0.5})
+    assert ids(queue(eight, None, "uncertain")) == ["i3", "i5", "i7", "i1", "i0", "i2", "i4", "i6"]
     eight.accept("i3", empty(eight.item("i3")))
-    assert next_item(eight, eight.item("i3")) == eight.item("i5")
+    assert next_item(eight, eight.item("i3"), "uncertain") == eight.item("i5")
 
 
-def test_leaving_an_item_without_accepting_goes_on_to_the_next(eight: Session, predict: Predict) -> None:
-    for number in range(8):
-        eight.store_prediction(f"i{number}", predict(empty(eight.item("i0")), number / 10), 1)
-    shown = [next_item(eight)]
+def test_the_most_different_is_the_farthest_from_all_seen_and_all_before_it(eight: Session) -> None:
+    describe(eight, {"i1": (0, 0), "i2": (1, 0), "i3": (5, 0), "i4": (9, 0), "i5": (0, 4), "i6": (9, 1)})
+    eight.accept("i1", empty(eight.item("i1")))
+    # (9, 1); then (5, 0) is 4.1 from that and (0, 4) is 4 from (0, 0); i0 and i7 were never described
+    assert ids(queue(eight, None, "different")) == ["i6", "i3", "i5", "i2", "i4", "i0", "i7"]
+    eight.skip("i6")  # looked at and left aside: what is like it is nothing new
+    assert next_item(eight, eight.item("i6"), "different") == eight.item("i3")
+
+
+def test_the_first_of_the_most_different_is_an_ordinary_one(eight: Session) -> None:
+    describe(eight, {"i1": (0.0,), "i2": (4.0,), "i3": (5.0,), "i4": (20.0,), "i5": (6.0,)})
+    assert ids(queue(eight, None, "different"))[:3] == ["i5", "i4", "i1"]
+
+
+def two_kinds(session: Session) -> None:
+    """Five pictures are much alike, two are of another kind, one is a curiosity."""
+    many = {f"i{number}": (number / 10, 0.0) for number in range(5)}
+    describe(session, many | {"i5": (0.0, 3.0), "i6": (0.1, 3.0), "i7": (9.0, 9.0)})
+
+
+def test_before_drafts_the_mix_shows_what_stands_for_the_most(eight: Session) -> None:
+    two_kinds(eight)
+    assert ids(queue(eight))[0] == "i2"  # in the middle of the many
+    eight.accept("i2", empty(eight.item("i2")))
+    first, second, *_ = ids(queue(eight, eight.item("i2")))
+    assert {first, second} == {"i7", "i5"} or {first, second} == {"i7", "i6"}
+
+
+def test_the_mix_weighs_what_is_uncertain(eight: Session, predict: Predict) -> None:
+    two_kinds(eight)
+    draft(eight, predict, {f"i{number}": 0.1 for number in range(8)} | {"i5": 0.9, "i6": 0.8, "i7": 0.02})
+    assert ids(queue(eight))[0] == "i5"  # uncertain, and so is what it stands for
+    eight.accept("i5", empty(eight.item("i5")))
+    # uncertain as it may be, i6 would teach little that i5 does not
+    assert ids(queue(eight))[0] == "i2"
+
+
+def test_the_mix_makes_do_with_scores_alone(eight: Session, predict: Predict) -> None:
+    draft(eight, predict, {"i1": 0.2, "i5": 0.9, "i3": 0.4})
+    assert ids(queue(eight)) == ids(queue(eight, None, "uncertain"))
+
+
+@pytest.mark.parametrize("strategy", ["uncertain", "different", "mixed"])
+def test_leaving_an_item_without_accepting_goes_on_to_the_next(
+    eight: Session, predict: Predict, strategy: Strategy
+) -> None:
+    two_kinds(eight)
+    draft(eight, predict, {f"i{number}": number / 10 for number in range(8)})
+    shown = [next_item(eight, None, strategy)]
     for _ in range(8):
-        shown.append(next_item(eight, shown[-1]))
-    assert [item and item.id for item in shown] == ["i7", "i6", "i5", "i4", "i3", "i2", "i1", "i0", "i7"]
+        shown.append(next_item(eight, shown[-1], strategy))
+    assert [item and item.id for item in shown[:8]] == ids(queue(eight, None, strategy))
+    assert shown[8] == shown[0]
+    assert len({item and item.id for item in shown}) == 8
 
 
 def test_in_order_goes_on_behind_the_item_on_screen(eight: Session) -> None:
@@ -97,13 +168,14 @@ def test_in_the_end_there_is_nothing_left(eight: Session) -> None:
 
 
 def test_an_unknown_strategy_is_told(eight: Session) -> None:
-    with pytest.raises(SemiGDAError, match=r"no strategy “best”.*uncertain, in order, random"):
+    with pytest.raises(SemiGDAError, match=r"no strategy “best”.*mixed, uncertain, different, in order"):
         next_item(eight, None, "best")  # type: ignore[arg-type]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     scores=st.dictionaries(st.integers(0, 7), st.floats(0, 1), max_size=8),
+    latents=st.dictionaries(st.integers(0, 7), st.tuples(st.floats(-2, 2), st.floats(-2, 2)), max_size=8),
     strategy=st.sampled_from(STRATEGIES),
     how=st.lists(st.sampled_from(["accept", "skip", "leave"]), max_size=20),
 )
@@ -111,6 +183,7 @@ def test_every_item_is_shown_whatever_is_done_with_it(
     tmp_path_factory: pytest.TempPathFactory,
     predict: Predict,
     scores: dict[int, float],
+    latents: dict[int, tuple[float, float]],
     strategy: Strategy,
     how: list[str],
 ) -> None:
@@ -118,6 +191,7 @@ def test_every_item_is_shown_whatever_is_done_with_it(
     session = Session.from_arrays(tmp_path_factory.mktemp("queue") / "session", arrays)
     for number, score in scores.items():
         session.store_prediction(f"i{number}", predict(np.zeros((2, 2), np.uint8), score), 1)
+    describe(session, {f"i{number}": latent for number, latent in latents.items()})
     item, waiting = next_item(session, None, strategy), {one.id for one in session.items}
     for action in how:
         if item is None:
@@ -133,3 +207,30 @@ def test_every_item_is_shown_whatever_is_done_with_it(
         item = next_item(session, item, strategy)
         assert (item.id in others) if item is not None else not others
         assert set(ids(queue(session, None, strategy))) == waiting
+
+
+def test_each_strategy_is_explained_and_one_is_the_default() -> None:
+    assert set(EXPLANATIONS) == set(STRATEGIES)
+    assert DEFAULT_STRATEGY in STRATEGIES
+
+
+def test_twenty_thousand_items_are_ranked_in_a_moment(tmp_path: Path) -> None:
+    """Time that grew with the square of their number would be minutes, and memory gigabytes."""
+    arrays = {"first": (np.zeros((2, 2), np.uint8), (1.0, 1.0), "pixel")}
+    folder = Session.from_arrays(tmp_path / "session", arrays).folder
+    manifest = json.loads((folder / "semigda.json").read_text())
+    names = [f"i{number}" for number in range(20_000)]
+    manifest["items"] = [manifest["items"][0] | {"id": name, "name": name} for name in names]
+    (folder / "semigda.json").write_text(json.dumps(manifest))
+    latents = np.random.default_rng(0).normal(size=(20_000, 128)).astype(np.float16)
+    header = {"ids": json.dumps(names), "signature": "{}"}
+    save_file({"latents": latents}, folder / LATENTS, metadata=header)
+    session = Session.open(folder)
+    for name in names[:5]:
+        session.accept(name, np.zeros((2, 2), np.uint8))
+    for strategy in STRATEGIES:
+        started = time.process_time()
+        first = next_item(session, session.item("i4"), strategy)
+        second = next_item(session, first, strategy)
+        assert time.process_time() - started < 1
+        assert first != second

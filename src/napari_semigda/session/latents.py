@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.description import is_same_describer
 from napari_semigda.io.atomic import atomic_file
+from napari_semigda.session.selection import Floats, nearest
 
 SAVED_AT_GROWTH = 1 / 8
 """The file is written again when it lacks such a share of what it holds: a few dozen times in all."""
@@ -49,7 +50,8 @@ class Latents:
         self._vectors: NDArray[np.float16] = np.zeros((len(ids), 0), np.float16)
         self._known = np.zeros(len(ids), bool)
         self._saved = 0
-        self._generation = 0
+        self._single: Floats | None = None
+        self._near: tuple[NDArray[np.bool_], Floats] | None = None
         self._read()
 
     def __contains__(self, item_id: str) -> bool:
@@ -82,7 +84,7 @@ class Latents:
             self._signature = None
             self._known[:] = False
             self._saved = 0
-            self._generation += 1
+            self._changed()
             with suppress(OSError):
                 self._file.unlink(missing_ok=True)
 
@@ -102,17 +104,36 @@ class Latents:
                 self._saved = 0
             self._vectors[self._rows[item_id]] = latent.clip(-_MOST, _MOST)
             self._known[self._rows[item_id]] = True
-            self._generation += 1
+            self._changed()
             if self._known.sum() - self._saved >= max(SAVED_TOGETHER, self._saved * SAVED_AT_GROWTH):
                 self.save()
 
-    def snapshot(self) -> tuple[NDArray[np.float32], NDArray[np.bool_], int]:
-        """Return the latents (N, D), of which items they are known (N,), and a number that changes with them.
+    def vectors(self) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return the latents (N, D), to be read only, and of which items they are known (N,)."""
+        with self._lock:
+            if self._single is None:
+                self._single = self._vectors.astype(np.float32)
+            return self._single, self._known.copy()
 
-        Rows of items whose latent is not known hold nothing of meaning.
+    def distance_to(self, seen: NDArray[np.bool_]) -> Floats:
+        """Squared distance (N,) of each item to the nearest of some; infinite where none of these is known.
+
+        Asking again with more items than the last time costs only the new ones.
+
+        Parameters
+        ----------
+        seen
+            (N,) which items.
         """
         with self._lock:
-            return self._vectors.astype(np.float32), self._known.copy(), self._generation
+            vectors, known = self.vectors()
+            seen = seen & known
+            before, near = self._near or (np.zeros_like(seen), np.full(len(seen), np.inf, np.float32))
+            if (before & ~seen).any():
+                before, near = np.zeros_like(seen), np.full_like(near, np.inf)
+            near = np.minimum(near, nearest(vectors, vectors[seen & ~before]))
+            self._near = seen, near
+            return near
 
     def save(self) -> None:
         """Write the file if there is anything that it lacks.
@@ -131,6 +152,9 @@ class Latents:
             with atomic_file(self._file, durable=False) as temporary:
                 save_file({"latents": self._vectors[self._known]}, temporary, metadata=header)
             self._saved = count
+
+    def _changed(self) -> None:
+        self._single = self._near = None
 
     def _read(self) -> None:
         with suppress(OSError, SafetensorError, SemiGDAError, KeyError, TypeError, ValueError):

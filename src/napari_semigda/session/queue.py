@@ -1,21 +1,41 @@
 """What to look at next."""
 
 import random
+from collections.abc import Iterator
 from typing import Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.session.items import Item, ItemState
+from napari_semigda.session.items import Item
+from napari_semigda.session.latents import Latents
+from napari_semigda.session.selection import Floats, farthest_first, representatives_first, spread_order
 from napari_semigda.session.session import Session
 
-Strategy = Literal["uncertain", "in order", "random"]
+Strategy = Literal["mixed", "uncertain", "different", "in order", "random"]
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
-_GOLDEN_RATIO = (1 + 5**0.5) / 2
+DEFAULT_STRATEGY: Strategy = "mixed"
+
+EXPLANATIONS: dict[Strategy, str] = {
+    "mixed": "Images that stand for many others whose drafts are uncertain and unlike anything accepted; "
+    "before there are drafts, images that stand for many others.",
+    "uncertain": "Images whose drafts are the least certain; before there are drafts, spread over the list.",
+    "different": "Images that look the least like any accepted one: rare kinds and curiosities come early.",
+    "in order": "As listed.",
+    "random": "Shuffled.",
+}
+"""Each strategy in a sentence for people."""
+
+
+Places = NDArray[np.bool_]
+"""For each item of a session, in the order of the list, whether it belongs to something."""
 
 
 def next_item(
-    session: Session, after: Item | None = None, strategy: Strategy = "uncertain", *, seed: int = 0
+    session: Session, after: Item | None = None, strategy: Strategy = DEFAULT_STRATEGY, *, seed: int = 0
 ) -> Item | None:
     """Say which item to look at next: the first of `queue`.
 
@@ -24,11 +44,11 @@ def next_item(
     Item or None
         None where every other item is accepted or skipped.
     """
-    return next(iter(queue(session, after, strategy, seed=seed)), None)
+    return next(_in_order(session, after, strategy, seed), None)
 
 
 def queue(
-    session: Session, after: Item | None = None, strategy: Strategy = "uncertain", *, seed: int = 0
+    session: Session, after: Item | None = None, strategy: Strategy = DEFAULT_STRATEGY, *, seed: int = 0
 ) -> list[Item]:
     """Put all items that wait for the annotator (neither accepted nor skipped) in order.
 
@@ -38,11 +58,15 @@ def queue(
         Whose items.
     after
         The item on screen. It is left out, and the order goes on behind it, so that asking again and
-        again shows every item; except that after an accepted one the most uncertain comes first.
+        again shows every item; except that after an item dealt with a ranking begins with its best.
     strategy
-        ``"uncertain"``: highest acquisition score first, items without a draft last; before there is any
-        draft, spread evenly over the list, because neighbours are often alike. ``"in order"``: as listed.
+        ``"uncertain"``: highest acquisition score first, items without a draft last. ``"different"``: the
+        farthest, in pooled latents, from all that was accepted or skipped and from those before it.
+        ``"mixed"``: those that stand for the most uncertainty not yet represented, see
+        `representatives_first`; before there is any draft all count alike. ``"in order"``: as listed.
         ``"random"``: shuffled, always in the same way for one seed.
+        The first three are rankings. Where what they rank by is not known yet (scores, or latents) the order
+        is spread evenly over the list, because neighbours are often alike.
     seed
         Of ``"random"``.
 
@@ -51,45 +75,85 @@ def queue(
     SemiGDAError
         When there is no such strategy.
     """
+    return list(_in_order(session, after, strategy, seed))
+
+
+def _in_order(session: Session, after: Item | None, strategy: Strategy, seed: int) -> Iterator[Item]:
     if strategy not in STRATEGIES:
         raise SemiGDAError(f"There is no strategy “{strategy}”; choose one of: {', '.join(STRATEGIES)}.")
     items = session.items
-    waiting = {item.id for item in items if session.state(item) in (ItemState.UNLABELLED, ItemState.DRAFT)}
-    scores = _scores(session, waiting) if strategy == "uncertain" else {}
-    if scores:
-        places = sorted(range(len(items)), key=lambda place: (-scores.get(items[place].id, -1.0), place))
-    elif strategy == "uncertain":
-        places = spread_order(len(items))
-    else:
-        places = list(range(len(items)))
-        if strategy == "random":
-            random.Random(seed).shuffle(places)
-    ordered = [items[place] for place in places]
-    if after is not None and not (scores and after.id not in waiting):
-        ordered = _behind(ordered, after)
-    return [item for item in ordered if item.id in waiting and (after is None or item.id != after.id)]
+    waits = np.array([state.waits for state in session.states()], bool)
+    place = next((place for place, item in enumerate(items) if after and item.id == after.id), None)
+    order = _ranking(session, waits, strategy)
+    if order is None:
+        order = _behind(iter(_listing(len(items), strategy, seed)), place)
+    elif place is not None and waits[place]:
+        order = _behind(order, place)
+    return (items[one] for one in order if waits[one] and one != place)
 
 
-def spread_order(count: int) -> list[int]:
-    """Order 0 … count - 1 so that each beginning of the order is spread evenly over the whole.
-
-    Sorted by the fractional part of their multiples of the golden ratio, which keeps in step with no regular
-    pattern in the list: of images that alternate between two kinds, both kinds come early.
-
-    Examples
-    --------
-    >>> spread_order(8)
-    [0, 5, 2, 7, 4, 1, 6, 3]
-    """
-    return sorted(range(count), key=lambda place: place * _GOLDEN_RATIO % 1)
+def _ranking(session: Session, waits: Places, strategy: Strategy) -> Iterator[int] | None:
+    """Places of all items that wait, best first; None where there is nothing to rank them by."""
+    match strategy:
+        case "mixed":
+            return _mixed(session, waits)
+        case "uncertain":
+            return _uncertain(session.scores(), waits)
+        case "different":
+            return _different(session.latents, waits)
+    return None
 
 
-def _scores(session: Session, waiting: set[str]) -> dict[str, float]:
-    infos = ((item_id, session.prediction_info(item_id)) for item_id in waiting)
-    return {item_id: info.score for item_id, info in infos if info is not None}
+def _mixed(session: Session, waits: Places) -> Iterator[int] | None:
+    scores, (latents, known) = session.scores(), session.latents.vectors()
+    scored = waits & ~np.isnan(scores)
+    ranked = waits & known & (scored | ~scored.any())
+    if not ranked.any():
+        return _uncertain(scores, waits)
+    best = np.flatnonzero(ranked)
+    weights = scores[best] if scored.any() else np.ones(len(best), np.float32)
+    near = session.latents.distance_to(~waits)[best]
+    return _and_the_others(best, representatives_first(latents[best], near, weights), waits)
 
 
-def _behind(ordered: list[Item], after: Item) -> list[Item]:
-    ids = [item.id for item in ordered]
-    start = ids.index(after.id) + 1 if after.id in ids else 0
-    return ordered[start:] + ordered[:start]
+def _uncertain(scores: Floats, waits: Places) -> Iterator[int] | None:
+    best = np.flatnonzero(waits & ~np.isnan(scores))
+    order = np.argsort(-scores[best], kind="stable")
+    return _and_the_others(best, iter(order), waits) if len(best) else None
+
+
+def _different(known_latents: Latents, waits: Places) -> Iterator[int] | None:
+    latents, known = known_latents.vectors()
+    best = np.flatnonzero(waits & known)
+    order = farthest_first(latents[best], known_latents.distance_to(~waits)[best])
+    return _and_the_others(best, order, waits) if len(best) else None
+
+
+def _and_the_others(best: NDArray[np.intp], order: Iterator[int], waits: Places) -> Iterator[int]:
+    """The ranked places in their order, then the others that wait, as listed."""
+    yield from (int(best[row]) for row in order)
+    others = waits.copy()
+    others[best] = False
+    yield from (int(place) for place in np.flatnonzero(others))
+
+
+def _listing(count: int, strategy: Strategy, seed: int) -> list[int]:
+    """Places of all items, whatever became of them, in an order that does not depend on that."""
+    if strategy == "in order":
+        return list(range(count))
+    if strategy == "random":
+        places = list(range(count))
+        random.Random(seed).shuffle(places)
+        return places
+    return spread_order(count)
+
+
+def _behind(order: Iterator[int], place: int | None) -> Iterator[int]:
+    """The same order, begun behind a place, and what was before it at the end."""
+    passed = []
+    for one in order:
+        if one == place:
+            break
+        passed.append(one)
+    yield from order
+    yield from passed
