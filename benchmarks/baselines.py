@@ -49,6 +49,8 @@ class UNet(nn.Module):
         Of the weights; the caller's random state is left alone.
     """
 
+    image_branch_share = 0.5
+
     def __init__(self, classes: int = 2, seed: int = 0) -> None:
         super().__init__()
         self.classes = classes

@@ -30,6 +30,8 @@ class SideBySide(nn.Module):
         What the answers are called.
     """
 
+    image_branch_share = 0.5
+
     def __init__(
         self,
         networks: Sequence[nn.Module],

@@ -411,20 +411,20 @@ def _one_round(
     task: Task, labelled: Sequence[Pair], unlabelled: Sequence[Pair], model: SemiGDA, number: int = 1
 ) -> Outcome:
     """Train a round, leave its averaged weights in the model, and score them."""
-    warm, start = number > 1, _start(task, model)
+    later, start = number > 1, _start(task, model)
     training = Round(
         model,
         examples(labelled, task.settings),
         examples(unlabelled, task.settings, labelled=False),
         recipe=task.given.recipe,
         # as in a session: a later round does not see the same augmentations and boxes again
-        **_common(task) | {"seed": mixed_seed(task.seed, number) if warm else task.seed},
-        warm=warm,
+        **_common(task) | {"seed": mixed_seed(task.seed, number) if later else task.seed},
+        warm=later or start != "random",
     )
 
     def answers(image: Tensor) -> list[Tensor]:
         by_image, by_mask = model(image)
-        return [(by_image + by_mask) / 2, by_image, by_mask]
+        return [by_mask.lerp(by_image, model.image_branch_share), by_image, by_mask]
 
     judge = _judge(task, SideBySide([model], answers, ["result", "image branch", "mask branch"]))
     course = train(training, task, judge, lambda: averaged_weights(model, training))

@@ -27,6 +27,8 @@ class Brightness(nn.Module):
     The mask branch sees the picture blurred, so that the branches disagree along edges.
     """
 
+    image_branch_share = 0.5
+
     def __init__(self, classes=2):
         super().__init__()
         self.classes = classes

@@ -17,13 +17,15 @@ def two_classes(*foreground):
 def test_uncertainty_of_two_classes():
     certain, doubtful = two_classes(0.0, 1.0, 0.5, 0.0), two_classes(0.0, 1.0, 0.5, 1.0)
     #                  both sure of background, of foreground, both in doubt, contradicting each other
-    assert uncertainty_map(certain, doubtful)[0, 0].tolist() == pytest.approx([0, 0, 0.5, 1])
+    assert uncertainty_map((certain + doubtful) / 2, certain, doubtful)[0, 0].tolist() == pytest.approx(
+        [0, 0, 0.5, 1]
+    )
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
 def test_knowing_nothing_counts_the_same_for_any_number_of_classes(classes):
     flat = torch.full((1, classes, 2, 2), 1 / classes)
-    torch.testing.assert_close(uncertainty_map(flat, flat), torch.full((1, 2, 2), 0.5))
+    torch.testing.assert_close(uncertainty_map(flat, flat, flat), torch.full((1, 2, 2), 0.5))
 
 
 @settings(deadline=None)
@@ -31,10 +33,11 @@ def test_knowing_nothing_counts_the_same_for_any_number_of_classes(classes):
 def test_uncertainty_is_symmetric_and_in_range(classes, seed, sharpness):
     generator = torch.Generator().manual_seed(seed)
     branches = (sharpness * torch.randn(2, 1, classes, 4, 4, generator=generator)).softmax(dim=2)
-    found = uncertainty_map(branches[0], branches[1])
+    mean = branches.mean(dim=0)
+    found = uncertainty_map(mean, branches[0], branches[1])
     assert (found >= 0).all()
     assert (found <= 1).all()
-    torch.testing.assert_close(found, uncertainty_map(branches[1], branches[0]))
+    torch.testing.assert_close(found, uncertainty_map(mean, branches[1], branches[0]))
 
 
 def score(foreground, uncertainty):

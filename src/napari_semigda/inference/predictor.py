@@ -39,6 +39,7 @@ class Network(Protocol):
     """What a predictor asks of a network: `napari_semigda.model.semigda.SemiGDA` has it."""
 
     classes: int
+    image_branch_share: float
 
     def latents(self, image: Tensor, /) -> Any:
         """Whatever both branches decode, of (B, 3, S, S) images."""
@@ -57,7 +58,7 @@ class Prediction:
     Parameters
     ----------
     probabilities
-        (K, H, W) float32 in [0, 1], adding up to one: the mean of both branches.
+        (K, H, W) float32 in [0, 1], adding up to one: the weighted mean of both branches.
     labels
         (H, W) uint8, the most probable class; for two classes 1 where the foreground's probability
         is above one half.
@@ -255,9 +256,9 @@ class Predictor:
             latents = self._network.latents(torch.stack([tile.image for tile in tiles]).to(self.device))
             image_branch = self._network.decode_image_branch(latents).float()
             mask_branch = self._network.decode_mask_branch(latents).float()
-            layers = torch.cat(
-                [(image_branch + mask_branch) / 2, uncertainty_map(image_branch, mask_branch)[:, None]], dim=1
-            ).cpu()
+            mean = mask_branch.lerp(image_branch, self._network.image_branch_share)
+            uncertainty = uncertainty_map(mean, image_branch, mask_branch)
+            layers = torch.cat([mean, uncertainty[:, None]], dim=1).cpu()
         work.done(len(tiles))
         return layers
 

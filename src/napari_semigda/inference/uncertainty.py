@@ -12,10 +12,10 @@ CERTAIN_SHARE = 0.01
 in an otherwise empty picture from looking as urgent as an object with a doubtful outline."""
 
 
-def uncertainty_map(image_branch: Tensor, mask_branch: Tensor) -> Tensor:
+def uncertainty_map(mean: Tensor, image_branch: Tensor, mask_branch: Tensor) -> Tensor:
     """Tell for each pixel how unsure the two branches are, and how much they contradict each other.
 
-    With *m* the mean of both branches' probabilities *a* and *b* of K classes::
+    With *m* the (weighted) mean of both branches' probabilities *a* and *b* of K classes::
 
         uncertainty = (entropy(m) / log K  +  ½ Σ |a − b|) / 2
 
@@ -24,7 +24,7 @@ def uncertainty_map(image_branch: Tensor, mask_branch: Tensor) -> Tensor:
 
     Parameters
     ----------
-    image_branch, mask_branch
+    mean, image_branch, mask_branch
         (B, K, H, W) float probabilities, adding up to one over K ≥ 2.
 
     Returns
@@ -32,7 +32,6 @@ def uncertainty_map(image_branch: Tensor, mask_branch: Tensor) -> Tensor:
     Tensor
         (B, H, W) float in [0, 1].
     """
-    mean = (image_branch + mask_branch) / 2
     entropy: Tensor = torch.special.entr(mean).sum(dim=1) / math.log(mean.shape[1])
     disagreement = (image_branch - mask_branch).abs().sum(dim=1) / 2
     return ((entropy + disagreement) / 2).clamp(0, 1)

@@ -36,6 +36,8 @@ class Preset:
         Hidden channels of the skip adapters, finest level first; the paper's are the decoder's.
     default_working_size
         Side in pixels of what the network sees, unless the person chooses another.
+    image_branch_share
+        Weight of the image branch in predictions; the paper's is one half.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Preset:
     adapter_hidden: tuple[int, ...]
     default_working_size: int
     small_batches: bool = False
+    image_branch_share: float = 0.5
 
 
 PRESETS: dict[str, Preset] = {
@@ -64,6 +67,7 @@ PRESETS: dict[str, Preset] = {
             adapter_hidden=(16, 32, 64),
             default_working_size=128,
             small_batches=True,
+            image_branch_share=0.3,
         ),
         Preset(
             name="taesd",
@@ -188,4 +192,5 @@ def assemble(
             SkipAdapters(autoencoder.decoder_channels, encoder.channels, hidden),
             classes,
             preset.name,
+            preset.image_branch_share,
         )

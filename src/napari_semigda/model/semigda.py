@@ -53,6 +53,8 @@ class SemiGDA(nn.Module):
         Number of classes with the background, 2 to 254.
     preset
         Name of the preset it was built from.
+    image_branch_share
+        Weight of the image branch in predictions, in [0, 1]; the paper's is one half.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class SemiGDA(nn.Module):
         mask_adapters: SkipAdapters,
         classes: int,
         preset: str,
+        image_branch_share: float = 0.5,
     ) -> None:
         super().__init__()
         self.autoencoder = autoencoder
@@ -73,6 +76,7 @@ class SemiGDA(nn.Module):
         self.mask_adapters = mask_adapters
         self.classes = classes
         self.preset = preset
+        self.image_branch_share = image_branch_share
 
     @property
     def device(self) -> torch.device:
@@ -145,7 +149,8 @@ class SemiGDA(nn.Module):
         Returns
         -------
         image_branch, mask_branch
-            Class probabilities, (B, classes, H, W) float32 each; the paper's prediction is their mean.
+            Class probabilities, (B, classes, H, W) float32 each; their mean, weighted by
+            `image_branch_share`, is the prediction.
         """
         latents = self.latents(image)
         return self.decode_image_branch(latents), self.decode_mask_branch(latents)

@@ -28,7 +28,7 @@ def augment(batch: Batch, generator: torch.Generator) -> Batch:
     """
     batch = _flip_and_turn(batch, generator)
     batch = _warp(batch, generator)
-    return batch._replace(images=jitter(batch.images, generator, 0.1, 0.2))
+    return batch._replace(images=_jitter(batch.images, generator))
 
 
 def _chance(generator: torch.Generator, probability: float) -> bool:
@@ -77,12 +77,12 @@ def _affine(generator: torch.Generator) -> Tensor:
     return torch.tensor([[cosine, -sine, right], [sine, cosine, down]])
 
 
-def jitter(images: Tensor, generator: torch.Generator, most: float, probability: float) -> Tensor:
-    """Change brightness, contrast and saturation of some images by a factor of up to 1 ± ``most``."""
+def _jitter(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Change brightness, contrast and saturation by up to a tenth."""
     factors = torch.ones(len(images), 3)
     for index in range(len(images)):
-        if _chance(generator, probability):
-            factors[index] += torch.tensor([_uniform(generator, most) for _ in range(3)])
+        if _chance(generator, 0.2):
+            factors[index] += torch.tensor([_uniform(generator, 0.1) for _ in range(3)])
     brightness, contrast, saturation = factors.to(images.device)[:, :, None, None, None].unbind(1)
     bright = (images + 1) / 2 * brightness
     mean = bright.mean(dim=(1, 2, 3), keepdim=True)

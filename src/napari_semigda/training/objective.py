@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from napari_semigda.model.semigda import Latents, SemiGDA
-from napari_semigda.training.augmentation import jitter
 from napari_semigda.training.examples import Batch
 from napari_semigda.training.losses import (
     alignment_loss,
@@ -38,10 +37,8 @@ class Objective:
         Randomness of this step (noise, boxes), on the CPU.
     """
 
-    def __init__(
-        self, model: SemiGDA, recipe: Recipe, generator: torch.Generator, teacher: SemiGDA | None = None
-    ) -> None:
-        self.model, self.recipe, self.generator, self.teacher = model, recipe, generator, teacher
+    def __init__(self, model: SemiGDA, recipe: Recipe, generator: torch.Generator) -> None:
+        self.model, self.recipe, self.generator = model, recipe, generator
 
     def terms(self, stage: int, fraction: float, labelled: Batch, unlabelled: Batch | None) -> Terms:
         """All terms of a step.
@@ -59,8 +56,6 @@ class Objective:
         weight = unlabelled_weight(fraction, self.recipe.unlabelled_peak)
         if stage == 1:
             return self._alignment(self.model.latents(images), labelled, unlabelled, weight)
-        if self.teacher is not None and unlabelled is not None:
-            return self._taught(labelled, unlabelled, weight, self.teacher)
         latents = self.model.latents(images, self._noise(images))
         terms = self._segmentation(latents, labelled, unlabelled, weight, fraction)
         if self.recipe.align_in_stage_two:
@@ -106,33 +101,6 @@ class Objective:
             terms["unlabelled dice"] = (weight, unsupervised)
             if fraction >= self.recipe.mixing_from:
                 terms["mixed dice"] = (weight, self._mixed(labelled, unlabelled, pseudo))
-        return terms
-
-    def _taught(self, labelled: Batch, unlabelled: Batch, weight: float, teacher: SemiGDA) -> Terms:
-        """Labelled images as they are, and unlabelled ones, mixed with them, against the averaged weights' labels."""
-        count = len(labelled.images)
-        boxes = random_boxes(count, labelled.images.shape[-1], self.recipe.mixing_side, self.generator)
-        boxes = boxes.to(labelled.images.device)
-        with torch.no_grad():
-            teacher.eval()
-            taught = torch.stack(teacher(unlabelled.images)).mean(dim=0)
-        truth = one_hot(labelled.labels, self.model.classes)
-        pseudo = self._pseudo_labels(taught)
-        certain = unlabelled.valid & (taught.amax(dim=1) >= self.recipe.certainty)
-        images = mix(labelled.images, unlabelled.images, boxes)[count:]
-        images = jitter(images, self.generator, self.recipe.mixed_jitter, 0.8)
-        latents = self.model.latents(
-            torch.cat([labelled.images, images]), self._noise(torch.cat([images, images]))
-        )
-        branches = self._branches(latents)
-        mixed = mix(truth, pseudo, boxes)[count:]
-        counted = mix(labelled.known, certain, boxes)[count:]
-        supervised = sum(dice_loss(branch[:count], truth, labelled.known) for branch in branches)
-        unsupervised = sum(dice_loss(branch[count:], mixed, counted) for branch in branches)
-        terms: Terms = {"dice": (1.0, supervised), "mixed dice": (weight, unsupervised)}
-        if self.recipe.align_in_stage_two:
-            alone = Latents(latents.image[:count], latents.mapped[:count], latents.encoded[:count], (), ())
-            terms |= self._alignment(alone, labelled, None, weight)
         return terms
 
     def _mixed(self, labelled: Batch, unlabelled: Batch, pseudo: Sequence[Tensor]) -> Tensor:

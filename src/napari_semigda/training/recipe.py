@@ -48,8 +48,8 @@ class Recipe:
     unlabelled_peak : float
         β of the unlabelled weight λ.
     unlabelled_from : float
-        Fraction of a stage from which unlabelled images take part. λ is below 2 % of its peak before a
-        tenth of the stage, so a short round need not pay for them from the start.
+        Fraction of a stage from which unlabelled images take part. They halve the labelled steps in a given
+        time, and λ is below a third of its peak in the first half.
     mixing_from : float
         Fraction of stage 2 from which CutMix takes part; 1 switches it off.
     mixing_side : float
@@ -79,14 +79,11 @@ class Recipe:
     backbone_rate: float = 0.1
     align_in_stage_two: bool = True
     unlabelled_peak: float = 0.1
-    unlabelled_from: float = 0.1
-    mixing_from: float = 1 / 3
+    unlabelled_from: float = 0.5
+    mixing_from: float = 0.5
     mixing_side: float = 2 / 3
     pseudo_label: Literal["soft", "hard"] = "soft"
     temperature: float = 0.1
-    teacher: bool = False
-    certainty: float = 0.0
-    mixed_jitter: float = 0.3
     one_object: bool = False
     noise_probability: float = 0.5
     averaging: float = 0.98
@@ -105,6 +102,7 @@ class Recipe:
             stage_two_optimiser=_PAPER_SGD,
             trained_before=1.0,
             unlabelled_from=0.0,
+            mixing_from=1 / 3,
         )
 
     @classmethod

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,9 +99,6 @@ class Round:
     warm : bool
         True where the model was trained before, by an earlier round or on generated pictures: stage 1 is left
         out, and learning rates are lower.
-    clock : callable
-        Gives the seconds that the budget counts; a benchmark on a machine it does not have to itself may
-        count the processor's instead.
 
     Attributes
     ----------
@@ -124,7 +120,6 @@ class Round:
         seed: int = 0,
         device: str | torch.device = "cpu",
         warm: bool = False,
-        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         if not len(labelled):
             raise SemiGDAError("A round needs at least one accepted mask: accept one, then train.")
@@ -133,14 +128,12 @@ class Round:
         self.labelled, self.unlabelled = labelled, unlabelled
         self.recipe, self.working_size, self.seed = recipe, working_size, seed
         self._warm = warm
-        self._clock = clock
         self._stages = _stages(recipe, budget, len(labelled), warm)
         self._stage_index = 0
         self._step = 0
         self._seconds = 0.0
         self.steps_done, self.seconds_done = 0, 0.0
-        self._teacher = _twin(self.model)
-        self._average = self._teacher.trainable_state()
+        self._average = {name: value.clone() for name, value in model.trainable_state().items()}
         self._start_stage()
 
     @property
@@ -157,9 +150,9 @@ class Round:
             Where the loss is no longer a number.
         """
         while not self.finished:
-            started = self._clock()
+            started = time.perf_counter()
             losses, learning_rate = self._train_step()
-            seconds = self._clock() - started
+            seconds = time.perf_counter() - started
             self._step += 1
             self._seconds += seconds
             self.steps_done, self.seconds_done = self.steps_done + 1, self.seconds_done + seconds
@@ -235,7 +228,7 @@ class Round:
             group, _, rest = name.partition(".")
             groups[group][rest] = value
         self.model.load_trainable_state(groups["model"])
-        self._teacher.load_trainable_state(groups["average"])
+        self._average = {name: value.to(self.device) for name, value in groups["average"].items()}
         self._stage_index, self._step = position["stage_index"], position["step"]
         self._seconds = position["seconds"]
         self.steps_done, self.seconds_done = position["steps_done"], position["seconds_done"]
@@ -300,8 +293,7 @@ class Round:
         else:
             labelled = self._draw(self.labelled, self._labelled_alone_stream, generator)
         with autocast(self.device):
-            teacher = self._teacher if self.recipe.teacher else None
-            return Objective(self.model, self.recipe, generator, teacher).terms(
+            return Objective(self.model, self.recipe, generator).terms(
                 stage.number, fraction, labelled, unlabelled
             )
 
@@ -316,7 +308,7 @@ class Round:
     def _update_average(self) -> None:
         decay = averaging_decay(self.steps_done, self.recipe.averaging)
         for name, value in self.model.trainable_state().items():
-            average = self._average[name]
+            average = self._average[name] = self._average[name].to(value.device)
             if value.is_floating_point():
                 average.lerp_(value.to(average.dtype), 1 - decay)
             else:
@@ -325,12 +317,6 @@ class Round:
     def _draw(self, examples: Sequence[Example], stream: Stream, generator: torch.Generator) -> Batch:
         batch = draw_batch(examples, stream.draw(self._step), self.working_size, generator)
         return augment(Batch(*(part.to(self.device) for part in batch)), generator)
-
-
-def _twin(model: SemiGDA) -> SemiGDA:
-    """Give a second network with the same weights around the same frozen autoencoder."""
-    shared = {id(model.autoencoder): model.autoencoder}
-    return copy.deepcopy(model, shared).requires_grad_(False)
 
 
 def _check_finite(loss: float) -> None:
