@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def labelled(session: Session) -> Session:
 
 def test_a_round_is_recorded_from_beginning_to_end(labelled: Session) -> None:
     record = labelled.begin_round(Recipe(), Budget(steps=40), 7, False)
-    assert (record.number, record.status, record.stages) == (1, "running", (1, 2))
+    assert (record.number, record.status, record.stages) == (1, "running", (2,))
     assert record.labelled == ("image_2",)
     assert record.unlabelled == 4
     assert Recipe.from_dict(record.recipe) == Recipe()
@@ -48,8 +49,22 @@ def test_a_round_is_recorded_from_beginning_to_end(labelled: Session) -> None:
     assert ended.ended >= record.started
     assert labelled.rounds == Session.open(labelled.folder).rounds == (ended,)
 
-    assert labelled.begin_round(Recipe(), Budget(steps=40), 7, True).stages == (2,)
-    assert [one.number for one in labelled.rounds] == [1, 2]
+
+@pytest.mark.parametrize(
+    ("change", "warm", "stages"),
+    [
+        ({}, False, (2,)),  # compact comes trained before
+        ({"preset": "taesd"}, False, (1, 2)),
+        ({"preset": "taesd"}, True, (2,)),
+        ({"weights": Path("own.safetensors")}, False, (1, 2)),
+    ],
+)
+def test_only_what_was_never_trained_begins_with_stage_one(
+    labelled: Session, change: dict[str, Any], warm: bool, stages: tuple[int, ...]
+) -> None:
+    for name, value in change.items():
+        setattr(labelled, name, value)
+    assert labelled.begin_round(Recipe(), Budget(steps=40), 7, warm).stages == stages
 
 
 def test_the_newest_whole_weights_are_used(labelled: Session) -> None:
