@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_semigda.io.masks import read_labels
 from napari_semigda.session.items import ItemState
@@ -145,6 +146,23 @@ def test_a_skipped_image_is_not_asked_for_and_can_be_taken_back(opened, click):
     assert section.state.text() == "skipped"
     click(section.skip)
     assert opened.workbench.session.counts()[ItemState.SKIPPED] == 0
+
+
+def test_the_order_in_which_images_are_asked_for_can_be_chosen(opened, click):
+    section = opened.image_section
+    explained = set()
+    for place in range(section.order.count()):
+        section.order.setCurrentIndex(place)
+        assert section.order.toolTip() == section.order.itemData(place, Qt.ItemDataRole.ToolTipRole)
+        explained.add(section.order.toolTip())
+    assert len(explained) == 5
+    section.order.setCurrentText("as listed")
+    section.jump.setValue(4)
+    shown = []
+    for _ in range(6):
+        click(section.to_queue)
+        shown.append(opened.workbench.annotation.position)
+    assert shown == [4, 5, 0, 1, 2, 3]
 
 
 def test_when_everything_is_accepted_the_queue_says_so(opened, click, notices):

@@ -13,7 +13,7 @@ from psygnal import Signal, SignalInstance
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.pictures import Picture
 from napari_semigda.session.items import Item, ItemState
-from napari_semigda.session.queue import next_item
+from napari_semigda.session.queue import DEFAULT_STRATEGY, Strategy, next_item
 from napari_semigda.session.session import Session
 
 
@@ -68,6 +68,8 @@ class Annotation:
     ----------
     item : Item or None
         The item on screen.
+    strategy : Strategy
+        By what the queue chooses what to look at next.
     changed : Signal
         Emitted when anything about the item on screen is different from before: which one it is, its state,
         whether it was painted on, whether a newer draft waits.
@@ -84,6 +86,7 @@ class Annotation:
     def __init__(self, session: Session, canvas: Canvas) -> None:
         self.session = session
         self.item: Item | None = None
+        self.strategy: Strategy = DEFAULT_STRATEGY
         self.newer_draft = False
         self._canvas = canvas
         self._saved: NDArray[np.uint8] | None = None
@@ -231,7 +234,7 @@ class Annotation:
 
     def go_to_queue(self) -> bool:
         """Show the item the session asks to look at next; False when there is none."""
-        item = next_item(self.session, after=self.item)
+        item = next_item(self.session, self.item, self.strategy)
         if item is None:
             self.changed.emit()
             return False

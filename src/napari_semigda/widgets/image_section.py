@@ -1,10 +1,11 @@
 """Section 3: which image is on screen, and how to get to another."""
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QSpinBox, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QSpinBox, QWidget
 from superqt import QElidingLabel
 
 from napari_semigda.session.items import ItemState
+from napari_semigda.session.queue import DEFAULT_STRATEGY, EXPLANATIONS, STRATEGIES, Strategy
 from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.notices import errors_shown
@@ -17,6 +18,14 @@ STATES = {
     ItemState.DRAFT: "draft",
     ItemState.ACCEPTED: "accepted",
     ItemState.SKIPPED: "skipped",
+}
+
+NAMES: dict[Strategy, str] = {
+    "mixed": "most helpful first",
+    "uncertain": "most uncertain first",
+    "different": "most different first",
+    "in order": "as listed",
+    "random": "random",
 }
 
 
@@ -37,14 +46,16 @@ class ImageSection(QWidget):
         )
         self.to_queue = ActionButton(
             "Next to look at",
-            "Show the image that helps most now: before the first round spread over the list, later where "
-            "the drafts are least certain. The mask on screen is kept, not accepted.",
+            "Show the image that comes next in the order chosen below. The mask on screen is kept, not "
+            "accepted.",
             self._to_queue,
             Key.TO_QUEUE,
         )
         self.skip = ActionButton(
             "Skip", "Leave this image out: it is neither trained on nor asked for.", self._skip, Key.SKIP
         )
+        self.order = _choice_of_strategies()
+        self.order.currentIndexChanged.connect(self._choose_order)
         self.jump = QSpinBox()
         number(self.jump, 0, 0, 0, 1, "Type an image's number to jump to it.")
         self.jump.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -62,6 +73,7 @@ class ImageSection(QWidget):
         rows.add(self.state)
         rows.add(self.previous, self.jump, self.next)
         rows.add(self.to_queue, self.skip)
+        rows.add(QLabel("Order"), self.order, shares=(3, 9))
 
     @property
     def _annotation(self) -> Annotation | None:
@@ -74,6 +86,12 @@ class ImageSection(QWidget):
     def _to_queue(self) -> None:
         if self._annotation is not None:
             self._annotation.go_to_queue()
+
+    def _choose_order(self) -> None:
+        strategy: Strategy = self.order.currentData()
+        self.order.setToolTip(EXPLANATIONS[strategy])
+        if self._annotation is not None:
+            self._annotation.strategy = strategy
 
     def _skip(self) -> None:
         if self._annotation is None:
@@ -91,6 +109,7 @@ class ImageSection(QWidget):
     def _on_opened(self) -> None:
         assert self._annotation is not None
         self._annotation.changed.connect(self._refresh)
+        self._choose_order()
         self._refresh()
 
     def _refresh(self) -> None:
@@ -127,6 +146,17 @@ class ImageSection(QWidget):
         if counts[ItemState.UNLABELLED] + counts[ItemState.DRAFT]:
             return None
         return "Every image is accepted or skipped."
+
+
+def _choice_of_strategies() -> QComboBox:
+    box = QComboBox()
+    box.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # as for buttons: a click leaves the keys to the canvas
+    for place, strategy in enumerate(STRATEGIES):
+        box.addItem(NAMES[strategy], strategy)
+        box.setItemData(place, EXPLANATIONS[strategy], Qt.ItemDataRole.ToolTipRole)
+    box.setCurrentIndex(STRATEGIES.index(DEFAULT_STRATEGY))
+    box.setToolTip(EXPLANATIONS[DEFAULT_STRATEGY])
+    return box
 
 
 def _state_in_words(annotation: Annotation) -> str:

@@ -111,6 +111,8 @@ class Workbench:
         self._tell_left_out(session)
         with errors_shown():
             self._show_first_item()
+        self.runner.engine.request_latents()  # the queue can do without, but not as well
+        self.runner.wake()
 
     def close(self) -> None:
         """Keep what was painted, stop the engine at its next step, and close the session.
