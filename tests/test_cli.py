@@ -320,7 +320,7 @@ def test_training_tells_what_it_does(folder, capsys):
     assert main(["train", str(folder), "--steps", "2", "--no-drafts", "--seed", "3"]) == 0
     out, err = said(capsys)
     assert "2 labelled and 4 unlabelled" in out
-    assert re.search(r"Stage 1, step 1/1, loss \d", out)
+    assert re.search(r"Stage 2, step 1/2, loss \d", out)
     assert "Round 1 is complete: 2 steps" in out
     assert err == ""
     assert ItemState.DRAFT not in states(folder).values()

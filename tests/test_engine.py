@@ -1,6 +1,7 @@
 import gc
 import threading
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -49,6 +50,16 @@ def session(tmp_path: Path) -> Session:
 
 
 @pytest.fixture
+def untrained(session: Session, tmp_path: Path) -> Session:
+    """The session with an autoencoder of its own: nothing that was trained for another fits beside it."""
+    shipped = resources.files("napari_semigda.model") / "weights" / "compact.safetensors"
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(shipped.read_bytes())
+    session.weights = own
+    return session
+
+
+@pytest.fixture
 def engine(session: Session) -> Engine:
     return Engine(session, "cpu")
 
@@ -89,7 +100,7 @@ def test_an_engine_without_requests_has_nothing_to_do(engine: Engine) -> None:
 def test_a_round_trains_then_drafts_everything_not_accepted(engine: Engine, session: Session) -> None:
     events = train(engine)
     assert isinstance(events[0], RoundStarted)
-    assert [event.report.step for event in of(Stepped, events)] == [1, 1, 2, 3]
+    assert [event.report.step for event in of(Stepped, events)] == [1, 2, 3, 4]
     (ended,) = of(RoundEnded, events)
     assert (ended.record.status, ended.record.steps) == ("complete", STEPS)
     assert {event.item.id for event in of(Predicted, events)} == {item.id for item in session.items[2:]}
@@ -109,8 +120,13 @@ def test_a_second_round_goes_on_from_the_first(engine: Engine, session: Session)
     events = train(engine)
     assert {event.report.stage for event in of(Stepped, events)} == {2}
     assert session.rounds[-1].started_from == "round 1"
-    fresh = train(engine, fresh=True)
-    assert {event.report.stage for event in of(Stepped, fresh)} == {1, 2}
+    train(engine, fresh=True)
+    assert session.rounds[-1].started_from == ""
+
+
+def test_a_network_that_was_never_trained_begins_with_stage_one(engine: Engine, untrained: Session) -> None:
+    stages = [(event.report.stage, event.report.step) for event in of(Stepped, train(engine))]
+    assert stages == [(1, 1), (2, 1), (2, 2), (2, 3)]
 
 
 def test_without_an_accepted_mask_a_round_is_refused(tmp_path: Path) -> None:
@@ -145,7 +161,7 @@ def test_accepting_goes_on_during_a_round(engine: Engine, session: Session) -> N
     item = session.items[4]
 
     def accept(event: Event) -> None:
-        if isinstance(event, Stepped) and event.report.stage == 1:
+        if isinstance(event, Stepped) and event.report.step == 1:
             session.accept(item, np.ones(item.shape, np.uint8))
 
     engine.request_round(budget=Budget(steps=STEPS))
@@ -185,7 +201,7 @@ def test_a_stopped_round_can_be_resumed_by_another_program(engine: Engine, sessi
     later = Engine(Session.open(session.folder), "cpu")
     later.request_round(resume=True)
     events = drain(later)
-    assert [event.report.step for event in of(Stepped, events)] == [2, 3]
+    assert [event.report.step for event in of(Stepped, events)] == [2, 3, 4]
     (ended,) = of(RoundEnded, events)
     assert (ended.record.number, ended.record.status, ended.record.steps) == (1, "complete", STEPS)
     with pytest.raises(SemiGDAError, match="no stopped round"):
@@ -207,7 +223,7 @@ def test_a_resumed_round_ends_with_the_weights_of_one_that_never_stopped(
     assert resumed.read_bytes()[-(len(whole) - header) :] == whole[header:]
 
 
-def test_a_stop_in_the_first_stage_leaves_no_useless_drafts(engine: Engine, session: Session) -> None:
+def test_a_stop_in_the_first_stage_leaves_no_useless_drafts(engine: Engine, untrained: Session) -> None:
     engine.request_round(budget=Budget(steps=STEPS))
     events = drain(engine, lambda event: engine.stop_round() if isinstance(event, Stepped) else None)
     assert of(RoundEnded, events)[0].record.status == "stopped"
@@ -284,8 +300,8 @@ def test_a_round_killed_and_resumed_counts_each_step_once(
     (ended,) = of(RoundEnded, drain(later))
     assert ended.record.steps == 2 * STEPS
     points = read_curves(folder)
-    assert [(point["stage"], point["step"]) for point in points] == [(1, 1)] + [
-        (2, step) for step in range(1, 2 * STEPS)
+    assert [(point["stage"], point["step"]) for point in points] == [
+        (2, step + 1) for step in range(2 * STEPS)
     ]
     assert ended.record.seconds == pytest.approx(sum(point["seconds"] for point in points), abs=0.01)
 
