@@ -24,11 +24,21 @@ def folder(tmp_path: Path) -> Path:
     return repository(tmp_path / "small resnet")
 
 
+@pytest.fixture
+def described(tmp_path: Path) -> Path:
+    """A folder that can be judged without transformers; its weights are none."""
+    folder = tmp_path / "described"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "resnet", **SMALL["resnet"]}))
+    safetensors.torch.save_file({"weight": torch.ones(1)}, folder / "model.safetensors")
+    return folder
+
+
 def test_without_the_extra_the_words_say_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(SemiGDAError, match=r"pip install “napari-semigda\[backbone\]”"):
+    with pytest.raises(SemiGDAError, match=r"pip install .napari-semigda\[backbone\]"):
         build_model("compact", encoder="someone/network")
 
 
@@ -39,11 +49,11 @@ def test_a_name_that_is_no_encoder_is_answered_with_an_example() -> None:
 
 
 def test_a_hub_name_stays_and_a_folder_becomes_its_whole_path(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    described: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(folder.parent)
+    monkeypatch.chdir(described.parent)
     assert known_encoder("microsoft/resnet-18") == "microsoft/resnet-18"
-    assert known_encoder(folder.name) == str(folder)
+    assert known_encoder(described.name) == str(described)
 
 
 @pytest.mark.parametrize("kind", SMALL)
@@ -202,21 +212,21 @@ def test_a_checkpoint_without_the_extra_says_what_to_install(
         ({"hidden_act": "os.system"}, "“hidden_act”"),
     ],
 )
-def test_a_folder_with_another_network_is_refused(folder: Path, fields: dict, words: str) -> None:
-    change_config(folder, **fields)
+def test_a_folder_with_another_network_is_refused(described: Path, fields: dict, words: str) -> None:
+    change_config(described, **fields)
     for read in (known_encoder, load_backbone):
         with pytest.raises(SemiGDAError, match=words):
-            read(str(folder))
+            read(str(described))
 
 
 @pytest.mark.parametrize("content", ["{not json", "[1, 2]", "", '"resnet"'])
-def test_a_damaged_configuration_is_named(folder: Path, content: str) -> None:
-    (folder / "config.json").write_text(content)
+def test_a_damaged_configuration_is_named(described: Path, content: str) -> None:
+    (described / "config.json").write_text(content)
     with pytest.raises(SemiGDAError, match=r"config\.json"):
-        load_backbone(str(folder))
-    (folder / "config.json").unlink()
+        load_backbone(str(described))
+    (described / "config.json").unlink()
     with pytest.raises(SemiGDAError, match=r"no config\.json"):
-        load_backbone(str(folder))
+        load_backbone(str(described))
 
 
 def test_code_beside_the_weights_is_not_executed(folder: Path, tmp_path: Path) -> None:
@@ -228,10 +238,10 @@ def test_code_beside_the_weights_is_not_executed(folder: Path, tmp_path: Path) -
     assert not trace.exists()
 
 
-def test_pickled_weights_are_refused(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+def test_pickled_weights_are_refused(described: Path) -> None:
+    (described / "model.safetensors").rename(described / "pytorch_model.bin")
     with pytest.raises(SemiGDAError, match="can execute code"):
-        load_backbone(str(folder))
+        load_backbone(str(described))
 
 
 def test_weights_that_do_not_fit_the_configuration_are_refused(folder: Path) -> None:

@@ -14,6 +14,9 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 
+from napari_semigda.model.backbone import load_backbone
+from tests.backbones import repository
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 LOAD = """
@@ -32,6 +35,19 @@ try:
     print(json.dumps({"signature": autoencoder.signature(), "source": autoencoder.source, "seen": seen}))
 except Cancelled:
     print(json.dumps({"cancelled": True, "seen": seen}))
+except SemiGDAError as error:
+    print(json.dumps({"error": str(error)}))
+"""
+
+LOAD_ENCODER = """
+import json
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.model.backbone import load_backbone
+
+try:
+    backbone = load_backbone("someone/small-resnet")
+    total = sum(float(parameter.detach().sum()) for parameter in backbone.parameters())
+    print(json.dumps({"name": backbone.name, "total": total}))
 except SemiGDAError as error:
     print(json.dumps({"error": str(error)}))
 """
@@ -106,8 +122,8 @@ def hub(tmp_path: Path, network: AutoencoderTiny) -> Iterator[Hub]:
     hub.server.server_close()
 
 
-def load(tmp_path: Path, address: str, then: str = "finish", **environment: str) -> dict:
-    """Load the preset in a process of its own: the hub's library reads its settings once, on import."""
+def load(tmp_path: Path, address: str, then: str = "finish", program: str = LOAD, **environment: str) -> dict:
+    """Load weights in a process of its own: the hub's library reads its settings once, on import."""
     settings = {
         "HF_ENDPOINT": address,
         "HF_HOME": str(tmp_path / "cache"),
@@ -117,7 +133,7 @@ def load(tmp_path: Path, address: str, then: str = "finish", **environment: str)
         **environment,
     }
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, then],
+        [sys.executable, "-c", program, then],
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
@@ -161,3 +177,19 @@ def test_without_the_hub_the_words_say_what_to_put_where(tmp_path: Path, hub: Hu
         assert "madebyollin/taesd" in error
         assert "config.json and diffusion_pytorch_model.safetensors" in error
         assert "in one folder" in error
+
+
+@pytest.mark.slow
+def test_a_pretrained_encoder_is_had_by_its_name(tmp_path: Path, hub: Hub) -> None:
+    pytest.importorskip("transformers")
+    offline = {"program": LOAD_ENCODER, "HF_HUB_OFFLINE": "1"}
+    error = load(tmp_path, hub.address, **offline)["error"]
+    assert "config.json and model.safetensors from https://huggingface.co/someone/small-resnet" in error
+    assert "choose that folder as the encoder" in error
+
+    folder = repository(tmp_path / "small-resnet")
+    hub.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    first = load(tmp_path, hub.address, program=LOAD_ENCODER)
+    assert first["name"] == "someone/small-resnet"
+    assert first["total"] == sum(float(p.detach().sum()) for p in load_backbone(str(folder)).parameters())
+    assert load(tmp_path, hub.address, **offline) == first

@@ -372,6 +372,6 @@ def _transformers() -> Any:
         import transformers
     except ImportError as error:
         raise SemiGDAError(
-            "A pre-trained encoder needs the package transformers: pip install “napari-semigda[backbone]”."
+            'A pre-trained encoder needs the package transformers: pip install "napari-semigda[backbone]"'
         ) from error
     return transformers
