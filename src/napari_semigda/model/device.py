@@ -45,7 +45,7 @@ def autocast(device: str | torch.device) -> AbstractContextManager[object]:
 @cache
 def _computes_in_bfloat16(kind: str) -> bool:
     if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if kind == "cpu":
         # Without such units a CPU is ten times slower under autocast.
         capabilities = torch.cpu.get_capabilities()

@@ -144,8 +144,10 @@ def _end(work: _Work, patience: float, *_: object) -> bool:
     """End an engine's work at its next step, and say whether that was in time."""
     work.engine.close()
     ended = work.ended.wait(patience)
-    if ended:  # the worker has a few signals still to emit, and must not outlive what they are made of
-        QThreadPool.globalInstance().waitForDone(LAST_SIGNALS)
+    pool = QThreadPool.globalInstance()
+    if ended and pool is not None:
+        # The worker has a few signals still to emit, and must not outlive what they are made of.
+        pool.waitForDone(LAST_SIGNALS)
     return ended
 
 
