@@ -44,6 +44,7 @@ class SemiGDAWidget(QWidget):
         self._docked = self._closing = False
         self.canvas = NapariCanvas(napari_viewer)
         self.workbench = Workbench(self.canvas, device)
+        self.workbench.opened.connect(self._watch_window)  # one that is never shown can be closed, too
         self.session_section = SessionSection(self.workbench, napari_viewer)
         self.classes_section = ClassesSection(self.workbench)
         self.image_section = ImageSection(self.workbench)
@@ -136,10 +137,7 @@ class SemiGDAWidget(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Find the window, whose closing must not lose what was painted."""
         super().showEvent(event)
-        if self._window is None:
-            self._window = _main_window(self)
-            if self._window is not None:
-                self._window.installEventFilter(self)
+        self._watch_window()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Keep what was painted when napari is about to close, and close the session when it does.
@@ -150,6 +148,8 @@ class SemiGDAWidget(QWidget):
             if event.type() == QEvent.Type.Close:
                 self._closing = True
                 self._keep()
+                if not self._window.isVisible():  # then nothing asks, and nothing will be hidden
+                    self.close_down()
             elif event.type() == QEvent.Type.Hide and self._closing:
                 self.close_down()
         return False
@@ -177,6 +177,12 @@ class SemiGDAWidget(QWidget):
             self._viewer.bind_key(key.value, None)
         self.workbench.close()
         self.canvas.close()
+
+    def _watch_window(self) -> None:
+        if self._window is None:
+            self._window = _main_window(self)
+            if self._window is not None:
+                self._window.installEventFilter(self)
 
     def _keep_soon(self) -> None:
         self._keeping.start()

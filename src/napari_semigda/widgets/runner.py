@@ -4,7 +4,6 @@ import functools
 import threading
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from napari.qt.threading import create_worker
@@ -66,19 +65,18 @@ class EngineRunner(QObject):
         self.engine = Engine(session, device, on_loading=self.happened.emit)
         self.happened.connect(self._show_progress)
         self._worker: Any = None
-        self._work = _Work(self.engine)
-        # A window that never was shown goes without a word: its work must end before the program does.
-        self.destroyed.connect(functools.partial(_end, self._work, CLOSING_PATIENCE))
+        self._ended = threading.Event()
+        self._ended.set()
 
     def wake(self) -> None:
         """Start a worker if the engine has something to do and nobody does it."""
         if not self.engine.start_work():
             return
-        self._work.ended = threading.Event()  # a new one: the worker before may be about to set its own
+        self._ended = threading.Event()  # a new one: the worker before may be about to set its own
         worker = create_worker(
             _Task(_working),
             self.engine,
-            self._work.ended,
+            self._ended,
             _worker_class=EngineWorker,
             _progress={"desc": "SemiGDA"},
             _ignore_errors=True,
@@ -94,7 +92,7 @@ class EngineRunner(QObject):
     @property
     def busy(self) -> bool:
         """Whether the engine's thread is at work."""
-        return not self._work.ended.is_set()
+        return not self._ended.is_set()
 
     def close(self, patience: float = CLOSING_PATIENCE) -> bool:
         """End everything at the next step, keep its state, and wait for that.
@@ -104,7 +102,12 @@ class EngineRunner(QObject):
         bool
             Whether it ended in time; if not, it still ends in good order behind the scenes.
         """
-        ended = _end(self._work, patience)
+        self.engine.close()
+        ended = self._ended.wait(patience)
+        pool = QThreadPool.globalInstance()
+        if ended and pool is not None:
+            # The worker has a few signals still to emit, and must not outlive what they are made of.
+            pool.waitForDone(LAST_SIGNALS)
         if ended and self.engine.start_work():  # a paused round: nobody is there to write its state
             for _ in self.engine.work():
                 pass
@@ -127,28 +130,6 @@ class EngineRunner(QObject):
             bar.update(round(event.report.fraction * 100) - bar.n)
         elif isinstance(event, ModelLoading):
             bar.set_description(f"SemiGDA: {event.message.lower()}")
-
-
-@dataclass
-class _Work:
-    """An engine, and whether its worker has ended: what outlives the runner."""
-
-    engine: Engine
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self.ended.set()
-
-
-def _end(work: _Work, patience: float, *_: object) -> bool:
-    """End an engine's work at its next step, and say whether that was in time."""
-    work.engine.close()
-    ended = work.ended.wait(patience)
-    pool = QThreadPool.globalInstance()
-    if ended and pool is not None:
-        # The worker has a few signals still to emit, and must not outlive what they are made of.
-        pool.waitForDone(LAST_SIGNALS)
-    return ended
 
 
 def _working(engine: Engine, ended: threading.Event) -> Iterator[Event]:
