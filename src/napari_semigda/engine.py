@@ -11,6 +11,7 @@ import copy
 import gc
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -176,6 +177,8 @@ class Engine:
         Called with `ModelLoading` by the working thread while an autoencoder is being fetched.
     weights : Path, optional
         Where the autoencoder's weights are on this machine, if not where the session says.
+    clock : callable
+        Gives the seconds that budgets of rounds count; see `Round`.
 
     Examples
     --------
@@ -191,11 +194,13 @@ class Engine:
         device: str = "auto",
         on_loading: Callable[[ModelLoading], None] | None = None,
         weights: Path | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.session = session
         self.device = choose_device(device)
         self._on_loading = on_loading or (lambda _: None)
         self._weights = weights
+        self._clock = clock
         self._lock = threading.RLock()
         self._requests = _Requests()
         self._working = False
@@ -428,6 +433,7 @@ class Engine:
             # A later round is not to see the same augmentations and boxes again.
             seed=mixed_seed(record.seed, record.number) if record.warm else record.seed,
             device=self.device,
+            clock=self._clock,
             warm=1 not in record.stages,
         )
         if request.resume:
