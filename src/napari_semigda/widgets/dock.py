@@ -144,7 +144,7 @@ class SemiGDAWidget(QWidget):
 
         Between the two napari asks whether it may close; if not, the window is not hidden.
         """
-        if watched is self._window and event is not None:
+        if self._window is not None and watched is self._window and event is not None:
             if event.type() == QEvent.Type.Close:
                 self._closing = True
                 self._keep()
