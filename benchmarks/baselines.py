@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -111,6 +111,8 @@ class SupervisedUNet:
         Where to train.
     network : UNet
         Weights to start from; trained in place. None: random ones.
+    clock : callable
+        What counts the seconds of a step.
 
     Attributes
     ----------
@@ -134,6 +136,7 @@ class SupervisedUNet:
         seed: int = 0,
         device: str | torch.device = "cpu",
         network: UNet | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         if not len(labelled):
             raise SemiGDAError("Training needs at least one labelled image.")
@@ -143,6 +146,7 @@ class SupervisedUNet:
         self.network = (UNet(seed=seed) if network is None else network).to(self.device)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.steps_done, self.seconds_done = 0, 0.0
+        self._clock = clock
         self._optimiser = torch.optim.AdamW(
             self.network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY
         )
@@ -157,9 +161,9 @@ class SupervisedUNet:
     def run(self) -> Iterator[UNetStep]:
         """Train until the budget is used up, and say so after each step."""
         while (fraction := self.budget.used(self.steps_done, self.seconds_done)) < 1:
-            started = time.perf_counter()
+            started = self._clock()
             loss = self._train_step(fraction)
-            seconds = time.perf_counter() - started
+            seconds = self._clock() - started
             self.steps_done, self.seconds_done = self.steps_done + 1, self.seconds_done + seconds
             yield UNetStep(self.steps_done, loss, seconds)
 

@@ -239,7 +239,8 @@ def _by_conditions(results: Sequence[Result], *keys: str, table: Callable[[Seque
     """One table for each set of conditions, below a line that names them."""
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for result in results:
-        shared = (SPLITS[result["split"]], result["device"], result["threads"], result["working_size"])
+        shared = (SPLITS[result["split"]], result["device"], result["threads"], result["clock"])
+        shared += (result["working_size"],)
         groups.setdefault((*(result[key] for key in keys), *shared), []).append(result)
     parts = []
     for _, group in sorted(groups.items(), key=lambda item: [_sortable(value) for value in item[0]]):
@@ -254,7 +255,7 @@ def _starved(group: Sequence[Result]) -> list[str]:
         f"{_label(run)} on {run['pack']}, {run['labelled']} labelled, {_duration(run['budget'])}, "
         f"seed {run['seed']}": run["processor_seconds"] / run["seconds"]
         for run in group
-        if run["device"].startswith("CPU")
+        if run["clock"] == "wall" and run["device"].startswith("CPU")
     }
     told = [f"{name} ({share:.0%})" for name, share in sorted(shares.items()) if share < ENOUGH_PROCESSOR]
     return [f"Got too little of the processor to be compared: {'; '.join(told)}."] if told else []
@@ -268,6 +269,8 @@ def _conditions(group: Sequence[Result], keys: Sequence[str]) -> str:
         parts += [f"framing {first['framing']}"]
     if "budget" in keys:
         parts += [f"{_duration(first['budget'])} of training"]
+    if first["clock"] == "processor":
+        parts += ["seconds of the processor"]
     threads = f"{first['threads']} thread{'s' if first['threads'] != 1 else ''}"
     dates = sorted({result["date"] for result in group})
     parts += [

@@ -29,6 +29,7 @@ def result(method="ours", seed=0, dice=0.5, **changes):
         "framing": "whole",
         "device": "CPU Abacus",
         "threads": 1,
+        "clock": "wall",
         "seed": seed,
         "steps": 100,
         "seconds": 601.0,
@@ -101,12 +102,19 @@ def test_runs_under_other_conditions_are_in_another_table():
 def test_a_run_that_had_to_share_its_processor_is_named():
     starved = {"processor_seconds": 300.5}
     runs = [result(), result("unet", seed=1, **starved), result(device="GPU", **starved)]
+    runs += [result(clock="processor", **starved)]
 
     warnings = [line for line in table("comparison", runs) if line.startswith("Got too little")]
 
     assert warnings == [
         "Got too little of the processor to be compared: U-Net on busi, 52 labelled, 10 min, seed 1 (50%)."
     ]
+
+
+def test_conditions_say_whose_seconds_were_counted():
+    lines = table("comparison", [result(clock="processor")])
+
+    assert lines[0].startswith("10 min of training; seconds of the processor; CPU Abacus, 1 thread")
 
 
 def test_patterns_choose_runs():

@@ -1,7 +1,7 @@
 """Endless generated pictures with their truth: what a network learns to tell objects from background on.
 
-Six families look like the kinds of picture people segment (ultrasound, skin, fluorescence and stained cells,
-electron microscopy, phase contrast), each over a far wider range than any one study shows, and a seventh is
+Seven families look like the kinds of picture people segment (ultrasound, skin, fluorescence and stained cells,
+electron microscopy, phase contrast, spread cells), each over a far wider range than any one study shows, and an eighth is
 any shape on any texture. What counts as object is always what stands out as one; shadows, hairs, debris,
 organelles and lesser blobs are there to be told from it. No real image takes part. Everything is drawn
 from the `numpy.random.Generator` that is handed in, so a seed gives the same pictures on the same machine.
@@ -161,6 +161,44 @@ def phase_contrast(rng: np.random.Generator, size: int) -> Scene:
     return np.asarray(picture, np.float32), mask
 
 
+def adherent_cells(rng: np.random.Generator, size: int) -> Scene:
+    """Small spread cells with pointed ends, of the ground's own grey, told by their thin outlines.
+
+    A few are round and shine, as cells do that divide or die. Specks, drops and scratches are not cells.
+    Drawn at twice the size, so that outlines may be thinner than a pixel.
+    """
+    fine = 2 * size
+    mask, round_ones = np.zeros((fine, fine), dtype=bool), np.zeros((fine, fine), dtype=bool)
+    drawn = np.zeros((fine, fine), np.float32)
+    width = np.exp(rng.uniform(np.log(0.7), np.log(2.0)))
+    bright, dark, body, core = rng.uniform([0.06, 0.04, -0.06, -0.15], [0.4, 0.3, 0.06, 0.15])
+    for centre in _places(rng, fine):
+        radius = fine * np.exp(rng.uniform(np.log(0.02), np.log(0.07)))
+        here, y, x = _surroundings(fine, centre, 2.2 * radius + 4)
+        away = np.hypot(y, x)
+        is_round = rng.random() < 0.08
+        cell = away < 0.4 * radius if is_round else _pointed(rng, y, x, radius)
+        cell &= ~ndimage.binary_dilation(mask[here], iterations=2)
+        round_ones[here] |= cell & is_round
+        rim = _rim(cell, width) * np.where(cell, -dark, bright) if cell.any() else 0.0
+        heart = core * np.exp(-((away / (0.25 * radius)) ** 2))
+        drawn[here] += rng.uniform(0.4, 1.0) * (rim + cell * body + heart)
+        mask[here] |= cell
+    texture = rng.uniform(0, 0.08) * fractal_noise(rng, fine, rng.uniform(0.4, 1.2), cutoff=30)
+    ripple = 1 + 0.6 * np.clip(fractal_noise(rng, fine, 1.0, cutoff=20), -1.5, 1.5)
+    ground = rng.uniform(0.35, 0.6) + rng.uniform(0, 0.06) * fractal_noise(rng, fine, 3.0)
+    picture = ground + drawn * ripple + texture * _soft(mask, 1.0)
+    picture += rng.uniform(0.1, 0.6) * (_soft(round_ones, 1.5) + 0.5 * _rim(round_ones, 2.0))
+    specks = _soft(rng.random((fine, fine)) < rng.uniform(0, 0.003), rng.uniform(0.7, 1.5))
+    picture += rng.uniform(-1.0, 1.0) * specks
+    if rng.random() < 0.3:
+        drop = _blobs(rng, fine, 1, smallest=0.03, largest=0.25, flat=1.5)
+        picture += rng.uniform(-0.1, 0.1) * _soft(drop, fine / 50)
+    if rng.random() < 0.2:
+        picture += rng.uniform(-0.1, 0.15) * _soft(_hairs(rng, fine), 1.0)
+    return _halved(np.asarray(picture, np.float32)), _halved(mask.astype(np.float32)) >= 0.5
+
+
 def anything(rng: np.random.Generator, size: int) -> Scene:
     """Any shape of one surface on another, at any contrast, with a second shape that is not wanted."""
     mask = random_shape(rng, size)
@@ -176,13 +214,14 @@ def anything(rng: np.random.Generator, size: int) -> Scene:
 
 
 FAMILIES: tuple[tuple[Callable[[np.random.Generator, int], Scene], float], ...] = (
-    (ultrasound, 0.26),
+    (ultrasound, 0.24),
     (skin, 0.20),
-    (fluorescence, 0.14),
-    (stained, 0.08),
+    (fluorescence, 0.12),
+    (stained, 0.07),
     (electron_microscopy, 0.10),
-    (phase_contrast, 0.10),
-    (anything, 0.12),
+    (phase_contrast, 0.06),
+    (adherent_cells, 0.12),
+    (anything, 0.09),
 )
 _CHANCES = np.array([chance for _, chance in FAMILIES])
 
@@ -225,6 +264,45 @@ def _outline(
         phase = rng.uniform(0, 2 * np.pi)
         outline += strength / harmonic**0.8 * rng.standard_normal() * np.cos(harmonic * angle + phase)
     return np.asarray(np.hypot(u, v) < radius * (np.clip(outline, 0.35, 2) + rough), dtype=bool)
+
+
+def _places(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    """Draw 6 to 70 centres, at times in clusters: (count, 2) rows and columns."""
+    count = int(np.exp(rng.uniform(np.log(6), np.log(70))))
+    centres = rng.uniform(0, size, (count, 2))
+    if rng.random() < 0.5:
+        near = centres[rng.integers(0, max(1, count // 6), count)]
+        centres = near + rng.normal(0, 0.1 * size, (count, 2))
+    return centres
+
+
+def _surroundings(
+    size: int, centre: NDArray[np.float64], reach: float
+) -> tuple[tuple[slice, slice], NDArray[np.float64], NDArray[np.float64]]:
+    """Give the square about a centre, cut off at the borders, and how far its rows and columns are from it."""
+    top, left = np.clip(np.floor(centre - reach), 0, size - 8).astype(int)
+    bottom, right = np.clip(np.ceil(centre + reach), (top + 8, left + 8), size).astype(int)
+    y, x = np.ogrid[top:bottom, left:right]
+    return (slice(top, bottom), slice(left, right)), y - centre[0], x - centre[1]
+
+
+def _pointed(rng: np.random.Generator, y: NDArray[np.float64], x: NDArray[np.float64], radius: float) -> Mask:
+    """Draw a cell with two to five pointed ends and hollow sides, stretched a little."""
+    turn, stretch = rng.uniform(0, np.pi), np.exp(rng.uniform(0, np.log(2.2)))
+    u = (np.cos(turn) * x + np.sin(turn) * y) / np.sqrt(stretch)
+    v = (np.cos(turn) * y - np.sin(turn) * x) * np.sqrt(stretch)
+    angle = np.arctan2(v, u)
+    ends, sharp, waist = rng.integers(2, 6), rng.uniform(1, 3), rng.uniform(0.4, 0.8)
+    lobes = np.abs(np.cos(ends * angle / 2 + rng.uniform(0, np.pi))) ** sharp
+    uneven = 1 + rng.uniform(0, 0.4) * np.cos(angle + rng.uniform(0, 2 * np.pi))
+    return np.asarray(np.hypot(u, v) < radius * (waist + (1.3 - waist) * lobes * uneven), dtype=bool)
+
+
+def _halved(field: Field) -> Field:
+    """Average squares of 2 x 2 pixels."""
+    rows, columns = field.shape
+    squares = field.reshape(rows // 2, 2, columns // 2, 2)
+    return np.asarray(squares.mean(axis=(1, 3)), np.float32)
 
 
 def _soft(mask: Mask, blur: float) -> Field:
