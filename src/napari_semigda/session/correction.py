@@ -1,0 +1,185 @@
+"""What brush, eraser and fill lack when a draft is nearly right: pure functions from label map to label map.
+
+Label maps are (H, W), uint8: 0 background, 1, 2, … classes, `UNKNOWN` (255) where nobody looked. All functions
+return a new array; what was not looked at stays so unless they are about just that.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+from skimage.draw import polygon2mask
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.model.annotation import UNKNOWN
+
+LabelMap = NDArray[np.uint8]
+Region = NDArray[np.bool_]
+
+_DIAGONALS_TOO = np.ones((3, 3), bool)
+_NONE, _LEAST = 256, -1
+
+
+def classes_in(labels: LabelMap) -> list[int]:
+    """List the classes that occur, without background and what was not looked at."""
+    return [value for value in np.unique(labels).tolist() if value not in (0, UNKNOWN)]
+
+
+def fill_holes(labels: LabelMap, values: Collection[int] | None = None) -> LabelMap:
+    """Give holes the class around them.
+
+    A hole is a connected piece of background that nothing but one class surrounds and that does not reach the
+    edge of the picture. Background that touches another class or a place not looked at is no hole.
+
+    Parameters
+    ----------
+    labels
+        The label map.
+    values
+        Classes whose holes are filled; None fills those of all.
+    """
+    numbered, count = ndimage.label(labels == 0)
+    around = _around(numbered, count, labels)
+    classes = classes_in(labels)
+    fillable = around.alone & ~_at_the_edge(numbered, count)
+    fillable &= np.isin(around.lowest, [one for one in classes if values is None or one in values])
+    new = np.where(fillable, around.lowest, 0).astype(np.uint8)
+    return np.where(numbered > 0, new[numbered], labels)
+
+
+def drop_specks(labels: LabelMap, smallest: int | Mapping[int, int]) -> LabelMap:
+    """Remove connected pieces that are too small.
+
+    A piece becomes what surrounds it, where that is one thing only, else background: a speck of one class inside
+    another leaves no hole. Pixels that touch at a corner are connected.
+
+    Parameters
+    ----------
+    labels
+        The label map.
+    smallest
+        Number of pixels from which on pieces stay, or such a number for each class; classes without one
+        keep all their pieces.
+    """
+    smallest = smallest if isinstance(smallest, Mapping) else dict.fromkeys(classes_in(labels), smallest)
+    cleaned = labels.copy()
+    found = True
+    while found:  # a speck that takes its surroundings' class may make a new one of it; there are ever fewer
+        found = False
+        for value, least in smallest.items():
+            numbered, count = ndimage.label(cleaned == value, _DIAGONALS_TOO)
+            small = np.bincount(numbered.ravel(), minlength=count + 1) < least
+            small[0] = False
+            if small.any():
+                found = True
+                around = _around(numbered, count, cleaned)
+                new = np.where(around.alone, around.lowest, 0).astype(np.uint8)
+                cleaned = np.where(small[numbered], new[numbered], cleaned)
+    return cleaned
+
+
+def smooth_outlines(labels: LabelMap, radius: float = 2.0, values: Collection[int] | None = None) -> LabelMap:
+    """Take the roughness out of outlines.
+
+    Each pixel takes the class that is most frequent around it (weighted by a Gaussian). Pieces so small or thin
+    that they would vanish stay as they are, and so does what was not looked at.
+
+    Parameters
+    ----------
+    labels
+        The label map.
+    radius
+        Standard deviation of the Gaussian, in pixels.
+    values
+        Classes whose outlines are smoothed; None smooths all.
+    """
+    wanted = [one for one in classes_in(labels) if values is None or one in values]
+    if not wanted:
+        return labels.copy()
+    weight, smooth = np.full(labels.shape, -1.0, np.float32), labels.copy()
+    for value in (0, *classes_in(labels)):
+        share = ndimage.gaussian_filter((labels == value).astype(np.float32), radius, mode="nearest")
+        smooth[share > weight] = value
+        np.maximum(weight, share, out=weight)
+    wanted_here = np.isin(labels, wanted) | np.isin(smooth, wanted)
+    smooth = np.where(wanted_here & (labels != UNKNOWN), smooth, labels)
+    for value in classes_in(labels):
+        numbered, count = ndimage.label(labels == value, _DIAGONALS_TOO)
+        stays = np.bincount(numbered[smooth == value], minlength=count + 1) > 0
+        smooth = np.where((numbered > 0) & ~stays[numbered], labels, smooth)
+    return smooth
+
+
+def taken_inside(labels: LabelMap, other: LabelMap, region: Region) -> LabelMap:
+    """Take another label map inside a region, and leave everything else as it is.
+
+    Parameters
+    ----------
+    labels, other
+        Label maps of the same size.
+    region
+        (H, W) bool.
+    """
+    return np.where(region, other, labels)
+
+
+def not_looked_at(labels: LabelMap, region: Region) -> LabelMap:
+    """Mark a region as not looked at, so that it trains nothing."""
+    return np.where(region, np.uint8(UNKNOWN), labels)
+
+
+def polygon_region(shape: tuple[int, int], vertices: ArrayLike) -> Region:
+    """Return the pixels whose centres lie inside a polygon.
+
+    Parameters
+    ----------
+    shape
+        (H, W) of the picture.
+    vertices
+        (N, 2), y and x in pixels, centres at whole numbers; they may lie outside of the picture.
+
+    Raises
+    ------
+    SemiGDAError
+        If the polygon covers no pixel.
+    """
+    region: Region = polygon2mask(shape, vertices)
+    if not region.any():
+        raise SemiGDAError("The region that was drawn covers no pixel of the image. Draw a larger one.")
+    return region
+
+
+class _Around(NamedTuple):
+    """The lowest and highest label beside each numbered piece; index 0 is no piece."""
+
+    lowest: NDArray[np.intp]
+    highest: NDArray[np.intp]
+
+    @property
+    def alone(self) -> NDArray[np.bool_]:
+        """Whether there is one label only, beside each piece."""
+        return self.lowest == self.highest
+
+
+def _around(numbered: NDArray[np.integer], count: int, labels: LabelMap) -> _Around:
+    lowest, highest = np.full(count + 1, _NONE), np.full(count + 1, _LEAST)
+    for here, there in (
+        (np.s_[1:], np.s_[:-1]),
+        (np.s_[:-1], np.s_[1:]),
+        (np.s_[:, 1:], np.s_[:, :-1]),
+        (np.s_[:, :-1], np.s_[:, 1:]),
+    ):
+        piece, beside = numbered[here], labels[there]
+        edge = (piece > 0) & (numbered[there] != piece)
+        np.minimum.at(lowest, piece[edge], beside[edge])
+        np.maximum.at(highest, piece[edge], beside[edge])
+    return _Around(lowest, highest)
+
+
+def _at_the_edge(numbered: NDArray[np.integer], count: int) -> NDArray[np.bool_]:
+    at_edge = np.zeros(count + 1, bool)
+    for side in (numbered[0], numbered[-1], numbered[:, 0], numbered[:, -1]):
+        at_edge[side] = True
+    return at_edge
