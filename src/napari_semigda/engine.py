@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.inference.description import Describer
+from napari_semigda.inference.draft_maps import DraftMaps, draft_maps
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_semigda.model.device import choose_device
@@ -119,6 +120,22 @@ class PredictionFailed:
     message: str
 
 
+@dataclass(frozen=True)
+class Mapped:
+    """What lies behind the newest weights' draft of an item, as asked for; nothing of it is kept."""
+
+    item: Item
+    maps: DraftMaps
+
+
+@dataclass(frozen=True)
+class MappingFailed:
+    """There are no maps of this item, and why."""
+
+    item: Item
+    message: str
+
+
 Event = (
     ModelLoading
     | RoundStarted
@@ -129,6 +146,8 @@ Event = (
     | RoundFailed
     | Predicted
     | PredictionFailed
+    | Mapped
+    | MappingFailed
 )
 
 
@@ -159,6 +178,7 @@ class _Requests:
     stop: bool = False
     paused: bool = False
     closing: bool = False
+    maps: str | None = None
     urgent: list[str] = field(default_factory=list)
     background: list[str] = field(default_factory=list)
     latents: list[str] = field(default_factory=list)
@@ -264,6 +284,14 @@ class Engine:
             waiting = self._requests.urgent if urgent else self._requests.background
             waiting.extend(item.id for item in items if item.id not in waiting)
 
+    def request_maps(self, item: Item) -> None:
+        """Ask for the probabilities behind the draft of one item, in place of those asked for before.
+
+        They are served between two steps of a running round, and handed over with `Mapped`, not stored.
+        """
+        with self._lock:
+            self._requests.maps = item.id
+
     def request_latents(self) -> None:
         """Ask for the pooled latents that the queue compares pictures by, of all items without one.
 
@@ -293,6 +321,7 @@ class Engine:
     def cancel_predictions(self) -> None:
         """Forget the drafts and latents that were asked for; the one being made is still finished."""
         with self._lock:
+            self._requests.maps = None
             self._requests.urgent.clear()
             self._requests.background.clear()
             self._requests.latents.clear()
@@ -376,6 +405,8 @@ class Engine:
             return None
         if requests.urgent and self.has_model:
             return lambda: self._predict(requests.urgent)
+        if requests.maps is not None and self.has_model:
+            return self._map
         if requests.round is not None:
             return self._begin
         if self._running is not None and not requests.paused:
@@ -639,6 +670,25 @@ class Engine:
             return
         yield Predicted(item, info)
         self._describe_too(item, pixels)
+
+    def _map(self) -> Iterator[Event]:
+        with self._lock:
+            wanted, self._requests.maps = self._requests.maps, None
+        if wanted is None:
+            return
+        item = self.session.item(wanted)
+        maps = message = None
+        try:
+            pixels = self.session.picture(item).pixels
+            classes = {info.value for info in self.session.classes}
+            maps = draft_maps(
+                self._ready_predictor(), pixels, classes, cancelled=lambda: self._requests.closing
+            )
+        except Cancelled:
+            return
+        except Exception as error:
+            message = _in_words(error)
+        yield Mapped(item, maps) if maps is not None else MappingFailed(item, message or "")
 
     def _ready_predictor(self) -> Predictor:
         if self._predictor is None:
