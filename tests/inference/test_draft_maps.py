@@ -1,5 +1,7 @@
 """Drafts of any threshold, from maps that were predicted once."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,7 @@ def test_a_lower_threshold_gives_more_foreground_and_never_another_class():
     pixels, _ = discs(120, 120)
     maps = draft_maps(Predictor(Brightness(3), WHOLE), pixels)
     drafts = [maps.labels(threshold) for threshold in (0.1, 0.3, 0.5, 0.9)]
-    for more, less in zip(drafts, drafts[1:], strict=False):
+    for more, less in pairwise(drafts):
         assert ((less == 0) | (less == more)).all()
         assert (more > 0).sum() > (less > 0).sum()
 

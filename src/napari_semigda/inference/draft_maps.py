@@ -14,7 +14,7 @@ DRAFT_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class DraftMaps:
-    """Maps of one picture from which drafts of any threshold can be made at once; small for any number of classes.
+    """Maps of one picture of which drafts of any threshold are made at once.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """What brush, eraser and fill lack when a draft is nearly right: pure functions from label map to label map.
 
-Label maps are (H, W), uint8: 0 background, 1, 2, … classes, `UNKNOWN` (255) where nobody looked. All functions
-return a new array; what was not looked at stays so unless they are about just that.
+Label maps are (H, W), uint8: 0 background, 1, 2, … classes, `UNKNOWN` (255) where nobody looked. All
+functions return a new array; what was not looked at stays so unless they are about just that.
 """
 
 from collections.abc import Collection, Mapping
@@ -52,8 +52,8 @@ def fill_holes(labels: LabelMap, values: Collection[int] | None = None) -> Label
 def drop_specks(labels: LabelMap, smallest: int | Mapping[int, int]) -> LabelMap:
     """Remove connected pieces that are too small.
 
-    A piece becomes what surrounds it, where that is one thing only, else background: a speck of one class inside
-    another leaves no hole. Pixels that touch at a corner are connected.
+    A piece becomes what surrounds it, where that is one thing only, else background: a speck of one class
+    inside another leaves no hole. Pixels that touch at a corner are connected.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ def drop_specks(labels: LabelMap, smallest: int | Mapping[int, int]) -> LabelMap
 def smooth_outlines(labels: LabelMap, radius: float = 2.0, values: Collection[int] | None = None) -> LabelMap:
     """Take the roughness out of outlines.
 
-    Each pixel takes the class that is most frequent around it (weighted by a Gaussian). Pieces so small or thin
-    that they would vanish stay as they are, and so does what was not looked at.
+    Each pixel takes the class that is most frequent around it (weighted by a Gaussian). Pieces so small or
+    thin that they would vanish stay as they are, and so does what was not looked at.
 
     Parameters
     ----------
