@@ -9,6 +9,9 @@ import tifffile
 from PIL import Image
 
 from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.io.legend import Legend
+from napari_semigda.io.masks import write_labels
+from napari_semigda.session.export import export_masks
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 
@@ -90,6 +93,29 @@ def test_with_one_class_255_beside_1_means_unknown(session: Session, masks: Path
     Image.fromarray(mask).save(masks / "image 1.png")
     session.import_masks(masks)
     np.testing.assert_array_equal(session.labels("image_1"), mask)
+
+
+def test_255_in_masks_of_this_program_means_unknown_whatever_else_they_hold(
+    tmp_path: Path, pictures: Path, session: Session
+) -> None:
+    mask = np.zeros(session.item("image_1").shape, np.uint8)
+    mask[:10] = 255
+    session.accept("image_1", mask)
+    export_masks(session, tmp_path / "exported")
+    again, copied = (Session.create(tmp_path / name, pictures) for name in ("again", "copied"))
+    again.import_masks(tmp_path / "exported")
+    np.testing.assert_array_equal(again.labels("image_1"), mask)
+    (session.folder / "labels" / "image_1.tif").rename(tmp_path / "exported" / "image 1_mask.tif")
+    copied.import_masks(tmp_path / "exported")
+    np.testing.assert_array_equal(copied.labels("image_1"), mask)
+
+
+def test_numbered_objects_are_not_taken_for_classes(session: Session, masks: Path) -> None:
+    objects = np.ones(session.item("image_1").shape, np.uint8)
+    write_labels(masks / "image 1_mask.tif", objects, legend=Legend(objects=True))
+    (masks / "image 1.png").unlink()
+    reasons = {item.id: reason for item, reason in session.import_masks(masks).left_out}
+    assert "numbers objects" in reasons["image_1"]
 
 
 def test_a_name_that_two_masks_share_is_not_guessed(tmp_path: Path, session: Session) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import atomic_file
+from napari_semigda.io.legend import Legend
 from napari_semigda.io.pictures import Plane, list_planes, read_plane
 
 _LARGEST_RATIO = 2**31
@@ -20,6 +21,7 @@ def write_labels(
     pixel_size: tuple[float, float] = (1.0, 1.0),
     unit: str = "pixel",
     *,
+    legend: Legend | None = None,
     durable: bool = True,
 ) -> None:
     """Write a label map as a zlib-compressed TIFF that ImageJ, napari and tifffile open. Atomic.
@@ -35,6 +37,9 @@ def write_labels(
         (y, x) in `unit`; kept in the resolution tags.
     unit
         ``"µm"``, ``"pixel"`` or another word; kept as ImageJ keeps it.
+    legend
+        What the values mean. Without one the file says only that it is ours, and that 255 therefore means
+        "not looked at".
     durable
         Wait until the disk has it; see `atomic_file`.
 
@@ -45,7 +50,7 @@ def write_labels(
     """
     path = Path(path)
     stored = _storable(np.asarray(labels), path)
-    given: dict[str, Any] = {"axes": "YX"}
+    given: dict[str, Any] = {"axes": "YX", "Info": (legend or Legend()).to_text()}
     resolution = None
     if unit != "pixel" and all(1 / _LARGEST_RATIO < size < _LARGEST_RATIO for size in pixel_size):
         given["unit"] = unit.replace("µ", "\\u00B5").encode("ascii", "replace").decode()

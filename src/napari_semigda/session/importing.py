@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.io.legend import read_legend
 from napari_semigda.io.masks import read_labels
 from napari_semigda.io.pictures import find_pictures, list_planes
 from napari_semigda.session.creation import Progress, file_stem
@@ -59,7 +60,7 @@ def import_masks(
         Whose items; accepted ones stay as they are.
     folder
         Holds TIFF or PNG files with the values 0 … K-1 and 255 for unknown. With one class, a file that
-        holds 0 and 255 only means background and object.
+        holds 0 and 255 only means background and object, unless this program wrote it.
     count
         Take so many of the masks only, as if somebody had labelled a part; None takes all.
     seed
@@ -106,13 +107,18 @@ def _import(session: "Session", item: Item, path: Path, page: int) -> Item:
     planes = list_planes(path)
     if page >= len(planes):
         raise SemiGDAError(f"“{path}” has {len(planes)} pages; there is none for {item.name}.")
-    labels = as_classes(read_labels(planes[page]), session.class_count)
+    labels = read_labels(planes[page])
+    legend = read_legend(path)
+    if legend is None:
+        labels = as_classes(labels, session.class_count)
+    elif legend.objects:
+        raise SemiGDAError(f"“{path}” numbers objects. Import the label map of the classes instead.")
     session.accept(item, labels, event="imported")
     return session.item(item)
 
 
 def as_classes(labels: NDArray[np.integer], class_count: int) -> NDArray[np.integer]:
-    """Read 255 as the object where there is one class and nothing but 0 and 255 in the mask."""
+    """Read another program's 255 as the object, where there is one class and only 0 and 255 in the mask."""
     if class_count == 2 and np.isin(labels, (0, 255)).all():
         return np.where(labels == 255, np.uint8(1), np.uint8(0))
     return labels
