@@ -198,6 +198,7 @@ def test_a_stopped_round_can_be_resumed_by_another_program(engine: Engine, sessi
     (ended,) = of(RoundEnded, drain(engine, stop))
     assert ended.record.status == "stopped"
     assert engine.has_model
+    session.close()
     later = Engine(Session.open(session.folder), "cpu")
     later.request_round(resume=True)
     events = drain(later)
@@ -294,6 +295,7 @@ def test_a_round_killed_and_resumed_counts_each_step_once(
     state = (folder / "state.safetensors").read_bytes()
     next(work)  # a step more than what the state on disk knows of
     (folder / "state.safetensors").write_bytes(state)
+    session.close()  # as the system does for a program that was killed
     tomorrow = Session.open(session.folder)
     later = Engine(tomorrow, "cpu")
     later.request_round(resume=True)

@@ -28,6 +28,7 @@ for number in range(1000):
 @pytest.mark.slow
 @pytest.mark.parametrize("lines", [1, 7, 40, 100])
 def test_accepted_masks_survive_being_killed(session: Session, lines: int) -> None:
+    session.close()
     command = [sys.executable, "-c", WORK, str(session.folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None

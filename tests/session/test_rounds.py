@@ -101,6 +101,7 @@ def test_a_round_that_died_with_its_program_is_stopped_or_failed(labelled: Sessi
 def test_a_stopped_round_is_taken_up_again(labelled: Session) -> None:
     leave_weights(labelled, begin(labelled), "state.safetensors")
     stopped = labelled.finish_round(labelled.rounds[0], "stopped", steps=5, seconds=2.0)
+    labelled.close()
     again = Session.open(labelled.folder)
     resumed = again.resume_round(1)
     assert (resumed.number, resumed.status, resumed.steps) == (1, "running", 5)
@@ -124,6 +125,7 @@ def test_a_damaged_record_leaves_the_other_rounds(labelled: Session, content: st
     begin(labelled)
     (labelled.round_folder(2) / "round.json").write_text(content)
     (labelled.folder / "rounds" / "notes").mkdir()
+    labelled.close()
     again = Session.open(labelled.folder)
     assert again.rounds == (kept,)
     assert begin(again) == 3

@@ -201,6 +201,7 @@ def test_a_session_opens_as_it_was_left(tmp_path: Path, session: Session, predic
 
 def test_opening_does_not_touch_the_pictures(session: Session, pictures: Path) -> None:
     shutil.rmtree(pictures)
+    session.close()
     again = Session.open(session.folder)
     assert len(again.items) == 6
     again.accept("image_1", square(again, "image_1"))
@@ -315,6 +316,7 @@ def test_a_torn_journal_is_read_and_gone_on_with(session: Session) -> None:
     session.accept("image_1", square(session, "image_1"))
     with (session.folder / "journal.jsonl").open("ab") as journal:
         journal.write(b'{"time": "2026-01-01T00:00:00+00:00", "item": "ima')
+    session.close()
     again = Session.open(session.folder)
     again.accept("image_2", square(again, "image_2"))
     assert [entry.item for entry in again.journal()] == ["image_1", "image_2"]
@@ -341,6 +343,7 @@ def test_painting_goes_on_where_it_was_left(session: Session, predict: Predict) 
 
 def test_a_foreign_label_file_is_kept_when_a_mask_is_accepted_over_it(session: Session) -> None:
     path = session.folder / "labels" / "image_1.tif"
+    session.close()
     foreign = [b"not a TIFF", None, b""]
     tifffile.imwrite(path, np.full((40, 31), 77, np.uint8))
     foreign[1] = path.read_bytes()
@@ -358,6 +361,7 @@ def test_a_foreign_label_file_is_kept_when_a_mask_is_accepted_over_it(session: S
         assert kept.read_bytes() == content
         assert kept.name in entry.note
         assert str(kept) in again.warnings[-1]
+        again.close()
     final = Session.open(session.folder)
     assert final.counts()[ItemState.ACCEPTED] == 1
     np.testing.assert_array_equal(final.labels("image_1"), square(final, "image_1"))

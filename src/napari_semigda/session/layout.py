@@ -7,6 +7,7 @@ from napari_semigda.io.atomic import remove_abandoned
 
 LABELS, EDITS, PREDICTIONS, ROUNDS, IMAGES = "labels", "edits", "predictions", "rounds", "images"
 JOURNAL, SKIPPED, VIEW = "journal.jsonl", "skipped.json", "view.json"
+LOCK, HOLDER = "session.lock", "in-use.json"
 LATENTS = f"{PREDICTIONS}/latents.safetensors"
 
 OWN_FOLDERS = (LABELS, EDITS, PREDICTIONS, ROUNDS)
@@ -27,8 +28,8 @@ def make_folder(folder: Path) -> None:
         raise SemiGDAError(f"The folder “{folder}” cannot be made: {error.strerror or error}.") from error
 
 
-def clean_up(folder: Path) -> None:
-    """Remove what a killed program left half-written in a session's folders.
+def check_folders(folder: Path) -> None:
+    """Make sure that what a session writes stays within its folder.
 
     Raises
     ------
@@ -41,5 +42,9 @@ def clean_up(folder: Path) -> None:
                 f"“{folder / name}” is a link to another place, where a session writes nothing. "
                 "Replace it by a real folder."
             )
+
+
+def clean_up(folder: Path) -> None:
+    """Remove what a killed program left half-written in a session's folders."""
+    for name in ("", *OWN_FOLDERS):
         remove_abandoned(folder / name)
-    remove_abandoned(folder)

@@ -1,0 +1,124 @@
+"""One program writes into a session at a time; everybody else may look."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from filelock import FileLock, Timeout
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.atomic import write_json
+from napari_semigda.session.layout import HOLDER, LOCK
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who writes into a session now.
+
+    Parameters
+    ----------
+    user, host
+        As the computer knows them.
+    pid
+        Of the program on that computer.
+    since
+        Local time, ISO 8601 to the second.
+    """
+
+    user: str
+    host: str
+    pid: int
+    since: str
+
+    @classmethod
+    def this_program(cls) -> Self:
+        """Return this user, computer and process, from now on."""
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError):  # a number without a name, as in containers
+            user = ""
+        return cls(user, socket.gethostname(), os.getpid(), datetime.now().isoformat(timespec="seconds"))
+
+    def in_words(self) -> str:
+        """Return such as “lena on microscope-3, since 2026-11-23 14:05”."""
+        place = " on ".join(part for part in (self.user, self.host) if part)
+        return f"{place or 'somebody'}, since {self.since.replace('T', ' ')[:16]}"
+
+
+class SessionLock:
+    """The right to write into a session's folder, held until `release` or the end of the process.
+
+    The operating system holds it and frees it when the process ends, however it ends: no dead program
+    keeps anybody out. `in-use.json` only tells others who it is.
+
+    Parameters
+    ----------
+    folder
+        The session's.
+
+    Attributes
+    ----------
+    refused : str or None
+        Why this program may only look, as a sentence; None where it may write.
+    unsure : str or None
+        A warning where the file system cannot lock, so that nobody is kept out.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.refused: str | None = None
+        self.unsure: str | None = None
+        self._holder = folder / HOLDER
+        self._lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+        try:
+            self._lock.acquire()
+            write_json(self._holder, asdict(Holder.this_program()), durable=False)
+        except Timeout:
+            self.refused = (
+                f"“{folder.name}” is open elsewhere ({_in_words(self._holder)}). You can look at everything "
+                "here, but save nothing. Close it there, then open it again."
+            )
+        except NotImplementedError:
+            self.unsure = (
+                f"The file system of “{folder}” cannot keep a session to one program at a time: "
+                "see to it that nobody else works on it meanwhile."
+            )
+        except (OSError, SemiGDAError) as error:
+            self.release()
+            reason = error.strerror if isinstance(error, OSError) else None
+            self.refused = (
+                f"Nothing can be saved in “{folder}”{f' ({reason})' if reason else ''}. You can look at "
+                "everything here. Make room or give write permission there, then open it again."
+            )
+
+    def release(self) -> None:
+        """Let others write."""
+        if self._lock.is_locked:
+            with suppress(OSError):
+                self._holder.unlink(missing_ok=True)
+            self._lock.release()
+
+    def check(self) -> None:
+        """Make sure that this program may write.
+
+        Raises
+        ------
+        SemiGDAError
+            If it may only look.
+        """
+        if self.refused is not None:
+            raise SemiGDAError(self.refused)
+
+
+def _in_words(path: Path) -> str:
+    try:
+        return Holder(**json.loads(path.read_bytes())).in_words()
+    except (OSError, ValueError, TypeError):
+        return "by another program"
