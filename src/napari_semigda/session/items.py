@@ -35,6 +35,26 @@ class ItemState(Enum):
         return self in (ItemState.UNLABELLED, ItemState.DRAFT)
 
 
+class Standing(Enum):
+    """An item's state as a list of all items shows it: with what is painted and not accepted."""
+
+    UNLABELLED = "unlabelled"
+    DRAFT = "draft"
+    PAINTED = "painted"
+    ACCEPTED = "accepted"
+    CHANGED = "changed"
+    SKIPPED = "skipped"
+
+
+def standing(state: ItemState, *, edited: bool) -> Standing:
+    """Tell an item's standing from its state and whether something on it is painted and not accepted."""
+    if edited and state is ItemState.ACCEPTED:
+        return Standing.CHANGED
+    if edited and state.waits:
+        return Standing.PAINTED
+    return Standing(state.value)
+
+
 @dataclass(frozen=True)
 class Item:
     """One plane of one picture file, to be labelled.

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_json
-from napari_semigda.session.items import Item, ItemState
-from napari_semigda.session.journal import JournalEntry, append_entry, effort, now, read_entries
+from napari_semigda.session.items import Item, ItemState, Standing, standing
+from napari_semigda.session.journal import ACCEPTING, JournalEntry, append_entry, effort, now, read_entries
 from napari_semigda.session.layout import EDITS, JOURNAL, LABELS, PREDICTIONS, SKIPPED, VIEW
 from napari_semigda.session.mask_files import MaskFolder
 from napari_semigda.session.predictions import Predictions
@@ -67,8 +67,10 @@ class Labelling:
         self._warn = warn
         self._lock = lock
         self._items = {item.id: item for item in items}
+        self._changes: list[str] = []
+        self._efforts: dict[str, float] | None = None
         self._labels, self._edits, predicted = (
-            MaskFolder(folder / name, self._items.keys(), class_count, lock)
+            MaskFolder(folder / name, self._items.keys(), class_count, lock, self._changes.append)
             for name in (LABELS, EDITS, PREDICTIONS)
         )
         self.predictions = Predictions(predicted, lock)
@@ -127,6 +129,41 @@ class Labelling:
     def counts(self) -> dict[ItemState, int]:
         """Count the items in each state; every state is a key."""
         return dict.fromkeys(ItemState, 0) | Counter(self.states())
+
+    def standing(self, item: Item | str) -> Standing:
+        """Tell the state of an item, and whether something on it is painted and not accepted."""
+        item_id = item if isinstance(item, str) else item.id
+        with self._lock:
+            return standing(self.state(item_id), edited=item_id in self._edits)
+
+    def effort(self, item: Item | str) -> float | None:
+        """Tell which share of the draft's pixels was changed when the item was accepted last, in [0, 1].
+
+        None where it is not accepted, or there was no draft. The journal is read at the first question.
+        """
+        item_id = item if isinstance(item, str) else item.id
+        with self._lock:
+            if self._efforts is None:
+                self._efforts = {}
+                for entry in self.journal():
+                    self._remember_effort(entry)
+            return self._efforts.get(item_id) if item_id in self._labels else None
+
+    def changes(self, since: int = 0) -> tuple[set[str], int]:
+        """Tell the ids of the items of which anything changed, here, since an earlier question.
+
+        Parameters
+        ----------
+        since
+            The number that the earlier question was answered with.
+
+        Returns
+        -------
+        ids, number
+            The number is for the next question.
+        """
+        with self._lock:
+            return set(self._changes[since:]), len(self._changes)
 
     def for_training(self, labelled_ids: Collection[str] | None = None) -> tuple[list[Item], list[Item]]:
         """Tell the items that a round learns from; skipped ones are not among them.
@@ -319,10 +356,19 @@ class Labelling:
 
     def _note(self, entry: JournalEntry) -> None:
         """Add to the journal; what it tells of has happened, whether or not that can be written."""
+        if self._efforts is not None:
+            self._remember_effort(entry)
         try:
             append_entry(self.folder / JOURNAL, entry)
         except SemiGDAError as error:
             self._warn(str(error))
+
+    def _remember_effort(self, entry: JournalEntry) -> None:
+        assert self._efforts is not None
+        if entry.event in ACCEPTING:
+            self._efforts.pop(entry.item, None)
+            if entry.changed is not None:
+                self._efforts[entry.item] = entry.changed
 
     def _set_skipped(self, item: Item, skipped: bool) -> None:
         ids = self._skipped | {item.id} if skipped else self._skipped - {item.id}
@@ -331,6 +377,7 @@ class Labelling:
         write_json(self.folder / SKIPPED, [one for one in self._items if one in ids])
         self._skipped = ids
         self._items[item.id] = replace(self._items[item.id], skipped=skipped)
+        self._changes.append(item.id)
 
     # As it was left
 

@@ -36,6 +36,8 @@ class MaskFolder:
         Tells how many values a mask can have now: the classes and the background.
     lock
         The session's, under which it is known which masks there are.
+    changed
+        Is told, under the lock, the id of each item whose mask was written or removed.
 
     Raises
     ------
@@ -44,11 +46,17 @@ class MaskFolder:
     """
 
     def __init__(
-        self, folder: Path, ids: Collection[str], class_count: Callable[[], int], lock: threading.RLock
+        self,
+        folder: Path,
+        ids: Collection[str],
+        class_count: Callable[[], int],
+        lock: threading.RLock,
+        changed: Callable[[str], object],
     ) -> None:
         self.folder = folder
         self._class_count = class_count
         self._lock = lock
+        self._changed = changed
         self._present = _stems(folder).intersection(ids)
 
     def __contains__(self, item_id: str) -> bool:
@@ -81,6 +89,7 @@ class MaskFolder:
             if not path.exists():
                 with self._lock:
                     self._present.discard(item.id)
+                    self._changed(item.id)
                 return None
             raise SemiGDAError(
                 f"“{path}” cannot be used as a mask of {item.name}: {error} "
@@ -99,12 +108,14 @@ class MaskFolder:
             make_folder(self.folder)
             write_labels(self.file(item.id), mask, item.pixel_size, item.unit, durable=durable)
             self._present.add(item.id)
+            self._changed(item.id)
 
     def remove(self, item_id: str) -> None:
         """Remove the mask of an item; where its file cannot be removed it stays known, as it stays there."""
         with self._lock, suppress(OSError):
             self.file(item_id).unlink(missing_ok=True)
             self._present.discard(item_id)
+            self._changed(item_id)
 
     def keep_foreign(self, item: Item) -> Path | None:
         """Set a copy aside of a file that stands in the place of a mask and is no mask of the item.

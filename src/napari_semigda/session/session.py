@@ -31,7 +31,7 @@ from napari_semigda.session.creation import (
 )
 from napari_semigda.session.examples import ExampleCache, SessionExamples
 from napari_semigda.session.importing import ImportReport, import_masks
-from napari_semigda.session.items import Item, ItemState, read_picture
+from napari_semigda.session.items import Item, ItemState, Standing, read_picture
 from napari_semigda.session.journal import JournalEntry
 from napari_semigda.session.labelling import Labelling
 from napari_semigda.session.latents import Latents
@@ -307,6 +307,18 @@ class Session:
     def states(self) -> tuple[ItemState, ...]:
         """Tell the state of every item, in the order of the list."""
         return self._labelling.states()
+
+    def standing(self, item: Item | str) -> Standing:
+        """Tell the state of an item, and whether something on it is painted and not accepted."""
+        return self._labelling.standing(item)
+
+    def effort(self, item: Item | str) -> float | None:
+        """Tell how much of an accepted item's draft was changed; see `Labelling.effort`."""
+        return self._labelling.effort(item)
+
+    def changes(self, since: int = 0) -> tuple[set[str], int]:
+        """Tell which items changed since an earlier question; see `Labelling.changes`."""
+        return self._labelling.changes(since)
 
     def counts(self) -> dict[ItemState, int]:
         """Count the items in each state; every state is a key."""

@@ -17,6 +17,7 @@ from napari_semigda.widgets.image_section import ImageSection
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.mask_section import MaskSection
 from napari_semigda.widgets.notices import errors_shown
+from napari_semigda.widgets.queue_section import QueueSection
 from napari_semigda.widgets.section import ActionButton, Section, timer
 from napari_semigda.widgets.session_section import SessionSection
 from napari_semigda.widgets.train_section import TrainSection
@@ -47,6 +48,7 @@ class SemiGDAWidget(QWidget):
         self.workbench.opened.connect(self._watch_window)  # one that is never shown can be closed, too
         self.session_section = SessionSection(self.workbench, napari_viewer)
         self.classes_section = ClassesSection(self.workbench)
+        self.queue_section = QueueSection(self.workbench)
         self.image_section = ImageSection(self.workbench)
         self.mask_section = MaskSection(self.workbench)
         self.train_section = TrainSection(self.workbench)
@@ -75,6 +77,7 @@ class SemiGDAWidget(QWidget):
             for title, content in (
                 ("Session", self.session_section),
                 ("Classes", self.classes_section),
+                ("Images", self.queue_section),
                 ("Image", self.image_section),
                 ("Mask", self.mask_section),
                 ("Train", self.train_section),

@@ -1,0 +1,189 @@
+"""All images of the session in a table: find one, see how far it is, go there."""
+
+from qtpy.QtCore import QEvent, QModelIndex, QSize, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QLabel, QLineEdit, QTableView, QWidget
+
+from napari_semigda.session.items import Item, Standing
+from napari_semigda.session.overview import ORDER_OF_STANDINGS, Overview
+from napari_semigda.session.session import Session
+from napari_semigda.widgets.background import Background
+from napari_semigda.widgets.notices import errors_shown
+from napari_semigda.widgets.queue_model import EFFORT, MEANINGS, NAME, SCORE, STATE, WORDS, QueueModel
+from napari_semigda.widgets.section import Rows
+from napari_semigda.widgets.thumbnails import SIDE, Thumbnails
+from napari_semigda.widgets.workbench import Workbench
+
+ROW = SIDE + 2
+ROWS_SHOWN = 4  # the dock has other sections, too
+WIDEST = {STATE: "accepted", SCORE: "Score", EFFORT: "Effort"}
+MARGIN = 10  # pixels beside the text of a cell
+ARROW = 14  # pixels beside the title of the column sorted by
+
+
+class QueueTable(QTableView):
+    """A table whose rows are as high as a thumbnail; a click leaves the keys to the canvas."""
+
+    left = Signal()
+
+    def __init__(self, model: QueueModel) -> None:
+        super().__init__()
+        self._columns = QHeaderView(Qt.Orientation.Horizontal)
+        self._rows = QHeaderView(Qt.Orientation.Vertical)
+        self.setHorizontalHeader(self._columns)
+        self.setVerticalHeader(self._rows)
+        self.setModel(model)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setTabKeyNavigation(False)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setWordWrap(False)
+        self.setShowGrid(False)
+        self.setIconSize(QSize(SIDE, SIDE))
+        self._fit_rows()
+        self._fit_columns()
+        self._columns.sortIndicatorChanged.connect(self._fit_columns)
+        self.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
+        self.setSortingEnabled(True)
+
+    def leaveEvent(self, event: QEvent | None) -> None:
+        """Tell that the mouse is elsewhere."""
+        super().leaveEvent(event)
+        self.left.emit()
+
+    def show_row(self, index: QModelIndex | None) -> None:
+        """Select a row and scroll to it, or select none."""
+        if index is None:
+            self.clearSelection()
+        else:
+            self.setCurrentIndex(index)
+            self.scrollTo(index)
+
+    def _fit_rows(self) -> None:
+        self._rows.setVisible(False)
+        self._rows.setMinimumSectionSize(ROW)
+        self._rows.setDefaultSectionSize(ROW)
+        self._rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        self.setFixedHeight(ROWS_SHOWN * ROW + self._columns.sizeHint().height() + 4)
+
+    def _fit_columns(self) -> None:
+        self._columns.setSectionsClickable(True)
+        self._columns.setMinimumSectionSize(10)
+        self._columns.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        self._columns.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        for column, text in WIDEST.items():
+            arrow = ARROW if column == self._columns.sortIndicatorSection() else 0
+            self._columns.resizeSection(column, self.fontMetrics().horizontalAdvance(text) + MARGIN + arrow)
+
+
+class QueueSection(QWidget):
+    """The table of images, a search field, and a choice of states."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        super().__init__()
+        self._workbench = workbench
+        self._background: Background | None = None
+        self._thumbnails: Thumbnails | None = None
+        self._shown: Item | None = None
+        self.model = QueueModel(self)
+        self.table = QueueTable(self.model)
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Find by name")
+        self.search.setToolTip("Show only images whose name holds this.")
+        self.search.setClearButtonEnabled(True)
+        self.states = _choice_of_states()
+        self.count = QLabel()
+        self._lay_out()
+        self.search.textChanged.connect(self._filter)
+        self.states.currentIndexChanged.connect(self._filter)
+        self.table.clicked.connect(self._go)
+        self.table.activated.connect(self._go)
+        self.table.left.connect(self._rearrange)
+        workbench.opened.connect(self._on_opened)
+        workbench.counted.connect(self._on_counted)
+        workbench.closed.connect(self._on_closed)
+        self._on_closed()
+
+    def _lay_out(self) -> None:
+        rows = Rows(self)
+        rows.add(self.search, self.states, shares=(7, 5))
+        rows.add(self.table)
+        rows.add(self.count)
+
+    def _on_opened(self) -> None:
+        session, annotation = self._workbench.session, self._workbench.annotation
+        assert session is not None
+        assert annotation is not None
+        self._background = Background(self)
+        self._background.do(lambda: Overview(session), lambda overview: self._begin(session, overview))
+        annotation.changed.connect(self._follow)
+        self._enable(True)
+
+    def _begin(self, session: Session, overview: Overview) -> None:
+        self._thumbnails = Thumbnails(session, self)
+        self.model.begin(overview, self._thumbnails)
+        self._on_counted()
+        self._mark_shown()
+
+    def _on_closed(self) -> None:
+        for part in (self._background, self._thumbnails):
+            if part is not None:
+                part.close()
+                part.deleteLater()
+        self._background = self._thumbnails = self._shown = None
+        self.model.clear()
+        self._enable(False)
+        self._count()
+
+    def _enable(self, is_open: bool) -> None:
+        for part, tip in ((self.search, "Show only images whose name holds this."), (self.states, "")):
+            part.setEnabled(is_open)
+            part.setToolTip(tip if is_open else "Open a session first.")
+
+    def _go(self, index: QModelIndex) -> None:
+        with errors_shown():
+            if self._workbench.annotation is not None:
+                self._workbench.annotation.show(self.model.item(index))
+
+    def _on_counted(self) -> None:
+        self.model.update()
+        if not self.table.underMouse():  # a click must not land on another image than the one aimed at
+            self._rearrange()
+
+    def _rearrange(self) -> None:
+        self.model.rearrange()
+        self._count()
+
+    def _filter(self) -> None:
+        self.model.filter(self.search.text(), self.states.currentData())
+        self._mark_shown()
+        self._count()
+
+    def _follow(self) -> None:
+        """Select the row of the image on screen when it is another than before."""
+        annotation = self._workbench.annotation
+        item = None if annotation is None else annotation.item
+        if item != self._shown:
+            self._shown = item
+            self._mark_shown()
+
+    def _mark_shown(self) -> None:
+        self.table.show_row(self.model.row(None if self._shown is None else self._shown.id))
+
+    def _count(self) -> None:
+        shown, total = self.model.rowCount(), self.model.total
+        self.count.setText(f"{shown} of {total} images" if shown else "No image is like that.")
+        self.count.setVisible(shown != total)
+
+
+def _choice_of_states() -> QComboBox:
+    box = QComboBox()
+    box.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # as for buttons: a click leaves the keys to the canvas
+    box.addItem("all states", ORDER_OF_STANDINGS)
+    for place, standing in enumerate(Standing, start=1):
+        box.addItem(WORDS[standing], (standing,))
+        box.setItemData(place, MEANINGS[standing], Qt.ItemDataRole.ToolTipRole)
+    return box
