@@ -9,8 +9,9 @@ import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,9 @@ from napari_semigda.session.items import Item, ItemState, Standing, read_picture
 from napari_semigda.session.journal import JournalEntry
 from napari_semigda.session.labelling import Labelling
 from napari_semigda.session.latents import Latents
-from napari_semigda.session.layout import LATENTS, ROUNDS, clean_up
+from napari_semigda.session.layout import LATENTS, ROUNDS, check_folders, clean_up
 from napari_semigda.session.layout import OWN_FOLDERS as OWN_FOLDERS
+from napari_semigda.session.lock import SessionLock
 from napari_semigda.session.manifest import Manifest, ManifestFile, read_manifest
 from napari_semigda.session.predictions import PredictionInfo
 from napari_semigda.session.rounds import RoundRecord, Rounds, RoundStatus
@@ -44,6 +46,21 @@ from napari_semigda.training.recipe import Budget, Recipe
 
 if TYPE_CHECKING:
     from napari_semigda.inference.predictor import Prediction
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _saves(method: Callable[Concatenate["Session", P], R]) -> Callable[Concatenate["Session", P], R]:
+    """Refuse a method that changes something on the disk where this program may only look."""
+
+    @wraps(method)
+    def checked(session: "Session", *args: P.args, **kwargs: P.kwargs) -> R:
+        session._writing.check()
+        return method(session, *args, **kwargs)
+
+    return checked
 
 
 class Session:
@@ -60,14 +77,21 @@ class Session:
         Files that `create` could not take as pictures, and why. Empty for an opened session.
     latents : Latents
         What the pictures look like, as far as it was computed.
+    read_only : str or None
+        Why nothing can be saved (another program has the session open, or the folder cannot be written),
+        as a sentence. Everything can be read then, and what would change something raises a
+        `SemiGDAError` with that sentence. None where everything can be saved.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.left_out: list[LeftOut] = []
         self._lock = threading.RLock()
+        self._writing = SessionLock(folder)
         self._file = ManifestFile(folder, manifest, self._lock)
         self._warnings: dict[str, None] = {}
+        if self._writing.unsure is not None:
+            self.warn(self._writing.unsure)
         self._labelling = Labelling(
             folder, manifest.items, self._file.class_count, warn=self.warn, lock=self._lock
         )
@@ -183,20 +207,30 @@ class Session:
         folder = Path(folder)
         folder = (folder.parent if folder.name == MANIFEST_NAME else folder).resolve()
         manifest = read_manifest(folder)
-        clean_up(folder)
-        return cls(folder, manifest)
+        check_folders(folder)
+        session = cls(folder, manifest)
+        if session.read_only is None:
+            clean_up(folder)
+        return session
 
     def close(self) -> None:
         """Let go of the memory; everything that cannot be computed again is on the disk already."""
         self._examples.clear()
-        with suppress(SemiGDAError):
-            self.latents.save()
+        if self.read_only is None:
+            with suppress(SemiGDAError):
+                self.latents.save()
+        self._writing.release()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    @property
+    def read_only(self) -> str | None:
+        """Why nothing can be saved, as a sentence; None where everything can."""
+        return self._writing.refused
 
     # What the session is about
 
@@ -210,6 +244,7 @@ class Session:
         """How many values a mask can have: the classes and the background."""
         return self._file.class_count()
 
+    @_saves
     def add_class(self, name: str, color: str | None = None) -> ClassInfo:
         """Add a class with the next value, and save.
 
@@ -220,10 +255,12 @@ class Session:
         """
         return self._file.add_class(name, color)
 
+    @_saves
     def rename_class(self, value: int, name: str) -> None:
         """Give the class with this value another name, and save; masks are not touched."""
         self._file.change_class(value, name=name)
 
+    @_saves
     def recolor_class(self, value: int, color: str) -> None:
         """Give the class with this value another colour (``"#rrggbb"``), and save."""
         self._file.change_class(value, color=color)
@@ -234,6 +271,7 @@ class Session:
         return self._file.manifest.preset
 
     @preset.setter
+    @_saves
     def preset(self, preset: str) -> None:
         choose_settings(preset, self._file.manifest.items)
         self._file.change(preset=preset)
@@ -245,6 +283,7 @@ class Session:
         return self._file.manifest.settings
 
     @settings.setter
+    @_saves
     def settings(self, settings: ImageSettings) -> None:
         self._file.change(settings=settings)
         self._examples.clear()
@@ -256,6 +295,7 @@ class Session:
         return self._file.manifest.one_object
 
     @one_object.setter
+    @_saves
     def one_object(self, one_object: bool) -> None:
         self._file.change(one_object=bool(one_object))
 
@@ -265,6 +305,7 @@ class Session:
         return self._file.manifest.weights
 
     @weights.setter
+    @_saves
     def weights(self, weights: Path | str | None) -> None:
         self._file.change(weights=None if weights is None else Path(os.path.abspath(weights)))
         self.latents.clear()
@@ -275,6 +316,7 @@ class Session:
         return self._file.manifest.encoder
 
     @encoder.setter
+    @_saves
     def encoder(self, encoder: str | None) -> None:
         self._file.change(encoder=None if encoder is None else known_encoder(encoder))
 
@@ -331,7 +373,8 @@ class Session:
 
     @current_item.setter
     def current_item(self, item: Item | str | None) -> None:
-        self._labelling.current_item = item
+        if self.read_only is None:
+            self._labelling.current_item = item
 
     def picture_path(self, item: Item | str) -> Path:
         """Return where the picture file of an item is."""
@@ -363,6 +406,7 @@ class Session:
         """Return the acquisition score of every item, in the order of the list; NaN without a draft."""
         return self._labelling.predictions.scores(self.items)
 
+    @_saves
     def store_prediction(
         self, item: Item | str, prediction: "Prediction", round_number: int
     ) -> PredictionInfo:
@@ -379,22 +423,27 @@ class Session:
 
     # What the annotator does
 
+    @_saves
     def accept(self, item: Item | str, labels: NDArray[Any], *, event: str | None = None) -> JournalEntry:
         """Save a mask for good: when this returns, it is on the disk; see `Labelling.accept`."""
         return self._labelling.accept(item, labels, event=event)
 
+    @_saves
     def keep_edit(self, item: Item | str, labels: NDArray[Any]) -> None:
         """Save what is painted so far, without accepting it; see `Labelling.keep_edit`."""
         self._labelling.keep_edit(item, labels)
 
+    @_saves
     def discard_edit(self, item: Item | str) -> None:
         """Forget what is painted on an item but not accepted."""
         self._labelling.discard_edit(item)
 
+    @_saves
     def skip(self, item: Item | str) -> None:
         """Leave an item aside: not asked for, not trained on, not exported. Accepted ones stay accepted."""
         self._labelling.skip(item)
 
+    @_saves
     def unskip(self, item: Item | str) -> None:
         """Take an item up again."""
         self._labelling.unskip(item)
@@ -403,6 +452,7 @@ class Session:
         """Read what happened so far, oldest first."""
         return self._labelling.journal()
 
+    @_saves
     def import_masks(
         self,
         folder: Path | str,
@@ -439,6 +489,7 @@ class Session:
         with self._lock:
             return self._rounds.records()
 
+    @_saves
     def begin_round(
         self, recipe: Recipe, budget: Budget, seed: int, warm: bool, *, started_from: str = ""
     ) -> RoundRecord:
@@ -466,11 +517,13 @@ class Session:
     def _starts_trained(self) -> bool:
         return starts_trained(self.preset, self.weights, self.encoder)
 
+    @_saves
     def resume_round(self, number: int) -> RoundRecord:
         """Take up a stopped round again; see `Rounds.resume`."""
         with self._lock:
             return self._rounds.resume(number)
 
+    @_saves
     def finish_round(
         self, record: RoundRecord, status: RoundStatus, *, steps: int, seconds: float, message: str = ""
     ) -> RoundRecord:
