@@ -78,7 +78,7 @@ class Annotator:
     def press(self, button: ActionButton) -> None:
         """Press the key that stands on a button, over the canvas."""
         key = next(key for key, one in self.widget.buttons.items() if one is button)
-        QTest.keyClick(self.canvas, getattr(Qt.Key, f"Key_{key.value[-1]}"))
+        QTest.keyClick(self.canvas, getattr(Qt.Key, f"Key_{key.label[-1]}"))
         settle()
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:

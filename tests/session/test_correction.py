@@ -7,14 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.correction import (
     classes_in,
     drop_specks,
     fill_holes,
     not_looked_at,
-    polygon_region,
     smooth_outlines,
     taken_inside,
 )
@@ -148,21 +146,6 @@ def test_a_region_is_taken_from_the_draft_and_the_rest_stays(labels, data):
     assert unseen.dtype == np.uint8
     assert (unseen[region] == UNKNOWN).all()
     np.testing.assert_array_equal(unseen[~region], labels[~region])
-
-
-def test_a_polygon_covers_the_pixels_inside_it_even_where_it_leaves_the_picture():
-    region = polygon_region((10, 12), [(2, 3), (2, 30), (6, 30), (6, 3)])
-    expected = np.zeros((10, 12), bool)
-    expected[3:6, 4:] = True
-    np.testing.assert_array_equal(region[3:6, 4:], expected[3:6, 4:])
-    assert not region[:2].any()
-    assert not region[7:].any()
-    assert not region[:, :3].any()
-
-
-def test_a_region_without_a_pixel_is_refused():
-    with pytest.raises(SemiGDAError, match="covers no pixel"):
-        polygon_region((10, 10), [(20, 20), (20, 30), (30, 30)])
 
 
 @pytest.mark.parametrize("correct", [fill_holes, smooth_outlines, lambda labels: drop_specks(labels, 9)])

@@ -3,13 +3,19 @@
 import gc
 import warnings
 
+import napari.settings
 import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 
 from napari_semigda.inference.preparation import ImageSettings
+from napari_semigda.model.checkpoint import save_checkpoint
+from napari_semigda.model.presets import build_model
 from napari_semigda.samples import sample_pairs
+from napari_semigda.session.rounds import MODEL
 from napari_semigda.session.session import Session
+from napari_semigda.training.recipe import Budget, Recipe
+from napari_semigda.widgets import keys
 
 TITLE = "Annotate and train"
 PATIENCE = 60_000  # milliseconds; nothing waits that long unless something is broken
@@ -33,6 +39,33 @@ def make_session(tmp_path):
             classes=classes,
             settings=ImageSettings(working_size=32),
         )
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def preferences(monkeypatch):
+    """The plugin's settings as they are without anybody's choices; nothing chosen in a test is kept."""
+    monkeypatch.setattr(napari.settings, "_CFG_PATH", None)
+    napari.settings._clear_plugin_settings_cache()
+    yield lambda: napari.settings.get_plugin_settings(keys.PLUGIN)
+    napari.settings._clear_plugin_settings_cache()
+    keys.look_again()
+
+
+@pytest.fixture
+def make_trained(make_session):
+    """Makes a session with the weights of a round: those that `compact` starts from."""
+
+    def make(**choices):
+        session = make_session(**choices)
+        record = session.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
+        model = build_model("compact", session.class_count)
+        metadata = {"round": record.number, "class_names": [info.name for info in session.classes]}
+        metadata["settings"] = session.settings.to_dict()
+        save_checkpoint(session.round_folder(record.number) / MODEL, model, metadata)
+        session.finish_round(record, "complete", steps=1, seconds=0.0)
+        return session
 
     return make
 

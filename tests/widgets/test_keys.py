@@ -1,11 +1,13 @@
 """Keys do what the buttons they stand on do, and collide with none of napari's."""
 
 import pytest
+from napari._app_model import get_app_model
 from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
 
 from napari_semigda.session.items import ItemState
 from napari_semigda.widgets.keys import Key
+from napari_semigda.widgets.keys_window import KeysWindow
 from tests.widgets.conftest import paint
 
 
@@ -67,9 +69,10 @@ def test_q_goes_through_the_classes_background_and_unknown(opened, press):
     assert picked == [0, 255, 1, 0]
 
 
-def test_every_key_stands_on_its_button(opened):
+def test_every_key_stands_on_its_button_or_in_its_menu(opened):
+    assert set(opened.buttons) == set(Key)
     for key, button in opened.buttons.items():
-        assert f"({key.label})" in button.text()
+        assert button.text().endswith((f"({key.label})", f"\t{key.label}"))
 
 
 def test_no_key_is_one_of_naparis(viewer):
@@ -78,10 +81,60 @@ def test_no_key_is_one_of_naparis(viewer):
         for kind in (Labels, Image, *type(viewer).__mro__)
         for key in getattr(kind, "class_keymap", ())
     }
-    assert {"P", "E", "V"} <= taken
+    taken |= {str(rule.keybinding) for rule in get_app_model().keybindings}
+    assert {"P", "E", "V", "Ctrl+O"} <= taken
     assert not {key.label for key in Key} & taken
+    assert len({key.label for key in Key}) == len(Key)
 
 
 def test_keys_are_given_back_when_the_dock_is_taken_away(opened, viewer):
     viewer.window.remove_dock_widget(opened)
     assert not viewer.keymap
+
+
+def test_a_key_can_be_chosen_in_the_preferences(opened, preferences, press, qtbot):
+    session, item = opened.workbench.session, opened.workbench.annotation.item
+    preferences().keys.accept_and_go_on = "Y"
+    qtbot.waitUntil(lambda: opened.mask_section.accept_and_go_on.text().endswith("(Y)"))
+    press(Qt.Key.Key_A)
+    assert session.state(item) is ItemState.UNLABELLED
+    preferences().keys.accept_and_go_on = "Alt+Y"
+    qtbot.waitUntil(lambda: opened.mask_section.accept_and_go_on.text().endswith("(Alt+Y)"))
+    press(Qt.Key.Key_Y, Qt.KeyboardModifier.AltModifier)
+    assert session.state(item) is ItemState.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("P", "napari uses it"), ("S", "Back in the list"), ("nonsense", "no such key")]
+)
+def test_a_key_that_cannot_be_had_is_told_and_the_usual_one_stays(
+    opened, preferences, notices, qtbot, text, words
+):
+    preferences().keys.skip = text
+    qtbot.waitUntil(lambda: any(words in notice for notice in notices()))
+    assert opened.image_section.skip.text() == "Skip  (K)"
+
+
+def test_a_key_can_be_left_out(opened, preferences, viewer, qtbot):
+    preferences().keys.help = ""
+    qtbot.waitUntil(lambda: opened.mask_section.help.text() == "Keys…")
+    assert "F1" not in {str(binding) for binding in viewer.keymap}
+
+
+def test_napari_shows_the_keys_in_its_preferences(opened, viewer, qtbot):
+    from napari._qt.dialogs.preferences_dialog import PreferencesDialog
+
+    dialog = PreferencesDialog(parent=viewer.window._qt_window)
+    qtbot.addWidget(dialog)
+    pages = [dialog._list.item(place).text() for place in range(dialog._list.count())]
+    assert "SemiGDA" in pages
+
+
+def test_f1_lists_all_keys(opened, press, qtbot):
+    press(Qt.Key.Key_F1)
+    window = opened.findChild(KeysWindow)
+    assert window.isVisible()
+    for key in Key:
+        assert f"<b>{key.label}</b>" in window.words.text()
+        assert key.words in window.words.text()
+    window.close()

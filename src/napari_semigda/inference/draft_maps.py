@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_semigda.inference.predictor import Pixels, Predictor
+from napari_semigda.inference.predictor import Predictor
+from napari_semigda.inference.preparation import Pixels
 
 DRAFT_THRESHOLD = 0.5
 """Foreground is what is more probable than background."""

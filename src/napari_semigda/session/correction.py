@@ -8,11 +8,9 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.draw import polygon2mask
 
-from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.annotation import UNKNOWN
 
 LabelMap = NDArray[np.uint8]
@@ -130,27 +128,6 @@ def not_looked_at(labels: LabelMap, region: Region) -> LabelMap:
     return np.where(region, np.uint8(UNKNOWN), labels)
 
 
-def polygon_region(shape: tuple[int, int], vertices: ArrayLike) -> Region:
-    """Return the pixels whose centres lie inside a polygon.
-
-    Parameters
-    ----------
-    shape
-        (H, W) of the picture.
-    vertices
-        (N, 2), y and x in pixels, centres at whole numbers; they may lie outside of the picture.
-
-    Raises
-    ------
-    SemiGDAError
-        If the polygon covers no pixel.
-    """
-    region: Region = polygon2mask(shape, vertices)
-    if not region.any():
-        raise SemiGDAError("The region that was drawn covers no pixel of the image. Draw a larger one.")
-    return region
-
-
 class _Around(NamedTuple):
     """The lowest and highest label beside each numbered piece; index 0 is no piece."""
 
@@ -160,7 +137,8 @@ class _Around(NamedTuple):
     @property
     def alone(self) -> NDArray[np.bool_]:
         """Whether there is one label only, beside each piece."""
-        return self.lowest == self.highest
+        alone: NDArray[np.bool_] = self.lowest == self.highest
+        return alone
 
 
 def _around(numbered: NDArray[np.integer], count: int, labels: LabelMap) -> _Around:

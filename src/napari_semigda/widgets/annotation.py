@@ -113,6 +113,16 @@ class Annotation:
         return mask is not None and self._saved is not None and not np.array_equal(mask, self._saved)
 
     @property
+    def draft(self) -> NDArray[np.uint8] | None:
+        """The newest draft of the item on screen; None where there is none."""
+        return None if self.item is None else self.session.prediction(self.item)
+
+    @property
+    def shows_untouched_draft(self) -> bool:
+        """Whether the mask on screen is a draft nobody has painted on."""
+        return self._drafted and not self.touched
+
+    @property
     def position(self) -> int:
         """Place of the item on screen in the session's list, from 0; -1 when there is none."""
         return -1 if self.item is None else self.session.items.index(self.item)

@@ -1,18 +1,21 @@
 """The canvas of `annotation.Canvas` as layers of a napari viewer."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pint
 from napari.components import ViewerModel
-from napari.layers import Labels, Layer
+from napari.layers import Image, Labels, Layer, Shapes
+from napari.layers.base import ActionType
 from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
+from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.pictures import Picture
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.classes import ClassInfo
@@ -24,6 +27,8 @@ COLOURS_OF_CHANNELS = ("green", "magenta", "cyan", "yellow", "red", "blue")
 OPACITY = 0.5
 MANNER = ("brush_size", "opacity", "contour", "mode")  # of a layer that has to go, given to the next one
 BRUSH_SHARE = 24  # a new brush is the image's short side divided by this
+MASK = " mask"  # behind the picture's name
+CONTOUR_SHARE = 300  # so is the width of a contour
 
 
 class NapariCanvas:
@@ -42,12 +47,19 @@ class NapariCanvas:
     painted = Signal()
     mask_removed = Signal()
     label_picked = Signal(int)
+    region_drawn = Signal(object)
+    region_ended = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._pictures: list[Layer] = []
         self._mask: Labels | None = None
+        self._draft: Labels | None = None
+        self._uncertainty: Image | None = None
+        self._region: Shapes | None = None
+        self._before_preview: NDArray[np.uint8] | None = None
         self._classes: Sequence[ClassInfo] = ()
+        self._hidden: frozenset[int] = frozenset()
         self._manner: dict[str, Any] = {}
         self._picked = 1
         self._extent: tuple[float, float] | None = None
@@ -73,8 +85,33 @@ class NapariCanvas:
     def show_classes(self, classes: Sequence[ClassInfo]) -> None:
         """Paint labels in the colours of these classes, from now on."""
         self._classes = classes
-        if self._mask is not None:
-            self._mask.colormap = self._colormap()
+        self._colour()
+
+    @property
+    def hidden_classes(self) -> frozenset[int]:
+        """Values of the classes that are not shown; setting it shows and hides them."""
+        return self._hidden
+
+    @hidden_classes.setter
+    def hidden_classes(self, values: Collection[int]) -> None:
+        self._hidden = frozenset(values)
+        self._colour()
+
+    @property
+    def contour_only(self) -> bool:
+        """Whether masks are shown by their outlines only; setting it changes how they are shown."""
+        return self._mask is not None and self._mask.contour > 0
+
+    @contour_only.setter
+    def contour_only(self, only: bool) -> None:
+        for layer in (self._mask, self._draft):
+            if layer is not None:
+                layer.contour = max(1, round(min(layer.data.shape) / CONTOUR_SHARE)) if only else 0
+
+    def _colour(self) -> None:
+        for layer in (self._mask, self._draft):
+            if layer is not None:
+                layer.colormap = self._colormap()
 
     def show(self, picture: Picture, mask: NDArray[np.uint8], name: str) -> None:
         """Show a picture and its mask in place of the ones before.
@@ -89,8 +126,11 @@ class NapariCanvas:
             Name of the picture's layer.
         """
         place = {"scale": picture.pixel_size, "units": _units(picture)}
+        self.cancel_region()
+        self.show_draft(None)
+        self.show_uncertainty(None)
         self._show_channels(_channels(picture.pixels), name, place)
-        self._show_mask(mask, f"{name} mask", place)
+        self._show_mask(mask, f"{name}{MASK}", place)
         self._fit_view((mask.shape[0] * picture.pixel_size[0], mask.shape[1] * picture.pixel_size[1]))
 
     def replace_mask(self, mask: NDArray[np.uint8]) -> None:
@@ -100,9 +140,36 @@ class NapariCanvas:
 
     def edit_mask(self, mask: NDArray[np.uint8]) -> None:
         """Change the mask's pixels as one step in napari's undo history."""
+        self.commit_preview()
         if self._mask is not None:
             different = np.nonzero(self._mask.data != mask)
             self._mask.data_setitem(different, mask[different])
+
+    def preview_mask(self, mask: NDArray[np.uint8]) -> None:
+        """Show another mask, which becomes a step in napari's undo history with `commit_preview`."""
+        if self._mask is None:
+            return
+        if self._before_preview is None:
+            self._before_preview = self._mask.data.copy()
+        self._fill_in_place(mask)
+
+    def commit_preview(self) -> None:
+        """Make one step in napari's undo history of everything that was previewed."""
+        if self._mask is None or self._before_preview is None:
+            return
+        shown, before = self._mask.data.copy(), self._before_preview
+        self._fill_in_place(before)
+        self._before_preview = None
+        self.edit_mask(shown)
+
+    def _fill_in_place(self, mask: NDArray[np.uint8]) -> None:
+        assert self._mask is not None
+        self._filling = True
+        try:
+            self._mask.data[...] = mask
+            self._mask.refresh()
+        finally:
+            self._filling = False
 
     def mask(self) -> NDArray[np.uint8] | None:
         """The mask as it stands, (H, W); None where its layer is gone."""
@@ -111,13 +178,112 @@ class NapariCanvas:
     def clear(self) -> None:
         """Take the layers of this canvas away."""
         # The mask goes first: napari 0.9 draws the brush of a mask that went after its picture, and crashes.
-        outgoing = [*([] if self._mask is None else [self._mask]), *self._pictures]
+        above = (self._region, self._mask, self._draft, self._uncertainty)
+        outgoing = [*(layer for layer in above if layer is not None), *self._pictures]
         if self._mask is not None:
             self._manner = {name: getattr(self._mask, name) for name in MANNER}
-        self._pictures, self._mask = [], None
+        self._pictures = []
+        self._mask = self._draft = self._uncertainty = self._before_preview = None
+        self._region_is_over()
         for layer in outgoing:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
+
+    # What else is seen -------------------------------------------------------------------------
+
+    def show_draft(self, draft: NDArray[np.uint8] | None) -> None:
+        """Show a draft in place of the mask, in a layer that cannot be painted on; None shows the mask."""
+        if self._mask is None:
+            return
+        if draft is not None:
+            self._fill_draft(self._mask, draft)
+        elif self._draft is None or not self._draft.visible:
+            return
+        assert self._draft is not None
+        self._draft.visible, self._mask.visible = draft is not None, draft is None
+        self._viewer.layers.selection.active = self._mask if draft is None else self._draft
+
+    def _fill_draft(self, mask: Labels, draft: NDArray[np.uint8]) -> None:
+        if self._draft is None:
+            self._draft = self._viewer.add_labels(draft.copy(), colormap=self._colormap())
+        else:
+            self._draft.data = draft.copy()
+        self._draft.opacity, self._draft.contour = mask.opacity, mask.contour
+        _put(self._draft, _place(mask), mask.name.removesuffix(MASK) + " draft")
+        self._draft.mode, self._draft.editable = "pan_zoom", False
+
+    def show_uncertainty(self, uncertainty: NDArray[np.float32] | None) -> None:
+        """Lay a map of values in [0, 1] over the picture; None takes it away."""
+        if uncertainty is None or self._mask is None:
+            if self._uncertainty is not None:
+                self._uncertainty.visible = False
+            return
+        if self._uncertainty is None:
+            self._uncertainty = self._viewer.add_image(
+                uncertainty, colormap="inferno", blending="additive", opacity=0.8, contrast_limits=(0, 1)
+            )
+            layers = self._viewer.layers
+            layers.move(layers.index(self._uncertainty), layers.index(self._mask))
+            layers.selection.active = self._mask if self._mask.visible else self._draft
+        else:
+            self._uncertainty.data = uncertainty
+        _put(self._uncertainty, _place(self._mask), self._mask.name.removesuffix(MASK) + " uncertainty")
+        self._uncertainty.visible = True
+
+    def say(self, words: str) -> None:
+        """Say something in passing, at the lower edge of the window."""
+        self._viewer.status = words
+
+    # Regions -----------------------------------------------------------------------------------
+
+    @property
+    def drawing_region(self) -> bool:
+        """Whether a region is being drawn."""
+        return self._region is not None
+
+    def draw_region(self, name: str) -> None:
+        """Let the person draw around a region, in a shapes layer that goes away afterwards.
+
+        The lasso is at hand; all of napari's other shapes can be used as well. `region_drawn` is emitted with
+        the pixels, (H, W) bool, unless the drawing is given up; `region_ended` in either case.
+        """
+        self.cancel_region()
+        if self._mask is None:
+            return
+        self._region = self._viewer.add_shapes(name=name, face_color="#ffffff40", edge_color="white")
+        _put(self._region, _place(self._mask), name)
+        self._region.mode = "add_polygon_lasso"
+        self._region.events.data.connect(self._on_shape)
+
+    def cancel_region(self) -> None:
+        """Give the drawing of a region up."""
+        region = self._region
+        if region is not None:
+            self._region_is_over()
+            if region in self._viewer.layers:
+                self._viewer.layers.remove(region)
+            self._viewer.layers.selection.active = self._mask
+
+    def _on_shape(self, event: Any) -> None:
+        if event.action == ActionType.ADDED:
+            QTimer.singleShot(0, self._take_region)  # napari is still busy with the mouse
+
+    def _take_region(self) -> None:
+        region, mask = self._region, self._mask
+        if region is None or mask is None or not region.nshapes:
+            return
+        inside = region.to_masks(mask.data.shape).any(axis=0)
+        self.cancel_region()
+        with errors_shown():
+            if not inside.any():
+                raise SemiGDAError("The region covers no pixel of the image. Draw a larger one.")
+            self.region_drawn.emit(inside)
+
+    def _region_is_over(self) -> None:
+        if self._region is not None:
+            self._region.events.data.disconnect(self._on_shape)
+            self._region = None
+            self.region_ended.emit()
 
     # Layers ------------------------------------------------------------------------------------
 
@@ -164,6 +330,7 @@ class NapariCanvas:
 
     def _fill_mask(self, layer: Labels, mask: NDArray[np.uint8]) -> None:
         """Give the layer another mask, and a new undo history."""
+        self._before_preview = None
         self._filling = True
         try:
             mode = layer.mode
@@ -182,7 +349,10 @@ class NapariCanvas:
 
     def _colormap(self) -> DirectLabelColormap:
         colours = {None: STRAY_COLOUR, 0: "transparent", UNKNOWN: UNKNOWN_COLOUR}
-        return DirectLabelColormap(color_dict=colours | {one.value: one.color for one in self._classes})
+        of_classes = {
+            one.value: "transparent" if one.value in self._hidden else one.color for one in self._classes
+        }
+        return DirectLabelColormap(color_dict=colours | of_classes)
 
     # Events ------------------------------------------------------------------------------------
 
@@ -210,8 +380,16 @@ class NapariCanvas:
         if self._mask is not None and event.value == self._mask:  # napari hands us a proxy: not "is"
             with errors_shown():
                 self.mask_removed.emit()
-            self._mask = None
+            self._mask = self._before_preview = None
             self._on_painted()
+        elif self._region is not None and event.value == self._region:
+            self._region_is_over()
+        elif self._draft is not None and event.value == self._draft:
+            self._draft = None
+            if self._mask is not None:
+                self._mask.visible = True
+        elif self._uncertainty is not None and event.value == self._uncertainty:
+            self._uncertainty = None
         elif event.value in self._pictures:
             self._pictures.remove(event.value)
 
@@ -223,6 +401,10 @@ def _put(layer: Layer, place: dict[str, Any], name: str) -> None:
         layer.scale = place["scale"]
     if tuple(map(str, layer.units)) != place["units"]:
         layer.units = place["units"]
+
+
+def _place(layer: Layer) -> dict[str, Any]:
+    return {"scale": tuple(layer.scale), "units": tuple(map(str, layer.units))}
 
 
 def _drop_polygon(layer: Labels) -> None:

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
+from napari.utils.key_bindings import KeyBinding
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
+from napari_semigda.widgets import keys
 from napari_semigda.widgets.canvas import NapariCanvas
 from napari_semigda.widgets.classes_section import ClassesSection
 from napari_semigda.widgets.export_section import ExportSection
@@ -18,12 +21,13 @@ from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.mask_section import MaskSection
 from napari_semigda.widgets.notices import errors_shown
 from napari_semigda.widgets.queue_section import QueueSection
-from napari_semigda.widgets.section import ActionButton, Section, timer
+from napari_semigda.widgets.section import ActionButton, MenuAction, Section, timer
 from napari_semigda.widgets.session_section import SessionSection
 from napari_semigda.widgets.train_section import TrainSection
 from napari_semigda.widgets.workbench import Workbench
 
 KEPT_AFTER = 3000  # milliseconds after the last stroke, in case the program is killed
+KEYS_AFTER = 800  # milliseconds after the last change of a key in the preferences, for people type
 USUAL_SIZE = QSize(330, 700)
 
 
@@ -56,7 +60,10 @@ class SemiGDAWidget(QWidget):
         self._lay_out()
         self._keeping = timer(self, KEPT_AFTER, self._keep)
         self.canvas.painted.connect(self._keep_soon)
+        self._bound: list[KeyBinding] = []
+        self._new_keys = timer(self, KEYS_AFTER, self._bind_keys)
         self._bind_keys()
+        keys.on_change(self._bind_keys_soon)
         napari_viewer.events.theme.connect(self._on_theme)
         self._on_theme()
 
@@ -107,8 +114,9 @@ class SemiGDAWidget(QWidget):
     # Keys --------------------------------------------------------------------------------------
 
     @property
-    def buttons(self) -> dict[Key, ActionButton]:
-        """The button each key presses."""
+    def buttons(self) -> dict[Key, ActionButton | MenuAction]:
+        """The button or entry of a menu that each key presses."""
+        mask = self.mask_section
         return {
             Key.ACCEPT_AND_GO_ON: self.mask_section.accept_and_go_on,
             Key.ACCEPT: self.mask_section.accept,
@@ -118,18 +126,43 @@ class SemiGDAWidget(QWidget):
             Key.SKIP: self.image_section.skip,
             Key.RESET: self.mask_section.reset,
             Key.NEXT_CLASS: self.classes_section.next,
+            Key.SHOW_DRAFT: mask.show_draft,
+            Key.CONTOUR: mask.contour,
+            Key.UNCERTAINTY: mask.uncertainty,
+            Key.FILL_HOLES: mask.fill_holes,
+            Key.DROP_SPECKS: mask.drop_specks,
+            Key.SMOOTH: mask.smooth,
+            Key.DRAFT_INSIDE: mask.draft_inside,
+            Key.NOT_LOOKED_AT: mask.not_looked_at,
+            Key.HELP: mask.help,
         }
 
     def _bind_keys(self) -> None:
+        """Bind the keys of the preferences, and say so where one cannot be had."""
+        self._unbind_keys()
+        keys.look_again()
         for key, button in self.buttons.items():
-            self._viewer.bind_key(key.value, self._presser(button), overwrite=True)
+            button.say()
+            if key.binding is not None:
+                self._viewer.bind_key(key.binding, self._presser(button), overwrite=True)
+                self._bound.append(key.binding)
+        for words in keys.complaints():
+            show_warning(words)
 
-    def _presser(self, button: ActionButton) -> Any:
+    def _bind_keys_soon(self) -> None:
+        self._new_keys.start()
+
+    def _unbind_keys(self) -> None:
+        for binding in self._bound:
+            self._viewer.bind_key(binding, None)
+        self._bound.clear()
+
+    def _presser(self, button: ActionButton | MenuAction) -> Any:
         def press(viewer: ViewerModel) -> None:
             if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
                 viewer.status = "Finish the stroke first."
             elif button.isEnabled():
-                button.click()
+                button.press()
             else:
                 viewer.status = button.toolTip()
 
@@ -176,8 +209,9 @@ class SemiGDAWidget(QWidget):
             self._window.removeEventFilter(self)
             self._window = None
         self._viewer.events.theme.disconnect(self._on_theme)
-        for key in self.buttons:
-            self._viewer.bind_key(key.value, None)
+        keys.no_more_on_change(self._bind_keys_soon)
+        self._new_keys.stop()
+        self._unbind_keys()
         self.workbench.close()
         self.canvas.close()
 

@@ -128,7 +128,7 @@ class ImageSection(QWidget):
         self.to_queue.allow(self._why_no_queue())
         self.skip.allow()
         skipped = annotation.state is ItemState.SKIPPED
-        self.skip.setText(f"{'Take back' if skipped else 'Skip'}  ({Key.SKIP.label})")
+        self.skip.say("Take back" if skipped else "Skip")
 
     def _show_place(self, place: int, count: int) -> None:
         self.previous.allow("This is the first image." if place == 0 else None)

@@ -1,21 +1,139 @@
-"""Keys of the widget: none that napari or its Labels layers use."""
+"""Keys of the widget: none that napari or its Labels layers use, and others where the person wants others.
 
+What each key does, in words, and its usual choice stand in the plugin's manifest, under `configurations`:
+napari shows them in its preferences, and keeps what was chosen there in its own folder of settings.
+"""
+
+from collections.abc import Callable
 from enum import StrEnum
+from functools import cache
+from typing import Any
+
+from app_model.types import KeyCode
+from napari._app_model import get_app_model
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from napari.settings import get_plugin_settings
+from napari.utils.key_bindings import KeyBinding, coerce_keybinding
+
+PLUGIN = "napari-semigda"
+NO_KEY = "there is no such key. Write it like A, Shift+A or Alt+F2."
+
+_NO_KEYS = {None, KeyCode.UNKNOWN, KeyCode.Shift, KeyCode.Ctrl, KeyCode.Alt, KeyCode.Meta}
 
 
 class Key(StrEnum):
-    """What a key does, by napari's name of the key."""
+    """What can be done with a key, by its name in the preferences."""
 
-    ACCEPT_AND_GO_ON = "A"
-    ACCEPT = "Shift-A"
-    PREVIOUS = "S"
-    NEXT = "D"
-    TO_QUEUE = "W"
-    SKIP = "K"
-    RESET = "R"
-    NEXT_CLASS = "Q"
+    ACCEPT_AND_GO_ON = "accept_and_go_on"
+    ACCEPT = "accept"
+    TO_QUEUE = "to_queue"
+    PREVIOUS = "previous"
+    NEXT = "next"
+    SKIP = "skip"
+    RESET = "to_draft"
+    NEXT_CLASS = "next_class"
+    SHOW_DRAFT = "show_draft"
+    CONTOUR = "contour"
+    UNCERTAINTY = "uncertainty"
+    FILL_HOLES = "fill_holes"
+    DROP_SPECKS = "drop_specks"
+    SMOOTH = "smooth"
+    DRAFT_INSIDE = "draft_inside"
+    NOT_LOOKED_AT = "not_looked_at"
+    HELP = "help"
+
+    @property
+    def binding(self) -> KeyBinding | None:
+        """The key as napari binds it; None where there is none."""
+        return _chosen()[0][self]
 
     @property
     def label(self) -> str:
-        """The key as people write it."""
-        return self.value.replace("-", "+")
+        """The key as people write it; empty where there is none."""
+        return "" if self.binding is None else str(self.binding)
+
+    @property
+    def words(self) -> str:
+        """What it does, in a sentence without its stop."""
+        return str(_field(self).title)
+
+
+def complaints() -> tuple[str, ...]:
+    """Say which keys of the preferences cannot be used, and why."""
+    return _chosen()[1]
+
+
+def on_change(action: Callable[[], object]) -> None:
+    """Have something done after keys were changed in the preferences."""
+    _settings().events.connect(action)
+
+
+def no_more_on_change(action: Callable[[], object]) -> None:
+    """Undo `on_change`."""
+    _settings().events.disconnect(action)
+
+
+def look_again() -> None:
+    """Read the preferences anew."""
+    _chosen.cache_clear()
+
+
+@cache
+def _chosen() -> tuple[dict[Key, KeyBinding | None], tuple[str, ...]]:
+    """Which key does what, and what is wrong with the preferences.
+
+    A key that is none, or is taken, gives way to the usual one.
+    """
+    taken = _keys_of_napari()
+    chosen: dict[Key, KeyBinding | None] = {}
+    wrong = []
+    usual_first = sorted(Key, key=lambda key: _text(key) != _usual(key))
+    for key in usual_first:
+        binding, why_not = _read(_text(key), taken)
+        if why_not is not None:
+            wrong.append(f"“{_text(key)}” cannot be the key for “{key.words}”: {why_not}")
+            binding, _ = _read(_usual(key), taken)
+        chosen[key] = binding
+        if binding is not None:
+            taken[binding] = f"it is the key for “{key.words}”."
+    return chosen, tuple(wrong)
+
+
+def _read(text: str, taken: dict[KeyBinding, str]) -> tuple[KeyBinding | None, str | None]:
+    """The key that is meant, or why it cannot be used."""
+    if not text.strip():
+        return None, None
+    try:
+        binding = coerce_keybinding(text.strip())
+    except (ValueError, TypeError, KeyError):
+        return None, NO_KEY
+    if len(binding.parts) > 1 or binding.part0.key in _NO_KEYS:
+        return None, NO_KEY
+    return (None, taken[binding]) if binding in taken else (binding, None)
+
+
+def _keys_of_napari() -> dict[KeyBinding, str]:
+    """What napari uses itself: in the viewer, in image and label layers, and in its menus."""
+    taken = {
+        binding: "napari uses it."
+        for kind in (Image, Labels, *ViewerModel.__mro__)
+        for binding in getattr(kind, "class_keymap", ())
+    }
+    return taken | {rule.keybinding: "it is in napari's menus." for rule in get_app_model().keybindings}
+
+
+def _text(key: Key) -> str:
+    return str(getattr(_settings(), key.value))
+
+
+def _usual(key: Key) -> str:
+    return str(_field(key).default)
+
+
+def _field(key: Key) -> Any:
+    return type(_settings()).model_fields[key.value]
+
+
+def _settings() -> Any:
+    return get_plugin_settings(PLUGIN).keys

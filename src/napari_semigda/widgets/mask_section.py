@@ -1,24 +1,49 @@
 """Section 4: what becomes of the mask on screen."""
 
-from napari.utils.notifications import show_info
-from qtpy.QtWidgets import QWidget
+from collections.abc import Callable
 
+import numpy as np
+from napari.utils.notifications import show_info
+from numpy.typing import NDArray
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QSpinBox, QWidget, QWidgetAction
+from superqt import QLabeledDoubleSlider
+
+from napari_semigda.inference.draft_maps import DRAFT_THRESHOLD
 from napari_semigda.session.items import ItemState
 from napari_semigda.widgets.annotation import Annotation
+from napari_semigda.widgets.correcting import Correcting
 from napari_semigda.widgets.image_section import NO_SESSION
 from napari_semigda.widgets.keys import Key
-from napari_semigda.widgets.section import ActionButton, Rows, sentence
+from napari_semigda.widgets.keys_window import show_keys
+from napari_semigda.widgets.notices import errors_shown
+from napari_semigda.widgets.section import ActionButton, MenuAction, MenuButton, Rows, number, sentence
 from napari_semigda.widgets.workbench import Workbench
 
 NO_MASK = "There is no mask on the screen."
+NO_DRAFT = "There is no draft of this image yet: train a round first."
+NO_WEIGHTS = "There are no weights yet: train a round first."
+DRAFT_SHOWN = "You are looking at the draft, not at your mask. Go back to it first: {}."
+LOWEST, HIGHEST, STEP = 0.05, 0.95, 0.01
+THRESHOLD_TIP = (
+    "What the draft counts as foreground: the lower, the more. Follows while you drag; what you painted "
+    "stays. Ctrl+Z takes it back."
+)
+SPECK, SMALLEST, LARGEST = 50, 2, 100_000
+SPECK_TIP = "Connected pieces of fewer pixels are dropped. Each class has a number of its own."
+RADIUS = 2.0
+
+RegionUse = Callable[[Correcting, NDArray[np.bool_]], int]
 
 
 class MaskSection(QWidget):
-    """Accept, reset, clear; and what to do when the layer is gone or a newer draft waits."""
+    """Accept, reset, correct, look; and what to do when the layer is gone or a newer draft waits."""
 
     def __init__(self, workbench: Workbench) -> None:
         super().__init__()
         self._workbench = workbench
+        self._smallest: dict[int, int] = {}
+        self._use_region: RegionUse | None = None
         self.accept_and_go_on = ActionButton(
             "Accept, go on",
             "Save the mask as right, and show the next image to look at.",
@@ -42,57 +67,268 @@ class MaskSection(QWidget):
             "Replace the mask by the one accepted before (Ctrl+Z takes it back).",
             lambda: self._do(Annotation.reset_to_accepted),
         )
+        self.threshold = self._slider()
+        self.correct = MenuButton("Correct…", "Holes, specks, outlines, regions: each a step for Ctrl+Z.")
+        self.look = MenuButton("Look…", "Draft, outlines, uncertainty; and the list of keys.")
+        self._fill_correct_menu()
+        self._fill_look_menu()
         self.notice = sentence()
+        self.give_up_region = ActionButton("Give up", "Draw no region.", workbench.canvas.cancel_region)
         self.show_again = ActionButton(
             "Show image and mask again", "Add the layers that were deleted.", self._show_again
         )
         self._lay_out()
-        workbench.opened.connect(self._on_opened)
-        workbench.closed.connect(self._refresh)
+        self._connect()
         self._refresh()
+
+    # Parts -------------------------------------------------------------------------------------
+
+    def _slider(self) -> QLabeledDoubleSlider:
+        slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        slider.setRange(LOWEST, HIGHEST)
+        slider.setSingleStep(STEP)  # type: ignore[arg-type]
+        slider.setDecimals(2)
+        slider.setValue(DRAFT_THRESHOLD)
+        slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        slider.valueChanged.connect(self._turn_threshold)
+        slider.sliderReleased.connect(lambda: self._correct(Correcting.end_threshold))
+        return slider
+
+    def _fill_correct_menu(self) -> None:
+        menu = self.correct.entries
+        self.fill_holes = MenuAction(
+            menu,
+            "Fill holes",
+            "Give background that one class surrounds to that class.",
+            lambda: self._count("There is no hole to fill.", lambda on: on.fill_holes(self._values())),
+            Key.FILL_HOLES,
+        )
+        self.drop_specks = MenuAction(
+            menu,
+            "Drop specks",
+            "Remove connected pieces of fewer pixels than the number below.",
+            lambda: self._count("There is no speck that small.", lambda on: on.drop_specks(self._specks())),
+            Key.DROP_SPECKS,
+        )
+        self.smallest = QSpinBox()
+        number(self.smallest, SPECK, SMALLEST, LARGEST, 10, SPECK_TIP)
+        self.smallest.setPrefix("Specks have fewer than ")
+        self.smallest.setSuffix(" pixels")
+        self.smallest.valueChanged.connect(self._keep_smallest)
+        entry = QWidgetAction(menu)
+        entry.setDefaultWidget(self.smallest)
+        menu.addAction(entry)
+        self.smooth = MenuAction(
+            menu,
+            "Smooth outlines",
+            "Take the roughness out of outlines; again for more.",
+            lambda: self._count(
+                "The outlines are as smooth as that already.", lambda on: on.smooth(RADIUS, self._values())
+            ),
+            Key.SMOOTH,
+        )
+        menu.addSeparator()
+        self.draft_inside = MenuAction(
+            menu,
+            "Take the draft inside a region",
+            "Draw around a region: the mask becomes the newest draft there, and stays elsewhere.",
+            lambda: self._draw_region("Draft inside", Correcting.take_draft_inside),
+            Key.DRAFT_INSIDE,
+        )
+        self.not_looked_at = MenuAction(
+            menu,
+            "Mark a region as not looked at",
+            "Draw around a region: it trains nothing.",
+            lambda: self._draw_region("Not looked at", Correcting.mark_not_looked_at),
+            Key.NOT_LOOKED_AT,
+        )
+        menu.aboutToShow.connect(self._name_class)
+
+    def _fill_look_menu(self) -> None:
+        menu = self.look.entries
+        self.show_draft = MenuAction(
+            menu,
+            "Draft instead of my mask",
+            "Compare: the mask stays as it is meanwhile.",
+            lambda: self._correct(Correcting.toggle_draft),
+            Key.SHOW_DRAFT,
+        )
+        self.contour = MenuAction(
+            menu, "Outlines only", "Show masks by their outlines.", self._toggle_contour, Key.CONTOUR
+        )
+        self.uncertainty = MenuAction(
+            menu,
+            "Uncertainty",
+            "Lay over the image where the network is unsure.",
+            lambda: self._correct(Correcting.toggle_uncertainty),
+            Key.UNCERTAINTY,
+        )
+        for one in (self.show_draft, self.contour, self.uncertainty):
+            one.setCheckable(True)
+        menu.addSeparator()
+        self.help = MenuAction(menu, "Keys…", "List all keys.", lambda: show_keys(self), Key.HELP)
+        menu.aboutToShow.connect(self._refresh)
 
     def _lay_out(self) -> None:
         rows = Rows(self)
         rows.add(self.accept_and_go_on, self.accept)
         rows.add(self.reset, self.to_accepted, self.clear)
+        rows.add(QLabel("Threshold"), self.threshold, shares=(3, 9))
+        rows.add(self.correct, self.look)
         rows.add(self.notice)
+        rows.add(self.give_up_region)
         rows.add(self.show_again)
+
+    def _connect(self) -> None:
+        workbench = self._workbench
+        workbench.opened.connect(self._on_opened)
+        workbench.closed.connect(self._refresh)
+        workbench.counted.connect(self._refresh)
+        workbench.canvas.region_drawn.connect(self._on_region)
+        workbench.canvas.region_ended.connect(self._refresh)
+
+    def _on_opened(self) -> None:
+        assert self._workbench.annotation is not None
+        assert self._workbench.correcting is not None
+        self._workbench.annotation.changed.connect(self._refresh)
+        self._workbench.correcting.changed.connect(self._refresh)
+        self._refresh()
+
+    # What the buttons do -----------------------------------------------------------------------
 
     def _accept_and_go_on(self) -> None:
         annotation = self._workbench.annotation
         if annotation is not None and not annotation.accept_and_go_on():
             show_info("Every image is accepted or skipped. The masks can be exported.")
 
-    def _do(self, action: object) -> None:
+    def _do(self, action: Callable[[Annotation], object]) -> None:
         if self._workbench.annotation is not None:
-            action(self._workbench.annotation)  # type: ignore[operator]
+            action(self._workbench.annotation)
+
+    def _correct(self, action: Callable[[Correcting], object]) -> None:
+        if self._workbench.correcting is not None:
+            action(self._workbench.correcting)
+            self._refresh()
+
+    def _count(self, nothing: str, action: Callable[[Correcting], int]) -> None:
+        """Correct, and say so where there was nothing to correct."""
+        if self._workbench.correcting is not None and not action(self._workbench.correcting):
+            self._workbench.canvas.say(nothing)
+
+    def _turn_threshold(self, threshold: float) -> None:
+        with errors_shown():
+            self._correct(lambda on: on.turn_threshold(threshold, going_on=self.threshold.isSliderDown()))
+
+    def _toggle_contour(self) -> None:
+        self._workbench.canvas.contour_only = not self._workbench.canvas.contour_only
+        self._refresh()
+
+    def _draw_region(self, name: str, use: RegionUse) -> None:
+        self._use_region = use
+        self._workbench.canvas.draw_region(name)
+        self._refresh()
+
+    def _on_region(self, region: NDArray[np.bool_]) -> None:
+        correcting, use = self._workbench.correcting, self._use_region
+        if correcting is not None and use is not None:
+            use(correcting, region)
 
     def _show_again(self) -> None:
         annotation = self._workbench.annotation
         if annotation is not None and annotation.item is not None:
             annotation.show(annotation.item)
 
-    def _on_opened(self) -> None:
-        assert self._workbench.annotation is not None
-        self._workbench.annotation.changed.connect(self._refresh)
-        self._refresh()
+    # Of which class ----------------------------------------------------------------------------
+
+    def _values(self) -> list[int] | None:
+        """The class being painted; None, which means all, where that is background or not looked at."""
+        session, picked = self._workbench.session, self._workbench.canvas.selected_label
+        classes = [] if session is None else [info.value for info in session.classes]
+        return [picked] if picked in classes else None
+
+    def _specks(self) -> dict[int, int]:
+        session = self._workbench.session
+        assert session is not None
+        values = self._values() or [info.value for info in session.classes]
+        return {value: self._smallest.get(value, SPECK) for value in values}
+
+    def _keep_smallest(self, pixels: int) -> None:
+        session = self._workbench.session
+        if session is not None:
+            self._smallest |= dict.fromkeys(self._specks(), pixels)
+
+    def _name_class(self) -> None:
+        """Say in the menu of which class it speaks."""
+        session, values = self._workbench.session, self._values()
+        name = "" if session is None or len(session.classes) < 2 else " of all classes"
+        if session is not None and values is not None and name:
+            name = " of " + next(info.name for info in session.classes if info.value in values)
+        for entry, words in (
+            (self.fill_holes, "Fill holes"),
+            (self.drop_specks, "Drop specks"),
+            (self.smooth, "Smooth outlines"),
+        ):
+            entry.say(words + name)
+        if session is not None:
+            self.smallest.blockSignals(True)
+            self.smallest.setValue(max(self._specks().values()))
+            self.smallest.blockSignals(False)
+
+    # What is allowed ---------------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        annotation = self._workbench.annotation
+        annotation, correcting = self._workbench.annotation, self._workbench.correcting
         gone = annotation is not None and annotation.item is not None and not annotation.visible
         why_not = NO_SESSION if annotation is None else NO_MASK if not annotation.visible else None
-        for button in (self.accept_and_go_on, self.accept, self.clear):
-            button.allow(why_not)
-        self.reset.allow(why_not or self._why_no_draft())
-        self.to_accepted.allow(why_not or self._why_not_accepted())
+        looking = None
+        if correcting is not None and correcting.shows_draft:
+            looking = DRAFT_SHOWN.format(f"Look… › {self.show_draft.text().replace(chr(9), ', ')}")
+        changes = why_not or looking
+        for part in (
+            self.accept_and_go_on,
+            self.accept,
+            self.clear,
+            self.fill_holes,
+            self.drop_specks,
+            self.smooth,
+            self.not_looked_at,
+        ):
+            part.allow(changes)
+        self.contour.allow(why_not)
+        no_draft = self._why_no_draft()
+        self.reset.allow(changes or no_draft)
+        self.draft_inside.allow(changes or no_draft)
+        self.show_draft.allow(why_not or no_draft)
+        self.to_accepted.allow(changes or self._why_not_accepted())
+        no_weights = self._why_no_weights()
+        self.uncertainty.allow(why_not or no_weights)
+        self.threshold.setEnabled((changes or no_weights) is None)
+        self.threshold.setToolTip(changes or no_weights or THRESHOLD_TIP)
+        self.smallest.setEnabled(annotation is not None)
+        self.smallest.setToolTip(SPECK_TIP if annotation is not None else NO_SESSION)
         self.show_again.setVisible(gone)
-        self._say(annotation)
+        self.give_up_region.setVisible(self._workbench.canvas.drawing_region)
+        self._show_what_is_on(correcting)
+        self._say(annotation, looking)
 
-    def _say(self, annotation: Annotation | None) -> None:
+    def _show_what_is_on(self, correcting: Correcting | None) -> None:
+        self.contour.setChecked(self._workbench.canvas.contour_only)
+        self.show_draft.setChecked(correcting is not None and correcting.shows_draft)
+        self.uncertainty.setChecked(correcting is not None and correcting.shows_uncertainty)
+        if not self.threshold.isSliderDown():
+            self.threshold.blockSignals(True)
+            self.threshold.setValue(DRAFT_THRESHOLD if correcting is None else correcting.threshold)
+            self.threshold.blockSignals(False)
+
+    def _say(self, annotation: Annotation | None, looking: str | None) -> None:
         text = ""
         if annotation is not None and annotation.item is not None:
             if not annotation.visible:
                 text = "The mask's layer is gone. What was painted on it is kept."
+            elif self._workbench.canvas.drawing_region:
+                text = "Draw around the region with the mouse (a lasso; rectangles are in the layer's tools)."
+            elif looking is not None:
+                text = looking
             elif annotation.newer_draft:
                 text = "A newer draft of this image is there; “To draft” shows it."
         self.notice.setText(text)
@@ -103,8 +339,14 @@ class MaskSection(QWidget):
         if annotation is None or annotation.item is None:
             return NO_SESSION
         if annotation.session.prediction_info(annotation.item) is None:
-            return "There is no draft of this image yet: train a round first."
+            return NO_DRAFT
         return None
+
+    def _why_no_weights(self) -> str | None:
+        runner = self._workbench.runner
+        if runner is None:
+            return NO_SESSION
+        return None if runner.engine.has_model else NO_WEIGHTS
 
     def _why_not_accepted(self) -> str | None:
         annotation = self._workbench.annotation

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 
 from qtpy.QtCore import QObject, Qt, QTimer
-from qtpy.QtGui import QIcon
+from qtpy.QtGui import QAction, QIcon  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QDoubleSpinBox,
     QGridLayout,
     QLabel,
+    QMenu,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -65,9 +66,12 @@ class ActionButton(QPushButton):
     """
 
     def __init__(self, text: str, tip: str, action: Callable[[], object], key: Key | None = None) -> None:
-        super().__init__(text if key is None else f"{text}  ({key.label})")
+        super().__init__()
         self._tip = tip
         self._action = action
+        self._key = key
+        self._words = text
+        self.say()
         self.setToolTip(tip)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the canvas
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -78,9 +82,84 @@ class ActionButton(QPushButton):
         self.setEnabled(why_not is None)
         self.setToolTip(self._tip if why_not is None else why_not)
 
+    def say(self, text: str | None = None) -> None:
+        """Change what it says; without a text only the key is looked up anew."""
+        self._words = self._words if text is None else text
+        label = "" if self._key is None else self._key.label
+        self.setText(f"{self._words}  ({label})" if label else self._words)
+
+    def press(self) -> None:
+        """Do what a click does."""
+        self.click()
+
     def _act(self) -> None:
         with errors_shown():
             self._action()
+
+
+class MenuAction(QAction):
+    """An entry of a menu for one action, which is either allowed or says why not.
+
+    Parameters
+    ----------
+    menu : QMenu
+        The menu it is added to.
+    text, tip, action, key
+        As for `ActionButton`.
+    """
+
+    def __init__(
+        self, menu: QMenu, text: str, tip: str, action: Callable[[], object], key: Key | None = None
+    ) -> None:
+        super().__init__(menu)
+        self._tip = tip
+        self._action = action
+        self._key = key
+        self._words = text
+        self.say()
+        self.setToolTip(tip)
+        menu.setToolTipsVisible(True)
+        menu.addAction(self)
+        self.triggered.connect(self._act)
+
+    def allow(self, why_not: str | None = None) -> None:
+        """Allow the action, or forbid it with the reason people read in the tooltip."""
+        self.setEnabled(why_not is None)
+        self.setToolTip(self._tip if why_not is None else why_not)
+
+    def say(self, text: str | None = None) -> None:
+        """Change what it says; without a text only the key is looked up anew."""
+        self._words = self._words if text is None else text
+        label = "" if self._key is None else self._key.label
+        self.setText(f"{self._words}\t{label}" if label else self._words)  # Qt sets it at the right edge
+
+    def press(self) -> None:
+        """Do what a click does."""
+        self.trigger()
+
+    def _act(self) -> None:
+        with errors_shown():
+            self._action()
+
+
+class MenuButton(QPushButton):
+    """A button that opens a menu.
+
+    Parameters
+    ----------
+    text : str
+        What it says.
+    tip : str
+        What is in the menu, for the tooltip.
+    """
+
+    def __init__(self, text: str, tip: str) -> None:
+        super().__init__(text)
+        self.setToolTip(tip)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.entries = QMenu(self)
+        self.setMenu(self.entries)
 
 
 def number(

@@ -13,6 +13,8 @@ from superqt.utils import FunctionWorker, qthrottled
 
 from napari_semigda.engine import (
     Event,
+    Mapped,
+    MappingFailed,
     Predicted,
     PredictionFailed,
     RoundEnded,
@@ -25,6 +27,7 @@ from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.canvas import NapariCanvas
+from napari_semigda.widgets.correcting import Correcting
 from napari_semigda.widgets.notices import errors_shown, show_failure
 from napari_semigda.widgets.round_progress import Phase, RoundProgress
 from napari_semigda.widgets.runner import EngineRunner
@@ -44,7 +47,7 @@ class Workbench:
 
     Attributes
     ----------
-    session, annotation, runner : the open session and its parts; None while no session is open.
+    session, annotation, correcting, runner : the open session and its parts; None while none is open.
     progress : RoundProgress
         What the engine is doing, for the eye.
     opened, closed : Signal
@@ -67,6 +70,7 @@ class Workbench:
         self.canvas = canvas
         self.session: Session | None = None
         self.annotation: Annotation | None = None
+        self.correcting: Correcting | None = None
         self.runner: EngineRunner | None = None
         self.progress = RoundProgress()
         self._device = device
@@ -101,6 +105,8 @@ class Workbench:
         self.annotation = Annotation(session, self.canvas)
         self.annotation.counted.connect(self._on_counted)
         self.annotation.shown.connect(self._ask_for_draft)
+        self.correcting = Correcting(self.annotation, self.canvas)
+        self.correcting.maps_wanted.connect(self._ask_for_maps)
         self.runner = EngineRunner(session, self._device)
         self.runner.happened.connect(self._on_event)
         self.runner.failed.connect(self._on_failure)
@@ -130,7 +136,7 @@ class Workbench:
         self.runner.blockSignals(True)  # what its last events tell is on the disk, and nobody looks any more
         self.runner.deleteLater()
         self.session.close()
-        self.session = self.annotation = self.runner = None
+        self.session = self.annotation = self.correcting = self.runner = None
         if kept:
             self.canvas.clear()
         self.progress.reset()
@@ -256,19 +262,29 @@ class Workbench:
             runner.engine.request_predictions([item], urgent=True)
             runner.wake()
 
+    def _ask_for_maps(self, item: Item) -> None:
+        """Have the probabilities behind the item on screen computed, before everything but its draft."""
+        runner = self._open_runner()
+        runner.engine.request_maps(item)
+        runner.wake()
+
     def _on_event(self, event: Event) -> None:
         stopping = self.progress.phase is Phase.STOPPING
         with errors_shown():
             self.progress.take(event)
             if isinstance(event, Predicted):
-                if self.annotation is not None:
+                if self.annotation is not None and self.correcting is not None:
+                    self.correcting.forget_maps(event.item)
                     self.annotation.refresh_draft(event.item)
                 self._count_drafts()
             elif isinstance(event, RoundEnded):
                 self.counted.emit()
             elif isinstance(event, PredictionFailed):
                 self._without_draft.append(event)
-            elif isinstance(event, RoundFailed | RoundNotSaved) and not stopping:
+            elif isinstance(event, Mapped):
+                if self.correcting is not None:
+                    self.correcting.take_maps(event.item, event.maps)
+            elif isinstance(event, RoundFailed | RoundNotSaved | MappingFailed) and not stopping:
                 raise SemiGDAError(event.message)
 
     def _on_counted(self) -> None:
