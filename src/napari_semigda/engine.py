@@ -279,7 +279,12 @@ class Engine:
         return rounds[-1] if rounds and rounds[-1].status == "stopped" else None
 
     def request_predictions(self, items: Iterable[Item], *, urgent: bool = False) -> None:
-        """Ask for drafts of these items; urgent ones are served between two steps of a running round."""
+        """Ask for drafts of these items; urgent ones are served between two steps of a running round.
+
+        In a session that can only be looked at, nothing is drafted.
+        """
+        if self.session.read_only is not None:
+            return
         with self._lock:
             waiting = self._requests.urgent if urgent else self._requests.background
             waiting.extend(item.id for item in items if item.id not in waiting)
@@ -298,6 +303,8 @@ class Engine:
         They need no training, only the autoencoder. Where its weights may have to be downloaded they wait
         until there is a trained model: nobody asked for a download by looking at pictures.
         """
+        if self.session.read_only is not None:
+            return
         at_hand = self.session.preset not in REPOSITORIES or self._weights or self.session.weights
         if at_hand or self.has_model:
             with self._lock:
