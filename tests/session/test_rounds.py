@@ -69,12 +69,10 @@ def test_only_what_was_never_trained_begins_with_stage_one(
 
 def test_the_newest_whole_weights_are_used(labelled: Session) -> None:
     assert labelled.last_model() is None
-    models = {}
     for status in ("complete", "stopped", "failed", "complete", "complete"):
-        number = begin(labelled)
-        models[number] = leave_weights(labelled, number)
-        record = labelled.rounds[-1]
-        labelled.finish_round(record, status, steps=1, seconds=1.0)  # type: ignore[arg-type]
+        begin(labelled)
+        labelled.finish_round(labelled.rounds[-1], status, steps=1, seconds=1.0)  # type: ignore[arg-type]
+    models = {number: leave_weights(labelled, number) for number in range(1, 6)}
     assert labelled.last_model() == models[5]
     models[5].write_bytes(models[5].read_bytes()[:-10])
     assert labelled.last_model() == models[4]
@@ -147,3 +145,36 @@ def test_curves_grow_by_points(labelled: Session) -> None:
         file.write('{"step": 3, "lo')
     append_point(folder, {"step": 4})
     assert [point["step"] for point in read_curves(folder)] == [0, 1, 2, 4]
+
+
+def test_old_weights_and_states_go_but_not_what_somebody_may_go_back_to(labelled: Session) -> None:
+    statuses = ("complete", "stopped", "complete", "failed", "complete", "stopped")
+    for status in statuses:
+        number = begin(labelled)
+        leave_weights(labelled, number)
+        leave_weights(labelled, number, "state.safetensors")
+        labelled.finish_round(labelled.rounds[-1], status, steps=1, seconds=1.0)  # type: ignore[arg-type]
+
+    def left(name: str) -> list[int]:
+        return [
+            record.number
+            for record in labelled.rounds
+            if (labelled.round_folder(record.number) / name).exists()
+        ]
+
+    assert left("model.safetensors") == [3, 5, 6]
+    assert left("state.safetensors") == [6]
+    assert left("round.json") == [1, 2, 3, 4, 5, 6]
+    assert labelled.last_model() == labelled.round_folder(6) / "model.safetensors"
+    assert labelled.labels("image_2") is not None
+    assert labelled.resume_round(6).status == "running"
+
+
+def test_weights_that_broke_are_no_reason_to_remove_others(labelled: Session) -> None:
+    for _ in range(3):
+        number = begin(labelled)
+        path = leave_weights(labelled, number)
+        if number > 1:
+            path.write_bytes(b"broken")
+        labelled.finish_round(labelled.rounds[-1], "complete", steps=1, seconds=1.0)
+    assert labelled.last_model() == labelled.round_folder(1) / "model.safetensors"

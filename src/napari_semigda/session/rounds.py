@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,6 +20,9 @@ MODEL = "model.safetensors"
 STATE = "state.safetensors"
 CURVES = "curves.jsonl"
 RECORD = "round.json"
+
+COMPLETE_KEPT = 2
+"""Of so many complete rounds the weights are kept; in a session of fifty they would fill the disk."""
 
 _ENDED_WITH_PROGRAM = "The program ended while this round was running."
 
@@ -176,7 +180,27 @@ class Rounds:
         )
         self._running_here.discard(record.number)
         self._write(ended)
+        self._clear_out()
         return ended
+
+    def _clear_out(self) -> None:
+        """Remove the weights and states of old rounds that nothing goes back to.
+
+        Weights stay of the newest round that has any, which are in use, and of the last two complete ones.
+        The state stays of the newest round, if it was stopped. All records and curves stay.
+        """
+        records = [record for record in self.records() if record.status != "running"]
+        whole = [one for one in reversed(records) if self._is_whole(self.folder_of(one.number) / MODEL)]
+        complete = [one for one in whole if one.status == "complete"]
+        kept = {one.number for one in (*whole[:1], *complete[:COMPLETE_KEPT])}
+        resumable = max(self._numbers(), default=0)
+        for record in records:
+            folder = self.folder_of(record.number)
+            with suppress(OSError):  # room that cannot be given back today will be another time
+                if kept and record.number < max(kept) and record.number not in kept:
+                    (folder / MODEL).unlink(missing_ok=True)
+                if record.number != resumable or record.status != "stopped":
+                    (folder / STATE).unlink(missing_ok=True)
 
     def last_model(self) -> Path | None:
         """Return the newest weights whose file is whole, if any.

@@ -507,14 +507,15 @@ class Session:
                 budget,
                 seed,
                 warm,
-                stages=(2,) if warm or self._starts_trained else (1, 2),
+                stages=(2,) if warm or self.starts_trained else (1, 2),
                 labelled=[item.id for item in labelled],
                 unlabelled=len(unlabelled),
                 started_from=started_from,
             )
 
     @property
-    def _starts_trained(self) -> bool:
+    def starts_trained(self) -> bool:
+        """Whether a fresh round begins with weights that were trained before, on drawn pictures."""
         return starts_trained(self.preset, self.weights, self.encoder)
 
     @_saves

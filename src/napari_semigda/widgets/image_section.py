@@ -20,6 +20,11 @@ STATES = {
     ItemState.SKIPPED: "skipped",
 }
 
+SCORE_MEANS = (
+    "Acquisition score, from 0 to 1: how much the two branches of the network contradict each other, or are "
+    "unsure, near the objects of the draft. The higher, the more an accepted mask would teach."
+)
+
 NAMES: dict[Strategy, str] = {
     "mixed": "most helpful first",
     "uncertain": "most uncertain first",
@@ -125,6 +130,7 @@ class ImageSection(QWidget):
         self.name.setText(item.name)
         self.name.setToolTip(str(session.picture_path(item)))
         self.state.setText(_state_in_words(annotation))
+        self.state.setToolTip(SCORE_MEANS if "score" in self.state.text() else "")
         self.to_queue.allow(self._why_no_queue())
         self.skip.allow()
         skipped = annotation.state is ItemState.SKIPPED
@@ -168,5 +174,5 @@ def _state_in_words(annotation: Annotation) -> str:
         return f"painted by you, not accepted{again}"
     info = annotation.session.prediction_info(annotation.item)
     if annotation.state is ItemState.DRAFT and info is not None:
-        return f"draft of round {info.round}, uncertainty {info.score:.2f}"
+        return f"draft of round {info.round}, score {info.score:.2f}"
     return STATES[annotation.state]

@@ -10,6 +10,7 @@ from qtpy.QtGui import QIcon, QPixmap
 
 from napari_semigda.session.items import Item, Standing, size_for_people
 from napari_semigda.session.overview import ORDER_OF_STANDINGS, Key, Overview, Places
+from napari_semigda.widgets.image_section import SCORE_MEANS
 from napari_semigda.widgets.thumbnails import SIDE, Thumbnails
 
 NOWHERE = QModelIndex()
@@ -29,8 +30,7 @@ COLUMNS = (
     Column("State", "How far the image is.", "standing"),
     Column(
         "Score",
-        "Acquisition score of the draft, from 0 to 1: how much the two branches of the network contradict "
-        "each other, or are unsure, near the objects. The higher, the more an accepted mask would teach.",
+        SCORE_MEANS,
         "score",
     ),
     Column(

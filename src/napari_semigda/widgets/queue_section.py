@@ -45,7 +45,7 @@ class QueueTable(QTableView):
         self.setIconSize(QSize(SIDE, SIDE))
         self._fit_rows()
         self._fit_columns()
-        self._columns.sortIndicatorChanged.connect(self._fit_columns)
+        self._columns.sortIndicatorChanged.connect(self._on_sorted)
         self.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
         self.setSortingEnabled(True)
 
@@ -68,6 +68,10 @@ class QueueTable(QTableView):
         self._rows.setDefaultSectionSize(ROW)
         self._rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.setFixedHeight(ROWS_SHOWN * ROW + self._columns.sizeHint().height() + 4)
+
+    def _on_sorted(self) -> None:
+        self._fit_columns()
+        self.scrollToTop()
 
     def _fit_columns(self) -> None:
         self._columns.setSectionsClickable(True)

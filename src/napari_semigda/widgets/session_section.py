@@ -127,6 +127,8 @@ def _weights_in_words(session: Session) -> str:
     model = session.last_model()
     source = "" if session.weights is None else f" with {session.weights.name}"
     source += "" if session.encoder is None else f", encoder {session.encoder}"
+    if model is None and session.starts_trained:
+        return f"Weights: those that {session.preset} comes with, until the first round"
     if model is None:
         return f"Weights: none yet (preset {session.preset}{source})"
     return f"Weights: of round {int(model.parent.name)} (preset {session.preset}{source})"

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QIcon, QImage, QPixmap
 
@@ -89,7 +89,7 @@ def thumbnail(session: Session, item: Item, side: int = SIDE) -> NDArray[np.uint
     Returns
     -------
     ndarray or None
-        (H, W, 3) with the long side `side`; None where the picture cannot be read.
+        (side, side, 3), the middle of the picture; None where it cannot be read.
     """
     try:
         pixels = session.picture(item).pixels
@@ -98,8 +98,7 @@ def thumbnail(session: Session, item: Item, side: int = SIDE) -> NDArray[np.uint
     except SemiGDAError:
         return None
     image = Image.fromarray(np.uint8((np.moveaxis(np.asarray(colours), 0, -1) + 1) * 127.5))
-    image.thumbnail((side, side))
-    return np.asarray(image)
+    return np.asarray(ImageOps.fit(image, (side, side)))
 
 
 def _icon(pixels: NDArray[np.uint8] | None) -> QIcon:
