@@ -20,7 +20,7 @@ from PIL import Image
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.inference.predictor import Prediction
 from napari_semigda.inference.preparation import ImageSettings
-from napari_semigda.io.masks import read_labels
+from napari_semigda.io.masks import read_labels, write_labels
 from napari_semigda.io.pictures import list_planes
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
@@ -613,6 +613,43 @@ def test_damaged_conveniences_do_not_keep_a_session_closed(
     again = Session.open(session.folder)
     assert again.current_item is None
     assert again.counts()[ItemState.UNLABELLED] == 6
+
+
+def test_a_mask_that_another_program_changed_is_kept_beside_the_one_accepted_over_it(
+    session: Session,
+) -> None:
+    path = session.folder / "labels" / "image_1.tif"
+    mine, theirs = square(session, "image_1"), square(session, "image_1", 12)
+    session.accept("image_1", mine)
+    session.starting_mask("image_1")
+    write_labels(path, theirs, (1.0, 1.0), "pixel")
+    content = path.read_bytes()
+
+    session.accept("image_1", mine)
+
+    assert path.with_name("image_1.replaced-1.tif").read_bytes() == content
+    assert "changed by another program" in session.warnings[-1]
+    np.testing.assert_array_equal(session.labels("image_1"), mine)
+    session.accept("image_1", theirs)
+    assert not path.with_name("image_1.replaced-2.tif").exists()
+
+
+@pytest.mark.parametrize("accepted_before", [True, False])
+def test_a_mask_that_another_program_wrote_is_shown_when_the_image_is_looked_at(
+    session: Session, accepted_before: bool
+) -> None:
+    theirs = square(session, "image_1", 12)
+    if accepted_before:
+        session.accept("image_1", square(session, "image_1"))
+    session.starting_mask("image_1")
+    write_labels(session.folder / "labels" / "image_1.tif", theirs, (1.0, 1.0), "pixel")
+
+    np.testing.assert_array_equal(session.starting_mask("image_1"), theirs)
+
+    assert session.state("image_1") is ItemState.ACCEPTED
+    assert session.warnings == (
+        "The accepted mask of image 1.png was changed by another program: look it over.",
+    )
 
 
 def test_a_linked_folder_of_labels_is_refused(tmp_path: Path, session: Session) -> None:

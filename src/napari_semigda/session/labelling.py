@@ -75,6 +75,7 @@ class Labelling:
         )
         self.predictions = Predictions(predicted, lock)
         self._accepts: Counter[str] = Counter()
+        self._seen: dict[str, tuple[int, int] | None] = {}
         self._skipped = self._read_skipped()
         self._current = self._read_current()
 
@@ -246,6 +247,7 @@ class Labelling:
             When what the annotator did cannot be read; the file is named, and left as it is.
         """
         item = self.item(item)
+        self._look_at_file(item)
         for read in (self._edits.read, self._labels.read, self.predictions.read):
             mask = read(item)
             if mask is not None:
@@ -269,7 +271,8 @@ class Labelling:
 
         The label file is written first, then the journal, then an unfinished edit is removed (which was
         brought up to date before, so that a crash between leaves nothing stale). A label file that is
-        in the way and is no mask of this item is kept as `labels/<id>.replaced-N.tif`.
+        in the way and is no mask of this item, or that another program changed since the annotator was
+        shown it (by `starting_mask`), is kept as `labels/<id>.replaced-N.tif`.
 
         Parameters
         ----------
@@ -292,12 +295,13 @@ class Labelling:
         mask = self._labels.checked(item, labels)
         with self._lock:
             event = event or ("corrected" if item.id in self._labels else "accepted")
-            note = self._keep_foreign(item)
+            note = self._keep_unseen(item)
             dice, changed, round_number = self._effort(item, mask)
             if item.id in self._edits:
                 self._edits.write(item, mask)
             self._labels.write(item, mask)
             self._accepts[item.id] += 1
+            self._seen[item.id] = self._labels.stamp(item.id)
             entry = JournalEntry(now(), item.id, event, dice, changed, round_number, note)
             self._note(entry)
             self._edits.remove(item.id)
@@ -340,13 +344,29 @@ class Labelling:
         """Read what happened so far, oldest first."""
         return read_entries(self.folder / JOURNAL)
 
-    def _keep_foreign(self, item: Item) -> str:
-        """Set a copy aside of a label file that is no mask of this item; say so for the journal."""
-        kept = self._labels.keep_foreign(item)
-        if kept is None:
+    def _keep_unseen(self, item: Item) -> str:
+        """Set a copy aside of a label file that nobody here has seen as it is; say so for the journal."""
+        stamp = self._labels.stamp(item.id)
+        if stamp is None:
             return ""
-        self._warn(f"The label file of {item.name} was no mask of it; it was kept as “{kept}”.")
+        if self._seen.get(item.id, stamp) != stamp:
+            what = "was changed by another program while you worked on the image"
+        elif not self._labels.holds_mask(item):
+            what = "was no mask of it"
+        else:
+            return ""
+        kept = self._labels.set_aside(item)
+        self._warn(f"The label file of {item.name} {what}; it was kept as “{kept}”.")
         return f"the file that was there is kept as {kept.name}"
+
+    def _look_at_file(self, item: Item) -> None:
+        """Remember which label file the annotator is shown; tell if it is another than last time."""
+        with self._lock:
+            stamp = self._labels.stamp(item.id)
+            if stamp is not None and self._seen.get(item.id, stamp) != stamp:
+                self._warn(f"The accepted mask of {item.name} was changed by another program: look it over.")
+            self._labels.notice(item.id)
+            self._seen[item.id] = stamp
 
     def _effort(self, item: Item, mask: NDArray[np.uint8]) -> tuple[float | None, float | None, int | None]:
         draft, info = self.predictions.read(item), self.predictions.info(item)

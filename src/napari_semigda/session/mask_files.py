@@ -117,13 +117,36 @@ class MaskFolder:
             self._present.discard(item_id)
             self._changed(item_id)
 
-    def keep_foreign(self, item: Item) -> Path | None:
-        """Set a copy aside of a file that stands in the place of a mask and is no mask of the item.
+    def notice(self, item_id: str) -> None:
+        """Take over a file that another program put there since the folder was looked through."""
+        with self._lock:
+            if item_id not in self._present and self.file(item_id).is_file():
+                self._present.add(item_id)
+                self._changed(item_id)
+
+    def stamp(self, item_id: str) -> tuple[int, int] | None:
+        """Return what changes whenever the file of an item does, whoever changes it; None without a file."""
+        try:
+            status = self.file(item_id).stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size
+
+    def holds_mask(self, item: Item) -> bool:
+        """Tell whether what stands in the place of the item's mask is one."""
+        try:
+            self.checked(item, read_labels(self.file(item.id)))
+        except SemiGDAError:
+            return False
+        return True
+
+    def set_aside(self, item: Item) -> Path:
+        """Copy the file that stands in the place of an item's mask.
 
         Returns
         -------
-        Path or None
-            The copy, `<id>.replaced-N.tif`; None if there was no need of one.
+        Path
+            The copy, `<id>.replaced-N.tif`.
 
         Raises
         ------
@@ -131,13 +154,6 @@ class MaskFolder:
             When the copy cannot be written.
         """
         path = self.file(item.id)
-        if not path.exists():
-            return None
-        try:
-            self.checked(item, read_labels(path))
-            return None
-        except SemiGDAError:
-            pass
         number = 1
         while (kept := path.with_name(f"{item.id}.replaced-{number}.tif")).exists():
             number += 1
