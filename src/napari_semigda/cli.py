@@ -373,7 +373,7 @@ def _without_draft(session: Session) -> list[Item]:
 
 def _predict_images(given: argparse.Namespace, console: Console) -> int:
     from napari_semigda.session.creation import find_files, make_items, read_headers
-    from napari_semigda.session.export import export_names
+    from napari_semigda.session.exporting.names import export_names
 
     predictor = _load_predictor(given)
     files = find_files(given.paths, given.output)

@@ -52,3 +52,18 @@ def predict() -> Callable[..., Prediction]:
         )
 
     return made
+
+
+@pytest.fixture
+def labelled(session: Session, predict: Callable[..., Prediction]) -> Session:
+    """image_1 and stack_p0002 accepted, image_2 predicted, image_3 skipped, the rest untouched."""
+    for item_id in ("image_1", "stack_p0002"):
+        mask = np.zeros(session.item(item_id).shape, np.uint8)
+        mask[5:15, 5:15] = 1
+        mask[20:] = 255
+        session.accept(item_id, mask)
+        session.store_prediction(item_id, predict(np.ones(mask.shape, np.uint8)), 1)
+    for item_id in ("image_2", "image_3"):
+        session.store_prediction(item_id, predict(np.ones(session.item(item_id).shape, np.uint8)), 1)
+    session.skip("image_3")
+    return session

@@ -93,7 +93,7 @@ def read_legend(path: Path | str) -> Legend | None:
 
 def _text(tif: tifffile.TiffFile) -> str:
     if tif.is_ome and tif.ome_metadata:
-        annotations = ElementTree.fromstring(tif.ome_metadata).iter("{*}M")
+        annotations = ElementTree.fromstring(tif.ome_metadata).iterfind(".//{*}M")
         return next((one.text or "" for one in annotations if one.get("K") == "legend"), "")
     return str((tif.imagej_metadata or {}).get("Info", ""))
 

@@ -4,15 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.atomic import atomic_file
+from napari_semigda.io.imagej import Grid, write_imagej
 from napari_semigda.io.legend import Legend
 from napari_semigda.io.pictures import Plane, list_planes, read_plane
-
-_LARGEST_RATIO = 2**31
 
 
 def write_labels(
@@ -50,15 +47,14 @@ def write_labels(
     """
     path = Path(path)
     stored = _storable(np.asarray(labels), path)
-    given: dict[str, Any] = {"axes": "YX", "Info": (legend or Legend()).to_text()}
-    resolution = None
-    if unit != "pixel" and all(1 / _LARGEST_RATIO < size < _LARGEST_RATIO for size in pixel_size):
-        given["unit"] = unit.replace("µ", "\\u00B5").encode("ascii", "replace").decode()
-        resolution = (1 / pixel_size[1], 1 / pixel_size[0])
-    with atomic_file(path, durable=durable) as temporary:
-        tifffile.imwrite(
-            temporary, stored, imagej=True, compression="zlib", resolution=resolution, metadata=given
-        )
+    write_imagej(
+        path,
+        [stored],
+        Grid("YX", stored.shape, pixel_size, unit),
+        np.uint8 if stored.dtype == np.uint8 else np.uint16,
+        info=(legend or Legend()).to_text(),
+        durable=durable,
+    )
 
 
 def read_labels(source: Path | str | Plane) -> NDArray[np.integer]:

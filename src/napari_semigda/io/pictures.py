@@ -158,6 +158,37 @@ def list_planes(path: Path | str) -> list[Plane]:
             return [Plane(path, shape=(width, height) if turned else (height, width))]
 
 
+def stack_axes(path: Path | str, series: int = 0) -> tuple[str, tuple[int, ...], float | None]:
+    """Tell along which axes the planes of a file are counted, reading no more than its header.
+
+    Returns
+    -------
+    axes
+        Letters as tifffile has them, without channels, height and width; empty for a single plane.
+    lengths
+        Planes along each.
+    spacing
+        Between planes along z, in the unit of `Plane`; None where the file does not say.
+
+    Raises
+    ------
+    SemiGDAError
+        As for `list_planes`, and when there is no such series.
+    """
+    path = Path(path)
+    with _explained(path):
+        if not _is_tiff(path):
+            return "", (), None
+        with tifffile.TiffFile(path) as tif:
+            axes, lengths = _lead(tif.series[series])
+            kept = [(axis, length) for axis, length in zip(axes, lengths, strict=True) if length > 1]
+            return (
+                "".join(axis for axis, _ in kept),
+                tuple(length for _, length in kept),
+                _tiff_spacing(tif, series),
+            )
+
+
 def read_plane(plane: Plane) -> Picture:
     """Read the pixels of one plane, and as little as possible of the rest of its file.
 
@@ -444,6 +475,23 @@ def _ome_pixel_size(xml: str, number: int) -> tuple[tuple[float, float], str]:
     scale = _MICROMETRES.get(given.get("PhysicalSizeYUnit", "µm"), 1.0) / _MICROMETRES.get(unit, 1.0)
     sizes = (_number(given.get("PhysicalSizeY")) * scale, _number(given.get("PhysicalSizeX")))
     return _length(tuple(1 / size if size else 0.0 for size in sizes), unit)
+
+
+def _tiff_spacing(tif: tifffile.TiffFile, number: int) -> float | None:
+    """Return the distance of planes along z, in the unit that `_tiff_pixel_size` gives; None if unknown."""
+    if tif.is_ome and tif.ome_metadata:
+        pixels = [
+            one
+            for one in ElementTree.fromstring(tif.ome_metadata).iter()
+            if one.tag.rpartition("}")[2] == "Pixels"
+        ]
+        given = pixels[number].attrib if number < len(pixels) else {}
+        size, unit = _number(given.get("PhysicalSizeZ")), given.get("PhysicalSizeZUnit", "µm")
+    else:
+        given = tif.imagej_metadata or {}
+        size, unit = _number(given.get("spacing")), str(given.get("unit", "")).replace("\\u00B5", "µ")
+    (spacing, _), told = _length((1 / size, 1 / size), unit) if size > 0 else ((0.0, 0.0), "pixel")
+    return None if told == "pixel" else spacing
 
 
 def _length(per_unit: tuple[float, ...], unit: str) -> tuple[tuple[float, float], str]:

@@ -1,27 +1,38 @@
-"""Masks out of a session: one TIFF an image, named and sized like the image."""
+"""The way out of a session: which files an export will write, what is in their way, and writing them."""
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from napari_semigda.errors import Cancelled, SemiGDAError
-from napari_semigda.io.masks import write_labels
-from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.session.creation import Progress, file_stem, plane_suffixes
-from napari_semigda.session.items import Item, ItemState, identity, real_place
-from napari_semigda.session.layout import OWN_FOLDERS
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.session.creation import Progress
+from napari_semigda.session.exporting.formats import Format, Output, PlainTiff
+from napari_semigda.session.exporting.record import ExportRecord
+from napari_semigda.session.exporting.source import NO_MODEL, NotExported, Source, legend_of
+from napari_semigda.session.items import Item, ItemState, real_place
+from napari_semigda.session.layout import LABELS, OWN_FOLDERS, PREDICTIONS
 from napari_semigda.session.session import Session
 
-_LONGEST_PART = 180  # bytes; leaves room for the ending within the 255 of most file systems
+_VERSION = 1  # of the files' content; a higher one makes earlier exports out of date
+
+
+class Existing(Enum):
+    """What to do about files that are there already."""
+
+    REFUSE = "refuse"
+    """Report them, and write nothing."""
+    OVERWRITE = "overwrite"
+    """Replace them."""
+    UPDATE = "update"
+    """Keep what an earlier export made of the same masks, replace what it made of others; report the rest."""
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What `export_masks` did.
+    """What an export did.
 
     Parameters
     ----------
@@ -29,25 +40,26 @@ class ExportReport:
         The files, in the order of the items.
     left_out
         Items without a file, and why.
+    kept
+        Files of an earlier export that are up to date.
     """
 
     written: list[Path]
     left_out: list[tuple[Item, str]]
+    kept: list[Path] = field(default_factory=list)
 
 
 def export_masks(
     session: Session,
     folder: Path | str,
+    format: Format | None = None,
     *,
     include_predicted: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> ExportReport:
-    """Write the masks of a session as TIFF: `<image>_mask.tif`, in the sub-folders of the images.
-
-    Values are those of the label files: 0 background, 1 … K-1 classes, 255 where nobody looked. The pixel
-    size of the image is kept. Each file appears whole or not at all.
+    """Write the masks of a session, by default as TIFF: `<image>_mask.tif`, in the sub-folders of the images.
 
     Parameters
     ----------
@@ -55,6 +67,8 @@ def export_masks(
         Whose masks.
     folder
         Where to; made if it is not there.
+    format
+        One of `napari_semigda.session.exporting.formats`; None is `PlainTiff`.
     include_predicted
         Write the drafts of images that are not accepted, too, and fill with them what nobody looked at in
         accepted masks.
@@ -65,90 +79,186 @@ def export_masks(
 
     Raises
     ------
-    SemiGDAError
-        When files are in the way, the folder is part of the session, or a file cannot be written.
-    Cancelled
-        When the person cancelled; files written so far stay, each of them whole.
+    SemiGDAError, Cancelled
+        See `Export`.
     """
-    folder = Path(folder)
-    _refuse_own_folders(session, folder)
-    items = session.items
-    targets = {item.id: folder / name for item, name in zip(items, export_names(items), strict=True)}
-    reasons = {item.id: _reason_against(session, item, include_predicted) for item in items}
-    _refuse_conflicts(session, [targets[item.id] for item in items if not reasons[item.id]], overwrite)
-    report = ExportReport([], [])
-    for done, item in enumerate(items, start=1):
-        if cancelled is not None and cancelled():
-            raise Cancelled
-        reason = reasons[item.id] or _export(session, item, targets[item.id], folder, include_predicted)
-        if reason:
-            report.left_out.append((item, reason))
-        else:
-            report.written.append(targets[item.id])
-        if progress is not None:
-            progress(done, len(items))
-    return report
+    export = Export(session, folder, format, include_predicted=include_predicted)
+    existing = Existing.OVERWRITE if overwrite else Existing.REFUSE
+    return export.run(existing, progress=progress, cancelled=cancelled)
 
 
-def export_names(items: Sequence[Item]) -> list[str]:
-    """Name the file of each item, relative to the export folder; posix, safe, no two alike."""
-    suffixes = plane_suffixes([(item.path, item.series, item.index) for item in items])
-    taken: set[str] = set()
-    names = []
-    for item, suffix in zip(items, suffixes, strict=True):
-        within = [
-            _safe_part(part) for part in PurePosixPath(item.name).parent.parts if part not in ("/", "..")
+class Export:
+    """An export that is planned, and can then be run.
+
+    Values in label maps are those of the label files: 0 background, 1 … K-1 classes, 255 where nobody
+    looked. The pixel size of the image is kept. Each file appears whole or not at all.
+
+    Parameters
+    ----------
+    session, folder, format, include_predicted
+        As for `export_masks`.
+
+    Raises
+    ------
+    SemiGDAError
+        When the folder is part of the session, an image would be overwritten, or the format does not fit.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        folder: Path | str,
+        format: Format | None = None,
+        *,
+        include_predicted: bool = False,
+    ) -> None:
+        self._session = session
+        self._folder = Path(folder)
+        self._format = format or PlainTiff()
+        self._include_predicted = include_predicted
+        _refuse_own_folders(session, self._folder)
+        reasons = [(item, self._reason_against(item)) for item in session.items]
+        self._left_out = [(item, reason) for item, reason in reasons if reason]
+        items = [item for item, reason in reasons if not reason]
+        if self._format.predicts and items and session.last_model() is None:
+            raise SemiGDAError(NO_MODEL)
+        self._outputs = self._format.outputs(session, items) if items else []
+        self._refuse_pictures()
+
+    def existing(self) -> list[Path]:
+        """Return the files that are there already, in the way of this export."""
+        targets = (self._target(output) for output in self._outputs)
+        return [target for target in targets if target.exists() or target.is_symlink()]
+
+    def run(
+        self,
+        existing: Existing = Existing.REFUSE,
+        *,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        device: str = "auto",
+        weights: Path | None = None,
+    ) -> ExportReport:
+        """Write the files.
+
+        Parameters
+        ----------
+        existing
+            What to do about files that are there already.
+        progress, cancelled
+            Told and asked after each item.
+        device, weights
+            For predicting; see `Source`.
+
+        Raises
+        ------
+        SemiGDAError
+            When files are in the way, or a file cannot be written.
+        Cancelled
+            When the person cancelled; files written so far stay, each of them whole.
+        """
+        record = ExportRecord(self._folder)
+        self._refuse_conflicts(record, existing)
+        source = Source(
+            self._session,
+            include_predicted=self._include_predicted,
+            progress=progress,
+            cancelled=cancelled,
+            device=device,
+            weights=weights,
+        )
+        source.total = sum(len(output.items) for output in self._outputs)
+        report = ExportReport([], source.left_out)
+        source.left_out += self._left_out
+        for output in self._outputs:
+            source.check()
+            made_of = self._made_of(output)
+            if existing is Existing.UPDATE and record.is_current(output.name, made_of):
+                report.kept.append(self._target(output))
+                source.step(len(output.items))
+            elif self._write(output, source):
+                report.written.append(self._target(output))
+                record.note(output.name, made_of)
+        return report
+
+    def _write(self, output: Output, source: Source) -> bool:
+        target = self._target(output)
+        _make_parent(target, self._folder)
+        try:
+            output.write(target, source)
+        except NotExported as error:
+            source.leave_out(output.items[0], str(error))
+            source.step()
+            return False
+        return True
+
+    def _target(self, output: Output) -> Path:
+        return self._folder / output.name
+
+    def _reason_against(self, item: Item) -> str:
+        """Say why an item will have no file; empty if it will."""
+        state = self._session.state(item)
+        if state is ItemState.SKIPPED:
+            return "skipped"
+        if self._format.predicts or state is ItemState.ACCEPTED:
+            return ""
+        if not self._include_predicted:
+            return "not accepted yet"
+        return "" if self._session.prediction_info(item) is not None else "neither accepted nor predicted yet"
+
+    def _made_of(self, output: Output) -> str:
+        """Return what changes whenever the content of a file would."""
+        session = self._session
+        files = [
+            *(
+                session.folder / kind / f"{item.id}.tif"
+                for item in output.items
+                for kind in (LABELS, PREDICTIONS)
+            ),
+            *(session.picture_path(item) for item in output.items if self._format.reads_pictures),
+            *([session.last_model()] if self._format.predicts else []),
         ]
-        stem = _safe_part(file_stem(item.path)) + suffix
-        number = 1
-        while identity(name := "/".join([*within, _numbered(stem, number)])) in taken:
-            number += 1
-        taken.add(identity(name))
-        names.append(name)
-    return names
+        content = [
+            _VERSION,
+            repr(self._format),
+            self._include_predicted,
+            asdict(legend_of(session)),
+            session.settings.to_dict() if self._format.reads_pictures else None,
+            [(item.id, item.name, item.path, item.pixel_size, item.unit) for item in output.items],
+            [_stamp(file) for file in files],
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def _refuse_pictures(self) -> None:
+        """Make sure that no picture of the session is overwritten."""
+        session = self._session
+        pictures = {str(real_place(session.picture_path(item))).casefold() for item in session.items}
+        for target in map(self._target, self._outputs):
+            if str(real_place(target)).casefold() in pictures:
+                raise SemiGDAError(
+                    f"“{target}” is an image of this session. Choose another folder to export to."
+                )
+
+    def _refuse_conflicts(self, record: ExportRecord, existing: Existing) -> None:
+        if existing is Existing.OVERWRITE:
+            return
+        there = self.existing()
+        if existing is Existing.UPDATE:
+            there = [one for one in there if not record.is_ours(one.relative_to(self._folder).as_posix())]
+        if there:
+            raise SemiGDAError(
+                f"{len(there)} of {len(self._outputs)} files exist already, and nothing was written: "
+                f"{_listed(there)}. Choose another folder, or allow overwriting."
+            )
 
 
-def _numbered(stem: str, number: int) -> str:
-    return f"{stem}_mask.tif" if number == 1 else f"{stem}-{number}_mask.tif"
-
-
-def _safe_part(part: str) -> str:
-    """Return a name that every file system takes for a file or a folder."""
-    clean = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]', "_", part).rstrip(". ") or "image"
-    return clean.encode("utf-8", errors="replace")[:_LONGEST_PART].decode("utf-8", errors="ignore")
-
-
-def _reason_against(session: Session, item: Item, include_predicted: bool) -> str:
-    """Say why an item will have no file; empty if it will."""
-    state = session.state(item)
-    if state is ItemState.ACCEPTED:
-        return ""
-    if state is ItemState.SKIPPED:
-        return "skipped"
-    if not include_predicted:
-        return "not accepted yet"
-    return "" if session.prediction_info(item) is not None else "neither accepted nor predicted yet"
-
-
-def _export(session: Session, item: Item, target: Path, folder: Path, include_predicted: bool) -> str:
-    """Write one file; or say why not, if the mask cannot be read."""
+def _stamp(file: Path | None) -> list[int]:
+    """Return what changes when a file does; nothing where there is none."""
     try:
-        mask = _mask(session, item, include_predicted)
-    except SemiGDAError as error:
-        return str(error)
-    if mask is None:
-        return "its draft cannot be read; predict it again"
-    _make_parent(target, folder)
-    write_labels(target, mask, item.pixel_size, item.unit)
-    return ""
-
-
-def _mask(session: Session, item: Item, include_predicted: bool) -> NDArray[np.uint8] | None:
-    accepted = session.labels(item)
-    if accepted is None:
-        return session.prediction(item)
-    draft = session.prediction(item) if include_predicted and (accepted == UNKNOWN).any() else None
-    return accepted if draft is None else np.where(accepted == UNKNOWN, draft, accepted)
+        found = file.stat() if file is not None else None
+    except OSError:
+        found = None
+    return [] if found is None else [found.st_size, found.st_mtime_ns]
 
 
 def _refuse_own_folders(session: Session, folder: Path) -> None:
@@ -160,20 +270,6 @@ def _refuse_own_folders(session: Session, folder: Path) -> None:
             )
     if folder.exists() and not folder.is_dir():
         raise SemiGDAError(f"“{folder}” is a file. Choose a folder to export to.")
-
-
-def _refuse_conflicts(session: Session, targets: Sequence[Path], overwrite: bool) -> None:
-    """Make sure that no picture of the session is overwritten, and nothing else without asking."""
-    pictures = {str(real_place(session.picture_path(item))).casefold() for item in session.items}
-    own = [target for target in targets if str(real_place(target)).casefold() in pictures]
-    if own:
-        raise SemiGDAError(f"“{own[0]}” is an image of this session. Choose another folder to export to.")
-    there = [target for target in targets if target.exists() or target.is_symlink()]
-    if there and not overwrite:
-        raise SemiGDAError(
-            f"{len(there)} of {len(targets)} files exist already, and nothing was written: {_listed(there)}. "
-            "Choose another folder, or allow overwriting."
-        )
 
 
 def _listed(paths: Iterable[Path]) -> str:

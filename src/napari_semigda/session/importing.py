@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,8 @@ from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.io.legend import read_legend
 from napari_semigda.io.masks import read_labels
 from napari_semigda.io.pictures import find_pictures, list_planes
-from napari_semigda.session.creation import Progress, file_stem
+from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.session.creation import Progress, file_stem, plane_suffixes
 from napari_semigda.session.items import Item, ItemState
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def import_masks(
 
     A mask belongs to the image of the same name; it may end in ``_mask``, ``_label``, ``_labels`` or
     ``_segmentation``. Images in sub-folders find their masks in the same sub-folders, or by name alone
-    where that is unique. The pages of a multi-page mask belong to those of the multi-page image.
+    where that is unique. The pages of a multi-page mask belong to those of the multi-page image; or each has
+    a file of its own, named as an export names it (`stack_p0002_mask.tif`).
 
     Parameters
     ----------
@@ -77,13 +79,18 @@ def import_masks(
     accepted, left_out = [], []
     items = session.items
     pages = _pages(items)
-    found = [(item, path) for item in items if (path := masks.of(item)) is not None]
+    suffixes = plane_suffixes([(item.path, item.series, item.index) for item in items])
+    found = [
+        _Found(item, *place)
+        for item, suffix in zip(items, suffixes, strict=True)
+        if (place := masks.of(item, suffix, pages[item.id])) is not None
+    ]
     chosen = _chosen(found, count, seed)
-    for done, (item, path) in enumerate(chosen, start=1):
+    for done, (item, path, page) in enumerate(chosen, start=1):
         if cancelled is not None and cancelled():
             raise Cancelled
         try:
-            accepted.append(_import(session, item, path, pages[item.id]))
+            accepted.append(_import(session, item, path, page))
         except SemiGDAError as error:
             left_out.append((item, str(error)))
         if progress is not None:
@@ -91,7 +98,15 @@ def import_masks(
     return ImportReport(tuple(accepted), tuple(left_out))
 
 
-def _chosen(found: list[tuple[Item, Path]], count: int | None, seed: int | None) -> list[tuple[Item, Path]]:
+class _Found(NamedTuple):
+    """The mask of an item: a page of a file, counted from 0."""
+
+    item: Item
+    path: Path
+    page: int
+
+
+def _chosen(found: list[_Found], count: int | None, seed: int | None) -> list[_Found]:
     if count is None or count >= len(found):
         return found
     if seed is None:
@@ -113,6 +128,8 @@ def _import(session: "Session", item: Item, path: Path, page: int) -> Item:
         labels = as_classes(labels, session.class_count)
     elif legend.objects:
         raise SemiGDAError(f"“{path}” numbers objects. Import the label map of the classes instead.")
+    elif (labels == UNKNOWN).all():
+        raise SemiGDAError(f"Nobody has looked at {item.name} in “{path}”.")
     session.accept(item, labels, event="imported")
     return session.item(item)
 
@@ -145,14 +162,31 @@ class _MaskFiles:
             self._by_place[(within / file_stem(path)).as_posix()] = path
             self._by_stem[file_stem(path)].append(path)
 
-    def of(self, item: Item) -> Path | None:
-        """Return the mask file of an item, if there is one and no other could be meant."""
+    def of(self, item: Item, suffix: str, page: int) -> tuple[Path, int] | None:
+        """Return the file and page of an item's mask, if there is one and no other could be meant.
+
+        Parameters
+        ----------
+        item
+            Whose mask.
+        suffix
+            What the name of a file of its own would have behind the image's.
+        page
+            Where it would be in a file for all planes of the image file.
+        """
+        stem = file_stem(item.path)
+        alone = self._named(item, stem + suffix) if suffix else None
+        if alone is not None:
+            return alone, 0
+        shared = self._named(item, stem)
+        return None if shared is None else (shared, page)
+
+    def _named(self, item: Item, stem: str) -> Path | None:
         within = PurePosixPath(item.name).parent
-        for ending in _ENDINGS:
-            stem = file_stem(item.path) + ending
-            place = (within / stem).as_posix()
+        for name in (stem + ending for ending in _ENDINGS):
+            place = (within / name).as_posix()
             if place in self._by_place:
                 return self._by_place[place]
-            if len(self._by_stem.get(stem, ())) == 1:
-                return self._by_stem[stem][0]
+            if len(self._by_stem.get(name, ())) == 1:
+                return self._by_stem[name][0]
         return None

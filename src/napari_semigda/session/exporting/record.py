@@ -1,0 +1,68 @@
+"""What earlier exports wrote into a folder, so that a later one need not write it again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.atomic import append_line
+
+RECORD_NAME = ".semigda_export.jsonl"
+
+
+class ExportRecord:
+    """One line a file written: of what it was made, and what it looked like then. The last line counts.
+
+    Parameters
+    ----------
+    folder
+        The one exported to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / RECORD_NAME
+        self._lines = _read(self._path)
+
+    def is_ours(self, name: str) -> bool:
+        """Whether the file is as an earlier export left it."""
+        known = self._lines.get(name)
+        return known is not None and known["file"] == _stamp(self._folder / name)
+
+    def is_current(self, name: str, made_of: str) -> bool:
+        """Whether the file is as an earlier export left it, made of the same."""
+        return self.is_ours(name) and self._lines[name]["made_of"] == made_of
+
+    def note(self, name: str, made_of: str) -> None:
+        """Write down that the file was just written."""
+        line = {"name": name, "made_of": made_of, "file": _stamp(self._folder / name)}
+        self._lines[name] = line
+        append_line(self._path, json.dumps(line), durable=False)
+
+
+def _stamp(path: Path) -> list[int]:
+    """Return what changes when a file does."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """Read the record; lines that are none (torn by a crash, say) are passed over."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SemiGDAError(f"“{path}” cannot be read: {error.strerror or error}.") from error
+    found = {}
+    for line in lines:
+        try:
+            values = json.loads(line)
+            if isinstance(values["made_of"], str) and isinstance(values["file"], list):
+                found[str(values["name"])] = values
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
