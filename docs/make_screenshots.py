@@ -275,7 +275,7 @@ def export(annotator: Annotator, folder: Path) -> None:
         widget.sections[title].collapse(animate=False)
     widget.sections["Export"].expand(animate=False)
     widget.export_section.folder.set_text(str(folder))
-    widget.export_section.with_drafts.setChecked(True)
+    widget.export_section.choice.with_drafts.setChecked(True)
     annotator.click(widget.export_section.export)
     annotator.wait(lambda: not widget.export_section.exporter.running, "the export")
     annotator.picture("export")

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_semigda.cli import main
+from napari_semigda.cli import EXPORT_FORMATS, main
 from napari_semigda.io.masks import read_labels
+from napari_semigda.session.exporting.formats import FORMATS
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 from tests.backbones import repository
@@ -487,15 +488,64 @@ def test_a_model_that_is_none(trained, capsys):
 
 def test_export_writes_accepted_masks(trained, capsys):
     assert main(["export", str(trained / "s"), str(trained / "out")]) == 0
-    assert "2 masks written" in said(capsys)[0]
-    for path in (trained / "out").iterdir():
+    assert "2 files written" in said(capsys)[0]
+    for path in (trained / "out").glob("*.tif"):
         truth = iio.imread(trained / "masks" / path.name.replace("_mask.tif", ".png"))
         np.testing.assert_array_equal(tifffile.imread(path), truth > 0)
 
 
 def test_export_writes_drafts_if_asked(trained, capsys):
     assert main(["export", str(trained / "s"), str(trained / "out"), "--predicted"]) == 0
-    assert len(list((trained / "out").iterdir())) == COUNT
+    assert len(list((trained / "out").glob("*.tif"))) == COUNT
+
+
+@pytest.mark.parametrize(
+    ("options", "files"),
+    [
+        (["imagej", "--stack", "session"], ["s_masks.tif"]),
+        (["ome-tiff"], ["*_mask.ome.tif"] * 2),
+        (["objects", "--minimum-size", "5"], ["*_objects.tif"] * 2),
+        (["probabilities", "--device", "cpu"], ["*_probability.tif"] * COUNT),
+        (["overlays", "--no-contact-sheet"], ["*_overlay.png"] * 2),
+        (["coco", "--polygons", "--predicted"], ["annotations.json"]),
+        (["measurements"], ["images.csv", "objects.csv"]),
+    ],
+)
+def test_export_in_other_formats(trained, options, files):
+    assert main(["export", str(trained / "s"), str(trained / "out"), "--format", *options]) == 0
+    written = sorted(path for path in (trained / "out").iterdir() if not path.name.startswith("."))
+    assert all(path.match(file) for path, file in zip(written, files, strict=True))
+
+
+def test_every_format_can_be_chosen():
+    assert tuple(FORMATS) == EXPORT_FORMATS
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--stack", "file"],
+        ["--format", "coco", "--no-contact-sheet"],
+        ["--format", "imagej", "--minimum-size", "3"],
+        ["--format", "objects", "--minimum-size", "0"],
+        ["--format", "jpeg"],
+        ["--update", "--overwrite"],
+    ],
+)
+def test_options_that_mean_nothing_are_wrong_usage(trained, capsys, options):
+    assert main(["export", str(trained / "s"), str(trained / "out"), *options]) == 2
+    errors = said(capsys)[1]
+    assert options[-1] in errors or "means nothing" in errors
+    assert not (trained / "out").exists()
+
+
+def test_export_can_go_on_where_it_ended(trained, capsys):
+    arguments = ["export", str(trained / "s"), str(trained / "out"), "--update"]
+    assert main(arguments) == 0
+    next((trained / "out").glob("*.tif")).unlink()
+    assert main(arguments) == 0
+    assert "1 file written" in (out := said(capsys)[0])
+    assert "1 up to date already" in out
 
 
 def test_export_overwrites_only_if_allowed(trained, capsys):
@@ -514,7 +564,7 @@ def test_an_accepted_mask_that_cannot_be_read_is_named(trained, capsys):
     damaged.write_bytes(b"II*\0 and nothing else")
     assert main(["export", str(trained / "s"), str(trained / "out")]) == 3
     assert damaged.name in said(capsys)[1]
-    assert len(list((trained / "out").iterdir())) == 1
+    assert len(list((trained / "out").glob("*.tif"))) == 1
 
 
 # --- info ---------------------------------------------------------------------------------------

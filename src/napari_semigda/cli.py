@@ -9,7 +9,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +34,26 @@ if TYPE_CHECKING:
     from napari_semigda.inference.predictor import Predictor
     from napari_semigda.inference.preparation import ImageSettings
     from napari_semigda.io.pictures import Plane
+    from napari_semigda.session.export import Existing
+    from napari_semigda.session.exporting.formats import Format
     from napari_semigda.session.items import Item
     from napari_semigda.session.session import Session
     from napari_semigda.training.recipe import Budget
 
 DEFAULT_SECONDS = 60.0
 """How long a round trains if nothing else is said."""
+
+EXPORT_FORMATS = (
+    "tiff",
+    "imagej",
+    "ome-tiff",
+    "objects",
+    "probabilities",
+    "overlays",
+    "coco",
+    "measurements",
+)
+"""Keys of `napari_semigda.session.exporting.formats.FORMATS`, known before anything heavy is imported."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_new(command("new", _new, "make a session of a folder of images"))
     _add_train(command("train", _train, "train a round on all accepted masks and all other images"))
     _add_predict(command("predict", _predict, "predict the images of a session, or any images with a model"))
-    _add_export(command("export", _export, "write the masks of a session as TIFF files"))
+    _add_export(command("export", _export, "write the masks of a session in the formats of other programs"))
     _add_info(command("info", _info, "tell about a session or a model"))
     demo.add_arguments(command("demo", demo.run, "play the whole loop on bundled images"))
     return parser
@@ -183,9 +197,38 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="the session")
-    parser.add_argument("output", type=Path, help="folder to write the masks to")
+    parser.add_argument("output", type=Path, help="folder to write the files to")
+    parser.add_argument("--format", choices=EXPORT_FORMATS, default=EXPORT_FORMATS[0], help="default: tiff")
     parser.add_argument("--predicted", action="store_true", help="also the drafts of images not accepted")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument(
+        "--stack",
+        dest="stacks",
+        choices=("image", "file", "session"),
+        help="imagej, ome-tiff: one file for each image (default), for each image file, or for all",
+    )
+    parser.add_argument(
+        "--minimum-size",
+        type=_positive_integer,
+        metavar="N",
+        help="objects, coco, measurements: leave out smaller objects; in pixels",
+    )
+    parser.add_argument(
+        "--polygons", action="store_true", default=None, help="coco: polygons instead of run lengths"
+    )
+    parser.add_argument(
+        "--no-contact-sheet",
+        dest="contact_sheet",
+        action="store_false",
+        default=None,
+        help="overlays: without the sheet of all images",
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace existing files")
+    existing.add_argument(
+        "--update", action="store_true", help="write only what is missing or changed since the last export"
+    )
+    _add_device(parser)
+    _add_weights(parser)
 
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
@@ -442,42 +485,64 @@ def _predict_plane(predictor: Predictor, plane: Plane, target: Path) -> None:
 
 
 def _export(given: argparse.Namespace, console: Console) -> int:
-    from napari_semigda.session.export import export_masks
+    from napari_semigda.session.export import Existing, Export
     from napari_semigda.session.session import Session
 
+    format = _chosen_format(given)
     with Session.open(given.folder) as session:
+        export = Export(session, given.output, format, include_predicted=given.predicted)
         with progress_bar(console, "Exporting") as progress:
-            report = export_masks(
-                session,
-                given.output,
-                include_predicted=given.predicted,
-                overwrite=given.overwrite,
-                progress=progress,
+            report = export.run(
+                _existing(given, Existing), progress=progress, device=given.device, weights=given.weights
             )
-        expected = [(i, why) for i, why in report.left_out if _should_have_mask(session, i, given.predicted)]
+        expected = [
+            (item, why) for item, why in report.left_out if _should_be_exported(session, item, given, format)
+        ]
     for item, reason in expected:
         warn(f"{item.name}: {reason}")
-    if not report.written:
+    if not report.written and not report.kept:
         raise SemiGDAError(
             "There was nothing to export: no mask is accepted"
             + (" or predicted yet." if given.predicted else " yet (--predicted exports drafts, too).")
         )
     others = len(report.left_out) - len(expected)
     console.print(
-        f"{len(report.written)} masks written to {given.output}"
-        + (f"; {others} images have none or were skipped" if others else ""),
+        f"{len(report.written)} {'file' if len(report.written) == 1 else 'files'} written to {given.output}"
+        + (f"; {len(report.kept)} up to date already" if report.kept else "")
+        + (f"; {others} images have no mask or were skipped" if others else ""),
         markup=False,
         soft_wrap=True,
     )
     return PARTLY_DONE if expected else DONE
 
 
-def _should_have_mask(session: Session, item: Item, predicted: bool) -> bool:
+def _chosen_format(given: argparse.Namespace) -> Format:
+    """Make the format with its options; those of other formats are wrong usage."""
+    from napari_semigda.session.exporting.formats import FORMATS
+
+    format = FORMATS[given.format]
+    named = {name: getattr(given, name) for name in ("stacks", "minimum_size", "polygons", "contact_sheet")}
+    chosen = {name: value for name, value in named.items() if value is not None}
+    for name in chosen.keys() - {field.name for field in fields(format)}:
+        option = {"stacks": "stack", "contact_sheet": "no-contact-sheet"}.get(name, name.replace("_", "-"))
+        given.usage_error(f"--{option} means nothing to the format {given.format}")
+    return format(**chosen)
+
+
+def _existing(given: argparse.Namespace, existing: type[Existing]) -> Existing:
+    if given.update:
+        return existing.UPDATE
+    return existing.OVERWRITE if given.overwrite else existing.REFUSE
+
+
+def _should_be_exported(session: Session, item: Item, given: argparse.Namespace, format: Format) -> bool:
     from napari_semigda.session.items import ItemState
 
     state = session.state(item)
+    if format.predicts:
+        return state is not ItemState.SKIPPED
     drafted = state is ItemState.DRAFT and session.prediction_info(item) is not None
-    return state is ItemState.ACCEPTED or (predicted and drafted)
+    return state is ItemState.ACCEPTED or (given.predicted and drafted)
 
 
 # --- info ---------------------------------------------------------------------------------------

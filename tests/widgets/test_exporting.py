@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
 
 from napari_semigda.inference.predictor import Prediction
+from napari_semigda.session.exporting.formats import Coco, OmeTiff, PlainTiff
 from tests.widgets.conftest import PATIENCE, mask_layer, paint
 
 
@@ -44,43 +46,123 @@ def test_accepted_masks_are_written_and_the_others_named(opened, export, viewer,
     export(opened)
     (file,) = (tmp_path / "out").rglob("*_mask.tif")
     np.testing.assert_array_equal(tifffile.imread(file), mask_layer(viewer).data)
-    assert "1 mask was written" in opened.export_section.outcome.text()
+    assert "1 file was written" in opened.export_section.outcome.text()
     assert "Left out" in opened.export_section.outcome.text()
 
 
 def test_drafts_are_written_if_asked(opened, export, tmp_path):
     opened.export_section.folder.set_text(str(tmp_path / "out"))
-    opened.export_section.with_drafts.setChecked(True)
+    opened.export_section.choice.with_drafts.setChecked(True)
     export(opened)
     assert len(list((tmp_path / "out").rglob("*_mask.tif"))) == 2
 
 
-def test_nothing_is_overwritten_unasked(opened, export, click, tmp_path, monkeypatch, viewer):
+@pytest.fixture
+def answer(qtbot):
+    """Waits for the next question, and clicks the button with this text; gives the question's text."""
+    asked = []
+
+    def answer(text):
+        def press():
+            question = QApplication.activeModalWidget()
+            if question is None:
+                QTimer.singleShot(10, press)
+                return
+            asked.append(question.text())
+            next(button for button in question.buttons() if button.text().strip("&") == text).click()
+
+        QTimer.singleShot(0, press)
+        return asked
+
+    return answer
+
+
+def test_nothing_is_overwritten_unasked(opened, export, answer, click, tmp_path, viewer):
     opened.export_section.folder.set_text(str(tmp_path / "out"))
     export(opened)
     (file,) = (tmp_path / "out").rglob("*_mask.tif")
     before = tifffile.imread(file)
     mask_layer(viewer).fill((0, 0), 1)
     click(opened.mask_section.accept)
-    asked = []
-
-    def answer(answer):
-        monkeypatch.setattr(QMessageBox, "question", lambda *texts: asked.append(texts[2]) or answer)
-
-    answer(QMessageBox.StandardButton.No)
+    asked = answer("Cancel")
     click(opened.export_section.export)
     np.testing.assert_array_equal(tifffile.imread(file), before)
-    answer(QMessageBox.StandardButton.Yes)
+    assert file.name in asked[0]
+    answer("Overwrite")
     export(opened)
     assert not np.array_equal(tifffile.imread(file), before)
     assert len(asked) == 2
-    assert "out" in asked[0]
 
 
-def test_an_impossible_folder_is_told(opened, export, tmp_path, notices):
+def test_a_second_export_can_write_only_what_changed(opened, export, answer, tmp_path):
+    opened.export_section.folder.set_text(str(tmp_path / "out"))
+    export(opened)
+    opened.export_section.choice.with_drafts.setChecked(True)
+    answer("Only missing or changed")
+    export(opened)
+    assert "2 files were written" in opened.export_section.outcome.text()  # drafts may fill in, too
+    answer("Only missing or changed")
+    export(opened)
+    assert "0 files were written" in opened.export_section.outcome.text()
+    assert "2 were up to date" in opened.export_section.outcome.text()
+
+
+@pytest.mark.parametrize(
+    ("key", "options"),
+    [
+        ("tiff", {"with_drafts"}),
+        ("imagej", {"with_drafts", "stacks"}),
+        ("ome-tiff", {"with_drafts", "stacks"}),
+        ("objects", {"with_drafts", "minimum_size"}),
+        ("probabilities", set()),
+        ("overlays", {"with_drafts", "contact_sheet"}),
+        ("coco", {"with_drafts", "minimum_size", "polygons"}),
+        ("measurements", {"with_drafts", "minimum_size"}),
+    ],
+)
+def test_a_format_shows_the_options_that_belong_to_it(widget, key, options):
+    choice = widget.export_section.choice
+    choice.choose(key)
+    every = ("with_drafts", "stacks", "minimum_size", "polygons", "contact_sheet")
+    assert {name for name in every if not getattr(choice, name).isHidden()} == options
+    assert choice.formats.toolTip()
+
+
+def test_the_chosen_options_are_those_of_the_format(widget):
+    choice = widget.export_section.choice
+    assert choice.format() == PlainTiff()
+    choice.choose("coco")
+    choice.polygons.setChecked(True)
+    choice.minimum_size.setValue(7)
+    assert choice.format() == Coco(minimum_size=7, polygons=True)
+    choice.choose("ome-tiff")
+    choice.stacks.setCurrentIndex(2)
+    assert choice.format() == OmeTiff("session")
+    choice.with_drafts.setChecked(True)
+    choice.choose("probabilities")
+    assert not choice.include_predicted()
+
+
+def test_other_formats_are_written(opened, export, tmp_path):
+    opened.export_section.folder.set_text(str(tmp_path / "out"))
+    opened.export_section.choice.choose("overlays")
+    export(opened)
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 2
+    assert "2 files were written" in opened.export_section.outcome.text()
+
+
+def test_probabilities_without_a_network_are_refused_with_words(opened, click, notices, tmp_path):
+    opened.export_section.folder.set_text(str(tmp_path / "out"))
+    opened.export_section.choice.choose("probabilities")
+    click(opened.export_section.export)
+    assert any("train a round first" in notice for notice in notices())
+    assert not opened.export_section.exporter.running
+
+
+def test_an_impossible_folder_is_told(opened, click, tmp_path, notices):
     (tmp_path / "file").write_text("in the way")
     opened.export_section.folder.set_text(str(tmp_path / "file"))
-    export(opened)
+    click(opened.export_section.export)
     assert any("is a file" in notice for notice in notices())
     assert opened.export_section.export.isEnabled()
 

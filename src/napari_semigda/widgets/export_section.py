@@ -1,14 +1,18 @@
-"""Section 6: one TIFF an image, accepted masks and, if asked for, drafts."""
+"""Section 6: the masks of the session, in files of other programs."""
 
 from pathlib import Path
 
-from qtpy.QtWidgets import QCheckBox, QMessageBox, QWidget
+from qtpy.QtWidgets import QMessageBox, QWidget
 
+from napari_semigda.session.export import Existing, Export
 from napari_semigda.widgets.exporter import Exporter
+from napari_semigda.widgets.format_choice import FormatChoice
 from napari_semigda.widgets.image_section import NO_SESSION
 from napari_semigda.widgets.path_line import PathLine
 from napari_semigda.widgets.section import ActionButton, Rows, sentence, thin_bar
 from napari_semigda.widgets.workbench import Workbench
+
+NAMED = 3  # files in the way that are named; the others are counted
 
 
 class ExportSection(QWidget):
@@ -19,14 +23,10 @@ class ExportSection(QWidget):
         self._workbench = workbench
         self.exporter = Exporter(self)
         self.folder = PathLine("Export to", for_folders=True, start=Path.home())
-        self.folder.line.setToolTip("Folder the masks are written to; it is made if it is not there.")
-        self.with_drafts = QCheckBox("Also drafts that nobody accepted")
-        self.with_drafts.setToolTip(
-            "Write the drafts of images that are not accepted, too, and fill in with drafts what was marked "
-            "as not looked at. Otherwise only accepted masks are written."
-        )
+        self.folder.line.setToolTip("Folder the files are written to; it is made if it is not there.")
+        self.choice = FormatChoice()
         self.export = ActionButton(
-            "Export masks", "Write one TIFF an image; the image's pixel size is kept.", self._export
+            "Export", "Write the files, in the sub-folders of the images; pixel sizes are kept.", self._export
         )
         self.cancel = ActionButton("Cancel", "Stop; what is written stays.", self.exporter.cancel)
         self.bar = thin_bar()
@@ -40,8 +40,8 @@ class ExportSection(QWidget):
 
     def _lay_out(self) -> None:
         rows = Rows(self)
+        rows.add(self.choice)
         rows.add(self.folder)
-        rows.add(self.with_drafts)
         rows.add(self.export, self.cancel)
         rows.add(self.bar)
         rows.add(self.outcome)
@@ -52,22 +52,43 @@ class ExportSection(QWidget):
         self.exporter.forget()
 
     def _export(self) -> None:
-        session = self._workbench.session
-        if session is None:
+        session, runner = self._workbench.session, self._workbench.runner
+        if session is None or runner is None:
             return
         if self._workbench.annotation is not None:
             self._workbench.annotation.keep()
         folder = Path(self.folder.text())
-        overwrite = folder.is_dir() and any(folder.glob("**/*_mask.tif"))
-        if overwrite and not self._may_overwrite(folder):
-            return
-        self.exporter.start(session, folder, with_drafts=self.with_drafts.isChecked(), overwrite=overwrite)
-
-    def _may_overwrite(self, folder: Path) -> bool:
-        answer = QMessageBox.question(
-            self, "Export masks", f"There are masks in\n{folder}\nalready. Overwrite those of this session?"
+        export = Export(
+            session, folder, self.choice.format(), include_predicted=self.choice.include_predicted()
         )
-        return bool(answer == QMessageBox.StandardButton.Yes)
+        there = export.existing()
+        existing = self._asked(folder, there) if there else Existing.REFUSE
+        if existing is not None:
+            self.exporter.start(export, folder, existing, device=str(runner.engine.device))
+
+    def _asked(self, folder: Path, there: list[Path]) -> Existing | None:
+        """Ask what to do about files in the way; None is nothing at all."""
+        named = ", ".join(path.name for path in there[:NAMED]) + (", …" if len(there) > NAMED else "")
+        one = len(there) == 1
+        question = QMessageBox(
+            QMessageBox.Icon.Question,
+            "Export",
+            f"{'A file is' if one else f'{len(there)} files are'} there already in\n{folder}\n\n{named}",
+            parent=self,
+        )
+        question.setInformativeText(
+            "Overwrite them, or write only what is missing or changed since they were exported?"
+        )
+        update = question.addButton("Only missing or changed", QMessageBox.ButtonRole.AcceptRole)
+        overwrite = question.addButton("Overwrite", QMessageBox.ButtonRole.DestructiveRole)
+        question.addButton(QMessageBox.StandardButton.Cancel)
+        question.setDefaultButton(update)
+        question.exec()
+        answer = question.clickedButton()
+        question.deleteLater()
+        if answer is update:
+            return Existing.UPDATE
+        return Existing.OVERWRITE if answer is overwrite else None
 
     def _refresh(self) -> None:
         running = self.exporter.running

@@ -9,8 +9,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from superqt.utils import FunctionWorker
 
 from napari_semigda.errors import Cancelled
-from napari_semigda.session.export import ExportReport, export_masks
-from napari_semigda.session.session import Session
+from napari_semigda.session.export import Existing, Export, ExportReport
 from napari_semigda.widgets.notices import show_failure
 
 NAMED = 3  # images left out that are named; the others are counted
@@ -24,7 +23,7 @@ class Exporter(QObject):
     running : bool
         Whether an export runs.
     done, total : int
-        Files written, and files to write.
+        Images exported, and images to export.
     outcome : str
         What became of the last export, in a sentence.
     changed : Signal
@@ -42,19 +41,29 @@ class Exporter(QObject):
         self._cancelled = threading.Event()
         self._progressed.connect(self._on_progress)
 
-    def start(self, session: Session, folder: Path, *, with_drafts: bool, overwrite: bool) -> None:
-        """Write the masks of a session into a folder."""
+    def start(self, export: Export, folder: Path, existing: Existing, *, device: str) -> None:
+        """Run an export into a folder.
+
+        Parameters
+        ----------
+        export : Export
+            What to write.
+        folder : Path
+            Where to, as people are told.
+        existing : Existing
+            What to do about files that are there already.
+        device : str
+            Where to predict, if the format does.
+        """
         self._cancelled = threading.Event()
         self.running, self.done, self.total, self.outcome = True, 0, 0, ""
         worker: Any = create_worker(
-            export_masks,
-            session,
-            folder,
-            include_predicted=with_drafts,
-            overwrite=overwrite,
+            export.run,
+            existing,
+            device=device,
             progress=self._progressed.emit,
             cancelled=self._cancelled.is_set,
-            _progress={"desc": "SemiGDA: exporting masks"},
+            _progress={"desc": "SemiGDA: exporting"},
             _ignore_errors=True,
             _start_thread=False,
             _worker_class=FunctionWorker,
@@ -88,7 +97,9 @@ class Exporter(QObject):
 
 def _in_words(report: ExportReport, folder: Path) -> str:
     written = len(report.written)
-    text = f"{written} mask{' was' if written == 1 else 's were'} written to {folder}."
+    text = f"{written} file{' was' if written == 1 else 's were'} written to {folder}."
+    if report.kept:
+        text += f" {len(report.kept)} {'was' if len(report.kept) == 1 else 'were'} up to date."
     if report.left_out:
         named = "; ".join(f"{item.name}: {why}" for item, why in report.left_out[:NAMED])
         more = len(report.left_out) - NAMED
