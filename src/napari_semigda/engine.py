@@ -605,7 +605,7 @@ class Engine:
             self._file(record, MODEL),
             model,
             {
-                "class_names": [info.name for info in self.session.classes],
+                "class_names": self.session.class_names,
                 "settings": self.session.settings.to_dict(),
                 "round": record.number,
             },

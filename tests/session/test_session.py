@@ -454,6 +454,7 @@ def test_a_broken_prediction_is_as_good_as_none(session: Session, predict: Predi
     session.store_prediction("image_2", predict(square(session, "image_2")), 1)
     (session.folder / "predictions" / "image_2.tif").write_bytes(b"half")
     (session.folder / "predictions" / "image_2.json").write_text('{"score": "high"')
+    session.close()
     again = Session.open(session.folder)
     assert again.prediction("image_2") is None
     assert again.prediction_info("image_2") is None
@@ -545,7 +546,7 @@ def test_a_folder_that_is_no_session_is_told(tmp_path: Path) -> None:
         (("schema_version",), 0, "schema_version"),
         (("schema_version",), None, "schema_version"),
         (("classes",), [], "classes"),
-        (("classes", 0, "value"), 2, "classes[0].value"),
+        (("classes", 0, "value"), 0, "classes[0].value"),
         (("classes", 0, "name"), 5, "classes[0].name"),
         (("classes", 0, "color"), "red", "classes[0]"),
         (("preset",), 1, "preset"),

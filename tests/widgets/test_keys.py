@@ -94,8 +94,8 @@ def test_keys_are_given_back_when_the_dock_is_taken_away(opened, viewer):
 
 def test_a_key_can_be_chosen_in_the_preferences(opened, preferences, press, qtbot):
     session, item = opened.workbench.session, opened.workbench.annotation.item
-    preferences().keys.accept_and_go_on = "Y"
-    qtbot.waitUntil(lambda: opened.mask_section.accept_and_go_on.text().endswith("(Y)"))
+    preferences().keys.accept_and_go_on = "Shift+Q"
+    qtbot.waitUntil(lambda: opened.mask_section.accept_and_go_on.text().endswith("(Shift+Q)"))
     press(Qt.Key.Key_A)
     assert session.state(item) is ItemState.UNLABELLED
     preferences().keys.accept_and_go_on = "Alt+Y"

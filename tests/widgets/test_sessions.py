@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDialog, QFileDialog, QMessageBox
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QColorDialog, QDialog, QFileDialog, QMessageBox
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.samples import sample_pairs
@@ -159,6 +160,67 @@ def test_classes_are_shown_picked_renamed_and_added(widget, make_session, viewer
     assert mask_layer(viewer).selected_label == 1
     with Session.open(session.folder) as again:
         assert again.classes == session.classes
+
+
+def test_a_class_takes_another_colour(widget, make_session, viewer, monkeypatch):
+    session = make_session(classes=("lesion", "vessel"))
+    widget.workbench.adopt(session)
+    monkeypatch.setattr(QColorDialog, "getColor", lambda *_: QColor("#123456"))
+    widget.classes_section.list.setCurrentRow(1)
+    widget.classes_section.recolour.press()
+    assert session.classes[1].color == "#123456"
+    np.testing.assert_allclose(
+        mask_layer(viewer).colormap.color_dict[2], [0x12 / 255, 0x34 / 255, 0x56 / 255, 1], atol=0.01
+    )
+    monkeypatch.setattr(QColorDialog, "getColor", lambda *_: QColor())  # cancelled
+    widget.classes_section.recolour.press()
+    assert session.classes[1].color == "#123456"
+
+
+def test_a_class_is_hidden_by_its_tick_and_shown_when_it_is_painted(widget, make_session, viewer):
+    widget.workbench.adopt(make_session(classes=("lesion", "vessel")))
+    rows = widget.classes_section.list
+    rows.item(1).setCheckState(Qt.CheckState.Unchecked)
+    colours = mask_layer(viewer).colormap.color_dict
+    assert colours[2][3] == 0
+    assert colours[1][3] == 1
+    mask_layer(viewer).selected_label = 2
+    assert rows.item(1).checkState() == Qt.CheckState.Checked
+    assert mask_layer(viewer).colormap.color_dict[2][3] == 1
+
+
+def test_a_class_in_use_is_deleted_only_after_asking(widget, make_session, viewer, monkeypatch, click):
+    session = make_session(classes=("lesion", "vessel"))
+    widget.workbench.adopt(session)
+    section, item = widget.classes_section, widget.workbench.annotation.item
+    mask_layer(viewer).selected_label = 2
+    painted = paint(viewer)
+    click(widget.mask_section.accept)
+    asked = []
+    answers = iter([QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes])
+    monkeypatch.setattr(QMessageBox, "question", lambda *given: asked.append(given[2]) or next(answers))
+    section.delete.press()
+    assert "one image, in 1 of them accepted" in asked[0]
+    assert "not looked at" in asked[0]
+    np.testing.assert_array_equal(session.labels(item), painted)
+    section.delete.press()
+    assert [info.name for info in session.classes] == ["lesion"]
+    np.testing.assert_array_equal(session.labels(item), np.where(painted == 2, 255, painted))
+    np.testing.assert_array_equal(mask_layer(viewer).data, session.labels(item))
+    assert mask_layer(viewer).selected_label == 1
+    mask_layer(viewer).undo()
+    assert 2 not in mask_layer(viewer).data
+    assert not section.delete.isEnabled()
+    assert "at least one class" in section.delete.toolTip()
+
+
+def test_a_class_that_is_nowhere_is_deleted_without_asking(widget, make_session, monkeypatch):
+    session = make_session(classes=("lesion", "vessel"))
+    widget.workbench.adopt(session)
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: pytest.fail("nobody has to be asked"))
+    widget.classes_section.list.setCurrentRow(0)
+    widget.classes_section.delete.press()
+    assert [info.name for info in session.classes] == ["vessel"]
 
 
 def test_a_refused_name_is_told_and_the_old_one_stays(widget, make_session, qtbot, notices):

@@ -63,7 +63,7 @@ def named_classes(names: Iterable[str]) -> tuple[ClassInfo, ...]:
 
 
 def with_class(classes: Sequence[ClassInfo], name: str, color: str | None = None) -> tuple[ClassInfo, ...]:
-    """Add a class with the next value.
+    """Add a class with the next value; where there is no next one, with one that became free.
 
     Raises
     ------
@@ -73,8 +73,11 @@ def with_class(classes: Sequence[ClassInfo], name: str, color: str | None = None
     if len(classes) >= MOST_NAMED:
         raise SemiGDAError(f"A session can have {MOST_NAMED} classes; there is no room for “{name}”.")
     _refuse_twin(classes, name)
-    added = ClassInfo(len(classes) + 1, name.strip(), (color or _colour(len(classes))).lower())
-    return (*classes, added)
+    used = {one.value for one in classes}
+    highest = max(used, default=0)
+    value = highest + 1 if highest < MOST_NAMED else min(set(range(1, MOST_NAMED)) - used)
+    added = ClassInfo(value, name.strip(), (color or _colour(value - 1)).lower())
+    return tuple(sorted((*classes, added), key=lambda one: one.value))
 
 
 def with_changed_class(
@@ -87,9 +90,7 @@ def with_changed_class(
     SemiGDAError
         When there is no such class, or another one has that name.
     """
-    if not 1 <= value <= len(classes):
-        raise SemiGDAError(f"There is no class with the value {value}.")
-    old = classes[value - 1]
+    old = _class_of(classes, value)
     if name is not None:
         _refuse_twin([one for one in classes if one.value != value], name)
     new = ClassInfo(
@@ -98,6 +99,27 @@ def with_changed_class(
         old.color if color is None else color.lower(),
     )
     return tuple(new if one.value == value else one for one in classes)
+
+
+def without_class(classes: Sequence[ClassInfo], value: int) -> tuple[ClassInfo, ...]:
+    """Leave a class out; the others keep their values.
+
+    Raises
+    ------
+    SemiGDAError
+        When there is no such class, or no other.
+    """
+    _class_of(classes, value)
+    if len(classes) == 1:
+        raise SemiGDAError("A session needs at least one class. Rename this one, or add another first.")
+    return tuple(one for one in classes if one.value != value)
+
+
+def _class_of(classes: Iterable[ClassInfo], value: int) -> ClassInfo:
+    for one in classes:
+        if one.value == value:
+            return one
+    raise SemiGDAError(f"There is no class with the value {value}.")
 
 
 def _refuse_twin(classes: Iterable[ClassInfo], name: str) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_json
+from napari_semigda.session.class_removal import ClassUse, Progress, items_with, take_out
 from napari_semigda.session.items import Item, ItemState, Standing, standing
 from napari_semigda.session.journal import ACCEPTING, JournalEntry, append_entry, effort, now, read_entries
 from napari_semigda.session.layout import EDITS, JOURNAL, LABELS, PREDICTIONS, SKIPPED, VIEW
@@ -36,8 +37,8 @@ class Labelling:
         The session's.
     items
         All of them, in the order of the list.
-    class_count
-        Tells how many values a mask can have now: the classes and the background.
+    class_values
+        Tells the values that the classes have now.
     warn
         Is told what went wrong without stopping anything.
     lock
@@ -58,19 +59,26 @@ class Labelling:
         self,
         folder: Path,
         items: Iterable[Item],
-        class_count: Callable[[], int],
+        class_values: Callable[[], Collection[int]],
         warn: Callable[[str], None],
         lock: threading.RLock,
     ) -> None:
         self.folder = folder
-        self._class_count = class_count
+        self._class_values = class_values
         self._warn = warn
         self._lock = lock
         self._items = {item.id: item for item in items}
         self._changes: list[str] = []
         self._efforts: dict[str, float] | None = None
         self._labels, self._edits, predicted = (
-            MaskFolder(folder / name, self._items.keys(), class_count, lock, self._changes.append)
+            MaskFolder(
+                folder / name,
+                self._items.keys(),
+                class_values,
+                lock,
+                self._changes.append,
+                forgiving=name == PREDICTIONS,
+            )
             for name in (LABELS, EDITS, PREDICTIONS)
         )
         self.predictions = Predictions(predicted, lock)
@@ -340,6 +348,41 @@ class Labelling:
                 self._set_skipped(item, False)
                 self._note(JournalEntry(now(), item.id, "unskipped"))
 
+    def class_use(
+        self, value: int, progress: Progress | None = None, cancelled: Callable[[], bool] | None = None
+    ) -> ClassUse:
+        """Find the items on which a class is painted, accepted or not.
+
+        Raises
+        ------
+        Cancelled
+            If `cancelled` said so.
+        """
+        accepted = items_with(self._labels, self.items, value, progress, cancelled)
+        return ClassUse(accepted, items_with(self._edits, self.items, value))
+
+    def take_class_out(self, value: int, name: str, commit: Callable[[], object]) -> ClassUse:
+        """Make the pixels of a class ones that nobody looked at; see `take_out`.
+
+        The masks as they were are kept as `labels/<id>.replaced-N.tif` (and in `edits`), and the journal says
+        so of each that was accepted.
+
+        Raises
+        ------
+        SemiGDAError
+            When something cannot be written; then nothing is changed.
+        """
+        with self._lock:
+            use = self.class_use(value)
+            places = ((self._labels, use.accepted), (self._edits, use.painted))
+            for masks, item, copy in take_out(places, value, commit):
+                if masks is self._labels:
+                    self._accepts[item.id] += 1
+                    self._seen[item.id] = masks.stamp(item.id)
+                    note = f"“{name}” is not looked at any more; the mask before is kept as {copy.name}"
+                    self._note(JournalEntry(now(), item.id, "class removed", note=note))
+        return use
+
     def journal(self) -> list[JournalEntry]:
         """Read what happened so far, oldest first."""
         return read_entries(self.folder / JOURNAL)
@@ -372,7 +415,7 @@ class Labelling:
         draft, info = self.predictions.read(item), self.predictions.info(item)
         if draft is None:
             return None, None, None
-        return (*effort(draft, mask, self._class_count()), None if info is None else info.round)
+        return (*effort(draft, mask, max(self._class_values()) + 1), None if info is None else info.round)
 
     def _note(self, entry: JournalEntry) -> None:
         """Add to the journal; what it tells of has happened, whether or not that can be written."""

@@ -12,7 +12,13 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.atomic import write_json
 from napari_semigda.io.pictures import MANIFEST_NAME
-from napari_semigda.session.classes import MOST_NAMED, ClassInfo, with_changed_class, with_class
+from napari_semigda.session.classes import (
+    MOST_NAMED,
+    ClassInfo,
+    with_changed_class,
+    with_class,
+    without_class,
+)
 from napari_semigda.session.items import Item, identity, is_safe_id
 
 SCHEMA_VERSION = 1
@@ -29,7 +35,7 @@ class Manifest:
     Parameters
     ----------
     classes
-        Values 1, 2, … in order.
+        In the order of their values; those of classes that were removed are left out.
     preset
         Which autoencoder and sizes; a key of `napari_semigda.model.presets.PRESETS`.
     settings
@@ -80,8 +86,12 @@ class ManifestFile:
         self._lock = lock
 
     def class_count(self) -> int:
-        """Count the values that a mask can have: the classes and the background."""
-        return len(self.manifest.classes) + 1
+        """Count the values up to the highest of a class, with the background and those of removed classes."""
+        return self.manifest.classes[-1].value + 1
+
+    def class_values(self) -> tuple[int, ...]:
+        """Return the values of the classes, in order."""
+        return tuple(one.value for one in self.manifest.classes)
 
     def change(self, **changes: Any) -> None:
         """Give fields of the manifest other values, and save.
@@ -99,13 +109,19 @@ class ManifestFile:
     def add_class(self, name: str, color: str | None) -> ClassInfo:
         """Add a class with the next value, and save."""
         with self._lock:
-            self.change(classes=with_class(self.manifest.classes, name, color))
-            return self.manifest.classes[-1]
+            before = self.manifest.classes
+            self.change(classes=with_class(before, name, color))
+            return next(one for one in self.manifest.classes if one not in before)
 
     def change_class(self, value: int, *, name: str | None = None, color: str | None = None) -> None:
         """Give the class with this value another name or colour, and save."""
         with self._lock:
             self.change(classes=with_changed_class(self.manifest.classes, value, name, color))
+
+    def remove_class(self, value: int) -> None:
+        """Leave a class out, and save; the others keep their values."""
+        with self._lock:
+            self.change(classes=without_class(self.manifest.classes, value))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -243,12 +259,15 @@ def _read_classes(fields: _Fields) -> Iterable[ClassInfo]:
     found = fields.objects("classes")
     if not 1 <= len(found) <= MOST_NAMED:
         raise fields.wrong("classes", f"should hold 1 to {MOST_NAMED} classes, but holds {len(found)}")
-    for place, one in enumerate(found, start=1):
-        if one.take("value", int) != place:
-            raise one.wrong("value", f"should be {place}, because values count from 1 in order")
+    before = 0
+    for one in found:
+        value = one.take("value", int)
+        if value <= before:
+            raise one.wrong("value", f"should be above {before}, because values rise from 1 on")
+        before = value
         name, color = one.take("name", str), one.take("color", str)
         try:
-            yield ClassInfo(place, name, color)
+            yield ClassInfo(value, name, color)
         except SemiGDAError as error:
             raise one.wrong("", f"is no class ({error})") from error
 

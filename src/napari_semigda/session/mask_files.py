@@ -1,7 +1,6 @@
 """The masks of a session in files: a TIFF per item, which is a mask of that item or is refused."""
 
 import os
-import shutil
 import threading
 import unicodedata
 from collections.abc import Callable, Collection
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.atomic import cannot_write
+from napari_semigda.io.atomic import write_bytes
 from napari_semigda.io.masks import read_labels, write_labels
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.items import Item, size_for_people
@@ -32,12 +31,14 @@ class MaskFolder:
         Where the masks are; need not be there.
     ids
         Of the session's items; files of other names are left alone.
-    class_count
-        Tells how many values a mask can have now: the classes and the background.
+    class_values
+        Tells the values that the classes have now.
     lock
         The session's, under which it is known which masks there are.
     changed
         Is told, under the lock, the id of each item whose mask was written or removed.
+    forgiving
+        Whether a value that is no class counts as background (the class was removed), or makes a mask none.
 
     Raises
     ------
@@ -49,12 +50,15 @@ class MaskFolder:
         self,
         folder: Path,
         ids: Collection[str],
-        class_count: Callable[[], int],
+        class_values: Callable[[], Collection[int]],
         lock: threading.RLock,
         changed: Callable[[str], object],
+        *,
+        forgiving: bool = False,
     ) -> None:
         self.folder = folder
-        self._class_count = class_count
+        self._class_values = class_values
+        self._forgiving = forgiving
         self._lock = lock
         self._changed = changed
         self._present = _stems(folder).intersection(ids)
@@ -158,9 +162,10 @@ class MaskFolder:
         while (kept := path.with_name(f"{item.id}.replaced-{number}.tif")).exists():
             number += 1
         try:
-            shutil.copy2(path, kept)
+            content = path.read_bytes()
         except OSError as error:
-            raise cannot_write(kept, error) from error
+            raise SemiGDAError(f"“{path}” cannot be read: {error.strerror or error}.") from error
+        write_bytes(kept, content)
         return kept
 
     def checked(self, item: Item, labels: NDArray[Any]) -> NDArray[np.uint8]:
@@ -182,15 +187,36 @@ class MaskFolder:
                 f"The mask of {item.name} has {size_for_people(mask.shape)} pixels, "
                 f"but the image has {size_for_people(item.shape)}."
             )
-        class_count = self._class_count()
-        known = (mask >= 0) & (mask < class_count)
-        foreign = mask[~known & (mask != UNKNOWN)]
-        if foreign.size:
-            raise SemiGDAError(
-                f"The mask of {item.name} holds the value {int(foreign[0])}, but the classes of this session "
-                f"have the values 0 to {class_count - 1} (and {UNKNOWN} where nobody looked)."
-            )
-        return mask.astype(np.uint8, copy=False)
+        values = self._class_values()
+        foreign = _foreign(mask, values)
+        if foreign is None:
+            return mask.astype(np.uint8, copy=False)
+        if self._forgiving:
+            return np.where(foreign, 0, mask).astype(np.uint8)
+        raise SemiGDAError(
+            f"The mask of {item.name} holds the value {int(mask[foreign][0])}, but the classes of this "
+            f"session have the values {_in_words((0, *values))} (and {UNKNOWN} where nobody looked)."
+        )
+
+
+def _foreign(mask: NDArray[Any], values: Collection[int]) -> NDArray[np.bool_] | None:
+    """Tell which pixels are neither background nor of a class nor `UNKNOWN`; None if none is."""
+    known = np.zeros(256, bool)
+    known[[0, UNKNOWN, *values]] = True
+    inside = (mask >= 0) & (mask <= UNKNOWN)
+    foreign: NDArray[np.bool_] = ~(inside & known[np.where(inside, mask, 0).astype(np.uint8)])
+    return foreign if foreign.any() else None
+
+
+def _in_words(values: Collection[int]) -> str:
+    """Write whole runs of numbers shortly: 1 to 3, 5."""
+    runs: list[list[int]] = []
+    for value in sorted(values):
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def _stems(folder: Path) -> set[str]:

@@ -21,7 +21,8 @@ from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.pictures import MANIFEST_NAME, Picture
 from napari_semigda.model.backbone import known_encoder
 from napari_semigda.model.presets import starts_trained
-from napari_semigda.session.classes import ClassInfo
+from napari_semigda.session.class_removal import ClassUse
+from napari_semigda.session.classes import ClassInfo, without_class
 from napari_semigda.session.creation import (
     Choices,
     LeftOut,
@@ -93,7 +94,7 @@ class Session:
         if self._writing.unsure is not None:
             self.warn(self._writing.unsure)
         self._labelling = Labelling(
-            folder, manifest.items, self._file.class_count, warn=self.warn, lock=self._lock
+            folder, manifest.items, self._file.class_values, warn=self.warn, lock=self._lock
         )
         self.latents = Latents(folder / LATENTS, [item.id for item in manifest.items], self._lock)
         self._rounds = Rounds(folder / ROUNDS)
@@ -236,12 +237,18 @@ class Session:
 
     @property
     def classes(self) -> list[ClassInfo]:
-        """The classes, without the background, in the order of their values 1, 2, …"""
+        """The classes, without the background, in the order of their values: 1, 2, …, without removed."""
         return list(self._file.manifest.classes)
 
     @property
+    def class_names(self) -> list[str]:
+        """The classes' names by value, from 1 on; empty texts stand for removed classes."""
+        names = {info.value: info.name for info in self.classes}
+        return [names.get(value, "") for value in range(1, self.class_count)]
+
+    @property
     def class_count(self) -> int:
-        """How many values a mask can have: the classes and the background."""
+        """Count the values up to the highest of a class, with the background and those of removed classes."""
         return self._file.class_count()
 
     @_saves
@@ -264,6 +271,32 @@ class Session:
     def recolor_class(self, value: int, color: str) -> None:
         """Give the class with this value another colour (``"#rrggbb"``), and save."""
         self._file.change_class(value, color=color)
+
+    def class_use(
+        self,
+        value: int,
+        *,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> ClassUse:
+        """Find the items on which the class with this value is painted, accepted or not."""
+        return self._labelling.class_use(value, progress, cancelled)
+
+    @_saves
+    def remove_class(self, value: int) -> ClassUse:
+        """Remove a class; its pixels become ones that nobody looked at. See `Labelling.take_class_out`.
+
+        The other classes keep their values, and masks without this one are not touched.
+
+        Raises
+        ------
+        SemiGDAError
+            When it is the only class or none, or something cannot be written; then nothing is changed.
+        """
+        with self._lock:
+            without_class(self.classes, value)
+            name = next(info.name for info in self.classes if info.value == value)
+            return self._labelling.take_class_out(value, name, lambda: self._file.remove_class(value))
 
     @property
     def preset(self) -> str:

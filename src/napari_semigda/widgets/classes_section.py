@@ -1,20 +1,40 @@
 """Section 2: the classes, their colours and names, and which one the brush paints."""
 
-from qtpy.QtCore import Qt, QTimer
+from typing import Any
+
+from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QColorDialog,
+    QListWidget,
+    QListWidgetItem,
+    QMessageBox,
+    QProgressDialog,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.session.class_removal import ClassUse
+from napari_semigda.session.classes import MOST_NAMED, ClassInfo
 from napari_semigda.widgets.image_section import NO_SESSION
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.notices import errors_shown
-from napari_semigda.widgets.section import ActionButton, Rows
+from napari_semigda.widgets.section import ActionButton, MenuAction, MenuButton, Rows
 from napari_semigda.widgets.workbench import Workbench
 
 BACKGROUND = 0
 MOST_ROWS = 6
 SWATCH = 14
+PATIENCE = 500  # milliseconds before looking through the masks shows its progress
 VALUE = Qt.ItemDataRole.UserRole
+TIP = (
+    "Click: the brush paints this. Double-click: rename the class. "
+    "What is painted as not looked at trains nothing."
+)
+TICKS = " The tick shows and hides a class."
+NO_CLASS = "Choose a class in the list first."
 
 
 class ClassesSection(QWidget):
@@ -28,64 +48,117 @@ class ClassesSection(QWidget):
         self.list.setEditTriggers(
             QAbstractItemView.EditTrigger.DoubleClicked | QAbstractItemView.EditTrigger.EditKeyPressed
         )
-        self.list.setToolTip(
-            "Click: the brush paints this. Double-click: rename the class. "
-            "What is painted as not looked at trains nothing."
-        )
-        self.list.currentItemChanged.connect(self._pick)
-        self.list.itemChanged.connect(self._rename)
-        self.add = ActionButton("Add class", "Add a class; the next round learns it.", self._add)
+        self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.next = ActionButton(
             "Next class", "Let the brush paint the next entry of the list.", self._pick_next, Key.NEXT_CLASS
         )
+        self.add = ActionButton("Add class", "Add a class; the next round learns it.", self._add)
+        self.change = MenuButton("Change…", "Name, colour, or removal of the class chosen in the list.")
+        menu = self.change.entries
+        self.rename = MenuAction(menu, "Rename", "Give the class another name.", self._edit_name)
+        self.recolour = MenuAction(menu, "Colour…", "Show the class in another colour.", self._recolour)
+        self.delete = MenuAction(
+            menu,
+            "Delete…",
+            "Remove the class. You are told in how many images it is, and asked first.",
+            self._delete,
+        )
+        self._lay_out()
+        self._connect()
+        self._fill()
+
+    def _lay_out(self) -> None:
         buttons = QWidget()
         column = QVBoxLayout(buttons)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        column.addWidget(self.next)
-        column.addWidget(self.add)
+        for button in (self.next, self.add, self.change):
+            column.addWidget(button)
         column.addStretch()
         Rows(self).add(self.list, buttons, shares=(7, 5))
-        workbench.opened.connect(self._fill)
-        workbench.reclassed.connect(self._fill)
-        workbench.closed.connect(self._fill)
-        workbench.canvas.label_picked.connect(self._follow)
+
+    def _connect(self) -> None:
+        self.list.currentItemChanged.connect(self._pick)
+        self.list.itemChanged.connect(self._on_row_changed)
+        self.list.customContextMenuRequested.connect(self._show_menu)
+        self._workbench.opened.connect(self._on_opened)
+        self._workbench.reclassed.connect(self._fill)
+        self._workbench.closed.connect(self._fill)
+        self._workbench.canvas.label_picked.connect(self._follow)
+
+    # The list ----------------------------------------------------------------------------------
+
+    def _on_opened(self) -> None:
+        self._workbench.canvas.hidden_classes = ()
         self._fill()
 
     def _fill(self) -> None:
         session = self._workbench.session
+        classes = [] if session is None else session.classes
         self.list.blockSignals(True)
         self.list.clear()
-        for info in () if session is None else session.classes:
-            self._add_row(info.value, info.name, QColor(info.color), editable=True)
+        for info in classes:
+            self._add_row(info.value, info.name, QColor(info.color)).setFlags(_flags(classes))
+        self._show_ticks(classes)
         if session is not None:
             self._add_row(BACKGROUND, "Background", QColor("black"))
             self._add_row(UNKNOWN, "Not looked at", QColor("grey"))
         self.list.blockSignals(False)
+        self.list.setToolTip(TIP + (TICKS if len(classes) > 1 else ""))
         self.list.setVisible(session is not None)
         self.list.setFixedHeight(self._fitting_height())
-        self._allow()
         self._follow(self._workbench.canvas.selected_label)
 
-    def _add_row(self, value: int, name: str, colour: QColor, editable: bool = False) -> None:
+    def _add_row(self, value: int, name: str, colour: QColor) -> QListWidgetItem:
         row = QListWidgetItem(_swatch(colour), name)
         row.setData(VALUE, value)
-        if editable:
-            row.setFlags(row.flags() | Qt.ItemFlag.ItemIsEditable)
         self.list.addItem(row)
+        return row
+
+    def _show_ticks(self, classes: list[ClassInfo]) -> None:
+        """Tick what is to be seen; a class alone is shown and hidden with its layer."""
+        hidden = self._workbench.canvas.hidden_classes
+        for place in range(len(classes) if len(classes) > 1 else 0):
+            row = self.list.item(place)
+            assert row is not None
+            seen = row.data(VALUE) not in hidden
+            row.setCheckState(Qt.CheckState.Checked if seen else Qt.CheckState.Unchecked)
 
     def _fitting_height(self) -> int:
         rows = min(self.list.count(), MOST_ROWS)
         return rows * max(self.list.sizeHintForRow(0), SWATCH) + 2 * self.list.frameWidth() + 4
 
     def _allow(self) -> None:
-        session = self._workbench.session
-        self.next.allow(NO_SESSION if session is None else None)
-        self.add.allow(NO_SESSION if session is None else None)
+        session, info = self._workbench.session, self._chosen()
+        none = NO_SESSION if session is None else None
+        full = session is not None and len(session.classes) >= MOST_NAMED
+        self.next.allow(none)
+        self.add.allow(none or (f"A session can have {MOST_NAMED} classes." if full else None))
+        for entry in (self.rename, self.recolour):
+            entry.allow(none or (NO_CLASS if info is None else None))
+        alone = session is not None and len(session.classes) == 1
+        self.delete.allow(
+            none
+            or (NO_CLASS if info is None else None)
+            or (
+                "A session needs at least one class. Rename this one, or add another first."
+                if alone
+                else None
+            )
+        )
+
+    def _show_menu(self, place: QPoint) -> None:
+        viewport = self.list.viewport()
+        if viewport is not None:
+            self.change.entries.popup(viewport.mapToGlobal(place))
+
+    # What the brush paints ---------------------------------------------------------------------
 
     def _pick(self, row: QListWidgetItem | None) -> None:
         if row is not None:
             self._workbench.canvas.selected_label = row.data(VALUE)
+            self._show_picked(row.data(VALUE))
+        self._allow()
 
     def _pick_next(self) -> None:
         self.list.setCurrentRow((self.list.currentRow() + 1) % self.list.count())
@@ -99,11 +172,45 @@ class ClassesSection(QWidget):
             if row is not None and row.data(VALUE) == value:
                 self.list.setCurrentRow(place)
         self.list.blockSignals(False)
+        self._show_picked(value)
+        self._allow()
 
-    def _rename(self, row: QListWidgetItem) -> None:
+    def _show_picked(self, value: int) -> None:
+        """What is painted is to be seen."""
+        canvas = self._workbench.canvas
+        if value in canvas.hidden_classes:
+            canvas.hidden_classes -= {value}
+            self._tick_again()
+
+    def _tick_again(self) -> None:
+        session = self._workbench.session
+        self.list.blockSignals(True)
+        self._show_ticks([] if session is None else session.classes)
+        self.list.blockSignals(False)
+
+    # Names, colours, removal -------------------------------------------------------------------
+
+    def _chosen(self) -> ClassInfo | None:
+        session, row = self._workbench.session, self.list.currentItem()
+        if session is None or row is None:
+            return None
+        return next((info for info in session.classes if info.value == row.data(VALUE)), None)
+
+    def _on_row_changed(self, row: QListWidgetItem) -> None:
+        """Rename the class, or show or hide it: Qt does not say which of the two it was."""
+        session, value = self._workbench.session, row.data(VALUE)
+        if session is None:
+            return
+        if any(info.value == value and info.name == row.text() for info in session.classes):
+            self._show_or_hide(value, row.checkState() == Qt.CheckState.Checked)
+            return
         with errors_shown():
-            self._workbench.rename_class(row.data(VALUE), row.text())
+            self._workbench.rename_class(value, row.text())
         QTimer.singleShot(0, self._fill)  # after the editor is done: the name that holds, if one was refused
+
+    def _show_or_hide(self, value: int, seen: bool) -> None:
+        canvas = self._workbench.canvas
+        canvas.hidden_classes = canvas.hidden_classes - {value} if seen else canvas.hidden_classes | {value}
 
     def _add(self) -> None:
         session = self._workbench.session
@@ -112,8 +219,64 @@ class ClassesSection(QWidget):
         names = {info.name for info in session.classes}
         number = next(n for n in range(len(names) + 1, 2 * len(names) + 3) if f"class {n}" not in names)
         self._workbench.add_class(f"class {number}")
-        self.list.setCurrentRow(len(names))
-        self.list.editItem(self.list.item(len(names)))
+        self._edit_name()
+
+    def _edit_name(self) -> None:
+        self.list.editItem(self.list.currentItem())
+
+    def _recolour(self) -> None:
+        info = self._chosen()
+        if info is not None:
+            colour = QColorDialog.getColor(QColor(info.color), self, f"Colour of {info.name}")
+            if colour.isValid():
+                self._workbench.recolor_class(info.value, colour.name())
+
+    def _delete(self) -> None:
+        info = self._chosen()
+        if info is not None:
+            use = self._look_for(info)
+            if not use.images or self._is_sure(info, use):
+                self._workbench.remove_class(info.value)
+
+    def _look_for(self, info: ClassInfo) -> ClassUse:
+        """Find the masks that hold a class, those on the disk and the one on the screen."""
+        session, annotation = self._workbench.session, self._workbench.annotation
+        assert session is not None
+        assert annotation is not None
+        annotation.keep()
+        dialog = QProgressDialog(f"Looking for “{info.name}” in the masks…", "Cancel", 0, 0, self)
+        dialog.setWindowModality(Qt.WindowModality.WindowModal)
+        dialog.setMinimumDuration(PATIENCE)
+
+        def show(done: int, total: int) -> None:
+            dialog.setMaximum(total)
+            dialog.setValue(done)
+
+        try:
+            return session.class_use(info.value, progress=show, cancelled=dialog.wasCanceled)
+        finally:
+            dialog.close()
+            dialog.deleteLater()
+
+    def _is_sure(self, info: ClassInfo, use: ClassUse) -> bool:
+        answer = QMessageBox.question(
+            self,
+            "Delete a class",
+            f"“{info.name}” is in {_images(use.images)}, in {len(use.accepted)} of them accepted.\n\n"
+            "If it is deleted, these pixels become “not looked at”: they train nothing, and you can paint "
+            "them over. The masks as they are now stay in the session's folder as copies "
+            "(labels/….replaced-1.tif). Other masks are not touched.\n\nDelete the class?",
+        )
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+
+def _flags(classes: list[ClassInfo]) -> Any:
+    flags = Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsEditable
+    return flags | Qt.ItemFlag.ItemIsUserCheckable if len(classes) > 1 else flags
+
+
+def _images(count: int) -> str:
+    return "one image" if count == 1 else f"{count} images"
 
 
 def _swatch(colour: QColor) -> QIcon:

@@ -57,7 +57,7 @@ class Workbench:
     counted : Signal
         Emitted when the state of any item changed.
     reclassed : Signal
-        Emitted when a class was added.
+        Emitted when a class was added, removed or coloured anew.
     """
 
     opened = Signal()
@@ -229,6 +229,33 @@ class Workbench:
         if self.session is not None:
             self.session.rename_class(value, name)
             self.canvas.show_classes(self.session.classes)
+
+    def recolor_class(self, value: int, color: str) -> None:
+        """Show a class in another colour, ``"#rrggbb"``."""
+        if self.session is not None:
+            self.session.recolor_class(value, color)
+            self.canvas.show_classes(self.session.classes)
+            self.reclassed.emit()
+
+    def remove_class(self, value: int) -> None:
+        """Remove a class; its pixels become ones that nobody looked at, also in the mask on the screen.
+
+        Raises
+        ------
+        SemiGDAError
+            If it is the only one, or a mask cannot be written; then nothing is changed.
+        """
+        if self.session is None or self.annotation is None:
+            return
+        self.annotation.keep()
+        self.session.remove_class(value)
+        self.canvas.show_classes(self.session.classes)
+        if self.canvas.selected_label == value:
+            self.canvas.selected_label = self.session.classes[0].value
+        if self.annotation.item is not None and self.annotation.visible:
+            self.annotation.show(self.annotation.item)
+        self.reclassed.emit()
+        self.counted.emit()
 
     def add_class(self, name: str) -> None:
         """Add a class behind the others and paint it."""
