@@ -27,6 +27,7 @@ from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.checkpoint import read_metadata
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import ItemState
+from napari_semigda.session.journal import effort
 from napari_semigda.session.rounds import read_curves
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
@@ -113,6 +114,27 @@ def test_the_weights_of_a_round_know_what_they_are_for(engine: Engine, session: 
     metadata = read_metadata(session.last_model())
     assert metadata["class_names"] == ["object"]
     assert metadata["settings"] == session.settings.to_dict()
+
+
+def test_a_round_tells_how_it_does_on_images_kept_for_validation(engine: Engine, session: Session) -> None:
+    first, second = session.items[:2]
+    session.keep_for_validation(second)
+    engine.request_round(budget=Budget(steps=STEPS))
+    (ended,) = of(RoundEnded, drain(engine))
+    assert ended.record.labelled == (first.id,)
+    assert ended.record.validation_images == 1
+    session.keep_for_validation(second, False)
+    engine.request_predictions([second])
+    drain(engine)
+    dice, _ = effort(session.prediction(second), session.labels(second), session.class_count)
+    assert ended.record.validation_dice == pytest.approx(dice, abs=1e-6)
+
+
+def test_a_round_needs_a_mask_that_is_not_kept_for_validation(engine: Engine, session: Session) -> None:
+    for item in session.items[:2]:
+        session.keep_for_validation(item)
+    with pytest.raises(SemiGDAError, match="not kept for validation"):
+        engine.request_round(budget=Budget(steps=STEPS))
 
 
 def test_a_second_round_goes_on_from_the_first(engine: Engine, session: Session) -> None:

@@ -30,10 +30,11 @@ from napari_semigda.model.device import choose_device
 from napari_semigda.model.loading import REPOSITORIES, load_autoencoder
 from napari_semigda.model.presets import build_model
 from napari_semigda.model.semigda import SemiGDA
-from napari_semigda.session.items import Item, ItemState
+from napari_semigda.session.items import Item
+from napari_semigda.session.journal import effort
 from napari_semigda.session.predictions import PredictionInfo
 from napari_semigda.session.queue import queue
-from napari_semigda.session.rounds import MODEL, STATE, RoundRecord, append_point, keep_points
+from napari_semigda.session.rounds import MODEL, STATE, RoundRecord, Validation, append_point, keep_points
 from napari_semigda.session.selection import spread_order
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
@@ -47,6 +48,11 @@ STATE_INTERVAL = 60.0
 
 #: Part of a round after which drafts asked for meanwhile are made with what it has learned so far.
 REFRESH_INTERVAL = 0.25
+
+
+NOTHING_TO_LEARN = (
+    "A round needs at least one accepted mask that is not kept for validation: accept one, then train."
+)
 
 
 @dataclass(frozen=True)
@@ -267,8 +273,8 @@ class Engine:
                 raise SemiGDAError("A round is running already: stop it first, or wait until it ends.")
             if resume and self.resumable_round() is None:
                 raise SemiGDAError("There is no stopped round to resume: start a new one.")
-            if not self.session.counts()[ItemState.ACCEPTED]:
-                raise SemiGDAError("A round needs at least one accepted mask: accept one, then train.")
+            if not self.session.has_something_to_learn:
+                raise SemiGDAError(NOTHING_TO_LEARN)
             chosen = recipe or Recipe().with_one_object(self.session.one_object)
             self._requests.round = _RoundRequest(chosen, budget or Budget(), fresh, seed, resume)
             self._requests.stop = self._requests.paused = False
@@ -551,17 +557,18 @@ class Engine:
         """Keep what was learned, then ask for drafts of everything that is not accepted."""
         running = self._running
         assert running is not None
-        model = message = None
+        model = message = validation = None
         try:
             if status == "complete" or _has_something_to_show(running):
                 model = self._predict_with(running.record, running.round)
+                validation = self._validate(running.record)
         except Exception as error:
             message = _in_words(error)
         if message is not None:
             yield self._failed(running.record, message)
             return
         try:
-            record = self._save(running, status, model)
+            record = self._save(running, status, model, validation)
         except (OSError, SafetensorError, SemiGDAError) as error:
             message = (
                 f"{_in_words(error)} The round is held and nothing is lost: make room, then end it again."
@@ -578,7 +585,11 @@ class Engine:
         yield RoundEnded(record)
 
     def _save(
-        self, running: _RunningRound, status: Literal["complete", "stopped"], model: SemiGDA | None
+        self,
+        running: _RunningRound,
+        status: Literal["complete", "stopped"],
+        model: SemiGDA | None,
+        validation: Validation | None,
     ) -> RoundRecord:
         record, training = running.record, running.round
         if status == "stopped":
@@ -586,7 +597,11 @@ class Engine:
         if model is not None:
             self._publish(record, model)
         ended = self.session.finish_round(
-            record, status, steps=training.steps_done, seconds=training.seconds_done
+            record,
+            status,
+            steps=training.steps_done,
+            seconds=training.seconds_done,
+            validation=validation,
         )
         if status == "complete":
             self._file(record, STATE).unlink(missing_ok=True)
@@ -599,6 +614,28 @@ class Engine:
         self._predictor = Predictor(model, self.session.settings, self.device)
         self._predictor_round = record.number
         return model
+
+    def _validate(self, record: RoundRecord) -> Validation | None:
+        """Compare what is predicted now with the accepted masks kept for validation; None without any.
+
+        A round that was begun before one of them was set aside has learned from it, and leaves it out.
+        """
+        predictor, found = self._ready_predictor(), []
+        for item in self.session.validation:
+            if item.id in record.labelled:
+                continue
+            try:
+                pixels, accepted = self.session.picture(item).pixels, self.session.labels(item)
+                predicted = predictor.predict(pixels, cancelled=lambda: self._requests.closing).labels
+            except Cancelled:
+                return None
+            except Exception as error:
+                self.session.warn(f"{item.name} is left out of validation. {_in_words(error)}")
+                continue
+            dice = None if accepted is None else effort(predicted, accepted, self.session.class_count)[0]
+            if dice is not None:
+                found.append(dice)
+        return Validation(sum(found) / len(found), len(found)) if found else None
 
     def _publish(self, record: RoundRecord, model: SemiGDA) -> None:
         save_checkpoint(
@@ -702,9 +739,9 @@ class Engine:
             path = self.session.last_model()
             if path is None:
                 raise SemiGDAError("There is no trained model yet: train a round first.")
-            model, metadata = load_checkpoint(path, **self._loading())
+            model, _ = load_checkpoint(path, **self._loading())
             self._predictor = Predictor(model, self.session.settings, self.device)
-            self._predictor_round = int(metadata.get("round", 0))
+            self._predictor_round = int(path.parent.name)  # 0: the weights were brought along from elsewhere
         return self._predictor
 
     # Latents

@@ -42,16 +42,27 @@ class Standing(Enum):
     DRAFT = "draft"
     PAINTED = "painted"
     ACCEPTED = "accepted"
+    VALIDATION = "validation"
     CHANGED = "changed"
     SKIPPED = "skipped"
 
 
-def standing(state: ItemState, *, edited: bool) -> Standing:
-    """Tell an item's standing from its state and whether something on it is painted and not accepted."""
+def standing(state: ItemState, *, edited: bool, aside: bool = False) -> Standing:
+    """Tell an item's standing from its state.
+
+    Parameters
+    ----------
+    edited
+        Whether something on it is painted and not accepted.
+    aside
+        Whether it is kept for validation, which counts once it is accepted.
+    """
     if edited and state is ItemState.ACCEPTED:
         return Standing.CHANGED
     if edited and state.waits:
         return Standing.PAINTED
+    if aside and state is ItemState.ACCEPTED:
+        return Standing.VALIDATION
     return Standing(state.value)
 
 

@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 from napari_semigda.io.atomic import append_line
 from napari_semigda.model.annotation import UNKNOWN
 
-ACCEPTING = ("accepted", "corrected", "imported")
-"""Events by which an item has an accepted mask."""
-
 
 @dataclass(frozen=True)
 class JournalEntry:

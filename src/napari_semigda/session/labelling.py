@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_json
 from napari_semigda.session.class_removal import ClassUse, Progress, items_with, take_out
+from napari_semigda.session.efforts import Efforts
 from napari_semigda.session.items import Item, ItemState, Standing, standing
-from napari_semigda.session.journal import ACCEPTING, JournalEntry, append_entry, effort, now, read_entries
+from napari_semigda.session.journal import JournalEntry, append_entry, effort, now, read_entries
 from napari_semigda.session.layout import EDITS, JOURNAL, LABELS, PREDICTIONS, SKIPPED, VIEW
 from napari_semigda.session.mask_files import MaskFolder
 from napari_semigda.session.predictions import Predictions
+from napari_semigda.session.seen_drafts import SeenDraft, SeenDrafts
 
 
 class Labelling:
@@ -43,6 +45,8 @@ class Labelling:
         Is told what went wrong without stopping anything.
     lock
         The session's.
+    validation
+        Tells the ids of the items that are kept for validation now.
 
     Attributes
     ----------
@@ -62,14 +66,16 @@ class Labelling:
         class_values: Callable[[], Collection[int]],
         warn: Callable[[str], None],
         lock: threading.RLock,
+        validation: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.folder = folder
         self._class_values = class_values
         self._warn = warn
         self._lock = lock
+        self._validation = validation
         self._items = {item.id: item for item in items}
         self._changes: list[str] = []
-        self._efforts: dict[str, float] | None = None
+        self._efforts: Efforts | None = None
         self._labels, self._edits, predicted = (
             MaskFolder(
                 folder / name,
@@ -82,6 +88,7 @@ class Labelling:
             for name in (LABELS, EDITS, PREDICTIONS)
         )
         self.predictions = Predictions(predicted, lock)
+        self._seen_drafts = SeenDrafts(folder / EDITS)
         self._accepts: Counter[str] = Counter()
         self._seen: dict[str, tuple[int, int] | None] = {}
         self._skipped = self._read_skipped()
@@ -108,6 +115,12 @@ class Labelling:
             if item_id not in self._items:
                 raise SemiGDAError(f"The session “{self.folder}” has no item “{item_id}”.")
             return self._items[item_id]
+
+    def replace_items(self, items: Iterable[Item]) -> None:
+        """Take the new form of some items: what is known of their labelling stays."""
+        with self._lock:
+            for item in items:
+                self._items[item.id] = replace(item, skipped=item.id in self._skipped)
 
     def state(self, item: Item | str) -> ItemState:
         """Tell how far the labelling of an item is.
@@ -143,20 +156,26 @@ class Labelling:
         """Tell the state of an item, and whether something on it is painted and not accepted."""
         item_id = item if isinstance(item, str) else item.id
         with self._lock:
-            return standing(self.state(item_id), edited=item_id in self._edits)
+            return standing(
+                self.state(item_id), edited=item_id in self._edits, aside=item_id in self._validation()
+            )
 
     def effort(self, item: Item | str) -> float | None:
         """Tell which share of the draft's pixels was changed when the item was accepted last, in [0, 1].
 
-        None where it is not accepted, or there was no draft. The journal is read at the first question.
+        None where it is not accepted, or there was no draft.
         """
         item_id = item if isinstance(item, str) else item.id
         with self._lock:
+            return self.efforts.of(item_id) if item_id in self._labels else None
+
+    @property
+    def efforts(self) -> Efforts:
+        """What correcting took so far; the journal is read at the first question."""
+        with self._lock:
             if self._efforts is None:
-                self._efforts = {}
-                for entry in self.journal():
-                    self._remember_effort(entry)
-            return self._efforts.get(item_id) if item_id in self._labels else None
+                self._efforts = Efforts(self.journal())
+            return self._efforts
 
     def changes(self, since: int = 0) -> tuple[set[str], int]:
         """Tell the ids of the items of which anything changed, here, since an earlier question.
@@ -175,7 +194,7 @@ class Labelling:
             return set(self._changes[since:]), len(self._changes)
 
     def for_training(self, labelled_ids: Collection[str] | None = None) -> tuple[list[Item], list[Item]]:
-        """Tell the items that a round learns from; skipped ones are not among them.
+        """Tell the items that a round learns from; neither skipped ones nor those kept for validation.
 
         Parameters
         ----------
@@ -189,15 +208,29 @@ class Labelling:
             Each in the order of the list.
         """
         with self._lock:
+            aside = {item.id for item in self.for_validation()} - set(labelled_ids or ())
             accepted = {item_id for item_id in self._items if item_id in self._labels}
-            chosen = accepted if labelled_ids is None else accepted.intersection(labelled_ids)
+            chosen = accepted - aside if labelled_ids is None else accepted.intersection(labelled_ids)
             labelled = [item for item in self._items.values() if item.id in chosen]
             unlabelled = [
                 item
                 for item in self._items.values()
-                if item.id not in chosen and (item.id in accepted or item.id not in self._skipped)
+                if item.id not in chosen
+                and item.id not in aside
+                and (item.id in accepted or item.id not in self._skipped)
             ]
         return labelled, unlabelled
+
+    def for_validation(self) -> list[Item]:
+        """Tell the accepted items that are kept for validation, in the order of the list."""
+        with self._lock:
+            kept = set(self._validation()).intersection(self._labels.ids())
+            return [item for item in self._items.values() if item.id in kept]
+
+    def note_change(self, item_id: str) -> None:
+        """Have `changes` tell of an item, something of which changed elsewhere."""
+        with self._lock:
+            self._changes.append(item_id)
 
     @property
     def current_item(self) -> Item | None:
@@ -256,11 +289,26 @@ class Labelling:
         """
         item = self.item(item)
         self._look_at_file(item)
-        for read in (self._edits.read, self._labels.read, self.predictions.read):
-            mask = read(item)
-            if mask is not None:
-                return mask
-        return np.zeros(item.shape, np.uint8)
+        edit = self._edits.read(item)
+        if edit is not None:
+            return edit
+        accepted = self._labels.read(item)
+        if accepted is not None:
+            self._seen_drafts.see(item, None, None)
+            return accepted
+        draft = self.see_draft(item)
+        return np.zeros(item.shape, np.uint8) if draft is None else draft
+
+    def see_draft(self, item: Item | str) -> NDArray[np.uint8] | None:
+        """Read the newest draft of an item for the annotator, whose effort is measured against it now.
+
+        A newer one may be stored before the mask is accepted, but not change what was corrected.
+        """
+        item = self.item(item)
+        with self._lock:
+            draft, info = self.predictions.read(item), self.predictions.info(item)
+            self._seen_drafts.see(item, draft, None if draft is None or info is None else info.round)
+        return draft
 
     def label_stamp(self, item: Item | str) -> tuple[int, int]:
         """Return what changes whenever the label file of an item does, here or by another program."""
@@ -312,7 +360,7 @@ class Labelling:
             self._seen[item.id] = self._labels.stamp(item.id)
             entry = JournalEntry(now(), item.id, event, dice, changed, round_number, note)
             self._note(entry)
-            self._edits.remove(item.id)
+            self._drop_edit(item)
             with suppress(SemiGDAError):  # accepted counts before skipped anyway
                 self._set_skipped(item, False)
         return entry
@@ -326,11 +374,15 @@ class Labelling:
             When the mask does not fit the item, or cannot be saved.
         """
         item = self.item(item)
-        self._edits.write(item, self._edits.checked(item, labels))
+        mask = self._edits.checked(item, labels)
+        with self._lock:
+            self._edits.write(item, mask)
+            self._seen_drafts.keep(item)
 
     def discard_edit(self, item: Item | str) -> None:
         """Forget what is painted on an item but not accepted."""
-        self._edits.remove(self.item(item).id)
+        with self._lock:
+            self._drop_edit(self.item(item))
 
     def skip(self, item: Item | str) -> None:
         """Leave an item aside: not asked for, not trained on, not exported. Accepted ones stay accepted."""
@@ -411,27 +463,28 @@ class Labelling:
             self._labels.notice(item.id)
             self._seen[item.id] = stamp
 
+    def _drop_edit(self, item: Item) -> None:
+        self._edits.remove(item.id)
+        self._seen_drafts.drop(item)
+
     def _effort(self, item: Item, mask: NDArray[np.uint8]) -> tuple[float | None, float | None, int | None]:
-        draft, info = self.predictions.read(item), self.predictions.info(item)
-        if draft is None:
+        """Compare with the draft that the annotator was shown; a program is taken to know the newest."""
+        seen = self._seen_drafts.of(item, edited=item.id in self._edits)
+        if seen is None:
+            info = self.predictions.info(item)
+            seen = SeenDraft(self.predictions.read(item), None if info is None else info.round)
+        if seen.draft is None:
             return None, None, None
-        return (*effort(draft, mask, max(self._class_values()) + 1), None if info is None else info.round)
+        return (*effort(seen.draft, mask, max(self._class_values()) + 1), seen.round)
 
     def _note(self, entry: JournalEntry) -> None:
         """Add to the journal; what it tells of has happened, whether or not that can be written."""
         if self._efforts is not None:
-            self._remember_effort(entry)
+            self._efforts.add(entry)
         try:
             append_entry(self.folder / JOURNAL, entry)
         except SemiGDAError as error:
             self._warn(str(error))
-
-    def _remember_effort(self, entry: JournalEntry) -> None:
-        assert self._efforts is not None
-        if entry.event in ACCEPTING:
-            self._efforts.pop(entry.item, None)
-            if entry.changed is not None:
-                self._efforts[entry.item] = entry.changed
 
     def _set_skipped(self, item: Item, skipped: bool) -> None:
         ids = self._skipped | {item.id} if skipped else self._skipped - {item.id}

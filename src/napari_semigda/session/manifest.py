@@ -50,6 +50,8 @@ class Manifest:
         A pre-trained encoder's folder or name on the hub; None is the preset's own encoder.
     created
         When, in UTC, ISO 8601.
+    validation
+        Ids of the items kept for validation: once accepted they are compared with, not trained on.
     """
 
     classes: tuple[ClassInfo, ...]
@@ -60,6 +62,7 @@ class Manifest:
     weights: Path | None = None
     encoder: str | None = None
     created: str = ""
+    validation: tuple[str, ...] = ()
 
 
 class ManifestFile:
@@ -106,6 +109,12 @@ class ManifestFile:
             write_manifest(self.folder, changed)
             self.manifest = changed
 
+    def keep_for_validation(self, item_id: str, keep: bool) -> None:
+        """Keep an item for validation, or no longer, and save."""
+        with self._lock:
+            others = tuple(one for one in self.manifest.validation if one != item_id)
+            self.change(validation=(*others, item_id) if keep else others)
+
     def add_class(self, name: str, color: str | None) -> ClassInfo:
         """Add a class with the next value, and save."""
         with self._lock:
@@ -141,6 +150,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "encoder": manifest.encoder,
         "one_object": manifest.one_object,
         "settings": manifest.settings.to_dict(),
+        "validation": list(manifest.validation),
         "items": [_item_values(item) for item in manifest.items],
     }
     write_json(folder / MANIFEST_NAME, value)
@@ -174,6 +184,7 @@ def read_manifest(folder: Path) -> Manifest:
         weights=Path(weights) if (weights := fields.take("weights", str, default=None)) else None,
         encoder=fields.take("encoder", str, default=None),
         created=fields.take("created", str, default=""),
+        validation=tuple(one for one in fields.take("validation", list, default=[]) if isinstance(one, str)),
     )
 
 

@@ -28,6 +28,22 @@ _ENDED_WITH_PROGRAM = "The program ended while this round was running."
 
 
 @dataclass(frozen=True)
+class Validation:
+    """How the weights of a round do on images that were kept from it.
+
+    Parameters
+    ----------
+    dice
+        Mean Dice of drafts and accepted masks, in [0, 1].
+    images
+        Over so many.
+    """
+
+    dice: float
+    images: int
+
+
+@dataclass(frozen=True)
 class RoundRecord:
     """What is known of one round.
 
@@ -57,6 +73,8 @@ class RoundRecord:
         Why it failed, or another word to the annotator.
     started, ended
         In UTC, ISO 8601; `ended` is None while it runs.
+    validation_dice, validation_images
+        See `Validation`; None and 0 where no image was kept for validation.
     """
 
     number: int
@@ -74,6 +92,8 @@ class RoundRecord:
     message: str = ""
     started: str = ""
     ended: str | None = None
+    validation_dice: float | None = None
+    validation_images: int = 0
 
 
 class Rounds:
@@ -167,6 +187,7 @@ class Rounds:
         steps: int,
         seconds: float,
         message: str = "",
+        validation: Validation | None = None,
     ) -> RoundRecord:
         """Write down how a round ended.
 
@@ -178,6 +199,10 @@ class Rounds:
         ended = replace(
             record, status=status, steps=steps, seconds=round(seconds, 3), message=message, ended=now()
         )
+        if validation is not None:
+            ended = replace(
+                ended, validation_dice=round(validation.dice, 6), validation_images=validation.images
+            )
         self._running_here.discard(record.number)
         self._write(ended)
         self._clear_out()

@@ -31,6 +31,7 @@ from napari_semigda.session.creation import (
     begin_with_files,
     choose_settings,
 )
+from napari_semigda.session.efforts import AcceptedDraft
 from napari_semigda.session.examples import ExampleCache, SessionExamples
 from napari_semigda.session.importing import ImportReport, import_masks
 from napari_semigda.session.items import Item, ItemState, Standing, read_picture
@@ -42,7 +43,8 @@ from napari_semigda.session.layout import OWN_FOLDERS as OWN_FOLDERS
 from napari_semigda.session.lock import SessionLock
 from napari_semigda.session.manifest import Manifest, ManifestFile, read_manifest
 from napari_semigda.session.predictions import PredictionInfo
-from napari_semigda.session.rounds import RoundRecord, Rounds, RoundStatus
+from napari_semigda.session.relocation import Relocation, look_for_pictures, missing_pictures
+from napari_semigda.session.rounds import RoundRecord, Rounds, RoundStatus, Validation
 from napari_semigda.training.recipe import Budget, Recipe
 
 if TYPE_CHECKING:
@@ -94,7 +96,12 @@ class Session:
         if self._writing.unsure is not None:
             self.warn(self._writing.unsure)
         self._labelling = Labelling(
-            folder, manifest.items, self._file.class_values, warn=self.warn, lock=self._lock
+            folder,
+            manifest.items,
+            self._file.class_values,
+            warn=self.warn,
+            lock=self._lock,
+            validation=lambda: self._file.manifest.validation,
         )
         self.latents = Latents(folder / LATENTS, [item.id for item in manifest.items], self._lock)
         self._rounds = Rounds(folder / ROUNDS)
@@ -391,6 +398,11 @@ class Session:
         """Tell how much of an accepted item's draft was changed; see `Labelling.effort`."""
         return self._labelling.effort(item)
 
+    def accepted_drafts(self) -> list[AcceptedDraft]:
+        """Tell what every draft that was accepted had cost, oldest first; see `Efforts`."""
+        with self._lock:
+            return list(self._labelling.efforts.drafts)
+
     def changes(self, since: int = 0) -> tuple[set[str], int]:
         """Tell which items changed since an earlier question; see `Labelling.changes`."""
         return self._labelling.changes(since)
@@ -416,6 +428,36 @@ class Session:
     def picture(self, item: Item | str) -> Picture:
         """Read the pixels of an item; see `napari_semigda.session.items.read_picture`."""
         return read_picture(self.item(item), self.picture_path(item))
+
+    def missing_pictures(self) -> list[Item]:
+        """List the items whose picture files are not where they were; asks the disk once for each file."""
+        return missing_pictures(self.items, self.folder)
+
+    @_saves
+    def find_moved_pictures(self, folder: Path | str) -> Relocation:
+        """Look for missing pictures in another folder, and save where they are now.
+
+        Parameters
+        ----------
+        folder
+            Where the pictures were moved to, or a folder above.
+
+        Returns
+        -------
+        Relocation
+            Which were found; see `napari_semigda.session.relocation.look_for_pictures`.
+
+        Raises
+        ------
+        SemiGDAError
+            When the folder cannot be read, or the session cannot be saved.
+        """
+        relocation = look_for_pictures(self.missing_pictures(), self.folder, Path(folder))
+        with self._lock:
+            moved = {item.id: item for item in relocation.found}
+            self._file.change(items=tuple(moved.get(item.id, item) for item in self.items))
+            self._labelling.replace_items(relocation.found)
+        return relocation
 
     # Masks
 
@@ -450,6 +492,10 @@ class Session:
         """Return what the annotator goes on from: the edit, else the accepted mask, else the draft."""
         return self._labelling.starting_mask(item)
 
+    def see_draft(self, item: Item | str) -> NDArray[np.uint8] | None:
+        """Read the newest draft for the annotator; see `Labelling.see_draft`."""
+        return self._labelling.see_draft(item)
+
     def label_stamp(self, item: Item | str) -> tuple[int, int]:
         """Return what changes whenever the label file of an item does, here or by another program."""
         return self._labelling.label_stamp(item)
@@ -481,6 +527,26 @@ class Session:
         """Take an item up again."""
         self._labelling.unskip(item)
 
+    @property
+    def validation(self) -> list[Item]:
+        """The accepted items that are kept for validation: compared with after each round, not trained on."""
+        return self._labelling.for_validation()
+
+    @_saves
+    def keep_for_validation(self, item: Item | str, keep: bool = True) -> None:
+        """Keep an accepted item for validation from the next round on, or train on it again; saves.
+
+        Raises
+        ------
+        SemiGDAError
+            When it is not accepted, or it cannot be saved.
+        """
+        item = self.item(item)
+        if keep and self.state(item) is not ItemState.ACCEPTED:
+            raise SemiGDAError(f"{item.name} has no accepted mask to compare with: accept it first.")
+        self._file.keep_for_validation(item.id, keep)
+        self._labelling.note_change(item.id)
+
     def journal(self) -> list[JournalEntry]:
         """Read what happened so far, oldest first."""
         return self._labelling.journal()
@@ -501,6 +567,11 @@ class Session:
         )
 
     # Training
+
+    @property
+    def has_something_to_learn(self) -> bool:
+        """Whether there is an accepted mask that is not kept for validation."""
+        return self.counts()[ItemState.ACCEPTED] > len(self.validation)
 
     def examples(
         self, labelled_ids: Collection[str] | None = None
@@ -559,11 +630,20 @@ class Session:
 
     @_saves
     def finish_round(
-        self, record: RoundRecord, status: RoundStatus, *, steps: int, seconds: float, message: str = ""
+        self,
+        record: RoundRecord,
+        status: RoundStatus,
+        *,
+        steps: int,
+        seconds: float,
+        message: str = "",
+        validation: Validation | None = None,
     ) -> RoundRecord:
         """Write down how a round ended, and return the record as it is now."""
         with self._lock:
-            return self._rounds.finish(record, status, steps=steps, seconds=seconds, message=message)
+            return self._rounds.finish(
+                record, status, steps=steps, seconds=seconds, message=message, validation=validation
+            )
 
     def round_folder(self, number: int) -> Path:
         """Return the folder of one round."""

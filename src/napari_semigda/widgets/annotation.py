@@ -200,7 +200,7 @@ class Annotation:
     def reset_to_draft(self) -> None:
         """Change the mask into the newest draft (empty where there is none), as a step undo takes back."""
         if self.item is not None and self.visible:
-            self._canvas.edit_mask(self._draft(self.item))
+            self._canvas.edit_mask(self._newest_draft(self.item))
             self.newer_draft = False
             self.changed.emit()
 
@@ -227,7 +227,7 @@ class Annotation:
         if self.item is None or item.id != self.item.id or not self.visible:
             return
         if self._drafted and not self.touched:
-            draft = self._draft(self.item)
+            draft = self._newest_draft(self.item)
             self._canvas.replace_mask(draft)
             self._saved = draft.copy()
         else:
@@ -283,6 +283,11 @@ class Annotation:
         """What would be shown if nobody had painted: the accepted mask, or the draft."""
         accepted = self.session.labels(item)
         return self._draft(item) if accepted is None else accepted
+
+    def _newest_draft(self, item: Item) -> NDArray[np.uint8]:
+        """The newest draft, for the annotator to see: it is what the accepted mask will be compared with."""
+        draft = self.session.see_draft(item)
+        return np.zeros(item.shape, np.uint8) if draft is None else draft
 
     def _draft(self, item: Item) -> NDArray[np.uint8]:
         prediction = self.session.prediction(item)

@@ -4,7 +4,7 @@ import math
 from importlib.util import find_spec
 from typing import Any
 
-from napari.utils.theme import get_theme
+from napari.utils.theme import Theme, get_theme
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_semigda.widgets.round_progress import RoundProgress
@@ -22,7 +22,7 @@ class Curves(QWidget):
     def __init__(self, progress: RoundProgress) -> None:
         super().__init__()
         self._progress = progress
-        self._plot = _plot() if find_spec("pyqtgraph") else None
+        self._plot = new_plot(HEIGHT) if find_spec("pyqtgraph") else None
         self._lines: dict[str, Any] = {}
         self.numbers = sentence()
         layout = QVBoxLayout(self)
@@ -38,11 +38,7 @@ class Curves(QWidget):
         """Take the colours of a napari theme."""
         if self._plot is None:
             return
-        colours = get_theme(theme)
-        self._plot.setBackground(colours.background.as_hex())
-        for side in ("left", "bottom"):
-            self._plot.getAxis(side).setPen(colours.secondary.as_hex())
-            self._plot.getAxis(side).setTextPen(colours.text.as_hex())
+        paint_plot(self._plot, get_theme(theme))
 
     def draw(self) -> None:
         """Draw what the round has reported so far."""
@@ -93,11 +89,20 @@ def _new_lines(plot: Any, names: list[str]) -> dict[str, Any]:
     return lines
 
 
-def _plot() -> Any:
+def paint_plot(plot: Any, theme: Theme) -> None:
+    """Give a plot the colours of a napari theme."""
+    plot.setBackground(theme.background.as_hex())
+    for side in ("left", "bottom"):
+        plot.getAxis(side).setPen(theme.secondary.as_hex())
+        plot.getAxis(side).setTextPen(theme.text.as_hex())
+
+
+def new_plot(height: int) -> Any:
+    """An empty plot, so many pixels high, that only shows; needs pyqtgraph."""
     import pyqtgraph
 
     plot = pyqtgraph.PlotWidget()
-    plot.setFixedHeight(HEIGHT)
+    plot.setFixedHeight(height)
     plot.setMouseEnabled(x=False, y=False)
     plot.hideButtons()
     plot.setMenuEnabled(False)

@@ -38,11 +38,11 @@ class SemiGDAWidget(QWidget):
     ----------
     napari_viewer : napari.Viewer
         The viewer to show images in.
-    device : str
-        Where to train: ``"auto"``, or a device by torch's name.
+    device : str, optional
+        Where to train: ``"auto"``, or a device by torch's name; None takes the one of napari's preferences.
     """
 
-    def __init__(self, napari_viewer: ViewerModel, device: str = "auto") -> None:
+    def __init__(self, napari_viewer: ViewerModel, device: str | None = None) -> None:
         super().__init__()
         self._viewer = napari_viewer
         self._window: QMainWindow | None = None
@@ -109,7 +109,8 @@ class SemiGDAWidget(QWidget):
         layout.addWidget(area)
 
     def _on_theme(self) -> None:
-        self.train_section.curves.set_theme(self._viewer.theme)
+        for curves in (self.train_section.curves, self.train_section.rounds):
+            curves.set_theme(self._viewer.theme)
 
     # Keys --------------------------------------------------------------------------------------
 

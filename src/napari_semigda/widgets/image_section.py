@@ -1,10 +1,10 @@
 """Section 3: which image is on screen, and how to get to another."""
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QLabel, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QWidget
 from superqt import QElidingLabel
 
-from napari_semigda.session.items import ItemState
+from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.queue import DEFAULT_STRATEGY, EXPLANATIONS, STRATEGIES, Strategy
 from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.keys import Key
@@ -24,6 +24,12 @@ SCORE_MEANS = (
     "Acquisition score, from 0 to 1: how much the two branches of the network contradict each other, or are "
     "unsure, near the objects of the draft. The higher, the more an accepted mask would teach."
 )
+
+VALIDATION_MEANS = (
+    "Keep this image for validation: rounds do not learn from it, and at the end of each one its draft of "
+    "this image is compared with your mask."
+)
+NOT_FOR_VALIDATION = "Accept the mask first: only then is there something to compare with."
 
 NAMES: dict[Strategy, str] = {
     "mixed": "most helpful first",
@@ -59,6 +65,9 @@ class ImageSection(QWidget):
         self.skip = ActionButton(
             "Skip", "Leave this image out: it is neither trained on nor asked for.", self._skip, Key.SKIP
         )
+        self.validation = QCheckBox("validation")
+        self.validation.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.validation.clicked.connect(self._keep_for_validation)
         self.order = _choice_of_strategies()
         self.order.currentIndexChanged.connect(self._choose_order)
         self.jump = QSpinBox()
@@ -75,7 +84,7 @@ class ImageSection(QWidget):
     def _lay_out(self) -> None:
         rows = Rows(self)
         rows.add(self.name)
-        rows.add(self.state)
+        rows.add(self.state, self.validation, shares=(8, 4))
         rows.add(self.previous, self.jump, self.next)
         rows.add(self.to_queue, self.skip)
         rows.add(QLabel("Order"), self.order, shares=(3, 9))
@@ -106,6 +115,12 @@ class ImageSection(QWidget):
         else:
             self._annotation.skip()
 
+    def _keep_for_validation(self, keep: bool) -> None:
+        with errors_shown():
+            if self._annotation is not None and self._annotation.item is not None:
+                self._annotation.session.keep_for_validation(self._annotation.item, keep)
+        self._workbench.counted.emit()  # also where it was refused: the box shows what is
+
     def _jump(self, number: int) -> None:
         with errors_shown():
             if self._annotation is not None and self._workbench.session is not None:
@@ -120,7 +135,7 @@ class ImageSection(QWidget):
     def _refresh(self) -> None:
         annotation, session = self._annotation, self._workbench.session
         item = None if annotation is None else annotation.item
-        for part in (self.name, self.state, self.jump):
+        for part in (self.name, self.state, self.jump, self.validation):
             part.setVisible(item is not None)
         if annotation is None or session is None or item is None:
             for button in (self.previous, self.next, self.to_queue, self.skip):
@@ -131,10 +146,17 @@ class ImageSection(QWidget):
         self.name.setToolTip(str(session.picture_path(item)))
         self.state.setText(_state_in_words(annotation))
         self.state.setToolTip(SCORE_MEANS if "score" in self.state.text() else "")
+        self._show_validation(annotation, item)
         self.to_queue.allow(self._why_no_queue())
         self.skip.allow()
         skipped = annotation.state is ItemState.SKIPPED
         self.skip.say("Take back" if skipped else "Skip")
+
+    def _show_validation(self, annotation: Annotation, item: Item) -> None:
+        accepted = annotation.state is ItemState.ACCEPTED
+        self.validation.setChecked(accepted and item in annotation.session.validation)
+        self.validation.setEnabled(accepted)
+        self.validation.setToolTip(VALIDATION_MEANS if accepted else NOT_FOR_VALIDATION)
 
     def _show_place(self, place: int, count: int) -> None:
         self.previous.allow("This is the first image." if place == 0 else None)

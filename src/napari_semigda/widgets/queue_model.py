@@ -49,6 +49,7 @@ MEANINGS = {
     Standing.DRAFT: "has a draft that nobody has accepted",
     Standing.PAINTED: "painted by you, not accepted",
     Standing.ACCEPTED: "accepted",
+    Standing.VALIDATION: "accepted, and kept for validation: not trained on",
     Standing.CHANGED: "accepted, and painted again since",
     Standing.SKIPPED: "skipped: neither trained on nor asked for",
 }

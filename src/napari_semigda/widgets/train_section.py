@@ -2,15 +2,18 @@
 
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSpinBox, QWidget
 
-from napari_semigda.session.items import ItemState
 from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.curves import Curves
 from napari_semigda.widgets.image_section import NO_SESSION
+from napari_semigda.widgets.round_curves import RoundCurves
 from napari_semigda.widgets.round_progress import Phase, in_words
 from napari_semigda.widgets.section import ActionButton, Rows, number, sentence, thin_bar, timer
 from napari_semigda.widgets.workbench import Workbench
 
 REFRESHED_EVERY = 100  # milliseconds
+NOTHING_TO_LEARN = (
+    "Accept at least one mask first: training learns from accepted masks that are not kept for validation."
+)
 NOTHING_RUNS = "No round is running."
 
 
@@ -46,6 +49,7 @@ class TrainSection(QWidget):
         self.bar = thin_bar()
         self.state = sentence()
         self.curves = Curves(self._progress)
+        self.rounds = RoundCurves(workbench)
         self._lay_out()
         self._shown_phase = self._progress.phase
         self._timer = timer(self, REFRESHED_EVERY, self._refresh)
@@ -63,6 +67,7 @@ class TrainSection(QWidget):
         rows.add(self.state)
         rows.add(self.bar)
         rows.add(self.curves)
+        rows.add(self.rounds)
 
     def _train(self) -> None:
         budget = Budget(steps=self.steps.value() or None, seconds=self.minutes.value() * 60)
@@ -120,8 +125,8 @@ class TrainSection(QWidget):
             return NO_SESSION
         if self._progress.active:
             return "A round is running already."
-        if not session.counts()[ItemState.ACCEPTED]:
-            return "Accept at least one mask first: training learns from accepted masks."
+        if not session.has_something_to_learn:
+            return NOTHING_TO_LEARN
         return None
 
     def _why_no_stop(self) -> str | None:

@@ -1,0 +1,118 @@
+"""What correcting took: against the draft that the annotator saw, by round, and in a sentence."""
+
+import numpy as np
+import pytest
+
+from napari_semigda.inference.predictor import Prediction
+from napari_semigda.session.efforts import AcceptedDraft, in_words, mean_by_round
+from napari_semigda.session.session import Session
+
+PIXELS = np.arange(12 * 10, dtype=np.uint8).reshape(12, 10)
+
+
+def lesion(rows):
+    mask = np.zeros(PIXELS.shape, np.uint8)
+    mask[:rows] = 1
+    return mask
+
+
+def draft(session, item, rows, round_number):
+    labels = lesion(rows)
+    nothing = np.zeros((2, *labels.shape), np.float32)
+    session.store_prediction(item, Prediction(nothing, labels, nothing[0], 0.5), round_number)
+
+
+@pytest.fixture
+def session(tmp_path):
+    pictures = {f"scan {number}": (PIXELS, (1.0, 1.0), "pixel") for number in range(1, 4)}
+    return Session.from_arrays(tmp_path / "s", pictures)
+
+
+def test_effort_is_measured_against_the_draft_that_was_shown(session):
+    item = session.items[0]
+    draft(session, item, 6, 1)
+    np.testing.assert_array_equal(session.starting_mask(item), lesion(6))
+    draft(session, item, 3, 2)  # comes while the annotator corrects the first
+    entry = session.accept(item, lesion(3))
+    assert (entry.changed, entry.round) == (0.25, 1)
+
+
+def test_a_newer_draft_counts_once_it_was_shown(session):
+    item = session.items[0]
+    draft(session, item, 6, 1)
+    session.starting_mask(item)
+    draft(session, item, 3, 2)
+    np.testing.assert_array_equal(session.see_draft(item), lesion(3))
+    entry = session.accept(item, lesion(3))
+    assert (entry.changed, entry.round) == (0, 2)
+
+
+def test_a_mask_painted_without_a_draft_was_no_correction(session):
+    item = session.items[0]
+    assert not session.starting_mask(item).any()
+    draft(session, item, 6, 1)
+    entry = session.accept(item, lesion(6))
+    assert (entry.dice, entry.changed, entry.round) == (None, None, None)
+    assert session.accepted_drafts() == []
+
+
+def test_the_draft_behind_unfinished_strokes_is_known_tomorrow(session):
+    first, second, third = session.items
+    draft(session, first, 6, 1)
+    session.starting_mask(first)
+    session.keep_edit(first, lesion(5))
+    session.starting_mask(second)
+    session.keep_edit(second, lesion(5))
+    session.starting_mask(third)  # another item is on the screen now
+    session.close()
+    with Session.open(session.folder) as again:
+        draft(again, first, 3, 2)
+        draft(again, second, 3, 2)
+        np.testing.assert_array_equal(again.starting_mask(first), lesion(5))
+        entry = again.accept(first, lesion(3))
+        assert (entry.changed, entry.round) == (0.25, 1)
+        assert again.accept(second, lesion(3)).changed is None
+        assert list((again.folder / "edits").iterdir()) == []
+
+
+def test_a_program_that_shows_nobody_anything_is_compared_with_the_newest_draft(session):
+    item = session.items[0]
+    draft(session, item, 6, 1)
+    draft(session, item, 3, 2)
+    entry = session.accept(item, lesion(6))
+    assert (entry.changed, entry.round) == (0.25, 2)
+
+
+def test_drafts_count_once_and_are_remembered(session):
+    for item, rows in zip(session.items, (6, 3, 12), strict=True):
+        draft(session, item, 6, 1)
+        session.accept(item, lesion(rows))
+    session.accept(session.items[0], lesion(1))
+    told = [AcceptedDraft(1, 0.0), AcceptedDraft(1, 0.25), AcceptedDraft(1, 0.5)]
+    assert session.accepted_drafts() == told
+    session.close()
+    with Session.open(session.folder) as again:
+        assert again.accepted_drafts() == told
+        assert again.effort(again.items[0]) == pytest.approx(5 / 12)
+
+
+def test_the_mean_of_each_round():
+    drafts = [AcceptedDraft(2, 0.1), AcceptedDraft(1, 0.4), AcceptedDraft(2, 0.3)]
+    assert mean_by_round(drafts) == pytest.approx({1: 0.4, 2: 0.2})
+    assert mean_by_round([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ([], ""),
+        ([0.5], "The one draft you accepted so far needed more than 2 % changed."),
+        ([0.01], "The one draft you accepted so far needed less than 2 % changed."),
+        ([0.0, 0.01], "Of the 2 drafts you accepted so far, all needed less than 2 % changed."),
+        ([0.5, 0.3], "Of the 2 drafts you accepted so far, none needed less than 2 % changed."),
+        ([0.5] * 9 + [0.0], "Of the last 10 drafts you accepted, 1 needed less than 2 % changed."),
+        ([0.0] * 90 + [0.5] * 3, "Of the last 10 drafts you accepted, 7 needed less than 2 % changed."),
+    ],
+)
+def test_the_last_drafts_in_a_sentence(changed, words):
+    assert in_words([AcceptedDraft(1, share) for share in changed]) == words

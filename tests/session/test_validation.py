@@ -1,0 +1,70 @@
+"""Accepted images kept for validation: not trained on, and compared with in a round's record."""
+
+import json
+
+import numpy as np
+import pytest
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.session.items import Standing
+from napari_semigda.session.rounds import Validation
+from napari_semigda.session.session import Session
+from napari_semigda.training.recipe import Budget, Recipe
+
+
+@pytest.fixture
+def accepted(session: Session) -> Session:
+    """A session whose first three items are accepted."""
+    for item in session.items[:3]:
+        session.accept(item, np.zeros(item.shape, np.uint8))
+    return session
+
+
+def test_neither_stream_of_training_sees_it(accepted: Session) -> None:
+    first, *others = accepted.items
+    accepted.keep_for_validation(first)
+    labelled, unlabelled = accepted.examples()
+    assert [item.id for item in labelled.items] == [item.id for item in others[:2]]
+    assert first not in unlabelled.items
+    assert accepted.validation == [first]
+    assert accepted.standing(first) is Standing.VALIDATION
+    accepted.keep_for_validation(first, False)
+    assert first in accepted.examples()[0].items
+    assert accepted.standing(first) is Standing.ACCEPTED
+
+
+def test_it_is_in_the_manifest_and_remembered(accepted: Session) -> None:
+    second = accepted.items[1]
+    accepted.keep_for_validation(second)
+    accepted.close()
+    assert json.loads((accepted.folder / "semigda.json").read_bytes())["validation"] == [second.id]
+    with Session.open(accepted.folder) as again:
+        assert again.validation == [second]
+
+
+def test_only_what_is_accepted_can_be_compared_with(accepted: Session) -> None:
+    with pytest.raises(SemiGDAError, match="accept it first"):
+        accepted.keep_for_validation(accepted.items[3])
+    assert accepted.validation == []
+
+
+def test_a_round_begun_before_goes_on_with_what_it_began_with(accepted: Session) -> None:
+    record = accepted.begin_round(Recipe(), Budget(steps=4), 0, False)
+    accepted.keep_for_validation(accepted.items[0])
+    assert accepted.items[0] in accepted.examples(record.labelled)[0].items
+    assert accepted.items[0].id not in accepted.begin_round(Recipe(), Budget(steps=4), 0, False).labelled
+
+
+def test_there_is_something_to_learn_while_not_all_is_kept(accepted: Session) -> None:
+    for item in accepted.items[:3]:
+        assert accepted.has_something_to_learn
+        accepted.keep_for_validation(item)
+    assert not accepted.has_something_to_learn
+
+
+def test_the_record_of_a_round_tells_how_it_did(accepted: Session) -> None:
+    record = accepted.begin_round(Recipe(), Budget(steps=4), 0, False)
+    assert (record.validation_dice, record.validation_images) == (None, 0)
+    accepted.finish_round(record, "complete", steps=4, seconds=1, validation=Validation(0.75, 2))
+    again = Session.open(accepted.folder).rounds[0]
+    assert (again.validation_dice, again.validation_images) == (0.75, 2)
