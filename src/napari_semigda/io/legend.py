@@ -86,9 +86,22 @@ def read_legend(path: Path | str) -> Legend | None:
     """
     try:
         with tifffile.TiffFile(path) as tif:
-            return _legend(_text(tif))
+            return parse_legend(_text(tif))
     except Exception:  # tifffile raises nearly anything, and the pixels tell what is wrong with the file
         return None
+
+
+def parse_legend(text: str) -> Legend | None:
+    """Read what `Legend.to_text` wrote, among what other programs may have added; None if it is not there."""
+    line = re.search(rf"^{_HEADING} (\{{.*\}})\s*$", text[:_LONGEST], re.MULTILINE)
+    if line is None:
+        return None
+    try:
+        values = json.loads(line[1])
+        entries = [_entry(one) for one in values.get("classes", ())]
+    except (ValueError, TypeError):
+        return None
+    return Legend(tuple(one for one in entries if one is not None), objects=bool(values.get("objects")))
 
 
 def _text(tif: tifffile.TiffFile) -> str:
@@ -96,16 +109,6 @@ def _text(tif: tifffile.TiffFile) -> str:
         annotations = ElementTree.fromstring(tif.ome_metadata).iterfind(".//{*}M")
         return next((one.text or "" for one in annotations if one.get("K") == "legend"), "")
     return str((tif.imagej_metadata or {}).get("Info", ""))
-
-
-def _legend(text: str) -> Legend | None:
-    """Find the line of `Legend.to_text` among what other programs may have added."""
-    line = re.search(rf"^{_HEADING} (\{{.*\}})\s*$", text[:_LONGEST], re.MULTILINE)
-    if line is None:
-        return None
-    values = json.loads(line[1])
-    entries = (_entry(one) for one in values.get("classes", ()))
-    return Legend(tuple(one for one in entries if one is not None), objects=bool(values.get("objects")))
 
 
 def _entry(values: Any) -> LegendEntry | None:

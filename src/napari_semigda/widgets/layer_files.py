@@ -1,0 +1,250 @@
+"""Files that napari opens and saves with this plugin: sessions, label maps with their classes, probabilities.
+
+Reading a label map imports nothing heavy; a session is opened in the dock.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+import pint
+from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.imagej import NOT_LOOKED_AT_COLOUR, Grid, colour_table, write_imagej
+from napari_semigda.io.legend import NOT_LOOKED_AT, Legend, LegendEntry, parse_legend, read_legend
+from napari_semigda.io.masks import read_labels
+from napari_semigda.io.ome import write_ome
+from napari_semigda.io.pictures import MANIFEST_NAME, Plane, list_planes, read_plane, stack_axes
+
+PLUGIN, WIDGET = "napari-semigda", "Annotate and train"
+LEGEND_KEY = "semigda_legend"
+"""Where a layer's metadata holds what its values mean, as `Legend.to_text` writes it."""
+
+LayerData = tuple[Any, dict[str, Any], str]
+Reader = Callable[[str | Sequence[str]], list[Any]]
+
+_NO_LAYERS: list[Any] = [(None,)]  # what napari takes for "read, and there is nothing to add"
+_STRAY_COLOUR = "magenta"
+_OTHER_UNIT = "reference frame"  # OME's word for lengths that nobody has given a unit
+
+# Reading ------------------------------------------------------------------------------------------------
+
+
+def session_reader(path: str | Sequence[str]) -> Reader | None:
+    """Return what opens a session folder, or the `semigda.json` in one, in the dock; None for others."""
+    place = _single(path)
+    found = place is not None and (place.name == MANIFEST_NAME or (place / MANIFEST_NAME).is_file())
+    return _open_session if found else None
+
+
+def label_reader(path: str | Sequence[str]) -> Reader | None:
+    """Return what reads a label map as a Labels layer, with its scale, and its classes where it is ours."""
+    return None if _single(path) is None else _read_labels
+
+
+def probability_reader(path: str | Sequence[str]) -> Reader | None:
+    """Return what reads exported probabilities as one Image layer a class."""
+    return None if _single(path) is None else _read_probabilities
+
+
+def _single(path: str | Sequence[str]) -> Path | None:
+    return Path(path) if isinstance(path, str) else None
+
+
+def _open_session(path: str | Sequence[str]) -> list[Any]:
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise SemiGDAError("A session opens in napari's window, and there is none.")
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    widget.open_session(Path(str(path)))
+    return _NO_LAYERS
+
+
+def _read_labels(path: str | Sequence[str]) -> list[LayerData]:
+    file = Path(str(path))
+    planes = list_planes(file)
+    labels, place = _stacked([read_labels(plane) for plane in planes], planes[0])
+    meta: dict[str, Any] = {"name": file.name, **place}
+    legend = read_legend(file)
+    if legend is not None and not legend.objects:
+        meta["metadata"] = {LEGEND_KEY: legend.to_text()}
+        meta["colormap"] = _colours(legend)
+        values = {0: "background"} | {one.value: one.name for one in legend.classes}
+        values[NOT_LOOKED_AT] = "not looked at"
+        meta["features"] = {"index": list(values), "class": list(values.values())}
+    return [(labels, meta, "labels")]
+
+
+def _read_probabilities(path: str | Sequence[str]) -> list[LayerData]:
+    file = Path(str(path))
+    plane = list_planes(file)[0]
+    pixels = read_plane(plane).pixels
+    channels = [pixels] if pixels.ndim == 2 else [pixels[..., number] for number in range(pixels.shape[2])]
+    _, place = _stacked([channels[0]], plane)
+    return [
+        (
+            channel,
+            {
+                "name": file.name if len(channels) == 1 else f"{file.name} {number}",
+                "contrast_limits": (0, 1),
+                **place,
+            },
+            "image",
+        )
+        for number, channel in enumerate(channels, start=1)
+    ]
+
+
+def _stacked(planes: Sequence[NDArray[Any]], first: Plane) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Put planes together along the axes of their file; with the scale, units and axes of the layer."""
+    axes, lengths, spacing = stack_axes(first.path, first.series)
+    if math.prod(lengths) != len(planes):
+        axes, lengths = "Z", (len(planes),)
+    unit = _known_unit(first.unit)
+    scale = [spacing if axis == "Z" and spacing else 1.0 for axis in axes]
+    units = [unit if axis == "Z" and spacing else "pixel" for axis in axes]
+    place = {
+        "scale": (*scale, *first.pixel_size),
+        "units": (*units, unit, unit),
+        "axis_labels": tuple(f"{axes}YX".lower()),
+    }
+    return np.stack(planes).reshape(*lengths, *planes[0].shape), place
+
+
+def _colours(legend: Legend) -> DirectLabelColormap:
+    fixed = {None: _STRAY_COLOUR, 0: "transparent", NOT_LOOKED_AT: NOT_LOOKED_AT_COLOUR}
+    return DirectLabelColormap(color_dict=fixed | {one.value: one.color for one in legend.classes})
+
+
+def _known_unit(unit: str) -> str:
+    """Return a unit as napari knows it (it asks pint); any other is pixels."""
+    try:
+        return str(pint.get_application_registry().Unit(unit))
+    except Exception:  # whatever a file's header holds
+        return "pixel"
+
+
+# Writing ------------------------------------------------------------------------------------------------
+
+
+def write_label_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Save a Labels layer as TIFF for ImageJ, with scale, unit and the colours of the classes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    data
+        (H, W), (Z, H, W) or (T, Z, H, W); values 0 … 65535.
+    meta
+        The layer's other properties, as napari gives them.
+
+    Raises
+    ------
+    SemiGDAError
+        When the labels do not fit into such a file, or it cannot be written.
+    """
+    labels, grid, legend = _label_map(path, data, meta, highest=2**16 - 1)
+    wide = bool(labels.max(initial=0) > 255)
+    write_imagej(
+        path,
+        labels.reshape(-1, *labels.shape[-2:]),
+        grid,
+        np.uint16 if wide else np.uint8,
+        info="" if legend is None else legend.to_text(),
+        colours=None if legend is None or wide else colour_table(legend),
+    )
+    return [path]
+
+
+def write_label_ome(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Save a Labels layer as OME-TIFF, with scale, unit and the names and colours of the classes.
+
+    Parameters and errors are those of `write_label_tiff`; values may go up to 2³² - 1.
+    """
+    labels, grid, legend = _label_map(path, data, meta, highest=2**32 - 1)
+    highest = int(labels.max(initial=0))
+    write_ome(
+        path,
+        labels.reshape(-1, *labels.shape[-2:]),
+        grid,
+        np.uint8 if highest <= 255 else np.uint16 if highest < 2**16 else np.uint32,
+        name=str(meta.get("name", "")),
+        legend=legend,
+    )
+    return [path]
+
+
+def _label_map(
+    path: str, data: Any, meta: Mapping[str, Any], *, highest: int
+) -> tuple[NDArray[Any], Grid, Legend | None]:
+    labels = np.asarray(data)
+    if labels.dtype.kind == "b":
+        labels = labels.astype(np.uint8)
+    if not 2 <= labels.ndim <= 4 or not labels.size:
+        raise SemiGDAError(
+            f"“{path}” was not written: labels have two to four dimensions (t, z, y, x), not {labels.ndim}."
+        )
+    lowest, most = int(labels.min()), int(labels.max())
+    if lowest < 0 or most > highest:
+        advice = " OME-TIFF can hold them." if 0 <= lowest <= most < 2**32 else ""
+        raise SemiGDAError(
+            f"“{path}” was not written: it can hold labels from 0 to {highest}, "
+            f"but these go from {lowest} to {most}.{advice}"
+        )
+    return labels, _grid(labels, meta), _legend(meta)
+
+
+def _grid(labels: NDArray[Any], meta: Mapping[str, Any]) -> Grid:
+    scale = [float(size) for size in meta.get("scale", (1,) * labels.ndim)]
+    units = [str(unit) for unit in meta.get("units", ("pixel",) * labels.ndim)]
+    first = str(meta.get("axis_labels", ("z",))[0]).lower()
+    stacked = {2: "", 3: "T" if first in ("t", "time") else "Z", 4: "TZ"}[labels.ndim]
+    axes = f"{stacked}YX"
+    lengths = dict(zip(axes, map(_in_micrometres, scale, units), strict=True))
+    named = all(lengths[axis] is not None for axis in "YX")
+    if named:
+        sizes, unit = (lengths["Y"], lengths["X"]), "µm"
+    else:
+        sizes, unit = (scale[-2], scale[-1]), "pixel" if scale[-2:] == [1.0, 1.0] else _OTHER_UNIT
+    spacing = lengths.get("Z") if named else scale[axes.index("Z")] if "Z" in axes else None
+    return Grid(axes, labels.shape, (sizes[0] or 1.0, sizes[1] or 1.0), unit, spacing)
+
+
+def _in_micrometres(size: float, unit: str) -> float | None:
+    """Convert a length; None where the unit is none of length."""
+    try:
+        return float(pint.get_application_registry().Quantity(size, unit).to("micrometer").magnitude)
+    except (pint.errors.PintError, TypeError, ValueError):
+        return None
+
+
+def _legend(meta: Mapping[str, Any]) -> Legend | None:
+    """Tell what a layer's values mean: by its metadata, or by colours like those of the dock's mask."""
+    known = parse_legend(str(meta.get("metadata", {}).get(LEGEND_KEY, "")))
+    colormap = meta.get("colormap")
+    colours = getattr(colormap, "color_dict", {}) if isinstance(colormap, DirectLabelColormap) else {}
+    if known is None and NOT_LOOKED_AT not in colours:
+        return None
+    names = {one.value: one for one in known.classes} if known is not None else {}
+    values = sorted({*names, *(value for value in colours if value and 0 < value < NOT_LOOKED_AT)})
+    return Legend(
+        tuple(
+            LegendEntry(
+                value,
+                names[value].name if value in names else f"class {value}",
+                _hex(colours[value]) if value in colours else names[value].color,
+            )
+            for value in values
+        )
+    )
+
+
+def _hex(colour: NDArray[Any]) -> str:
+    red, green, blue = (round(255 * float(part)) for part in colour[:3])
+    return f"#{red:02x}{green:02x}{blue:02x}"
