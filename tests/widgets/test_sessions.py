@@ -2,13 +2,19 @@
 
 import numpy as np
 import pytest
+import torch
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QDialog, QFileDialog, QMessageBox
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.model.checkpoint import save_checkpoint
+from napari_semigda.model.presets import build_model
 from napari_semigda.samples import sample_pairs
+from napari_semigda.session.rounds import MODEL
 from napari_semigda.session.session import Session
+from napari_semigda.session.trained_model import TrainedModel
+from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.widgets.new_session import NewSessionDialog
 from napari_semigda.widgets.session_plan import LayerSource, SessionPlan
 from tests.widgets.conftest import PATIENCE, mask_layer, paint
@@ -112,6 +118,68 @@ def test_planes_of_a_time_series_of_stacks_are_named_by_their_places(viewer):
     assert len(names) == 22
     assert names[0] == "film_0_00"
     assert names[-1] == "film_1_10"
+
+
+def test_a_model_of_another_session_is_shown_and_brought_along(
+    widget, make_trained, folder_of_images, tmp_path, fill_in, click, qtbot
+):
+    yesterday = make_trained(name="yesterday", classes=("lesion", "vessel"))
+    yesterday.close()
+
+    def fill(dialog):
+        dialog.images.set_text(str(folder_of_images))
+        dialog.start.set_text(str(yesterday.folder / "semigda.json"))
+        assert dialog.classes.text() == "lesion, vessel"
+        assert dialog.working_size.value() == 32
+        for part in (dialog.preset, dialog.working_size, dialog.framing):
+            assert not part.isEnabled()
+            assert "As the model was trained" in part.toolTip()
+        assert "round 1 of “yesterday”" in dialog.preset_words.text()
+        dialog.classes.setText("tumour, vessel, duct")
+
+    fill_in(fill)
+    click(widget.session_section.new)
+    qtbot.waitUntil(lambda: widget.workbench.session is not None, timeout=PATIENCE)
+    session = widget.workbench.session
+    assert [info.name for info in session.classes] == ["tumour", "vessel", "duct"]
+    assert session.settings == yesterday.settings
+    assert "round 1 of “yesterday”" in widget.session_section.weights.text()
+    assert "Computed on" in widget.session_section.weights.toolTip()
+    item = widget.workbench.annotation.item
+    qtbot.waitUntil(lambda: session.prediction_info(item) is not None, timeout=PATIENCE)
+    assert session.prediction_info(item).round == 0
+
+
+def test_what_is_wrong_with_a_model_is_said_and_it_can_be_left_out_again(widget, folder_of_images, tmp_path):
+    dialog = NewSessionDialog([], tmp_path, widget)
+    dialog.images.set_text(str(folder_of_images))
+    dialog.start.set_text(str(tmp_path / "nothing.safetensors"))
+    assert not dialog.make.isEnabled()
+    assert "There is no file" in dialog.why_not.text()
+    dialog.start.set_text("")
+    assert dialog.make.isEnabled()
+    assert dialog.preset.isEnabled()
+    dialog.deleteLater()
+
+
+def test_classes_removed_from_a_model_are_none_of_the_new_session(make_trained, folder_of_images, tmp_path):
+    yesterday = make_trained(name="yesterday", classes=("lesion", "vessel", "duct"))
+    yesterday.remove_class(2)
+    record = yesterday.begin_round(Recipe(), Budget(steps=1), 0, warm=True)
+    metadata = {"class_names": yesterday.class_names, "settings": yesterday.settings.to_dict()}
+    save_checkpoint(yesterday.round_folder(record.number) / MODEL, build_model("compact", 4), metadata)
+    model = TrainedModel.find(yesterday.folder)
+    plan = SessionPlan(folder_of_images, tmp_path / "new", ("lesion", "duct"), start=model)
+    with plan.make() as session:
+        assert [(info.value, info.name) for info in session.classes] == [(1, "lesion"), (3, "duct")]
+    assert "name as many" in SessionPlan(folder_of_images, tmp_path / "x", ("lesion",), start=model).missing()
+
+
+def test_a_device_that_is_not_there_is_told_and_the_work_goes_on(widget, make_session, preferences, notices):
+    preferences().computing.device = "cuda" if not torch.cuda.is_available() else "mps"
+    widget.workbench.adopt(make_session())
+    assert any("quickest device" in notice for notice in notices())
+    assert widget.workbench.runner.engine.device.type in ("cpu", "cuda", "mps")
 
 
 def test_opening_asks_for_a_folder(widget, make_session, monkeypatch, click):

@@ -6,7 +6,7 @@ import numpy as np
 from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QSpinBox, QWidget, QWidgetAction
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QWidget, QWidgetAction
 from superqt import QLabeledDoubleSlider
 
 from napari_semigda.inference.draft_maps import DRAFT_THRESHOLD
@@ -112,11 +112,11 @@ class MaskSection(QWidget):
         )
         self.smallest = QSpinBox()
         number(self.smallest, SPECK, SMALLEST, LARGEST, 10, SPECK_TIP)
-        self.smallest.setPrefix("Specks have fewer than ")
         self.smallest.setSuffix(" pixels")
+        self.smallest.setButtonSymbols(QSpinBox.ButtonSymbols.UpDownArrows)
         self.smallest.valueChanged.connect(self._keep_smallest)
         entry = QWidgetAction(menu)
-        entry.setDefaultWidget(self.smallest)
+        entry.setDefaultWidget(_labelled("Specks: fewer than", self.smallest))
         menu.addAction(entry)
         self.smooth = MenuAction(
             menu,
@@ -353,3 +353,13 @@ class MaskSection(QWidget):
         if annotation is None or annotation.state is not ItemState.ACCEPTED:
             return "No mask of this image was accepted yet."
         return None
+
+
+def _labelled(words: str, part: QWidget) -> QWidget:
+    """A row of a menu: words and a part to work with."""
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(17, 2, 8, 2)
+    layout.addWidget(QLabel(words))
+    layout.addWidget(part)
+    return row

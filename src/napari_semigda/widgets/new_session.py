@@ -23,7 +23,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.presets import PRESETS
+from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.widgets.path_line import PathLine
 from napari_semigda.widgets.section import number, sentence
 from napari_semigda.widgets.session_plan import LayerSource, SessionPlan, session_folder_for
@@ -36,8 +38,18 @@ FRAMINGS = {
 WORKING_SIZE_TIP = (
     "Side in pixels of what the network sees: twice as large shows finer detail and takes four times as long."
 )
+START_TIP = (
+    "Weights to start from: another session's semigda.json (its newest weights are taken), or a checkpoint "
+    "(.safetensors). They are copied into the new session."
+)
+OF_THE_MODEL = "As the model was trained: it would see something else otherwise."
+CLASSES_TIP = "Names of what you outline, separated by commas. Background needs none."
+CLASSES_OF_MODEL = (
+    "The model's classes, in its order. They may have other names here; classes behind them are new to it."
+)
 WIDTH = 560
 LIST_HEIGHT = 80
+LINES = 3  # of what is said about a network
 
 
 class NewSessionDialog(QDialog):
@@ -65,12 +77,15 @@ class NewSessionDialog(QDialog):
         self.images = PathLine("Folder of images", for_folders=True, start=place)
         self.layers = self._layer_list()
         self.folder = PathLine("Session folder", for_folders=True, start=place)
+        self.start = PathLine("Model to start from", for_folders=False, start=place)
+        self._model: TrainedModel | None = None
+        self._why_no_model: str | None = None
         self.classes = QLineEdit("object")
         self.one_object = QCheckBox("There is at most one object in an image")
         self.preset = QComboBox()
         self.preset_words = sentence()
         self.preset_words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.preset_words.setFixedHeight(2 * self.fontMetrics().lineSpacing() + 8)
+        self.preset_words.setFixedHeight(LINES * self.fontMetrics().lineSpacing() + 8)
         self.weights = PathLine("Autoencoder weights", for_folders=False, start=place)
         self.working_size = QSpinBox()
         number(self.working_size, 128, 32, 1024, 8, WORKING_SIZE_TIP)
@@ -80,6 +95,7 @@ class NewSessionDialog(QDialog):
         self.make = QPushButton("Make session")
         self.buttons.addButton(self.make, QDialogButtonBox.ButtonRole.AcceptRole)
         self._fill()
+        self._tips = {part: part.toolTip() for part in (self.preset, self.working_size, self.framing)}
         self._lay_out()
         self._connect()
         self._check()
@@ -96,6 +112,7 @@ class NewSessionDialog(QDialog):
             working_size=self.working_size.value(),
             framing=self.framing.currentData(),
             one_object=self.one_object.isChecked(),
+            start=self._model,
         )
 
     def _layer_list(self) -> QListWidget:
@@ -118,7 +135,9 @@ class NewSessionDialog(QDialog):
             self.preset.addItem(preset.name, preset.name)
         for words, framing in FRAMINGS.items():
             self.framing.addItem(words, framing)
-        self.classes.setToolTip("Names of what you outline, separated by commas. Background needs none.")
+        self.classes.setToolTip(CLASSES_TIP)
+        self.start.setToolTip(START_TIP)
+        self.start.line.setPlaceholderText("none: begin anew")
         self.one_object.setToolTip("Then training drops all but the largest piece of what it guesses.")
         self.weights.setToolTip("Only if you have the autoencoder's weights in a file.")
         self._on_preset()
@@ -132,6 +151,7 @@ class NewSessionDialog(QDialog):
         form.addRow("", self.from_layers)
         form.addRow("", self.layers)
         form.addRow("Session folder", self.folder)
+        form.addRow("Start from a model", self.start)
         form.addRow("Classes", self.classes)
         form.addRow("", self.one_object)
         form.addRow("Network", self.preset)
@@ -149,11 +169,13 @@ class NewSessionDialog(QDialog):
         self.images.changed_to.connect(self._suggest_folder)
         self.folder.line.textEdited.connect(self._on_folder_chosen)
         self.preset.currentIndexChanged.connect(self._on_preset)
+        self.start.changed_to.connect(self._find_model)
         for signal in (
             self.from_folder.toggled,
             self.images.changed_to,
             self.layers.itemChanged,
             self.folder.changed_to,
+            self.start.changed_to,
             self.classes.textChanged,
             self.working_size.valueChanged,
         ):
@@ -178,14 +200,42 @@ class NewSessionDialog(QDialog):
         if not self._folder_was_chosen and (self.images.text() or not by_folder):
             self.folder.set_text(str(session_folder_for(self._source(), self._place)))
 
+    def _find_model(self) -> None:
+        """Take over what a model was trained for, and show it."""
+        self._model = self._why_no_model = None
+        if self.start.text():
+            try:
+                self._model = TrainedModel.find(Path(self.start.text()))
+            except SemiGDAError as error:
+                self._why_no_model = str(error)
+        if self._model is not None:
+            self._show_model(self._model)
+        free = self._model is None
+        for part in (self.preset, self.working_size, self.framing):
+            part.setEnabled(free)
+            part.setToolTip(self._tips[part] if free else OF_THE_MODEL)
+        self.classes.setToolTip(CLASSES_TIP if free else CLASSES_OF_MODEL)
+        if free:
+            self._on_preset()
+
+    def _show_model(self, model: TrainedModel) -> None:
+        self.classes.setText(", ".join(name for name in model.class_names if name))
+        self.preset.setCurrentIndex(self.preset.findData(model.preset))
+        self.working_size.setValue(model.settings.working_size)
+        self.framing.setCurrentIndex(self.framing.findData(model.settings.framing))
+        self.weights.set_text("" if model.weights is None else str(model.weights))
+        self.preset_words.setText(model.in_words())
+
     def _on_preset(self) -> None:
+        if self._model is not None:
+            return
         preset = PRESETS[self.preset.currentData()]
         self.preset_words.setText(f"{preset.description}.")
         self.working_size.setValue(preset.default_working_size)
 
     def _check(self) -> None:
         """Say what is missing, and let the session be made only when nothing is."""
-        missing = self.plan().missing()
+        missing = self._why_no_model or self.plan().missing()
         self.make.setEnabled(missing is None)
         self.make.setToolTip(missing or "Make the session and open it.")
         self.why_not.setText(missing or "")

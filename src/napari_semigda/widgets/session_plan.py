@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.session import Session
+from napari_semigda.session.trained_model import TrainedModel
 
 _ODD_CHARACTERS = re.compile(r"[^\w -]+")
 
@@ -61,6 +62,9 @@ class SessionPlan:
         How images are seen; None lets their size decide.
     one_object : bool
         Whether there is at most one object in an image.
+    start : TrainedModel or None
+        Weights that the first round starts from. Classes (which may have other names), network, working size,
+        framing and normalisation are then those of the model, whatever is said here.
     """
 
     source: Path | LayerSource | tuple[Path, ...]
@@ -71,6 +75,7 @@ class SessionPlan:
     working_size: int = 128
     framing: Literal["whole", "tiles"] | None = None
     one_object: bool = False
+    start: TrainedModel | None = None
 
     def missing(self) -> str | None:
         """What has to be said before the session can be made, in a sentence; None if nothing."""
@@ -84,6 +89,8 @@ class SessionPlan:
             return "This folder is a session already. Open it, or choose another folder."
         if not self.classes:
             return "Name at least one class."
+        if self.start is not None and len(self.classes) < len(self.start.values):
+            return f"The model knows {len(self.start.values)} classes: name as many, in its order."
         if self.working_size % 8:
             return "The working size has to be a multiple of 8."
         return None
@@ -94,20 +101,37 @@ class SessionPlan:
         Raises
         ------
         SemiGDAError
-            If the folder cannot be used or an image cannot be read.
+            If the folder cannot be used, or an image or the model cannot be read.
         """
+        if self.start is not None:
+            TrainedModel.find(self.start.path)  # before anything is made
         if isinstance(self.source, LayerSource):
             session = Session.from_arrays(self.folder, dict(self.source.planes()), **self._choices())
         else:
             images = self.source if isinstance(self.source, Path) else list(self.source)
             session = Session.create(self.folder, images, **self._choices())
-        if (
-            self.framing is None
-        ):  # the session chose by the images' size, which goes with the usual working size
+        if self.start is not None:
+            self._bring_along(session, self.start)
+        elif self.framing is None:  # the session chose by its images' size and the usual working size
             session.settings = replace(session.settings, working_size=self.working_size)
         return session
 
+    def _bring_along(self, session: Session, start: TrainedModel) -> None:
+        for value, name in enumerate(start.class_names, start=1):
+            if not name:
+                session.remove_class(value)
+        start.bring_along(session.folder)
+
     def _choices(self) -> dict[str, Any]:
+        if self.start is not None:
+            return {
+                "classes": self._names_by_value(self.start),
+                "preset": self.start.preset,
+                "settings": self.start.settings,
+                "one_object": self.one_object,
+                "weights": self.start.weights or self.weights,
+                "encoder": self.start.encoder,
+            }
         settings = None
         if self.framing is not None:
             settings = ImageSettings(working_size=self.working_size, framing=self.framing)
@@ -118,6 +142,15 @@ class SessionPlan:
             "one_object": self.one_object,
             "weights": self.weights,
         }
+
+    def _names_by_value(self, start: TrainedModel) -> tuple[str, ...]:
+        """The names of the classes at the model's values; what the model does not know follows."""
+        names = iter(self.classes)
+        known = [
+            next(names) if name else f"removed {value}"
+            for value, name in enumerate(start.class_names, start=1)
+        ]
+        return (*known, *names)
 
 
 def plan_of_samples(folder: Path) -> SessionPlan:

@@ -9,11 +9,13 @@ from qtpy.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
 
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
+from napari_semigda.session.trained_model import weights_in_words
 from napari_semigda.widgets.new_session import NewSessionDialog
 from napari_semigda.widgets.section import ActionButton, Rows, sentence, thin_bar
 from napari_semigda.widgets.session_plan import LayerSource, plan_of_samples
 from napari_semigda.widgets.workbench import Workbench
 
+DEVICE_TIP = "Computed on {}. Another device: File › Preferences › SemiGDA."
 IN_THE_MAKING = "A session is being made."
 
 
@@ -121,6 +123,8 @@ class SessionSection(QWidget):
         session = self._workbench.session
         if session is not None:
             self.weights.setText(_weights_in_words(session))
+            if self._workbench.runner is not None:
+                self.weights.setToolTip(DEVICE_TIP.format(self._workbench.runner.engine.device))
 
 
 def _weights_in_words(session: Session) -> str:
@@ -131,4 +135,4 @@ def _weights_in_words(session: Session) -> str:
         return f"Weights: those that {session.preset} comes with, until the first round"
     if model is None:
         return f"Weights: none yet (preset {session.preset}{source})"
-    return f"Weights: of round {int(model.parent.name)} (preset {session.preset}{source})"
+    return f"Weights: of {weights_in_words(model)} (preset {session.preset}{source})"

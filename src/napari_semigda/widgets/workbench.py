@@ -22,6 +22,8 @@ from napari_semigda.engine import (
     RoundNotSaved,
 )
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.pictures import MANIFEST_NAME
+from napari_semigda.model.device import choose_device
 from napari_semigda.session.items import Item
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
@@ -29,6 +31,7 @@ from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.canvas import NapariCanvas
 from napari_semigda.widgets.correcting import Correcting
 from napari_semigda.widgets.notices import errors_shown, show_failure
+from napari_semigda.widgets.preferences import chosen_device
 from napari_semigda.widgets.round_progress import Phase, RoundProgress
 from napari_semigda.widgets.runner import EngineRunner
 
@@ -42,8 +45,8 @@ class Workbench:
     ----------
     canvas : NapariCanvas
         Where images are shown.
-    device : str
-        Device of the engine: ``"auto"``, or by torch's name.
+    device : str, optional
+        Device of the engine: ``"auto"``, or by torch's name; None takes the one of napari's preferences.
 
     Attributes
     ----------
@@ -66,7 +69,7 @@ class Workbench:
     counted = Signal()
     reclassed = Signal()
 
-    def __init__(self, canvas: NapariCanvas, device: str = "auto") -> None:
+    def __init__(self, canvas: NapariCanvas, device: str | None = None) -> None:
         self.canvas = canvas
         self.session: Session | None = None
         self.annotation: Annotation | None = None
@@ -87,6 +90,7 @@ class Workbench:
         SemiGDAError
             If the folder is no session, or cannot be read. The session open before stays open.
         """
+        self._leave_if(folder)
         self.adopt(Session.open(folder))
 
     def adopt(self, session: Session) -> None:
@@ -107,7 +111,7 @@ class Workbench:
         self.annotation.shown.connect(self._ask_for_draft)
         self.correcting = Correcting(self.annotation, self.canvas)
         self.correcting.maps_wanted.connect(self._ask_for_maps)
-        self.runner = EngineRunner(session, self._device)
+        self.runner = EngineRunner(session, self._usable_device())
         self.runner.happened.connect(self._on_event)
         self.runner.failed.connect(self._on_failure)
         self.runner.rested.connect(self._on_rest)
@@ -117,8 +121,17 @@ class Workbench:
         self._tell_left_out(session)
         with errors_shown():
             self._show_first_item()
+        if session.read_only is not None:
+            show_warning(session.read_only)
         self.runner.engine.request_latents()  # the queue can do without, but not as well
         self.runner.wake()
+
+    def _leave_if(self, folder: Path) -> None:
+        """Close the session open now if it is the one in this folder: it can be written only once."""
+        folder = (folder.parent if folder.name == MANIFEST_NAME else folder).resolve()
+        if self.annotation is not None and self.session is not None and self.session.folder == folder:
+            self.annotation.keep()
+            self.close()
 
     def close(self) -> None:
         """Keep what was painted, stop the engine at its next step, and close the session.
@@ -266,6 +279,16 @@ class Workbench:
             self.reclassed.emit()
 
     # -------------------------------------------------------------------------------------------
+
+    def _usable_device(self) -> str:
+        """The device that was chosen, or the quickest there is where that one is not there."""
+        device = self._device or chosen_device()
+        try:
+            choose_device(device)
+        except SemiGDAError as error:
+            show_warning(f"{error} For now the quickest device there is will be used.")
+            return "auto"
+        return device
 
     def _open_runner(self) -> EngineRunner:
         if self.runner is None:

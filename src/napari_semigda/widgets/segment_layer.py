@@ -1,0 +1,185 @@
+"""Layers › Segment › Segment a layer with a model…: the dialog, and the work behind the scenes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import napari.viewer
+from napari.layers import Image
+from napari.qt.threading import create_worker
+from napari.utils import cancelable_progress
+from napari.utils.notifications import show_info
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFormLayout,
+    QLabel,
+    QPushButton,
+    QRadioButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.session.trained_model import TrainedModel
+from napari_semigda.widgets.notices import errors_shown, show_failure
+from napari_semigda.widgets.path_line import PathLine
+from napari_semigda.widgets.preferences import chosen_device
+from napari_semigda.widgets.section import sentence
+from napari_semigda.widgets.segmentation import Segmentation
+
+WIDTH = 520
+NO_CHANNEL = "none"
+CHANNELS_TIP = "Only for models that were trained on several channels: the layers, in the order of training."
+LINES = 4  # of what is said about a model
+
+
+def segment_layer(viewer: napari.viewer.Viewer) -> None:
+    """Ask which layer and which model, and segment; what napari's menu calls."""
+    with errors_shown():
+        layers = [layer for layer in viewer.layers if isinstance(layer, Image)]
+        if not layers:
+            raise SemiGDAError("There is no image to segment. Open one first.")
+        active = viewer.layers.selection.active
+        dialog = SegmentDialog(
+            layers, active if active in layers else layers[0], _open_session(viewer), _window(viewer)
+        )
+        if dialog.exec() == QDialog.DialogCode.Accepted:
+            begin(viewer, dialog.segmentation())
+        dialog.deleteLater()
+
+
+def begin(viewer: napari.viewer.Viewer, segmentation: Segmentation) -> Any:
+    """Segment in a worker, with progress and cancel in the activity dock; adds one layer at the end."""
+    worker = create_worker(segmentation.work, _ignore_errors=True, _start_thread=False)
+    bar = cancelable_progress(
+        total=100, desc=f"SemiGDA: segmenting {segmentation.layers[0].name}", cancel_callback=worker.quit
+    )
+    worker.yielded.connect(lambda share: bar.update(round(share * 100) - bar.n))
+    worker.finished.connect(bar.close)
+    worker.errored.connect(show_failure)
+    worker.aborted.connect(lambda: show_info("Segmenting was cancelled; nothing was added."))
+    worker.returned.connect(lambda data: viewer.add_layer(napari.layers.Layer.create(*data)))
+    worker.start()
+    return worker
+
+
+class SegmentDialog(QDialog):
+    """Asks for a layer, more channels where the model needs them, and a model.
+
+    Parameters
+    ----------
+    layers : sequence of napari.layers.Image
+        Those to choose from.
+    layer : napari.layers.Image
+        The one chosen at first.
+    session : Path or None
+        Folder of a session whose weights are suggested.
+    parent : QWidget, optional
+        As Qt has it.
+    """
+
+    def __init__(
+        self, layers: Sequence[Image], layer: Image, session: Path | None, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Segment a layer with a model")
+        self.setMinimumWidth(WIDTH)
+        self._layers = list(layers)
+        self._model: TrainedModel | None = None
+        self._why_no_model: str | None = None
+        start = Path.home() if session is None else session
+        self.layer = self._choice(())
+        self.layer.setCurrentIndex(self._layers.index(layer))
+        self.channels = [self._choice((NO_CHANNEL,)) for _ in range(2)]
+        self.from_session = QRadioButton("The last weights of a session")
+        self.from_file = QRadioButton("A checkpoint file")
+        self.session = PathLine("Session folder", for_folders=True, start=start)
+        self.file = PathLine("Checkpoint (.safetensors)", for_folders=False, start=start)
+        self.words = sentence()
+        self.words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.words.setFixedHeight(LINES * self.fontMetrics().lineSpacing() + 8)
+        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        self.segment = QPushButton("Segment")
+        self.buttons.addButton(self.segment, QDialogButtonBox.ButtonRole.AcceptRole)
+        self.from_session.setChecked(True)
+        self.session.set_text("" if session is None else str(session))
+        self._lay_out()
+        self._connect()
+        self._find_model()
+
+    def segmentation(self) -> Segmentation:
+        """What was asked for."""
+        more = [box.currentIndex() - 1 for box in self.channels if box.currentIndex() > 0]
+        chosen = [self.layer.currentIndex(), *more]
+        return Segmentation(tuple(self._layers[place] for place in chosen), self._model, chosen_device())
+
+    def _choice(self, before: tuple[str, ...]) -> QComboBox:
+        box = QComboBox()
+        box.addItems([*before, *(layer.name for layer in self._layers)])
+        return box
+
+    def _lay_out(self) -> None:
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Image layer", self.layer)
+        for number, box in enumerate(self.channels, start=2):
+            box.setToolTip(CHANNELS_TIP)
+            label = QLabel(f"Channel {number}")
+            label.setToolTip(CHANNELS_TIP)
+            form.addRow(label, box)
+        form.addRow("Model", self.from_session)
+        form.addRow("", self.session)
+        form.addRow("", self.from_file)
+        form.addRow("", self.file)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addWidget(self.words)
+        layout.addWidget(self.buttons)
+
+    def _connect(self) -> None:
+        self.from_session.toggled.connect(self._find_model)
+        for line in (self.session, self.file):
+            line.changed_to.connect(self._find_model)
+        for box in (self.layer, *self.channels):
+            box.currentIndexChanged.connect(self._check)
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+
+    def _find_model(self) -> None:
+        by_session = self.from_session.isChecked()
+        self.session.setVisible(by_session)
+        self.file.setVisible(not by_session)
+        text = (self.session if by_session else self.file).text()
+        self._model = self._why_no_model = None
+        if text:
+            try:
+                self._model = TrainedModel.find(Path(text))
+            except SemiGDAError as error:
+                self._why_no_model = str(error)
+        self._check()
+
+    def _check(self) -> None:
+        """Say what is missing, or what the model is."""
+        missing = self._why_no_model or self.segmentation().missing()
+        self.segment.setEnabled(missing is None)
+        self.segment.setToolTip(missing or "Add a layer of labels.")
+        self.words.setText(missing or ("" if self._model is None else self._model.in_words()))
+
+
+def _open_session(viewer: napari.viewer.Viewer) -> Path | None:
+    """The folder of the session that is open in the dock, if it has weights."""
+    from napari_semigda.widgets.dock import SemiGDAWidget
+
+    for widget in viewer.window.dock_widgets.values():
+        session = widget.workbench.session if isinstance(widget, SemiGDAWidget) else None
+        if session is not None and session.last_model() is not None:
+            return session.folder
+    return None
+
+
+def _window(viewer: napari.viewer.Viewer) -> QWidget | None:
+    window: QWidget | None = getattr(viewer.window, "_qt_window", None)
+    return window

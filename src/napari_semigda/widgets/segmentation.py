@@ -1,0 +1,129 @@
+"""Segmenting image layers with a trained network: which, with what, and the work itself; knows no Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
+
+from napari_semigda.inference.predictor import Predictor
+from napari_semigda.session.classes import named_classes
+from napari_semigda.session.trained_model import TrainedModel
+
+LayerData = tuple[NDArray[np.uint8], dict[str, Any], str]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What shall be segmented, and with what.
+
+    Parameters
+    ----------
+    layers : tuple of napari.layers.Image
+        One layer, grey or in colours; or one grey layer of the same size for each channel.
+    model : TrainedModel or None
+        The network.
+    device : str
+        Where to compute.
+    """
+
+    layers: tuple[Image, ...]
+    model: TrainedModel | None
+    device: str = "auto"
+
+    def missing(self) -> str | None:
+        """What has to be said before the work can be done, in a sentence; None if nothing."""
+        if not self.layers:
+            return "Open an image first."
+        if len(set(self.layers)) < len(self.layers):
+            return "The same layer is chosen as two channels."
+        if any(layer.rgb for layer in self.layers) and len(self.layers) > 1:
+            return "A layer in colours has all its channels: choose no others."
+        if any(_data(layer).shape != _data(self.layers[0]).shape for layer in self.layers):
+            return "All channels need to have the same size."
+        if self.model is None:
+            return "Choose a model."
+        return self._channels_missing(self.model)
+
+    def _channels_missing(self, model: TrainedModel) -> str | None:
+        wanted = model.settings.channels
+        if self.layers[0].rgb and wanted is not None and max(wanted) >= _data(self.layers[0]).shape[-1]:
+            return f"The model was trained on channel {max(wanted)} (from 0), which this image does not have."
+        if not self.layers[0].rgb and wanted is not None and len(wanted) != len(self.layers):
+            return f"The model was trained on {len(wanted)} channels: choose a layer for each."
+        return None
+
+    @property
+    def planes(self) -> list[tuple[int, ...]]:
+        """The places of the planes in the stack; one empty place for a picture."""
+        return list(np.ndindex(self._shape[:-2]))
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        shape = _data(self.layers[0]).shape
+        return tuple(shape[:-1] if self.layers[0].rgb else shape)
+
+    def work(self) -> Generator[float, None, LayerData]:
+        """Segment plane by plane; yields the share that is done, returns the labels as napari layer data.
+
+        Close it to give up.
+        """
+        assert self.model is not None
+        yield 0.0
+        predictor = self.model.predictor(self.device, self._settings(self.model))
+        labels = np.zeros(self._shape, np.uint8)
+        planes = self.planes
+        for done, place in enumerate(planes):
+            for share in _segment(predictor, self._pixels(place), labels[place], self.model.values):
+                yield (done + share) / len(planes)
+        return self._layer_data(labels, self.model)
+
+    def _settings(self, model: TrainedModel) -> Any:
+        """Grey layers are the channels, in their order; colours are used as in training."""
+        return model.settings if self.layers[0].rgb else replace(model.settings, channels=None)
+
+    def _pixels(self, place: tuple[int, ...]) -> NDArray[Any]:
+        parts = [np.asarray(_data(layer)[place]) for layer in self.layers]
+        return parts[0] if len(parts) == 1 else np.stack(parts, axis=-1)
+
+    def _layer_data(self, labels: NDArray[np.uint8], model: TrainedModel) -> LayerData:
+        layer = self.layers[0]
+        names = [name or f"removed {value}" for value, name in enumerate(model.class_names, start=1)]
+        classes = named_classes(names)
+        colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+        colours |= {info.value: info.color for info in classes if info.value in model.values}
+        settings = {
+            "name": f"{layer.name} segmented",
+            "scale": layer.scale,
+            "translate": layer.translate,
+            "rotate": layer.rotate,
+            "shear": layer.shear,
+            "affine": layer.affine,
+            "units": layer.units,
+            "axis_labels": layer.axis_labels,
+            "colormap": DirectLabelColormap(color_dict=colours),
+            "metadata": {
+                "model": str(model.path),
+                "classes": {value: model.class_names[value - 1] for value in model.values},
+            },
+        }
+        return labels, settings, "labels"
+
+
+def _segment(
+    predictor: Predictor, pixels: NDArray[Any], labels: NDArray[np.uint8], values: tuple[int, ...]
+) -> Iterator[float]:
+    """Fill in the labels of one picture; what is of a removed class stays background."""
+    for strip in predictor.stream(pixels):
+        bottom = strip.top + len(strip.labels)
+        labels[strip.top : bottom] = np.where(np.isin(strip.labels, values), strip.labels, 0)
+        yield bottom / len(labels)
+
+
+def _data(layer: Image) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
