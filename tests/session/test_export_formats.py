@@ -281,6 +281,24 @@ def test_probabilities_are_those_of_the_newest_network(trained: Session, out: Pa
         assert tif.pages[0].tags["XResolution"].value == (4, 1)
 
 
+def test_probabilities_are_told_by_class_and_not_of_removed_ones(trained: Session, out: Path) -> None:
+    trained.add_class("second")
+    trained.add_class("third")
+    record = trained.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
+    model = build_model("compact", classes=4, random_autoencoder=True)
+    save_checkpoint(trained.round_folder(record.number) / "model.safetensors", model)
+    trained.finish_round(record, "complete", steps=1, seconds=1.0)
+    trained.remove_class(1)
+    trained.add_class("too new")
+    Export(trained, out, Probabilities()).run(device="cpu")
+    with tifffile.TiffFile(out / "image 2_probability.tif") as tif:
+        assert tif.imagej_metadata is not None
+        assert tif.imagej_metadata["Labels"] == ["second", "third"]
+        written = tif.asarray()
+    predicted = Predictor(model, trained.settings).predict(trained.picture("image_2").pixels)
+    np.testing.assert_allclose(written, predicted.probabilities[2:4], atol=1e-5)
+
+
 def test_probabilities_need_a_network(labelled: Session, out: Path) -> None:
     with pytest.raises(SemiGDAError, match="train a round first"):
         export_masks(labelled, out, Probabilities())

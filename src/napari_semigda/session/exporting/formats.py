@@ -288,16 +288,13 @@ class Probabilities(Format):
     @staticmethod
     def _write(item: Item, path: Path, source: Source) -> None:
         probabilities = source.probabilities(item)
-        names = [one.name for one in source.legend.classes[: len(probabilities)]]
-        several = len(probabilities) > 1
-        grid = Grid(
-            "CYX" if several else "YX",
-            probabilities.shape if several else item.shape,
-            item.pixel_size,
-            item.unit,
-        )
+        if not probabilities:
+            raise NotExported("the network knows none of the classes yet; train a round")
+        names = list(probabilities)
+        axes, channels = ("CYX", (len(names),)) if len(names) > 1 else ("YX", ())
+        grid = Grid(axes, (*channels, *item.shape), item.pixel_size, item.unit)
         info = f"SemiGDA probabilities: {', '.join(names)}"
-        write_imagej(path, probabilities, grid, np.float32, info=info, plane_names=names)
+        write_imagej(path, probabilities.values(), grid, np.float32, info=info, plane_names=names)
 
 
 @dataclass(frozen=True)

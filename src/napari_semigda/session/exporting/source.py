@@ -123,8 +123,8 @@ class Source:
         shown: NDArray[np.uint8] = ((seen.permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
         return shown
 
-    def probabilities(self, item: Item) -> NDArray[np.float32]:
-        """Predict the probabilities of the classes, without the background: (K - 1, H, W) in [0, 1].
+    def probabilities(self, item: Item) -> dict[str, NDArray[np.float32]]:
+        """Predict the probabilities (H, W), in [0, 1], of the classes that the network knows, by their names.
 
         Raises
         ------
@@ -138,9 +138,10 @@ class Source:
         predictor = self._ready_predictor()
         try:
             pixels = self.session.picture(item).pixels
-            return predictor.predict(pixels, cancelled=self._cancelled).probabilities[1:]
+            predicted = predictor.predict(pixels, cancelled=self._cancelled).probabilities
         except SemiGDAError as error:
             raise NotExported(str(error)) from error
+        return {one.name: predicted[one.value] for one in self.legend.classes if one.value < len(predicted)}
 
     def leave_out(self, item: Item, reason: str) -> None:
         """Note that an item is not exported; the first reason counts."""
