@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.legend import Legend
 from napari_semigda.io.masks import read_labels, write_labels
 from napari_semigda.io.pictures import list_planes, read_plane
 
@@ -52,6 +53,19 @@ def test_files_are_compressed_eight_bit_tiff_that_any_program_reads(tmp_path: Pa
         assert tif.imagej_metadata["unit"] == "\\u00B5m"
         assert tif.pages[0].tags["XResolution"].value == (4, 1)
         assert tif.pages[0].dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("values", "legend", "brightest"),
+    [([0, 2, 255], Legend(), 2), ([0, 0], Legend(), 1), ([0, 300], Legend(objects=True), 300)],
+)
+def test_imagej_shows_small_values_bright(
+    tmp_path: Path, values: list[int], legend: Legend, brightest: int
+) -> None:
+    write_labels(tmp_path / "mask.tif", np.array([values]), legend=legend)
+    with tifffile.TiffFile(tmp_path / "mask.tif") as tif:
+        assert tif.imagej_metadata is not None
+        assert (tif.imagej_metadata["min"], tif.imagej_metadata["max"]) == (0, brightest)
 
 
 def test_large_values_take_sixteen_bits(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def write_imagej(
     info: str = "",
     colours: NDArray[np.uint8] | None = None,
     plane_names: Sequence[str] = (),
+    shown: tuple[float, float] | None = None,
     durable: bool = True,
 ) -> None:
     """Write a zlib-compressed TIFF that ImageJ, napari and tifffile open, plane by plane. Atomic.
@@ -74,6 +75,8 @@ def write_imagej(
         (3, 256) uint8: the colour of each value of 8-bit planes; None is grey.
     plane_names
         One a plane, or none.
+    shown
+        The values that ImageJ shows black and white at first; None leaves it to ImageJ.
     durable
         Wait until the disk has it; see `atomic_file`.
 
@@ -85,6 +88,8 @@ def write_imagej(
     given: dict[str, Any] = {"axes": grid.axes, "Info": info}
     if plane_names:
         given["Labels"] = list(plane_names)
+    if shown is not None:
+        given["min"], given["max"] = map(float, shown)
     if grid.spacing is not None:
         given["spacing"] = grid.spacing
     resolution = None

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.imagej import Grid, write_imagej
-from napari_semigda.io.legend import Legend
+from napari_semigda.io.legend import NOT_LOOKED_AT, Legend
 from napari_semigda.io.pictures import Plane, list_planes, read_plane
+
+_OWN = Legend()
 
 
 def write_labels(
@@ -18,7 +20,7 @@ def write_labels(
     pixel_size: tuple[float, float] = (1.0, 1.0),
     unit: str = "pixel",
     *,
-    legend: Legend | None = None,
+    legend: Legend = _OWN,
     durable: bool = True,
 ) -> None:
     """Write a label map as a zlib-compressed TIFF that ImageJ, napari and tifffile open. Atomic.
@@ -35,8 +37,8 @@ def write_labels(
     unit
         ``"µm"``, ``"pixel"`` or another word; kept as ImageJ keeps it.
     legend
-        What the values mean. Without one the file says only that it is ours, and that 255 therefore means
-        "not looked at".
+        What the values mean. Without classes the file says only that it is ours, and that 255 therefore
+        means "not looked at".
     durable
         Wait until the disk has it; see `atomic_file`.
 
@@ -52,7 +54,8 @@ def write_labels(
         [stored],
         Grid("YX", stored.shape, pixel_size, unit),
         np.uint8 if stored.dtype == np.uint8 else np.uint16,
-        info=(legend or Legend()).to_text(),
+        info=legend.to_text(),
+        shown=(0, _highest(stored, legend)),
         durable=durable,
     )
 
@@ -96,6 +99,12 @@ def _storable(labels: NDArray[Any], path: Path) -> NDArray[Any]:
             f"but these go from {lowest} to {highest}."
         )
     return np.ascontiguousarray(labels, dtype=np.uint8 if highest <= 255 else np.uint16)
+
+
+def _highest(labels: NDArray[Any], legend: Legend) -> int:
+    """Return the highest number of an object or a class, at least 1."""
+    counted = labels if legend.objects else labels[labels != NOT_LOOKED_AT]
+    return int(counted.max(initial=1))
 
 
 def _as_labels(pixels: NDArray[Any], path: Path) -> NDArray[np.integer]:

@@ -294,7 +294,8 @@ class Probabilities(Format):
         axes, channels = ("CYX", (len(names),)) if len(names) > 1 else ("YX", ())
         grid = Grid(axes, (*channels, *item.shape), item.pixel_size, item.unit)
         info = f"SemiGDA probabilities: {', '.join(names)}"
-        write_imagej(path, probabilities.values(), grid, np.float32, info=info, plane_names=names)
+        planes = probabilities.values()
+        write_imagej(path, planes, grid, np.float32, info=info, plane_names=names, shown=(0, 1))
 
 
 @dataclass(frozen=True)
