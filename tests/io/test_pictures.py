@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ome_types
 import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
@@ -267,6 +268,22 @@ def test_a_plane_that_is_not_there_any_more_is_named(tmp_path: Path) -> None:
         read_plane(Plane(tmp_path / "a.tif", series=1))
 
 
+@pytest.mark.timeout(30)
+def test_a_file_whose_pages_lead_back_to_themselves_comes_to_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "circle.tif"
+    tifffile.imwrite(path, numbers(8, 9), metadata=None)
+    content = bytearray(path.read_bytes())
+    end_of_first = 8 + 2 + 12 * int.from_bytes(content[8:10], "little")
+    circle = len(content)
+    content[end_of_first : end_of_first + 4] = circle.to_bytes(4, "little")
+    content += (0).to_bytes(2, "little") + circle.to_bytes(4, "little")
+    path.write_bytes(content)
+
+    (plane,) = list_planes(path)
+
+    np.testing.assert_array_equal(read_plane(plane).pixels, numbers(8, 9))
+
+
 @pytest.mark.parametrize("name", ["raw.tif", "zlib.tif", "a.png", "a.jpg", "a.bmp", "stack.ome.tif"])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
@@ -327,3 +344,22 @@ def test_what_is_no_picture_is_not_written(tmp_path: Path, pixels: NDArray[Any])
     with pytest.raises(SemiGDAError, match="are no picture"):
         write_picture(tmp_path / "a.tif", Picture(pixels))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "size", "unit"),
+    [
+        ("µm", 0.5, "µm"),
+        ("micrometer", 0.5, "µm"),
+        ("nanometer", 0.0005, "µm"),
+        ("millimeter", 500, "µm"),
+        ("pixel", 1, "pixel"),
+        ("second", 0.5, "reference frame"),
+    ],
+)
+def test_units_are_written_as_ome_knows_them(tmp_path: Path, given: str, size: float, unit: str) -> None:
+    path = tmp_path / "a.ome.tif"
+    write_picture(path, Picture(numbers(8, 9), (0.5, 0.5), given))
+    assert ome_types.from_tiff(path, validate=True).images[0].pixels.size_x == 9
+    (plane,) = list_planes(path)
+    assert (plane.pixel_size, plane.unit) == (pytest.approx((size, size)), unit)

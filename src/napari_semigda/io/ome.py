@@ -19,6 +19,15 @@ _UNITS = frozenset(
     {f"{prefix}m" for prefix in ("Y", "Z", "E", "P", "T", "G", "M", "k", "h", "da", "", "d", "c", "m", "µ")}
     | {"nm", "pm", "fm", "am", "zm", "ym", "Å", "thou", "li", "in", "ft", "yd", "mi", "pt", "pixel"}
 )
+_LONG_NAMES = {
+    "meter": "m",
+    "centimeter": "cm",
+    "millimeter": "mm",
+    "micrometer": "µm",
+    "nanometer": "nm",
+    "angstrom": "Å",
+    "inch": "in",
+}
 _OTHER_UNIT = "reference frame"
 
 
@@ -85,8 +94,9 @@ def write_ome(
 
 
 def ome_unit(unit: str) -> str:
-    """Return the unit as OME writes it; one that OME does not know is its "reference frame"."""
-    return unit if unit in _UNITS else _OTHER_UNIT
+    """Return a unit (``"µm"``, ``"micrometer"``) as OME writes it; others are its "reference frame"."""
+    short = _LONG_NAMES.get(unit, unit)
+    return short if short in _UNITS else _OTHER_UNIT
 
 
 def _annotations(legend: Legend | None, plane_names: Sequence[str]) -> Iterable[dict[str, str]]:

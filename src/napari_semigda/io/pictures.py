@@ -22,6 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.io.atomic import atomic_file
+from napari_semigda.io.ome import ome_unit
 
 SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 """Endings of the file names that `find_pictures` looks for."""
@@ -236,7 +237,7 @@ def write_picture(path: Path | str, picture: Picture) -> None:
     if picture.unit != "pixel":
         for axis, size in zip("YX", picture.pixel_size, strict=True):
             metadata[f"PhysicalSize{axis}"] = size
-            metadata[f"PhysicalSize{axis}Unit"] = picture.unit
+            metadata[f"PhysicalSize{axis}Unit"] = ome_unit(picture.unit)
     with atomic_file(path) as temporary:
         tifffile.imwrite(
             temporary,
