@@ -180,7 +180,7 @@ def stack_axes(path: Path | str, series: int = 0) -> tuple[str, tuple[int, ...],
     with _explained(path):
         if not _is_tiff(path):
             return "", (), None
-        with tifffile.TiffFile(path) as tif:
+        with _opened_tiff(path) as tif:
             axes, lengths = _lead(tif.series[series])
             kept = [(axis, length) for axis, length in zip(axes, lengths, strict=True) if length > 1]
             return (
@@ -316,8 +316,18 @@ def _photograph_pixels(image: Image.Image) -> NDArray[Any]:
 # TIFF -------------------------------------------------------------------------------------------------
 
 
-def _list_tiff_planes(path: Path) -> list[Plane]:
+@contextmanager
+def _opened_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
     with tifffile.TiffFile(path) as tif:
+        # Counting follows the chain of pages to its end and notices where a damaged one bites its own tail;
+        # looking for series without it would never end then.
+        if len(tif.pages) > MOST_PLANES:
+            raise SemiGDAError(f"“{path}” says that it holds {len(tif.pages)} pages; it seems damaged.")
+        yield tif
+
+
+def _list_tiff_planes(path: Path) -> list[Plane]:
+    with _opened_tiff(path) as tif:
         series = [
             (number, one) for number, one in enumerate(tif.series) if {"Y", "X"} <= set(one.axes) and one.size
         ]
@@ -364,7 +374,7 @@ def _axis_word(axis: str) -> str:
 
 
 def _read_tiff_plane(plane: Plane) -> Picture:
-    with tifffile.TiffFile(plane.path) as tif:
+    with _opened_tiff(plane.path) as tif:
         if not 0 <= plane.series < len(tif.series):
             raise SemiGDAError(f"“{plane.path}” has no image number {plane.series + 1} any more.")
         series = tif.series[plane.series]

@@ -1,0 +1,412 @@
+"""What becomes of accepted masks when things go wrong: what was done, how often, and what was lost.
+
+    python benchmarks/faults.py --kills 200
+    python benchmarks/faults.py --kills 5 --files 2000 --disk FOLDER-ON-A-SMALL-DISK
+
+A process works through a session (accepts, paints, trains, drafts, exports) and is killed at random moments.
+After each kill the session is opened: every mask whose accept had returned must be there bit by bit, no file
+half-written, the last weights must load, and a round that was under way must go on to its end. With `--disk`,
+a folder on a file system of some megabytes, masks are accepted when it is full, and again when there is room.
+With `--files`, so many picture files are damaged at random and read: each must be a picture or be refused in
+words that name it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from napari_semigda.engine import Engine, RoundEnded, RoundFailed, Stepped
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.inference.preparation import ImageSettings, normalise
+from napari_semigda.io.masks import read_labels
+from napari_semigda.io.pictures import list_planes, read_plane
+from napari_semigda.model.checkpoint import load_checkpoint
+from napari_semigda.samples import generate
+from napari_semigda.session.export import export_masks
+from napari_semigda.session.items import Item, ItemState
+from napari_semigda.session.session import Session
+from napari_semigda.training.recipe import Budget
+
+IMAGES, SIZE = 8, 48
+STEPS = 12
+READY = "ready"
+
+
+@dataclass
+class Tally:
+    """What was done to sessions, and what was wrong afterwards.
+
+    Attributes
+    ----------
+    times
+        How often it was done.
+    masks
+        Accepted masks that were looked at afterwards, over all times.
+    interrupted
+        How often what was interrupted by it was under way: accepting, a round, …
+    faults
+        Whatever was not as it should be, in words.
+    """
+
+    what: str
+    times: int = 0
+    masks: int = 0
+    interrupted: dict[str, int] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=0, help="how often to kill a working process")
+    parser.add_argument("--longest", type=float, default=6.0, help="seconds of work before a kill, at most")
+    parser.add_argument("--files", type=int, default=0, help="how many picture files to damage")
+    parser.add_argument("--disk", type=Path, help="a folder on a small disk that may be filled")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    if given.work is not None:
+        work(given.work, given.seed)
+    tallies = []
+    if given.kills:
+        tallies.append(killed(given.kills, given.longest, given.seed))
+    if given.files:
+        tallies.append(damaged(given.files, given.seed))
+    if given.disk is not None:
+        tallies.append(full_disk(given.disk))
+    print(table(tallies))
+    return int(any(tally.faults for tally in tallies))
+
+
+def table(tallies: Sequence[Tally]) -> str:
+    """A Markdown table, and below it each fault."""
+    lines = ["| what was done | times | accepted masks checked | while | faults |", "|---|---|---|---|---|"]
+    for tally in tallies:
+        during = ", ".join(f"{what} {times}" for what, times in sorted(tally.interrupted.items()))
+        lines.append(
+            f"| {tally.what} | {tally.times} | {tally.masks} | {during or '—'} | {len(tally.faults)} |"
+        )
+    faults = [f"- {tally.what}: {fault}" for tally in tallies for fault in tally.faults]
+    return "\n".join([*lines, "", *faults]).rstrip()
+
+
+def new_session(folder: Path) -> Session:
+    """A session of a few small pictures."""
+    arrays = {
+        f"i{number}": (generate(number, "lesion", size=SIZE)[0], (1.0, 1.0), "pixel")
+        for number in range(IMAGES)
+    }
+    return Session.from_arrays(folder, arrays, settings=ImageSettings(working_size=SIZE))
+
+
+def drawn(number: int) -> NDArray[np.uint8]:
+    """A mask that no other number has."""
+    return np.random.default_rng(number).integers(0, 2, (SIZE, SIZE)).astype(np.uint8)
+
+
+def digest(mask: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(mask)).hexdigest()[:16]
+
+
+# Killed ----------------------------------------------------------------------------------------------------
+
+
+def killed(times: int, longest: float, seed: int) -> Tally:
+    """Kill a process at random moments of its work, and look at what it leaves, over and over."""
+    tally = Tally("killed while working (SIGKILL)")
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory(prefix="semigda-faults-") as home:
+        folder = Path(home) / "session"
+        new_session(folder).close()
+        known: dict[str, str] = {}
+        for number in range(times):
+            told = told_until_killed(folder, seed + number, rng.uniform(0.05, longest))
+            tally.times += 1
+            under_way = what_was_told(told, known)
+            tally.interrupted[under_way[0]] = tally.interrupted.get(under_way[0], 0) + 1
+            tally.masks += len(known)
+            tally.faults += [f"kill {number + 1}: {fault}" for fault in faults_of(folder, known, under_way)]
+    return tally
+
+
+def told_until_killed(folder: Path, seed: int, seconds: float) -> list[str]:
+    """Let a process work for a while, kill it, and return the whole lines it had written."""
+    command = [sys.executable, __file__, "--work", str(folder), "--seed", str(seed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        if first.strip() != READY:
+            process.kill()
+            raise SystemExit(f"the working process did not begin: {first}{process.stdout.read()}")
+        time.sleep(seconds)  # the random moment itself; nothing is waited for
+        process.kill()
+        return [line.strip() for line in process.stdout.readlines() if line.endswith("\n")]
+
+
+def what_was_told(lines: Sequence[str], known: dict[str, str]) -> tuple[str, str, str]:
+    """Bring up to date what is accepted; return what was under way last: its kind, item and digest."""
+    under_way = ("nothing", "", "")
+    for line in lines:
+        kind, item_id, content = (*line.split(), "", "")[:3]
+        if kind == "accepted":
+            known[item_id] = content
+        under_way = ("nothing", "", "") if kind in ("accepted", "done") else (kind, item_id, content)
+    return under_way
+
+
+def faults_of(folder: Path, known: dict[str, str], under_way: tuple[str, str, str]) -> Iterator[str]:
+    """Look at a session whose process was killed; afterwards its interrupted round has been finished."""
+    try:
+        session = Session.open(folder)
+    except SemiGDAError as error:
+        yield f"it does not open: {error}"
+        return
+    with session:
+        if session.read_only is not None:
+            yield f"the dead process keeps it: {session.read_only}"
+        yield from _lost_masks(session, known, under_way)
+        yield from _half_files(folder)
+        yield from _lost_rounds(session)
+
+
+def _lost_masks(session: Session, known: dict[str, str], under_way: tuple[str, str, str]) -> Iterator[str]:
+    for item_id, content in known.items():
+        labels = session.labels(item_id)
+        found = "nothing" if labels is None else digest(labels)
+        if found == content:
+            continue
+        if under_way == ("accepting", item_id, found):  # it was not told any more that it is done
+            known[item_id] = found
+        else:
+            yield f"the mask of {item_id} is {found} instead of {content}"
+            known.pop(item_id)
+            return
+
+
+def _half_files(folder: Path) -> Iterator[str]:
+    for path in folder.rglob("*.tif"):
+        if not path.name.startswith(".") and "images" not in path.parts:
+            try:
+                read_labels(path)
+            except SemiGDAError as error:
+                yield str(error)
+    for path in folder.rglob("*.json"):
+        if not path.name.startswith("."):
+            try:
+                json.loads(path.read_bytes())
+            except ValueError as error:
+                yield f"{path} is no JSON: {error}"
+
+
+def _lost_rounds(session: Session) -> Iterator[str]:
+    model = session.last_model()
+    ended = [record for record in session.rounds if record.status == "complete"]
+    if ended and model is None:
+        yield "a round was complete, and there are no weights"
+    if model is not None:
+        try:
+            load_checkpoint(model)
+        except SemiGDAError as error:
+            yield f"the last weights do not load: {error}"
+    engine = Engine(session, "cpu")
+    if engine.resumable_round() is not None:
+        engine.request_round(resume=True)
+        last = [event for event in engine.work() if isinstance(event, RoundEnded | RoundFailed)][-1]
+        if isinstance(last, RoundFailed) or last.record.status != "complete":
+            yield f"the stopped round does not go on to its end: {last}"
+    engine.close()
+
+
+def work(folder: Path, seed: int) -> None:
+    """What is killed: accept, paint, train and export without end, telling what begins and what is done."""
+    rng = random.Random(seed)
+    with Session.open(folder) as session:
+        engine = Engine(session, "cpu")
+        print(READY, flush=True)
+        while True:
+            for _ in range(rng.randrange(100)):
+                accept(session, rng)
+            tell("painting")
+            session.keep_edit(rng.choice(session.items), drawn(rng.randrange(10**6)))
+            tell("done")
+            engine.request_round(budget=Budget(steps=STEPS), seed=rng.randrange(10**6))
+            tell("training")
+            for event in engine.work():
+                if isinstance(event, Stepped) and rng.random() < 0.2:
+                    accept(session, rng)
+                    tell("training")
+            tell("exporting")
+            export_masks(session, folder.with_name("export"), include_predicted=True, overwrite=True)
+            tell("done")
+
+
+def accept(session: Session, rng: random.Random) -> None:
+    item, mask = rng.choice(session.items), drawn(rng.randrange(10**6))
+    tell("accepting", item.id, digest(mask))
+    session.accept(item, mask)
+    tell("accepted", item.id, digest(mask))
+
+
+def tell(*words: str) -> None:
+    print(*words, flush=True)
+
+
+# Full ------------------------------------------------------------------------------------------------------
+
+
+def full_disk(folder: Path) -> Tally:
+    """Fill a small disk, accept masks on it, make room, and accept again."""
+    tally = Tally("disk full")
+    if shutil.disk_usage(folder).total > 64 * 2**20:
+        raise SystemExit(f"{folder} is on a disk of more than 64 MiB: filling it would take long and hurt.")
+    session = new_session(folder / "session")
+    filler = folder / "filler"
+    with session:
+        for number, item in enumerate(session.items):
+            before = drawn(number)
+            session.accept(item, before)
+            _fill(filler)
+            tally.times += 1
+            refused = _accept_refused(session, item, drawn(100 + number))
+            tally.interrupted["refused" if refused else "saved"] = (
+                tally.interrupted.get("refused" if refused else "saved", 0) + 1
+            )
+            kept = session.labels(item)
+            wanted = before if refused else drawn(100 + number)
+            if kept is None or digest(kept) != digest(wanted):
+                tally.faults.append(f"the mask of {item.id} is not what was accepted last")
+            filler.unlink()
+            session.accept(item, drawn(200 + number))
+    with Session.open(folder / "session") as again:
+        for number, item in enumerate(again.items):
+            tally.masks += 1
+            labels = again.labels(item)
+            if labels is None or digest(labels) != digest(drawn(200 + number)):
+                tally.faults.append(f"the mask of {item.id} accepted after there was room is not there")
+            if again.state(item) is not ItemState.ACCEPTED:
+                tally.faults.append(f"{item.id} is not accepted any more")
+    shutil.rmtree(folder / "session")
+    return tally
+
+
+def _fill(path: Path) -> None:
+    """Take all the room there is."""
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        for size in (2**16, 2**9, 1):
+            with suppress(OSError):
+                while True:
+                    file.write(b"\0" * size)
+
+
+def _accept_refused(session: Session, item: Item, mask: NDArray[np.uint8]) -> bool:
+    try:
+        session.accept(item, mask)
+    except SemiGDAError as error:
+        if "could not be written" not in str(error):
+            raise
+        return True
+    return False
+
+
+# Damaged ---------------------------------------------------------------------------------------------------
+
+
+def damaged(times: int, seed: int) -> Tally:
+    """Damage picture files of many kinds, and read them."""
+    tally = Tally("picture file damaged")
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory(prefix="semigda-faults-") as home:
+        sound = list(sound_pictures(Path(home)))
+        for number in range(times):
+            original = rng.choice(sound)
+            path = original.with_name(f"damaged{original.suffix}")
+            path.write_bytes(with_damage(original.read_bytes(), rng))
+            tally.times += 1
+            try:
+                outcome = "a picture" if read_everything(path) else "without a plane"
+            except SemiGDAError as error:
+                outcome = "refused"
+                if path.name not in str(error):
+                    tally.faults.append(f"{original.name}, damage {number}: not named in “{error}”")
+            except Exception as error:  # whatever it is, nobody expected it: that is what is looked for
+                outcome = "broken off"
+                tally.faults.append(f"{original.name}, damage {number}: {type(error).__name__}: {error}")
+            tally.interrupted[outcome] = tally.interrupted.get(outcome, 0) + 1
+    return tally
+
+
+def sound_pictures(folder: Path) -> Iterator[Path]:
+    """Write small pictures of every kind that is read."""
+    grey = generate(1, "cells", size=SIZE)[0]
+    deep = grey.astype(np.uint16) * 200
+    colour = np.stack([grey, grey // 2, 255 - grey], axis=-1)
+    stack = np.stack([deep, deep // 2, deep // 3])
+    for name, pixels in (
+        ("grey.png", grey),
+        ("deep.png", deep),
+        ("colour.jpg", colour),
+        ("colour.bmp", colour),
+    ):
+        Image.fromarray(pixels).save(folder / name)
+        yield folder / name
+    tiffs: dict[str, dict[str, Any]] = {
+        "plain.tif": {},
+        "deflated.tif": {"compression": "zlib", "tile": (16, 16)},
+        "imagej.tif": {"imagej": True, "metadata": {"axes": "ZYX", "unit": "um"}},
+        "stack.ome.tif": {"ome": True, "metadata": {"axes": "ZYX", "PhysicalSizeX": 0.5}},
+        "big.tif": {"bigtiff": True},
+    }
+    for name, options in tiffs.items():
+        tifffile.imwrite(folder / name, stack if "axes" in options.get("metadata", {}) else deep, **options)
+        yield folder / name
+
+
+def with_damage(content: bytes, rng: random.Random) -> bytes:
+    """Cut off, change, double or drop some bytes; half of the time near the beginning, where headers are."""
+    damaged_bytes = bytearray(content)
+    for _ in range(rng.randint(1, 4)):
+        reach = len(damaged_bytes) if rng.random() < 0.5 else min(len(damaged_bytes), 400)
+        place = rng.randrange(max(1, reach))
+        match rng.randrange(5):
+            case 0:
+                del damaged_bytes[place:]
+            case 1:
+                damaged_bytes[place : place + 1] = bytes([rng.randrange(256)])
+            case 2:
+                damaged_bytes[place : place + 4] = rng.choice([b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff"])
+            case 3:
+                damaged_bytes[place:place] = damaged_bytes[place : place + rng.randrange(64)]
+            case 4:
+                del damaged_bytes[place : place + rng.randrange(64)]
+    return bytes(damaged_bytes)
+
+
+def read_everything(path: Path) -> bool:
+    """Read every plane of a file as a session would; False where it holds none."""
+    planes = list_planes(path)
+    for plane in planes[:5]:
+        normalise(read_plane(plane).pixels, ImageSettings())
+    return bool(planes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from faults import digest, drawn, faults_of, killed, main, new_session
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_when_a_working_process_is_killed():
+    tally = killed(3, longest=4.0, seed=0)
+
+    assert tally.times == 3
+    assert tally.masks > 0
+    assert tally.faults == []
+
+
+def test_a_lost_mask_and_a_half_written_file_would_be_told(tmp_path):
+    with new_session(tmp_path / "session") as session:
+        session.accept("i0", drawn(1))
+        session.accept("i1", drawn(2))
+    (session.folder / "labels" / "i1.tif").unlink()
+    (session.folder / "labels" / "i2.tif").write_bytes(b"II*\0 and no more")
+
+    lost = list(faults_of(session.folder, {"i0": "another"}, ("nothing", "", "")))
+    gone = list(faults_of(session.folder, {"i1": "whatever"}, ("accepting", "i1", "another")))
+
+    assert "the mask of i0 is" in lost[0]
+    assert "i2.tif" in lost[1]
+    assert gone[0] == "the mask of i1 is nothing instead of whatever"
+
+
+def test_a_mask_that_was_being_accepted_may_be_the_old_or_the_new_one(tmp_path):
+    with new_session(tmp_path / "session") as session:
+        session.accept("i0", drawn(1))
+    known = {"i0": digest(np.zeros(1, np.uint8))}
+
+    assert list(faults_of(session.folder, known, ("accepting", "i0", digest(drawn(1))))) == []
+    assert known == {"i0": digest(drawn(1))}
+
+
+def test_a_large_disk_is_not_filled(tmp_path):
+    with pytest.raises(SystemExit, match="more than 64 MiB"):
+        main(["--disk", str(tmp_path)])
