@@ -182,6 +182,29 @@ def test_a_device_that_is_not_there_is_told_and_the_work_goes_on(widget, make_se
     assert widget.workbench.runner.engine.device.type in ("cpu", "cuda", "mps")
 
 
+def test_images_are_added_later_and_what_was_done_stays(
+    widget, viewer, make_session, folder_of_images, monkeypatch, click, qtbot, notices
+):
+    session = make_session(count=2)
+    widget.workbench.adopt(session)
+    first = session.items[0]
+    widget.image_section.jump.setValue(1)
+    painted = paint(viewer)
+    click(widget.mask_section.accept)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder_of_images))
+    widget.session_section.add_folder.press()
+    qtbot.waitUntil(lambda: len(widget.workbench.session.items) == 6, timeout=PATIENCE)
+    again = widget.workbench.session
+    assert again.read_only is None
+    assert [item.id for item in again.items[:2]] == [item.id for item in session.items[:2]]
+    assert len({item.id for item in again.items}) == 6
+    np.testing.assert_array_equal(again.labels(first.id), painted)
+    assert widget.workbench.annotation.item.id == first.id
+    widget.session_section.add_folder.press()
+    qtbot.waitUntil(lambda: any("does not have yet" in notice for notice in notices()), timeout=PATIENCE)
+    assert len(widget.workbench.session.items) == 6
+
+
 def test_opening_asks_for_a_folder(widget, make_session, monkeypatch, click):
     session = make_session()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(session.folder))

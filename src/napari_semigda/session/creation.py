@@ -175,12 +175,40 @@ def read_headers(
     return planes, left_out
 
 
-def make_items(planes: Sequence[NamedPlane], folder: Path) -> tuple[Item, ...]:
-    """Make one item of each plane."""
+def with_more_files(
+    manifest: Manifest,
+    folder: Path,
+    images: Path | str | Sequence[Path | str],
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[tuple[Item, ...], list[LeftOut]]:
+    """Make items of picture files that a session does not have yet; see `Session.add_images`.
+
+    Returns
+    -------
+    items, left_out
+        The new ones, and the files that could not be read.
+    """
+    planes, left_out = read_headers(find_files(images, folder), progress, cancelled)
+    known = {(real_place(folder / item.path), item.series, item.index) for item in manifest.items}
+    new = [
+        named
+        for named in planes
+        if (real_place(named.plane.path), named.plane.series, named.plane.index) not in known
+    ]
+    if not new:
+        reasons = " ".join(reason for _, reason in left_out[:3])
+        raise SemiGDAError(
+            f"No image was found in {_told(images)} that the session does not have yet. {reasons}".strip()
+        )
+    return make_items(new, folder, [item.id for item in manifest.items]), left_out
+
+
+def make_items(planes: Sequence[NamedPlane], folder: Path, others: Sequence[str] = ()) -> tuple[Item, ...]:
+    """Make one item of each plane, with ids that are none of the others."""
     suffixes = plane_suffixes([(str(plane.path), plane.series, plane.index) for plane, _ in planes])
-    ids = unique_ids(
-        file_stem(plane.path) + suffix for (plane, _), suffix in zip(planes, suffixes, strict=True)
-    )
+    stems = (file_stem(plane.path) + suffix for (plane, _), suffix in zip(planes, suffixes, strict=True))
+    ids = unique_ids(stems, others)
     return tuple(
         Item(
             id=item_id,

@@ -101,18 +101,19 @@ class Item:
     skipped: bool = field(default=False, compare=False)
 
 
-def unique_ids(names: Iterable[str]) -> list[str]:
+def unique_ids(names: Iterable[str], others: Iterable[str] = ()) -> list[str]:
     """Make one id of each name: a short file stem, safe on every file system, no two alike.
 
     An id consists of letters and digits (of any script), ``_`` and ``-``. Ids that differ only in case
-    or in the way of writing an accent count as alike; later ones get a number.
+    or in the way of writing an accent count as alike; later ones get a number,
+    and so do those that are like one of the other ids.
 
     Examples
     --------
     >>> unique_ids(["scan 1", "Scan_1", "../é*?"])
     ['scan_1', 'Scan_1-2', 'é']
     """
-    taken: set[str] = set()
+    taken = {identity(other) for other in others}
     next_number: dict[str, int] = {}
     ids = []
     for name in names:

@@ -30,6 +30,7 @@ from napari_semigda.session.creation import (
     begin_with_arrays,
     begin_with_files,
     choose_settings,
+    with_more_files,
 )
 from napari_semigda.session.efforts import AcceptedDraft
 from napari_semigda.session.examples import ExampleCache, SessionExamples
@@ -371,6 +372,43 @@ class Session:
     def items(self) -> tuple[Item, ...]:
         """All items, in the order of the list."""
         return self._labelling.items
+
+    @_saves
+    def add_images(
+        self,
+        images: Path | str | Sequence[Path | str],
+        *,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> int:
+        """Add picture files behind the others, and save: they are items when the session is opened again.
+
+        Parameters
+        ----------
+        images
+            A folder of pictures (with its sub-folders), or files and folders. What the session has already is
+            passed over.
+        progress, cancelled
+            Told and asked after each file.
+
+        Returns
+        -------
+        int
+            How many were added; `left_out` tells which files could not be read.
+
+        Raises
+        ------
+        SemiGDAError
+            When there is nothing to add, or it cannot be saved.
+        Cancelled
+            When the person cancelled; nothing was added.
+        """
+        with self._lock:
+            new, self.left_out = with_more_files(
+                self._file.manifest, self.folder, images, progress, cancelled
+            )
+            self._file.change(items=(*self._file.manifest.items, *new))
+        return len(new)
 
     def item(self, item: Item | str) -> Item:
         """Return the item with this id (or the present form of an item handed out earlier).

@@ -49,7 +49,7 @@ CLASSES_OF_MODEL = (
 )
 WIDTH = 560
 LIST_HEIGHT = 80
-LINES = 3  # of what is said about a network
+LINES = 4  # of what is said about a network
 
 
 class NewSessionDialog(QDialog):

@@ -155,11 +155,17 @@ class MenuButton(QPushButton):
 
     def __init__(self, text: str, tip: str) -> None:
         super().__init__(text)
+        self._tip = tip
         self.setToolTip(tip)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.entries = QMenu(self)
         self.setMenu(self.entries)
+
+    def allow(self, why_not: str | None = None) -> None:
+        """Allow opening the menu, or forbid it with the reason people read in the tooltip."""
+        self.setEnabled(why_not is None)
+        self.setToolTip(self._tip if why_not is None else why_not)
 
 
 def number(

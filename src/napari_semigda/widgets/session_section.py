@@ -11,7 +11,7 @@ from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 from napari_semigda.session.trained_model import weights_in_words
 from napari_semigda.widgets.new_session import NewSessionDialog
-from napari_semigda.widgets.section import ActionButton, Rows, sentence, thin_bar
+from napari_semigda.widgets.section import ActionButton, MenuAction, MenuButton, Rows, sentence, thin_bar
 from napari_semigda.widgets.session_plan import LayerSource, plan_of_samples
 from napari_semigda.widgets.workbench import Workbench
 
@@ -33,6 +33,16 @@ class SessionSection(QWidget):
         self.new = ActionButton(
             "New…", "Make a session from a folder of images, or from image layers open in napari.", self._new
         )
+        self.add = MenuButton("Add…", "Add images to this session; those there are stay as they are.")
+        self.add_files = MenuAction(
+            self.add.entries, "Files…", "Add picture files.", lambda: self._add(self._ask_for_files())
+        )
+        self.add_folder = MenuAction(
+            self.add.entries,
+            "A folder…",
+            "Add the pictures of a folder that are not in the session yet.",
+            lambda: self._add(self._ask_for_folder()),
+        )
         self.samples = ActionButton(
             "Try with drawn samples",
             "A session of 44 bundled pictures of lesions and cells.",
@@ -53,7 +63,7 @@ class SessionSection(QWidget):
         rows = Rows(self)
         for part in (self.name, self.share, self.weights):
             rows.add(part)
-        rows.add(self.open, self.new, self.close_session)
+        rows.add(self.open, self.new, self.add, self.close_session)
         rows.add(self.samples)
 
     def _open(self) -> None:
@@ -70,6 +80,18 @@ class SessionSection(QWidget):
             for layer in plan.source.layers if isinstance(plan.source, LayerSource) else ():
                 layer.visible = False  # its planes are shown one by one from now on
         dialog.deleteLater()
+
+    def _ask_for_files(self) -> list[Path]:
+        paths, _ = QFileDialog.getOpenFileNames(self, "Add images", str(self._usual_place()))
+        return [Path(path) for path in paths]
+
+    def _ask_for_folder(self) -> list[Path]:
+        folder = QFileDialog.getExistingDirectory(self, "Add a folder of images", str(self._usual_place()))
+        return [Path(folder)] if folder else []
+
+    def _add(self, images: list[Path]) -> None:
+        if images:
+            self._workbench.add_images(images)
 
     def _try_samples(self) -> None:
         folder = user_data_path("napari-semigda") / "samples"
@@ -101,6 +123,7 @@ class SessionSection(QWidget):
             part.setVisible(session is not None)
         self.samples.setVisible(session is None)
         self.close_session.allow("No session is open." if session is None else None)
+        self._allow_adding()
         for button in (self.open, self.new, self.samples):
             button.allow(IN_THE_MAKING if self._workbench.is_making else None)
         if session is not None:
@@ -119,7 +142,18 @@ class SessionSection(QWidget):
         self.share.setMaximum(max(len(session.items), 1))
         self.share.setValue(accepted)
 
+    def _allow_adding(self) -> None:
+        why_not = None
+        if self._workbench.session is None:
+            why_not = "No session is open."
+        elif self._workbench.is_making:
+            why_not = IN_THE_MAKING
+        elif self._workbench.progress.active:
+            why_not = "The session is opened anew to add images: stop the round first, or let it end."
+        self.add.allow(why_not)
+
     def _refresh_weights(self) -> None:
+        self._allow_adding()
         session = self._workbench.session
         if session is not None:
             self.weights.setText(_weights_in_words(session))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,38 @@ class Workbench:
         self._maker.returned.connect(self._on_made)
         self._maker.errored.connect(self._on_not_made)
         self._maker.start()
+        self.making.emit()
+
+    def add_images(self, images: Sequence[Path]) -> None:
+        """Add picture files to the session, behind the scenes, and open it again with them.
+
+        Raises
+        ------
+        SemiGDAError
+            If no session is open.
+        """
+        if self.session is None:
+            raise SemiGDAError("Open a session first.")
+        session = self.session
+        self._maker = create_worker(
+            session.add_images,
+            list(images),
+            _progress={"desc": "SemiGDA: reading the images"},
+            _worker_class=FunctionWorker,
+            _ignore_errors=True,
+            _start_thread=False,
+        )
+        self._maker.returned.connect(lambda _: self._on_added(session))
+        self._maker.errored.connect(self._on_not_made)
+        self._maker.start()
+        self.making.emit()
+
+    def _on_added(self, session: Session) -> None:
+        self._maker = None
+        self._tell_left_out(session)
+        with errors_shown():
+            if self.session is session:
+                self.open(session.folder)
         self.making.emit()
 
     def _on_made(self, session: Session) -> None:
