@@ -35,16 +35,28 @@ Places = NDArray[np.bool_]
 
 
 def next_item(
-    session: Session, after: Item | None = None, strategy: Strategy = DEFAULT_STRATEGY, *, seed: int = 0
+    session: Session,
+    after: Item | None = None,
+    strategy: Strategy = DEFAULT_STRATEGY,
+    *,
+    seed: int = 0,
+    dealt_with: bool = False,
 ) -> Item | None:
     """Say which item to look at next: the first of `queue`.
+
+    Parameters
+    ----------
+    session, after, strategy, seed
+        As for `queue`.
+    dealt_with
+        Say what it would be if `after` were accepted or skipped already.
 
     Returns
     -------
     Item or None
         None where every other item is accepted or skipped.
     """
-    return next(_in_order(session, after, strategy, seed), None)
+    return next(_in_order(session, after, strategy, seed, dealt_with), None)
 
 
 def queue(
@@ -75,15 +87,19 @@ def queue(
     SemiGDAError
         When there is no such strategy.
     """
-    return list(_in_order(session, after, strategy, seed))
+    return list(_in_order(session, after, strategy, seed, False))
 
 
-def _in_order(session: Session, after: Item | None, strategy: Strategy, seed: int) -> Iterator[Item]:
+def _in_order(
+    session: Session, after: Item | None, strategy: Strategy, seed: int, dealt_with: bool
+) -> Iterator[Item]:
     if strategy not in STRATEGIES:
         raise SemiGDAError(f"There is no strategy “{strategy}”; choose one of: {', '.join(STRATEGIES)}.")
     items = session.items
     waits = np.array([state.waits for state in session.states()], bool)
     place = next((place for place, item in enumerate(items) if after and item.id == after.id), None)
+    if place is not None and dealt_with:
+        waits[place] = False
     order = _ranking(session, waits, strategy)
     if order is None:
         order = _behind(iter(_listing(len(items), strategy, seed)), place)

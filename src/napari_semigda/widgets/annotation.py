@@ -12,8 +12,9 @@ from psygnal import Signal, SignalInstance
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.pictures import Picture
+from napari_semigda.session.ahead import Ahead
 from napari_semigda.session.items import Item, ItemState
-from napari_semigda.session.queue import DEFAULT_STRATEGY, Strategy, next_item
+from napari_semigda.session.queue import DEFAULT_STRATEGY, Strategy
 from napari_semigda.session.session import Session
 
 
@@ -70,6 +71,8 @@ class Annotation:
         The item on screen.
     strategy : Strategy
         By what the queue chooses what to look at next.
+    ahead : Ahead
+        Knows what comes next, where somebody let it look.
     changed : Signal
         Emitted when anything about the item on screen is different from before: which one it is, its state,
         whether it was painted on, whether a newer draft waits.
@@ -88,6 +91,7 @@ class Annotation:
         self.item: Item | None = None
         self.strategy: Strategy = DEFAULT_STRATEGY
         self.newer_draft = False
+        self.ahead = Ahead(session)
         self._canvas = canvas
         self._saved: NDArray[np.uint8] | None = None
         self._drafted = False
@@ -139,7 +143,7 @@ class Annotation:
         self.keep()
         self.item, self._saved, self.newer_draft = item, None, False
         try:
-            picture = self.session.picture(item)
+            picture = self.ahead.picture(item)
             mask = self._starting_mask(item)
             self._canvas.show(picture, mask, item.name)
             self._saved = mask.copy()
@@ -244,7 +248,7 @@ class Annotation:
 
     def go_to_queue(self) -> bool:
         """Show the item the session asks to look at next; False when there is none."""
-        item = next_item(self.session, self.item, self.strategy)
+        item = self.ahead.next_item(self.item, self.strategy)
         if item is None:
             self.changed.emit()
             return False

@@ -106,6 +106,7 @@ class ImageSection(QWidget):
         self.order.setToolTip(EXPLANATIONS[strategy])
         if self._annotation is not None:
             self._annotation.strategy = strategy
+            self._workbench.counted.emit()  # another one is next now
 
     def _skip(self) -> None:
         if self._annotation is None:

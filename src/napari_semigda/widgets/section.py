@@ -179,9 +179,19 @@ def number(
     box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)  # napari's take half the box
 
 
+class ThinBar(QProgressBar):
+    """A progress bar that is painted when the window is, not at once: that would paint the canvas, too."""
+
+    def setValue(self, value: int) -> None:
+        """Show another value."""
+        self.setUpdatesEnabled(False)
+        super().setValue(value)
+        self.setUpdatesEnabled(True)
+
+
 def thin_bar(tip: str = "") -> QProgressBar:
     """A progress bar without text."""
-    bar = QProgressBar()
+    bar = ThinBar()
     bar.setTextVisible(False)
     bar.setFixedHeight(BAR_HEIGHT)
     bar.setToolTip(tip)

@@ -28,6 +28,7 @@ from napari_semigda.session.items import Item
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.annotation import Annotation
+from napari_semigda.widgets.background import Background
 from napari_semigda.widgets.canvas import NapariCanvas
 from napari_semigda.widgets.correcting import Correcting
 from napari_semigda.widgets.notices import errors_shown, show_failure
@@ -36,6 +37,7 @@ from napari_semigda.widgets.round_progress import Phase, RoundProgress
 from napari_semigda.widgets.runner import EngineRunner
 
 COUNTED_EVERY = 200  # milliseconds, while drafts come in one after the other
+LOOK_AHEAD_AFTER = 300  # milliseconds after something changed: the image on screen comes first
 
 
 class Workbench:
@@ -81,6 +83,9 @@ class Workbench:
         self._warnings_told = 0
         self._without_draft: list[PredictionFailed] = []
         self._count_drafts = qthrottled(self.counted.emit, timeout=COUNTED_EVERY)
+        self._background: Background | None = None
+        self._look_ahead = qthrottled(self._prepare_next, timeout=LOOK_AHEAD_AFTER, leading=False)
+        self.counted.connect(self._look_ahead)
 
     def open(self, folder: Path) -> None:
         """Open a session folder in place of the session open now.
@@ -108,7 +113,8 @@ class Workbench:
         self._warnings_told = 0
         self.annotation = Annotation(session, self.canvas)
         self.annotation.counted.connect(self._on_counted)
-        self.annotation.shown.connect(self._ask_for_draft)
+        self.annotation.shown.connect(self._on_shown)
+        self._background = Background()
         self.correcting = Correcting(self.annotation, self.canvas)
         self.correcting.maps_wanted.connect(self._ask_for_maps)
         self.runner = EngineRunner(session, self._usable_device())
@@ -145,6 +151,11 @@ class Workbench:
             self.annotation.close()
             kept = True
         self._count_drafts.cancel()
+        self._look_ahead.cancel()
+        if self._background is not None:
+            self._background.close()
+            self._background.deleteLater()
+            self._background = None
         self.runner.close()
         self.runner.blockSignals(True)  # what its last events tell is on the disk, and nobody looks any more
         self.runner.deleteLater()
@@ -337,8 +348,25 @@ class Workbench:
         elif not self.annotation.go_to_queue():
             self.annotation.show(self.session.items[0])
 
+    def _on_shown(self, item: Item) -> None:
+        self._ask_for_draft(item)
+        self._look_ahead()
+
+    def _prepare_next(self) -> None:
+        """Read ahead, behind the scenes, what will be asked for next."""
+        annotation = self.annotation
+        if annotation is None or annotation.item is None or self._background is None:
+            return
+        item, strategy = annotation.item, annotation.strategy
+        self._background.do(lambda: annotation.ahead.prepare(item, strategy), self._on_prepared)
+
+    def _on_prepared(self, item: Item | None) -> None:
+        with errors_shown():
+            if item is not None and self.runner is not None:
+                self._ask_for_draft(item)
+
     def _ask_for_draft(self, item: Item) -> None:
-        """Have the item on screen drafted before everything else, where newer weights can do it better."""
+        """Have an item drafted before everything else, where newer weights can do it better."""
         runner = self._open_runner()
         if runner.engine.wants_draft(item):
             runner.engine.request_predictions([item], urgent=True)
