@@ -4,6 +4,7 @@ A format is its options; two formats that are equal write the same files.
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -357,7 +358,7 @@ class Coco(_OfObjects):
             "version": f"napari-semigda {__version__}",
         }
         file = CocoFile(source.legend, about, polygons=self.polygons)
-        planes = _planes_in_files(source.session)
+        planes = Counter(item.path for item in source.session.items)
         for item, mask in source.masks(items):
             objects = self._objects(mask, source.legend)
             more = {"page": item.index + 1} if planes[item.path] > 1 else {}
@@ -431,13 +432,6 @@ def _small_pictures(
         except NotExported:
             continue  # told where its own file was to be written
         yield picture, mask, item.name
-
-
-def _planes_in_files(session: Session) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for item in session.items:
-        counts[item.path] = counts.get(item.path, 0) + 1
-    return counts
 
 
 def _frames(items: Sequence[Item]) -> Grid:

@@ -1,6 +1,7 @@
 """What exported files are called: as the images are, in the same sub-folders."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
@@ -18,8 +19,8 @@ def export_names(items: Sequence[Item], ending: str = "_mask.tif") -> list[str]:
 
 def stack_names(items: Sequence[Item], ending: str) -> list[str]:
     """Name the file of each stack as `export_names` does, by one item of each."""
-    files = [item.path for item in items]
-    suffixes = [f"_s{item.series + 1}" if files.count(item.path) > 1 else "" for item in items]
+    stacks = Counter(item.path for item in items)
+    suffixes = [f"_s{item.series + 1}" if stacks[item.path] > 1 else "" for item in items]
     return _unique(zip(items, suffixes, strict=True), ending)
 
 
