@@ -270,8 +270,8 @@ def test_a_plane_that_is_not_there_any_more_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(30)
 def test_a_file_whose_pages_lead_back_to_themselves_comes_to_an_end(tmp_path: Path) -> None:
-    path = tmp_path / "circle.tif"
-    tifffile.imwrite(path, numbers(8, 9), metadata=None)
+    path, pixels = tmp_path / "circle.tif", numbers(8, 9)
+    tifffile.imwrite(path, pixels, metadata=None)
     content = bytearray(path.read_bytes())
     end_of_first = 8 + 2 + 12 * int.from_bytes(content[8:10], "little")
     circle = len(content)
@@ -281,7 +281,7 @@ def test_a_file_whose_pages_lead_back_to_themselves_comes_to_an_end(tmp_path: Pa
 
     (plane,) = list_planes(path)
 
-    np.testing.assert_array_equal(read_plane(plane).pixels, numbers(8, 9))
+    np.testing.assert_array_equal(read_plane(plane).pixels, pixels)
 
 
 @pytest.mark.parametrize("name", ["raw.tif", "zlib.tif", "a.png", "a.jpg", "a.bmp", "stack.ome.tif"])
