@@ -170,6 +170,8 @@ class Correcting:
         if self._item is not None and (item is None or item.id == self._item.id):
             self.end_threshold()
             self._maps = None
+            if self.shows_draft:
+                self._canvas.show_draft(self._annotation.draft)
             if self.shows_uncertainty or self._waits:
                 self.maps_wanted.emit(self._item)
 

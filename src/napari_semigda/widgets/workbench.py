@@ -388,6 +388,8 @@ class Workbench:
                     self.annotation.refresh_draft(event.item)
                 self._count_drafts()
             elif isinstance(event, RoundEnded):
+                if self.correcting is not None:
+                    self.correcting.forget_maps()
                 self.counted.emit()
             elif isinstance(event, PredictionFailed):
                 self._without_draft.append(event)
