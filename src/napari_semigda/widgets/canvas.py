@@ -28,7 +28,7 @@ OPACITY = 0.5
 MANNER = ("brush_size", "opacity", "contour", "mode")  # of a layer that has to go, given to the next one
 BRUSH_SHARE = 24  # a new brush is the image's short side divided by this
 MASK = " mask"  # behind the picture's name
-CONTOUR_SHARE = 300  # so is the width of a contour
+CONTOUR_SHARE = 150  # so is the width of a contour
 
 
 class NapariCanvas:
