@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 import random
 import shutil
 import subprocess
@@ -333,6 +334,7 @@ def _accept_refused(session: Session, item: Item, mask: NDArray[np.uint8]) -> bo
 def damaged(times: int, seed: int) -> Tally:
     """Damage picture files of many kinds, and read them."""
     tally = Tally("picture file damaged")
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="semigda-faults-") as home:
         sound = list(sound_pictures(Path(home)))
@@ -360,12 +362,8 @@ def sound_pictures(folder: Path) -> Iterator[Path]:
     deep = grey.astype(np.uint16) * 200
     colour = np.stack([grey, grey // 2, 255 - grey], axis=-1)
     stack = np.stack([deep, deep // 2, deep // 3])
-    for name, pixels in (
-        ("grey.png", grey),
-        ("deep.png", deep),
-        ("colour.jpg", colour),
-        ("colour.bmp", colour),
-    ):
+    photographs = {"grey.png": grey, "deep.png": deep, "colour.jpg": colour, "colour.bmp": colour}
+    for name, pixels in photographs.items():
         Image.fromarray(pixels).save(folder / name)
         yield folder / name
     tiffs: dict[str, dict[str, Any]] = {

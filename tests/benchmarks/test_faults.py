@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from faults import digest, drawn, faults_of, killed, main, new_session
+from faults import damaged, digest, drawn, faults_of, killed, main, new_session
 
 
 @pytest.mark.slow
@@ -40,3 +40,10 @@ def test_a_mask_that_was_being_accepted_may_be_the_old_or_the_new_one(tmp_path):
 def test_a_large_disk_is_not_filled(tmp_path):
     with pytest.raises(SystemExit, match="more than 64 MiB"):
         main(["--disk", str(tmp_path)])
+
+
+def test_damaged_pictures_are_read_or_refused_in_words():
+    tally = damaged(60, seed=1)
+
+    assert tally.faults == []
+    assert tally.interrupted["refused"] > tally.interrupted["a picture"] > 0
