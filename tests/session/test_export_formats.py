@@ -304,6 +304,17 @@ def test_probabilities_need_a_network(labelled: Session, out: Path) -> None:
         export_masks(labelled, out, Probabilities())
 
 
+def test_probabilities_are_up_to_date_until_the_next_round(trained: Session, out: Path) -> None:
+    first = Export(trained, out, Probabilities()).run(device="cpu")
+    trained.accept("image_2", np.zeros((40, 32), np.uint8))
+    assert Export(trained, out, Probabilities()).run(Existing.UPDATE).kept == first.written
+    model = trained.last_model()
+    assert model is not None
+    save_checkpoint(model, build_model("compact", random_autoencoder=True, seed=1))
+    again = Export(trained, out, Probabilities()).run(Existing.UPDATE, device="cpu")
+    assert again.written == first.written
+
+
 def test_predicting_can_be_cancelled(trained: Session, out: Path) -> None:
     seen: list[int] = []
     with pytest.raises(Cancelled):

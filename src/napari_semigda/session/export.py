@@ -213,7 +213,7 @@ class Export:
             *(
                 session.folder / kind / f"{item.id}.tif"
                 for item in output.items
-                for kind in (LABELS, PREDICTIONS)
+                for kind in (() if self._format.predicts else (LABELS, PREDICTIONS))
             ),
             *(session.picture_path(item) for item in output.items if self._format.reads_pictures),
             *([session.last_model()] if self._format.predicts else []),
