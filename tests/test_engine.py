@@ -13,6 +13,8 @@ import torch
 from napari_semigda.engine import (
     Engine,
     Event,
+    Mapped,
+    MappingFailed,
     Predicted,
     PredictionFailed,
     RoundEnded,
@@ -30,6 +32,7 @@ from napari_semigda.session.items import ItemState
 from napari_semigda.session.journal import effort
 from napari_semigda.session.rounds import read_curves
 from napari_semigda.session.session import Session
+from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.training.recipe import Budget
 
 #: Each trains a real round or two; the quick part of the suite meets the engine in the command line's tests.
@@ -177,6 +180,37 @@ def test_an_urgent_draft_is_served_between_two_steps(engine: Engine, session: Se
     after = events[[isinstance(e, Stepped) and e.report.step == 2 for e in events].index(True) + 1]
     assert isinstance(after, Predicted)
     assert after.item.id == wanted.id
+
+
+def test_the_maps_behind_a_draft_are_handed_out_between_two_steps(engine: Engine, session: Session) -> None:
+    train(engine)
+    engine.request_round(budget=Budget(steps=STEPS))
+    wanted = session.items[3]
+    draft = session.prediction(wanted)
+
+    def ask(event: Event) -> None:
+        if isinstance(event, RoundStarted):
+            engine.request_maps(session.items[2])
+            engine.request_maps(wanted)  # the newest question is the one that counts
+
+    events = drain(engine, ask)
+    (mapped,) = of(Mapped, events)
+    assert mapped.item.id == wanted.id
+    assert isinstance(events[events.index(mapped) + 1], Stepped)
+    np.testing.assert_array_equal(mapped.maps.labels(), draft)
+
+
+def test_why_there_are_no_maps_is_told(engine: Engine, session: Session, tmp_path: Path) -> None:
+    train(engine)
+    picture = tmp_path / "gone.png"
+    picture.write_bytes(session.picture_path(session.items[0]).read_bytes())
+    with Session.create(tmp_path / "other", [picture], settings=session.settings) as other:
+        TrainedModel.find(session.folder).bring_along(other.folder)
+        picture.unlink()
+        lost = Engine(other, "cpu")
+        lost.request_maps(other.items[0])
+        (failed,) = of(MappingFailed, drain(lost))
+    assert "gone.png" in failed.message
 
 
 def test_accepting_goes_on_during_a_round(engine: Engine, session: Session) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QDialog, QFileDialog, QMessageBox
@@ -81,6 +82,36 @@ def test_a_new_session_from_layers_has_an_item_a_plane_and_keeps_the_scale(
     assert session.picture(session.items[3]).pixels.shape == (30, 20, 3)
     np.testing.assert_allclose(mask_layer(viewer).scale, viewer.layers[-2].scale)
     assert not viewer.layers["stack"].visible
+
+
+def test_layers_can_be_channels_of_the_same_pictures(tmp_path):
+    red, green = (np.full((2, 40, 50), value, np.uint8) for value in (1, 2))
+    place = {"scale": (1, 3, 3), "units": ("um", "um", "um")}
+    layers = tuple(Image(data, name=name, **place) for name, data in (("red", red), ("green", green)))
+    plan = SessionPlan(LayerSource(layers, as_channels=True), tmp_path / "session", channels=(1,))
+    with plan.make() as session:
+        assert [item.name for item in session.items] == ["red_0", "red_1"]
+        picture = session.picture(session.items[0])
+        np.testing.assert_array_equal(picture.pixels, np.stack([red[0], green[0]], axis=-1))
+        assert picture.pixel_size == (3, 3)
+        assert session.settings.channels == (1,)
+    odd = LayerSource((layers[0], Image(np.zeros((8, 8)))), as_channels=True)
+    assert "same size" in odd.missing()
+    colours = LayerSource((Image(np.zeros((8, 8, 3)), rgb=True),), as_channels=True)
+    assert "their channels already" in colours.missing()
+
+
+def test_channels_are_named_by_numbers(widget, folder_of_images, tmp_path):
+    dialog = NewSessionDialog([], tmp_path, widget)
+    dialog.images.set_text(str(folder_of_images))
+    for text, channels in (("", None), ("2", (2,)), ("0, 2", (0, 2))):
+        dialog.channels.setText(text)
+        assert dialog.plan().channels == channels
+        assert dialog.make.isEnabled()
+    for text in ("red", "0,0", "1,2,3,4", "-1"):
+        dialog.channels.setText(text)
+        assert "one to three different channels" in dialog.why_not.text()
+    dialog.deleteLater()
 
 
 def test_the_dialog_says_what_is_missing(widget, folder_of_images, tmp_path):

@@ -42,6 +42,8 @@ START_TIP = (
     "Weights to start from: another session's semigda.json (its newest weights are taken), or a checkpoint "
     "(.safetensors). They are copied into the new session."
 )
+CHANNELS_TIP = "Numbers of the channels the network looks at, from 0 on, at most three, such as 0, 2."
+AS_CHANNELS_TIP = "Then every plane is one image to label, instead of one for each layer."
 OF_THE_MODEL = "As the model was trained: it would see something else otherwise."
 CLASSES_TIP = "Names of what you outline, separated by commas. Background needs none."
 CLASSES_OF_MODEL = (
@@ -76,6 +78,8 @@ class NewSessionDialog(QDialog):
         self.from_layers = QRadioButton("Layers open in napari")
         self.images = PathLine("Folder of images", for_folders=True, start=place)
         self.layers = self._layer_list()
+        self.as_channels = QCheckBox("The ticked layers are channels of the same images")
+        self.channels = QLineEdit()
         self.folder = PathLine("Session folder", for_folders=True, start=place)
         self.start = PathLine("Model to start from", for_folders=False, start=place)
         self._model: TrainedModel | None = None
@@ -95,7 +99,7 @@ class NewSessionDialog(QDialog):
         self.make = QPushButton("Make session")
         self.buttons.addButton(self.make, QDialogButtonBox.ButtonRole.AcceptRole)
         self._fill()
-        self._tips = {part: part.toolTip() for part in (self.preset, self.working_size, self.framing)}
+        self._tips = {part: part.toolTip() for part in self._of_the_model()}
         self._lay_out()
         self._connect()
         self._check()
@@ -112,8 +116,17 @@ class NewSessionDialog(QDialog):
             working_size=self.working_size.value(),
             framing=self.framing.currentData(),
             one_object=self.one_object.isChecked(),
+            channels=self._channels(),
             start=self._model,
         )
+
+    def _channels(self) -> tuple[int, ...] | None:
+        """The channels that were named; what cannot be read is none, which the plan tells."""
+        text = self.channels.text().strip()
+        parts = [part.strip() for part in text.split(",")]
+        if not text:
+            return None
+        return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
 
     def _layer_list(self) -> QListWidget:
         rows = QListWidget()
@@ -138,6 +151,9 @@ class NewSessionDialog(QDialog):
         self.classes.setToolTip(CLASSES_TIP)
         self.start.setToolTip(START_TIP)
         self.start.line.setPlaceholderText("none: begin anew")
+        self.as_channels.setToolTip(AS_CHANNELS_TIP)
+        self.channels.setToolTip(CHANNELS_TIP)
+        self.channels.setPlaceholderText("of images with more than one: the first three")
         self.one_object.setToolTip("Then training drops all but the largest piece of what it guesses.")
         self.weights.setToolTip("Only if you have the autoencoder's weights in a file.")
         self._on_preset()
@@ -150,6 +166,8 @@ class NewSessionDialog(QDialog):
         form.addRow("", self.images)
         form.addRow("", self.from_layers)
         form.addRow("", self.layers)
+        form.addRow("", self.as_channels)
+        form.addRow("Channels", self.channels)
         form.addRow("Session folder", self.folder)
         form.addRow("Start from a model", self.start)
         form.addRow("Classes", self.classes)
@@ -177,6 +195,8 @@ class NewSessionDialog(QDialog):
             self.folder.changed_to,
             self.start.changed_to,
             self.classes.textChanged,
+            self.channels.textChanged,
+            self.as_channels.toggled,
             self.working_size.valueChanged,
         ):
             signal.connect(self._check)
@@ -188,7 +208,7 @@ class NewSessionDialog(QDialog):
             return Path(self.images.text())
         rows = (self.layers.item(place) for place in range(self.layers.count()))
         ticked = [row is not None and row.checkState() == Qt.CheckState.Checked for row in rows]
-        return LayerSource(tuple(compress(self._layers, ticked)))
+        return LayerSource(tuple(compress(self._layers, ticked)), self.as_channels.isChecked())
 
     def _on_folder_chosen(self) -> None:
         self._folder_was_chosen = True
@@ -197,6 +217,7 @@ class NewSessionDialog(QDialog):
         by_folder = self.from_folder.isChecked()
         self.images.setVisible(by_folder)
         self.layers.setVisible(not by_folder)
+        self.as_channels.setVisible(not by_folder and len(self._layers) > 1)
         if not self._folder_was_chosen and (self.images.text() or not by_folder):
             self.folder.set_text(str(session_folder_for(self._source(), self._place)))
 
@@ -211,18 +232,23 @@ class NewSessionDialog(QDialog):
         if self._model is not None:
             self._show_model(self._model)
         free = self._model is None
-        for part in (self.preset, self.working_size, self.framing):
+        for part in self._of_the_model():
             part.setEnabled(free)
             part.setToolTip(self._tips[part] if free else OF_THE_MODEL)
         self.classes.setToolTip(CLASSES_TIP if free else CLASSES_OF_MODEL)
         if free:
             self._on_preset()
 
+    def _of_the_model(self) -> tuple[QWidget, ...]:
+        """What a model decides."""
+        return self.preset, self.working_size, self.framing, self.channels
+
     def _show_model(self, model: TrainedModel) -> None:
         self.classes.setText(", ".join(name for name in model.class_names if name))
         self.preset.setCurrentIndex(self.preset.findData(model.preset))
         self.working_size.setValue(model.settings.working_size)
         self.framing.setCurrentIndex(self.framing.findData(model.settings.framing))
+        self.channels.setText(", ".join(map(str, model.settings.channels or ())))
         self.weights.set_text("" if model.weights is None else str(model.weights))
         self.preset_words.setText(model.in_words())
 

@@ -30,12 +30,32 @@ class LayerSource:
     ----------
     layers : tuple of napari.layers.Image
         Layers of two or more dimensions; the last two (before colours) are the plane.
+    as_channels : bool
+        Whether the layers are channels of the same pictures, as napari shows files of several channels.
     """
 
     layers: tuple[Image, ...]
+    as_channels: bool = False
+
+    def missing(self) -> str | None:
+        """What stands in the way of making pictures of the layers, in a sentence; None if nothing."""
+        if not self.layers:
+            return "Tick at least one layer."
+        if self.as_channels and any(layer.rgb for layer in self.layers):
+            return (
+                "Layers in colours have their channels already: untick them, or make pictures of their own."
+            )
+        if self.as_channels and len({_data(layer).shape for layer in self.layers}) > 1:
+            return "The channels of a picture need to have the same size: untick what does not belong to it."
+        return None
 
     def planes(self) -> Iterator[tuple[str, Pixels]]:
         """Each plane's name, pixels (H, W) or (H, W, C), and pixel size (y, x) with its unit."""
+        if self.as_channels and len(self.layers) > 1:
+            for same in zip(*map(_planes, self.layers), strict=True):
+                name, (_, size, unit) = same[0]
+                yield name, (np.stack([pixels for _, (pixels, _, _) in same], axis=-1), size, unit)
+            return
         for layer in self.layers:
             yield from _planes(layer)
 
@@ -62,6 +82,8 @@ class SessionPlan:
         How images are seen; None lets their size decide.
     one_object : bool
         Whether there is at most one object in an image.
+    channels : tuple of int or None
+        Which channels of the images are looked at, from 0 on, at most three; None takes the first three.
     start : TrainedModel or None
         Weights that the first round starts from. Classes (which may have other names), network, working size,
         framing and normalisation are then those of the model, whatever is said here.
@@ -75,14 +97,15 @@ class SessionPlan:
     working_size: int = 128
     framing: Literal["whole", "tiles"] | None = None
     one_object: bool = False
+    channels: tuple[int, ...] | None = None
     start: TrainedModel | None = None
 
     def missing(self) -> str | None:
         """What has to be said before the session can be made, in a sentence; None if nothing."""
         if isinstance(self.source, Path) and not (str(self.source) != "." and self.source.is_dir()):
             return "Choose the folder that holds the images."
-        if isinstance(self.source, LayerSource) and not self.source.layers:
-            return "Tick at least one layer."
+        if isinstance(self.source, LayerSource) and (missing := self.source.missing()):
+            return missing
         if str(self.folder) in ("", "."):
             return "Choose a folder for the session."
         if (self.folder / "semigda.json").exists():
@@ -91,6 +114,8 @@ class SessionPlan:
             return "Name at least one class."
         if self.start is not None and len(self.classes) < len(self.start.values):
             return f"The model knows {len(self.start.values)} classes: name as many, in its order."
+        if self.channels is not None and not (1 <= len(set(self.channels)) == len(self.channels) <= 3):
+            return "Name one to three different channels, from 0 on, separated by commas; or none."
         if self.working_size % 8:
             return "The working size has to be a multiple of 8."
         return None
@@ -113,7 +138,9 @@ class SessionPlan:
         if self.start is not None:
             self._bring_along(session, self.start)
         elif self.framing is None:  # the session chose by its images' size and the usual working size
-            session.settings = replace(session.settings, working_size=self.working_size)
+            session.settings = replace(
+                session.settings, working_size=self.working_size, channels=self.channels
+            )
         return session
 
     def _bring_along(self, session: Session, start: TrainedModel) -> None:
@@ -134,7 +161,9 @@ class SessionPlan:
             }
         settings = None
         if self.framing is not None:
-            settings = ImageSettings(working_size=self.working_size, framing=self.framing)
+            settings = ImageSettings(
+                working_size=self.working_size, framing=self.framing, channels=self.channels
+            )
         return {
             "classes": self.classes,
             "preset": self.preset,
@@ -175,12 +204,16 @@ def session_folder_for(source: Path | LayerSource, place: Path) -> Path:
 
 
 def _planes(layer: Image) -> Iterator[tuple[str, Pixels]]:
-    data = layer.data[0] if layer.multiscale else layer.data
+    data = _data(layer)
     stacked = data.ndim - (3 if layer.rgb else 2)
     size = (float(layer.scale[-2]), float(layer.scale[-1]))
     unit = str(layer.units[-1])
     for place in np.ndindex(data.shape[:stacked]):
         yield _plane_name(layer, data.shape[:stacked], place), (np.asarray(data[place]), size, unit)
+
+
+def _data(layer: Image) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
 
 
 def _plane_name(layer: Image, counts: tuple[int, ...], place: tuple[int, ...]) -> str:
