@@ -19,6 +19,7 @@ from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 from tests.backbones import repository
 
+COMMANDS = ("new", "train", "predict", "export", "relocate", "info", "demo")
 COUNT = 6
 TINY = ["--working-size", "32"]
 
@@ -91,12 +92,10 @@ def said(capsys):
 def test_help_names_every_command(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert all(
-        f"\n    {command} " in out for command in ("new", "train", "predict", "export", "info", "demo")
-    )
+    assert all(f"\n    {command} " in out for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["new", "train", "predict", "export", "info", "demo"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command, capsys):
     assert main([command, "--help"]) == 0
     assert f"semigda {command}" in capsys.readouterr().out
@@ -565,6 +564,25 @@ def test_an_accepted_mask_that_cannot_be_read_is_named(trained, capsys):
     assert main(["export", str(trained / "s"), str(trained / "out")]) == 3
     assert damaged.name in said(capsys)[1]
     assert len(list((trained / "out").glob("*.tif"))) == 1
+
+
+# --- relocate -----------------------------------------------------------------------------------
+
+
+def test_moved_images_are_found_again(folder, pictures, capsys):
+    (pictures / "images" / "scan 0.png").rename(pictures / "scan 0.png")
+    (pictures / "images").rename(pictures / "moved")
+
+    assert main(["relocate", str(folder), str(pictures / "moved")]) == 3
+
+    out, err = said(capsys)
+    assert f"{COUNT - 1} found again." in out
+    assert "scan 0.png is still missing. There is no file “scan 0.png” there." in err
+    assert main(["relocate", str(folder), str(pictures)]) == 0
+    assert main(["relocate", str(folder), str(pictures)]) == 0
+    assert "No image is missing." in said(capsys)[0]
+    with Session.open(folder) as session:
+        assert [session.picture(item).pixels.shape for item in session.items] == [(48, 48)] * COUNT
 
 
 # --- info ---------------------------------------------------------------------------------------

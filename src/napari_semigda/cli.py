@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(command("train", _train, "train a round on all accepted masks and all other images"))
     _add_predict(command("predict", _predict, "predict the images of a session, or any images with a model"))
     _add_export(command("export", _export, "write the masks of a session in the formats of other programs"))
+    _add_relocate(command("relocate", _relocate, "find the images of a session again that were moved"))
     _add_info(command("info", _info, "tell about a session or a model"))
     demo.add_arguments(command("demo", demo.run, "play the whole loop on bundled images"))
     return parser
@@ -229,6 +230,11 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     )
     _add_device(parser)
     _add_weights(parser)
+
+
+def _add_relocate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="the session's folder")
+    parser.add_argument("images", type=Path, help="where the images are now, or a folder above")
 
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
@@ -543,6 +549,21 @@ def _should_be_exported(session: Session, item: Item, given: argparse.Namespace,
         return state is not ItemState.SKIPPED
     drafted = state is ItemState.DRAFT and session.prediction_info(item) is not None
     return state is ItemState.ACCEPTED or (given.predicted and drafted)
+
+
+# --- relocate -----------------------------------------------------------------------------------
+
+
+def _relocate(given: argparse.Namespace, console: Console) -> int:
+    from napari_semigda.session.session import Session
+
+    with Session.open(given.folder) as session:
+        relocation = session.find_moved_pictures(given.images)
+    for item, reason in relocation.missing:
+        warn(f"{item.name} is still missing. {reason}")
+    found, missing = len(relocation.found), len(relocation.missing)
+    console.print(f"{found} found again." if found or missing else "No image is missing.")
+    return PARTLY_DONE if missing else DONE
 
 
 # --- info ---------------------------------------------------------------------------------------
