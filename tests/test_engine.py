@@ -226,6 +226,69 @@ def test_accepting_goes_on_during_a_round(engine: Engine, session: Session) -> N
     assert session.labels(item).all()
 
 
+def test_what_is_accepted_during_a_round_joins_it(engine: Engine, session: Session) -> None:
+    third, fourth = session.items[2:4]
+
+    def accept(event: Event) -> None:
+        if isinstance(event, Stepped) and event.report.step == 1:
+            session.accept(fourth, np.ones(fourth.shape, np.uint8))
+        elif isinstance(event, Stepped) and event.report.step == 2:
+            session.accept(third, np.ones(third.shape, np.uint8))
+
+    engine.request_round(budget=Budget(steps=STEPS))
+    (ended,) = of(RoundEnded, drain(engine, accept))
+    begun = [item.id for item in session.items[:2]]
+    assert list(ended.record.labelled) == [*begun, fourth.id, third.id]
+    assert session.rounds[-1].labelled == ended.record.labelled
+    assert session.new_masks(ended.record) == []
+
+
+def test_what_is_accepted_too_late_for_a_round_is_left_to_the_next(engine: Engine, session: Session) -> None:
+    item = session.items[4]
+
+    def accept(event: Event) -> None:
+        if isinstance(event, Stepped) and event.report.step == STEPS:
+            session.accept(item, np.ones(item.shape, np.uint8))
+
+    engine.request_round(budget=Budget(steps=STEPS))
+    (ended,) = of(RoundEnded, drain(engine, accept))
+    assert item.id not in ended.record.labelled
+    assert session.new_masks(ended.record) == [item]
+
+
+def test_a_round_that_others_joined_can_be_resumed_by_another_program(
+    engine: Engine, session: Session
+) -> None:
+    item = session.items[4]
+
+    def accept_then_stop(event: Event) -> None:
+        if isinstance(event, Stepped) and event.report.step == 1:
+            session.accept(item, np.ones(item.shape, np.uint8))
+        elif isinstance(event, Stepped) and event.report.step == 2:
+            engine.stop_round()
+
+    engine.request_round(budget=Budget(steps=STEPS))
+    drain(engine, accept_then_stop)
+    session.close()
+    with Session.open(session.folder) as again:
+        other = Engine(again, "cpu")
+        other.request_round(resume=True)
+        (ended,) = of(RoundEnded, drain(other))
+    assert (ended.record.status, ended.record.steps) == ("complete", STEPS)
+    assert ended.record.labelled[-1] == item.id
+
+
+def test_what_an_annotator_sees_next_is_drafted_anew_while_a_round_runs(
+    engine: Engine, session: Session
+) -> None:
+    shown, *others = session.items[2:]
+    session.current_item = shown
+    engine.request_round(budget=Budget(steps=STEPS))
+    events = drain(engine)
+    meanwhile = events[: events.index(*of(RoundEnded, events))]
+    assert {event.item.id for event in of(Predicted, meanwhile)} == {item.id for item in others}
+
+
 def test_a_paused_round_waits_and_still_serves_drafts(engine: Engine, session: Session) -> None:
     train(engine)
     engine.request_round(budget=Budget(steps=STEPS))

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -48,6 +48,9 @@ STATE_INTERVAL = 60.0
 
 #: Part of a round after which drafts asked for meanwhile are made with what it has learned so far.
 REFRESH_INTERVAL = 0.25
+
+#: So many drafts, of the items that come next, are made anew each time; the others when the round has ended.
+REFRESHED = 8
 
 
 NOTHING_TO_LEARN = (
@@ -171,9 +174,11 @@ class _RunningRound:
     record: RoundRecord
     round: Round
     steps: Iterator[StepReport]
+    labelled: tuple[Item, ...]
     state_saved: float
     refreshed: float = 0.0
     last: StepReport | None = None
+    changes: int = 0
 
 
 @dataclass
@@ -483,7 +488,9 @@ class Engine:
         if request.resume:
             training.load_state(self._file(record, STATE))
             keep_points(self.session.round_folder(record.number), training.steps_done)
-        return _RunningRound(record, training, training.run(), state_saved=training.seconds_done)
+        return _RunningRound(
+            record, training, training.run(), labelled.items, state_saved=training.seconds_done
+        )
 
     def _training_model(self, record: RoundRecord) -> SemiGDA:
         """A network for this round: new, or with the last weights."""
@@ -514,6 +521,7 @@ class Engine:
         assert running is not None
         report = message = None
         try:
+            self._take_in_new_masks(running)
             report = next(running.steps, None)
             if report is not None:
                 self._after_step(running, report)
@@ -527,6 +535,20 @@ class Engine:
             yield Stepped(running.record, report, _remaining(running))
             if self._is_paused():
                 yield RoundPaused(running.record)
+
+    def _take_in_new_masks(self, running: _RunningRound) -> None:
+        """Let the round learn, from its next epoch on, from what was accepted since it began."""
+        changed, running.changes = self.session.changes(running.changes)
+        new = self.session.new_masks(running.record) if changed else []
+        if not new:
+            return
+        try:
+            running.record = self.session.extend_round(running.record, new)
+        except SemiGDAError as error:  # they wait for the next round; a full disk is no reason to stop
+            self.session.warn(_in_words(error))
+            return
+        running.labelled = (*running.labelled, *new)
+        running.round.add_labelled(self.session.labelled_examples(running.labelled))
 
     def _is_paused(self) -> bool:
         with self._lock:
@@ -544,6 +566,13 @@ class Engine:
         if report.stage == 2 and report.fraction - running.refreshed >= REFRESH_INTERVAL:
             running.refreshed = report.fraction
             self._predict_with(running.record, running.round)
+            self._refresh_next()
+
+    def _refresh_next(self) -> None:
+        """Draft anew, before the next step, what an annotator will look at soon; not what is on screen."""
+        shown = self.session.current_item
+        if shown is not None:
+            self.request_predictions(queue(self.session, shown, count=REFRESHED), urgent=True)
 
     def _file(self, record: RoundRecord, name: str) -> Path:
         return self.session.round_folder(record.number) / name
@@ -594,6 +623,8 @@ class Engine:
         record, training = running.record, running.round
         if status == "stopped":
             training.save_state(self._file(record, STATE))
+        else:  # what came in its last epoch is for the next round
+            record = replace(record, labelled=record.labelled[: training.labelled_count])
         if model is not None:
             self._publish(record, model)
         ended = self.session.finish_round(

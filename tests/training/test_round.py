@@ -101,6 +101,82 @@ def test_the_same_seed_gives_the_same_curve(labelled: list[Example], unlabelled:
     assert curves[0] == curves[1]
 
 
+class Watched(list[Example]):
+    """Examples that remember which of them were drawn."""
+
+    def __init__(self, examples: list[Example], drawn: list[int]) -> None:
+        super().__init__(examples)
+        self.drawn = drawn
+
+    def __getitem__(self, index: Any) -> Any:
+        self.drawn.append(index)
+        return super().__getitem__(index)
+
+
+def test_labelled_examples_that_come_later_join_where_an_epoch_begins(unlabelled: list[Example]) -> None:
+    drawn: list[int] = []
+    discs = [disc_example(seed) for seed in range(6)]
+    training = new_round(Watched(discs[:4], drawn), unlabelled, steps=6, warm=True)
+    steps = training.run()
+    next(steps)
+    training.add_labelled(Watched(discs, drawn))
+    list(steps)
+    epochs = [sorted(drawn[:4]), sorted(drawn[4:10])]
+    assert epochs == [[0, 1, 2, 3], [0, 1, 2, 3, 4, 5]]
+    with pytest.raises(ValueError, match="not taken away"):
+        training.add_labelled(discs[:5])
+
+
+@pytest.mark.parametrize("stopped_after", [2, 3, 5])
+def test_a_round_that_others_joined_is_resumed_as_exactly(
+    stopped_after: int, unlabelled: list[Example], tmp_path: Path
+) -> None:
+    discs = [disc_example(seed) for seed in range(5)]
+
+    def with_late_ones(count: int) -> tuple[Round, list[float]]:
+        training, losses = new_round(discs[:3], unlabelled, steps=7, warm=True), []
+        for number, report in enumerate(training.run(), start=1):
+            losses.append(report.losses["total"])
+            if number == 2:
+                training.add_labelled(discs)
+            if number == count:
+                break
+        return training, losses
+
+    whole, losses = with_late_ones(7)
+    stopped, _ = with_late_ones(stopped_after)
+    stopped.save_state(tmp_path / "state.safetensors")
+    resumed = new_round(discs, unlabelled, steps=7, warm=True)
+    resumed.load_state(tmp_path / "state.safetensors")
+    assert [report.losses["total"] for report in resumed.run()] == losses[stopped_after:]
+    assert same(resumed.averaged_state(), whole.averaged_state())
+
+
+def test_a_round_of_some_epochs_is_no_longer_for_those_that_joined(tmp_path: Path) -> None:
+    discs = [disc_example(seed) for seed in range(6)]
+
+    def of_two_epochs(count: int) -> Round:
+        return Round(
+            build_model("compact", 2, random_autoencoder=True),
+            discs[:count],
+            [],
+            recipe=Recipe(stage_two_epochs=2),
+            budget=Budget(),
+            working_size=SIZE,
+            warm=True,
+        )
+
+    stopped = of_two_epochs(3)
+    steps = stopped.run()
+    next(steps)
+    stopped.add_labelled(discs)
+    next(steps)
+    stopped.save_state(tmp_path / "state.safetensors")
+    resumed = of_two_epochs(6)
+    resumed.load_state(tmp_path / "state.safetensors")
+    assert len(list(resumed.run())) == len(list(steps)) == 2
+
+
 @pytest.mark.parametrize("stopped_after", [1, 2, 3])
 def test_a_resumed_round_ends_as_if_it_had_never_stopped(
     stopped_after: int, labelled: list[Example], unlabelled: list[Example], tmp_path: Path

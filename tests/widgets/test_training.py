@@ -102,6 +102,23 @@ def test_accepting_goes_on_while_a_round_runs(begun, train, wait, viewer, click)
 
 
 @pytest.mark.slow
+def test_a_round_starts_by_itself_after_so_many_new_masks(begun, wait, click):
+    session, section = begun.workbench.session, begun.train_section
+    section.steps.setValue(3)
+    assert section.every.text() == "only when I press Train"
+    section.every.setValue(4)
+    click(begun.mask_section.accept_and_go_on)
+    assert not session.rounds
+    click(begun.mask_section.accept_and_go_on)
+    wait(lambda: len(session.rounds) == 1)
+    wait(is_at_rest(begun))
+    assert (session.rounds[0].status, session.rounds[0].steps) == ("complete", 3)
+    click(begun.mask_section.accept_and_go_on)
+    wait(is_at_rest(begun))
+    assert len(session.rounds) == 1
+
+
+@pytest.mark.slow
 def test_the_image_on_screen_is_drafted_while_a_round_runs(begun, train, wait, click):
     session = begun.workbench.session
     item = session.items[4]

@@ -205,13 +205,14 @@ class Labelling:
         Returns
         -------
         labelled, unlabelled
-            Each in the order of the list.
+            In the order of the list, but labelled ones in the order of `labelled_ids` where these are given.
         """
         with self._lock:
             aside = {item.id for item in self.for_validation()} - set(labelled_ids or ())
             accepted = {item_id for item_id in self._items if item_id in self._labels}
             chosen = accepted - aside if labelled_ids is None else accepted.intersection(labelled_ids)
-            labelled = [item for item in self._items.values() if item.id in chosen]
+            ids = self._items if labelled_ids is None else labelled_ids
+            labelled = [self._items[item_id] for item_id in ids if item_id in chosen]
             unlabelled = [
                 item
                 for item in self._items.values()

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from itertools import islice
 from typing import Literal, get_args
 
 import numpy as np
@@ -60,7 +61,12 @@ def next_item(
 
 
 def queue(
-    session: Session, after: Item | None = None, strategy: Strategy = DEFAULT_STRATEGY, *, seed: int = 0
+    session: Session,
+    after: Item | None = None,
+    strategy: Strategy = DEFAULT_STRATEGY,
+    *,
+    seed: int = 0,
+    count: int | None = None,
 ) -> list[Item]:
     """Put all items that wait for the annotator (neither accepted nor skipped) in order.
 
@@ -81,13 +87,15 @@ def queue(
         is spread evenly over the list, because neighbours are often alike.
     seed
         Of ``"random"``.
+    count
+        So many from the front; None gives all of them.
 
     Raises
     ------
     SemiGDAError
         When there is no such strategy.
     """
-    return list(_in_order(session, after, strategy, seed, False))
+    return list(islice(_in_order(session, after, strategy, seed, False), count))
 
 
 def _in_order(

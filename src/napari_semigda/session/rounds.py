@@ -64,7 +64,7 @@ class RoundRecord:
     started_from
         Those weights, in words for people, such as ``"round 2"``; empty for a fresh start.
     labelled
-        Ids of the items accepted when it began.
+        Ids of the items accepted when it began, then of those accepted while it ran, as they joined.
     unlabelled
         How many other images took part.
     steps, seconds
@@ -178,6 +178,18 @@ class Rounds:
         self._write(resumed)
         self._running_here.add(number)
         return resumed
+
+    def extend(self, record: RoundRecord, ids: Sequence[str]) -> RoundRecord:
+        """Write down that a running round learns from more items.
+
+        Raises
+        ------
+        SemiGDAError
+            When the record cannot be written.
+        """
+        extended = replace(record, labelled=(*record.labelled, *ids))
+        self._write(extended)
+        return extended
 
     def finish(
         self,

@@ -625,6 +625,10 @@ class Session:
             SessionExamples(self, unlabelled, self._examples, labelled=False),
         )
 
+    def labelled_examples(self, items: Sequence[Item]) -> SessionExamples:
+        """Return the labelled examples of these items, in this order; see `examples`."""
+        return SessionExamples(self, items, self._examples, labelled=True)
+
     @property
     def rounds(self) -> tuple[RoundRecord, ...]:
         """The records of all rounds, oldest first."""
@@ -667,6 +671,17 @@ class Session:
             return self._rounds.resume(number)
 
     @_saves
+    def new_masks(self, record: RoundRecord | None) -> list[Item]:
+        """Tell the accepted items that a round did not learn from, and a later one would; all without one."""
+        labelled, _ = self._labelling.for_training()
+        known = set(() if record is None else record.labelled)
+        return [item for item in labelled if item.id not in known]
+
+    def extend_round(self, record: RoundRecord, items: Sequence[Item]) -> RoundRecord:
+        """Write down that a running round learns from more items; see `Rounds.extend`."""
+        with self._lock:
+            return self._rounds.extend(record, [item.id for item in items])
+
     def finish_round(
         self,
         record: RoundRecord,

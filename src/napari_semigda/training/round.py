@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,8 @@ class Round:
     model : SemiGDA
         Trained in place and moved to ``device``.
     labelled, unlabelled : sequence of Example
-        Loaded when drawn. At least one labelled example is needed; there may be no unlabelled ones.
+        Loaded when drawn. At least one labelled example is needed; there may be no unlabelled ones. Labelled
+        ones may come later, see `add_labelled`.
     recipe : Recipe
         How to train.
     budget : Budget
@@ -141,6 +142,26 @@ class Round:
         self._average = {name: value.clone() for name, value in model.trainable_state().items()}
         self._start_stage()
 
+    def add_labelled(self, labelled: Sequence[Example]) -> None:
+        """Learn from more examples from the next epoch on.
+
+        Which step sees which example depends on nothing but the seed and the steps at which others joined;
+        these are part of the state, so a round is resumed as exactly as without.
+
+        Parameters
+        ----------
+        labelled
+            Those there are already, in the same order, and the new ones behind them.
+        """
+        if len(labelled) < len(self.labelled):
+            raise ValueError("Labelled examples may be added to a round, not taken away.")
+        self.labelled = labelled
+
+    @property
+    def labelled_count(self) -> int:
+        """How many labelled examples take part; those added since the present epoch began do not yet."""
+        return self._labelled_from[-1][1]
+
     @property
     def finished(self) -> bool:
         """Whether every stage has used up its budget."""
@@ -155,6 +176,7 @@ class Round:
             Where the loss is no longer a number.
         """
         while not self.finished:
+            self._let_in()
             started = self._clock()
             losses, learning_rate = self._train_step()
             seconds = self._clock() - started
@@ -210,7 +232,7 @@ class Round:
                 position = json.loads((file.metadata() or {})["semigda-round"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             self._resume(position, tensors)
-        except (OSError, KeyError, ValueError, IndexError, RuntimeError, SafetensorError) as error:
+        except (OSError, KeyError, ValueError, TypeError, IndexError, RuntimeError, SafetensorError) as error:
             raise SemiGDAError(
                 f"The stopped round in {path} cannot be resumed ({error}); start a new round instead."
             ) from error
@@ -218,16 +240,23 @@ class Round:
     def _position(self) -> dict[str, Any]:
         return {
             "stages": [stage.number for stage in self._stages],
+            "plan": [[stage.share, stage.budget.to_dict()] for stage in self._stages],
             "stage_index": self._stage_index,
             "step": self._step,
             "seconds": self._seconds,
             "steps_done": self.steps_done,
             "seconds_done": self.seconds_done,
+            "labelled": self._labelled_from,
         }
 
     def _resume(self, position: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         if position["stages"] != [stage.number for stage in self._stages]:
             raise ValueError("it has other stages")
+        # Epochs were counted with the examples there were then.
+        for place, (share, budget) in enumerate(position.get("plan", [])):
+            self._stages[place] = replace(
+                self._stages[place], share=float(share), budget=Budget.from_dict(budget)
+            )
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}}
         for name, value in tensors.items():
             group, _, rest = name.partition(".")
@@ -239,7 +268,13 @@ class Round:
         self.steps_done, self.seconds_done = position["steps_done"], position["seconds_done"]
         if not self.finished:
             self._start_stage()
+            self._resume_labelled(position.get("labelled", self._labelled_from))
             self._resume_optimisers(groups["optimiser"])
+
+    def _resume_labelled(self, counts: list[list[int]]) -> None:
+        there = len(self.labelled)  # fewer than there were, if masks have been taken away since
+        self._labelled_from = [[int(step), min(int(count), there)] for step, count in counts]
+        self._draw_labelled_anew()
 
     def _resume_optimisers(self, tensors: dict[str, Tensor]) -> None:
         states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self._optimisers]
@@ -256,11 +291,25 @@ class Round:
 
     def _start_stage(self) -> None:
         stage = self._stages[self._stage_index]
-        labelled = len(self.labelled)
-        self._labelled_stream = Stream(labelled, stage.batch, mixed_seed(self.seed, 1))
-        self._labelled_alone_stream = Stream(labelled, 2 * stage.batch, mixed_seed(self.seed, 1))
+        self._labelled_from = [[0, len(self.labelled)]]  # from which step of this stage on there were so many
+        self._draw_labelled_anew()
         self._unlabelled_stream = Stream(len(self.unlabelled), stage.batch, mixed_seed(self.seed, 2))
         self._optimisers = _optimisers(self.model, self.recipe, stage.number)
+
+    def _draw_labelled_anew(self) -> None:
+        """Shuffle the labelled examples there are now, from the step at which the last ones joined."""
+        batch, count = self._stages[self._stage_index].batch, self._labelled_from[-1][1]
+        joined = len(self._labelled_from) - 1
+        seed = mixed_seed(self.seed, 1, joined) if joined else mixed_seed(self.seed, 1)
+        self._labelled_stream = Stream(count, batch, seed)
+        self._labelled_alone_stream = Stream(count, 2 * batch, seed)
+
+    def _let_in(self) -> None:
+        """Where an epoch begins, let those examples take part that were added since."""
+        since, count = self._labelled_from[-1]
+        if len(self.labelled) > count and self._labelled_stream.begins_epoch(self._step - since):
+            self._labelled_from.append([self._step, len(self.labelled)])
+            self._draw_labelled_anew()
 
     def _fraction(self) -> float:
         """Share of the whole round that is done."""
@@ -291,12 +340,13 @@ class Round:
 
     def _terms(self, stage: _Stage, fraction: float) -> Terms:
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, stage.number, self._step))
+        step, since = self._step, self._labelled_from[-1][0]
         unlabelled = None
         if len(self.unlabelled) and fraction >= self.recipe.unlabelled_from:
-            labelled = self._draw(self.labelled, self._labelled_stream, generator)
-            unlabelled = self._draw(self.unlabelled, self._unlabelled_stream, generator)
+            labelled = self._draw(self.labelled, self._labelled_stream.draw(step - since), generator)
+            unlabelled = self._draw(self.unlabelled, self._unlabelled_stream.draw(step), generator)
         else:
-            labelled = self._draw(self.labelled, self._labelled_alone_stream, generator)
+            labelled = self._draw(self.labelled, self._labelled_alone_stream.draw(step - since), generator)
         with autocast(self.device):
             return Objective(self.model, self.recipe, generator).terms(
                 stage.number, fraction, labelled, unlabelled
@@ -319,8 +369,8 @@ class Round:
             else:
                 average.copy_(value)
 
-    def _draw(self, examples: Sequence[Example], stream: Stream, generator: torch.Generator) -> Batch:
-        batch = draw_batch(examples, stream.draw(self._step), self.working_size, generator)
+    def _draw(self, examples: Sequence[Example], indices: list[int], generator: torch.Generator) -> Batch:
+        batch = draw_batch(examples, indices, self.working_size, generator)
         return augment(Batch(*(part.to(self.device) for part in batch)), generator)
 
 

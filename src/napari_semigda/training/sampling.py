@@ -33,6 +33,10 @@ class Stream:
         positions = range(step * self.batch, (step + 1) * self.batch)
         return [self._order(position // self.count)[position % self.count] for position in positions]
 
+    def begins_epoch(self, step: int) -> bool:
+        """Whether a new epoch begins in the draw of this step."""
+        return self.batch == 0 or -step * self.batch % self.count < self.batch
+
     @property
     def steps_per_epoch(self) -> int:
         """Steps that see each example at least once."""

@@ -1,6 +1,6 @@
 """Section 5: rounds of training, how far the present one is, and what it says of itself."""
 
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QSpinBox, QWidget
 
 from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.curves import Curves
@@ -13,6 +13,10 @@ from napari_semigda.widgets.workbench import Workbench
 REFRESHED_EVERY = 100  # milliseconds
 NOTHING_TO_LEARN = (
     "Accept at least one mask first: training learns from accepted masks that are not kept for validation."
+)
+AFTER_MEANS = (
+    "A round begins by itself once so many masks are accepted that no round has learned from. "
+    "Type 0 to start rounds only by hand."
 )
 NOTHING_RUNS = "No round is running."
 
@@ -32,6 +36,12 @@ class TrainSection(QWidget):
         number(self.steps, 0, 0, 1_000_000, 50, "End after so many steps, if the time is not over before.")
         self.steps.setSpecialValueText("any steps")
         self.steps.setSuffix(" steps")
+        self.every = QSpinBox()
+        number(self.every, 0, 0, 1000, 5, AFTER_MEANS)
+        self.every.setSpecialValueText("only when I press Train")
+        self.every.setSuffix(" new masks")
+        for box in (self.minutes, self.steps, self.every):
+            box.valueChanged.connect(self._on_plan)
         self.fresh = QCheckBox("Start afresh")
         self.fresh.setToolTip("Forget what earlier rounds have learned; else a round goes on from the last.")
         self.train = ActionButton(
@@ -62,6 +72,9 @@ class TrainSection(QWidget):
     def _lay_out(self) -> None:
         rows = Rows(self)
         rows.add(self.minutes, self.steps, self.fresh, shares=(3, 4, 5))
+        after = QLabel("Start after")
+        after.setToolTip(AFTER_MEANS)
+        rows.add(after, self.every, shares=(3, 9))
         rows.add(self.train, self.pause, self.stop)
         rows.add(self.resume)
         rows.add(self.state)
@@ -70,9 +83,15 @@ class TrainSection(QWidget):
         rows.add(self.rounds)
 
     def _train(self) -> None:
-        budget = Budget(steps=self.steps.value() or None, seconds=self.minutes.value() * 60)
-        self._workbench.train(budget, fresh=self.fresh.isChecked())
+        self._workbench.train(self._budget(), fresh=self.fresh.isChecked())
         self.fresh.setChecked(False)
+
+    def _budget(self) -> Budget:
+        return Budget(steps=self.steps.value() or None, seconds=self.minutes.value() * 60)
+
+    def _on_plan(self) -> None:
+        self._workbench.round_after = self.every.value()
+        self._workbench.usual_budget = self._budget()
 
     def _pause_or_go_on(self) -> None:
         if self._progress.phase is Phase.PAUSED:

@@ -55,6 +55,10 @@ class Workbench:
     session, annotation, correcting, runner : the open session and its parts; None while none is open.
     progress : RoundProgress
         What the engine is doing, for the eye.
+    round_after : int
+        A round begins by itself when so many masks are accepted that no round has learned from; 0: never.
+    usual_budget : Budget
+        Of such a round.
     opened, closed : Signal
         Emitted after a session was opened, and after it was closed.
     making : Signal
@@ -78,6 +82,8 @@ class Workbench:
         self.correcting: Correcting | None = None
         self.runner: EngineRunner | None = None
         self.progress = RoundProgress()
+        self.round_after = 0
+        self.usual_budget = Budget(seconds=60)
         self._device = device
         self._maker: Any = None
         self._warnings_told = 0
@@ -249,6 +255,16 @@ class Workbench:
         runner.wake()
         self.progress.asked()
 
+    def _train_if_due(self) -> None:
+        """Begin a round if enough masks are accepted that no round has learned from."""
+        session = self.session
+        if not self.round_after or session is None or self.progress.active:
+            return
+        rounds = session.rounds
+        if len(session.new_masks(rounds[-1] if rounds else None)) >= self.round_after:
+            with errors_shown():
+                self.train(self.usual_budget)
+
     def resume_stopped_round(self) -> None:
         """Go on with the round that was stopped, as if it never had been."""
         runner = self._open_runner()
@@ -391,6 +407,8 @@ class Workbench:
                 if self.correcting is not None:
                     self.correcting.forget_maps()
                 self.counted.emit()
+                if event.record.status == "complete":  # who stopped a round does not want another at once
+                    self._train_if_due()
             elif isinstance(event, PredictionFailed):
                 self._without_draft.append(event)
             elif isinstance(event, Mapped):
@@ -402,6 +420,7 @@ class Workbench:
     def _on_counted(self) -> None:
         self._tell_warnings()
         self.counted.emit()
+        self._train_if_due()
 
     def _tell_warnings(self) -> None:
         """What the session took note of without stopping, each once."""
