@@ -570,7 +570,8 @@ def test_an_accepted_mask_that_cannot_be_read_is_named(trained, capsys):
 
 
 def test_moved_images_are_found_again(folder, pictures, capsys):
-    (pictures / "images" / "scan 0.png").rename(pictures / "scan 0.png")
+    (pictures / "late").mkdir()
+    (pictures / "images" / "scan 0.png").rename(pictures / "late" / "scan 0.png")
     (pictures / "images").rename(pictures / "moved")
 
     assert main(["relocate", str(folder), str(pictures / "moved")]) == 3
@@ -578,8 +579,8 @@ def test_moved_images_are_found_again(folder, pictures, capsys):
     out, err = said(capsys)
     assert f"{COUNT - 1} found again." in out
     assert "scan 0.png is still missing. There is no file “scan 0.png” there." in err
-    assert main(["relocate", str(folder), str(pictures)]) == 0
-    assert main(["relocate", str(folder), str(pictures)]) == 0
+    assert main(["relocate", str(folder), str(pictures / "late")]) == 0
+    assert main(["relocate", str(folder), str(pictures / "late")]) == 0
     assert "No image is missing." in said(capsys)[0]
     with Session.open(folder) as session:
         assert [session.picture(item).pixels.shape for item in session.items] == [(48, 48)] * COUNT
