@@ -64,7 +64,7 @@ def _saves(method: Callable[Concatenate["Session", P], R]) -> Callable[Concatena
         session._writing.check()
         return method(session, *args, **kwargs)
 
-    return checked
+    return checked  # type: ignore[return-value]
 
 
 class Session:
