@@ -397,3 +397,45 @@ def test_the_menus_offer_the_dock(viewer):
     for menu in ("napari/plugins", "napari/layers/segment"):
         entries = [getattr(item, "command", None) for item in app.menus.get_menu(menu)]
         assert any(entry is not None and entry.id == "napari-semigda.annotate_and_train" for entry in entries)
+
+
+def test_a_session_open_elsewhere_can_be_looked_at_only(viewer, dock, make_session):
+    dock, session = dock(), make_session()  # which stays open, as in another window
+
+    dock.open_session(session.folder)
+
+    section = dock.session_section
+    assert "looking only" in section.name.text()
+    assert "is open elsewhere" in section.name.toolTip()
+    assert not mask_layer(viewer).editable
+    masks = dock.mask_section
+    for button in (masks.accept, masks.clear, dock.image_section.skip, dock.train_section.train):
+        assert not button.isEnabled()
+        assert "is open elsewhere" in button.toolTip()
+    dock.image_section.next.click()
+    assert dock.workbench.annotation.position == 1
+    assert not mask_layer(viewer).editable
+
+    session.close()
+    dock.open_session(session.folder)
+    assert "looking only" not in section.name.text()
+    assert mask_layer(viewer).editable
+    assert masks.accept.isEnabled()
+
+
+def test_moved_images_are_found_again_from_the_dock(
+    viewer, dock, folder_of_images, tmp_path, qtbot, monkeypatch, notices
+):
+    Session.create(tmp_path / "session", folder_of_images).close()
+    folder_of_images.rename(tmp_path / "moved")
+    dock = dock()
+    dock.open_session(tmp_path / "session")
+    assert any("is not there" in notice for notice in notices())
+    assert not viewer.layers
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "moved"))
+
+    dock.session_section.find_moved.trigger()
+    qtbot.waitUntil(lambda: bool(viewer.layers), timeout=PATIENCE)
+
+    assert any("4 images were found again." in notice for notice in notices())
+    assert mask_layer(viewer).editable

@@ -1,10 +1,11 @@
 """Endless generated pictures with their truth: what a network learns to tell objects from background on.
 
-Seven families look like the kinds of picture people segment (ultrasound, skin, fluorescence and stained cells,
-electron microscopy, phase contrast, spread cells), each over a far wider range than any one study shows, and an eighth is
-any shape on any texture. What counts as object is always what stands out as one; shadows, hairs, debris,
-organelles and lesser blobs are there to be told from it. No real image takes part. Everything is drawn
-from the `numpy.random.Generator` that is handed in, so a seed gives the same pictures on the same machine.
+Seven families look like the kinds of picture people segment (ultrasound, skin, fluorescence and stained
+cells, electron microscopy, phase contrast, spread cells), each over a far wider range than any one study
+shows, and an eighth is any shape on any texture. What counts as object is always what stands out as one;
+shadows, hairs, debris, organelles and lesser blobs are there to be told from it. No real image takes part.
+Everything is drawn from the `numpy.random.Generator` that is handed in, so a seed gives the same pictures on
+the same machine.
 """
 
 from __future__ import annotations
@@ -279,7 +280,7 @@ def _places(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
 def _surroundings(
     size: int, centre: NDArray[np.float64], reach: float
 ) -> tuple[tuple[slice, slice], NDArray[np.float64], NDArray[np.float64]]:
-    """Give the square about a centre, cut off at the borders, and how far its rows and columns are from it."""
+    """Give the square about a centre, cut off at the borders, and the distances of its rows and columns."""
     top, left = np.clip(np.floor(centre - reach), 0, size - 8).astype(int)
     bottom, right = np.clip(np.ceil(centre + reach), (top + 8, left + 8), size).astype(int)
     y, x = np.ogrid[top:bottom, left:right]

@@ -42,6 +42,11 @@ class NapariCanvas:
     ----------
     viewer : napari.Viewer
         The viewer; layers that are not of this canvas are left alone.
+
+    Attributes
+    ----------
+    read_only : bool
+        Whether masks shown from now on can only be looked at.
     """
 
     painted = Signal()
@@ -64,6 +69,7 @@ class NapariCanvas:
         self._picked = 1
         self._extent: tuple[float, float] | None = None
         self._filling = False
+        self.read_only = False
         viewer.layers.events.removed.connect(self._on_removed)
 
     def close(self) -> None:
@@ -322,6 +328,7 @@ class NapariCanvas:
         manner = {"brush_size": max(4, min(mask.shape) // BRUSH_SHARE), "opacity": OPACITY, "mode": "paint"}
         for name, value in (manner | self._manner).items():
             setattr(layer, name, value)
+        layer.editable = not self.read_only
         layer.selected_label = self._picked
         layer.events.paint.connect(self._on_painted)
         layer.events.set_data.connect(self._on_painted)  # undo and redo emit only this one
@@ -337,7 +344,7 @@ class NapariCanvas:
             _drop_polygon(layer)
             layer.editable = False  # this is what clears the history
             layer.data = mask.copy()
-            layer.editable = True
+            layer.editable = not self.read_only
             layer.mode = mode
         finally:
             self._filling = False

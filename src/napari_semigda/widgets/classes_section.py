@@ -130,9 +130,9 @@ class ClassesSection(QWidget):
 
     def _allow(self) -> None:
         session, info = self._workbench.session, self._chosen()
-        none = NO_SESSION if session is None else None
+        none = NO_SESSION if session is None else session.read_only
         full = session is not None and len(session.classes) >= MOST_NAMED
-        self.next.allow(none)
+        self.next.allow(NO_SESSION if session is None else None)
         self.add.allow(none or (f"A session can have {MOST_NAMED} classes." if full else None))
         for entry in (self.rename, self.recolour):
             entry.allow(none or (NO_CLASS if info is None else None))

@@ -149,15 +149,16 @@ class ImageSection(QWidget):
         self.state.setToolTip(SCORE_MEANS if "score" in self.state.text() else "")
         self._show_validation(annotation, item)
         self.to_queue.allow(self._why_no_queue())
-        self.skip.allow()
+        self.skip.allow(session.read_only)
         skipped = annotation.state is ItemState.SKIPPED
         self.skip.say("Take back" if skipped else "Skip")
 
     def _show_validation(self, annotation: Annotation, item: Item) -> None:
         accepted = annotation.state is ItemState.ACCEPTED
         self.validation.setChecked(accepted and item in annotation.session.validation)
-        self.validation.setEnabled(accepted)
-        self.validation.setToolTip(VALIDATION_MEANS if accepted else NOT_FOR_VALIDATION)
+        why_not = annotation.session.read_only or (None if accepted else NOT_FOR_VALIDATION)
+        self.validation.setEnabled(why_not is None)
+        self.validation.setToolTip(why_not or VALIDATION_MEANS)
 
     def _show_place(self, place: int, count: int) -> None:
         self.previous.allow("This is the first image." if place == 0 else None)

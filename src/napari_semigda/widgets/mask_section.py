@@ -276,6 +276,10 @@ class MaskSection(QWidget):
 
     # What is allowed ---------------------------------------------------------------------------
 
+    def _why_nothing_saved(self) -> str | None:
+        session = self._workbench.session
+        return None if session is None else session.read_only
+
     def _refresh(self) -> None:
         annotation, correcting = self._workbench.annotation, self._workbench.correcting
         gone = annotation is not None and annotation.item is not None and not annotation.visible
@@ -283,7 +287,7 @@ class MaskSection(QWidget):
         looking = None
         if correcting is not None and correcting.shows_draft:
             looking = DRAFT_SHOWN.format(f"Look… › {self.show_draft.text().replace(chr(9), ', ')}")
-        changes = why_not or looking
+        changes = why_not or self._why_nothing_saved() or looking
         for part in (
             self.accept_and_go_on,
             self.accept,

@@ -43,6 +43,12 @@ class SessionSection(QWidget):
             "Add the pictures of a folder that are not in the session yet.",
             lambda: self._add(self._ask_for_folder()),
         )
+        self.find_moved = MenuAction(
+            self.add.entries,
+            "Find moved images…",
+            "Images that are not where they were are looked for by their names, in a folder and below.",
+            self._find_moved,
+        )
         self.samples = ActionButton(
             "Try with drawn samples",
             "A session of 44 bundled pictures of lesions and cells.",
@@ -93,6 +99,11 @@ class SessionSection(QWidget):
         if images:
             self._workbench.add_images(images)
 
+    def _find_moved(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Where are the images now?", str(self._usual_place()))
+        if folder:
+            self._workbench.find_moved_pictures(Path(folder))
+
     def _try_samples(self) -> None:
         folder = user_data_path("napari-semigda") / "samples"
         if not (folder / "semigda.json").exists():
@@ -137,15 +148,18 @@ class SessionSection(QWidget):
         for state, words in ((ItemState.DRAFT, "drafts"), (ItemState.SKIPPED, "skipped")):
             if counts[state]:
                 parts.append(f"{counts[state]} {words}")
-        self.name.setText(f"<b>{escape(session.folder.name)}</b>: {', '.join(parts)}")
-        self.name.setToolTip(str(session.folder))
+        looking = " (looking only)" if session.read_only is not None else ""
+        self.name.setText(f"<b>{escape(session.folder.name)}</b>{looking}: {', '.join(parts)}")
+        self.name.setToolTip(session.read_only or str(session.folder))
         self.share.setMaximum(max(len(session.items), 1))
         self.share.setValue(accepted)
 
     def _allow_adding(self) -> None:
-        why_not = None
-        if self._workbench.session is None:
+        session, why_not = self._workbench.session, None
+        if session is None:
             why_not = "No session is open."
+        elif session.read_only is not None:
+            why_not = session.read_only
         elif self._workbench.is_making:
             why_not = IN_THE_MAKING
         elif self._workbench.progress.active:

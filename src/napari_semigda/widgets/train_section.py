@@ -142,6 +142,8 @@ class TrainSection(QWidget):
         session = self._workbench.session
         if session is None:
             return NO_SESSION
+        if session.read_only is not None:
+            return session.read_only
         if self._progress.active:
             return "A round is running already."
         if not session.has_something_to_learn:

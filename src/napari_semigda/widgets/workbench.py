@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_warning
+from napari.utils.notifications import show_info, show_warning
 from psygnal import Signal
 from superqt.utils import FunctionWorker, qthrottled
 
@@ -25,6 +25,7 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.model.device import choose_device
 from napari_semigda.session.items import Item
+from napari_semigda.session.relocation import Relocation
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.annotation import Annotation
@@ -127,6 +128,7 @@ class Workbench:
         self.runner.happened.connect(self._on_event)
         self.runner.failed.connect(self._on_failure)
         self.runner.rested.connect(self._on_rest)
+        self.canvas.read_only = session.read_only is not None
         self.canvas.show_classes(session.classes)
         self.progress.begin(session)
         self.opened.emit()
@@ -179,17 +181,7 @@ class Workbench:
 
     def make(self, how: Callable[[], Session]) -> None:
         """Make a session behind the scenes (reading the images' headers may take a while), then open it."""
-        self._maker = create_worker(
-            how,
-            _progress={"desc": "SemiGDA: reading the images"},
-            _worker_class=FunctionWorker,
-            _ignore_errors=True,
-            _start_thread=False,
-        )
-        self._maker.returned.connect(self._on_made)
-        self._maker.errored.connect(self._on_not_made)
-        self._maker.start()
-        self.making.emit()
+        self._begin_making(how, self._on_made)
 
     def add_images(self, images: Sequence[Path]) -> None:
         """Add picture files to the session, behind the scenes, and open it again with them.
@@ -199,25 +191,54 @@ class Workbench:
         SemiGDAError
             If no session is open.
         """
+        session = self._open_session()
+        self._begin_making(lambda: session.add_images(list(images)), lambda _: self._on_added(session))
+
+    def find_moved_pictures(self, folder: Path) -> None:
+        """Look for missing images in a folder, behind the scenes, and open the session again with them.
+
+        Raises
+        ------
+        SemiGDAError
+            If no session is open.
+        """
+        session = self._open_session()
+        self._begin_making(
+            lambda: session.find_moved_pictures(folder), lambda found: self._on_looked(session, found)
+        )
+
+    def _open_session(self) -> Session:
         if self.session is None:
             raise SemiGDAError("Open a session first.")
-        session = self.session
+        return self.session
+
+    def _begin_making(self, how: Callable[[], Any], then: Callable[[Any], None]) -> None:
         self._maker = create_worker(
-            session.add_images,
-            list(images),
+            how,
             _progress={"desc": "SemiGDA: reading the images"},
             _worker_class=FunctionWorker,
             _ignore_errors=True,
             _start_thread=False,
         )
-        self._maker.returned.connect(lambda _: self._on_added(session))
+        self._maker.returned.connect(then)
         self._maker.errored.connect(self._on_not_made)
         self._maker.start()
         self.making.emit()
 
     def _on_added(self, session: Session) -> None:
-        self._maker = None
         self._tell_left_out(session)
+        self._open_anew(session)
+
+    def _on_looked(self, session: Session, relocation: Relocation) -> None:
+        if relocation.missing:
+            (first, why), count = relocation.missing[0], len(relocation.missing)
+            more = f" {count - 1} more are missing." if count > 1 else ""
+            show_warning(f"{first.name} is still missing. {why}{more}")
+        show_info(f"{len(relocation.found)} images were found again.")
+        self._open_anew(session)
+
+    def _open_anew(self, session: Session) -> None:
+        self._maker = None
         with errors_shown():
             if self.session is session:
                 self.open(session.folder)
