@@ -66,7 +66,7 @@ def test_seeing_pictures_in_another_way_forgets_what_they_looked_like(described:
 
 @pytest.mark.parametrize("what", ["gone", "half", "no latents", "fewer ids", "ids of no kind", "not finite"])
 def test_a_file_of_no_use_counts_as_none(described: Session, what: str) -> None:
-    described.latents.save()
+    described.close()
     file = described.folder / LATENTS
     header = {
         "signature": json.dumps(DESCRIBER),
