@@ -75,6 +75,12 @@ class Annotator:
         QTest.mouseClick(button, Qt.MouseButton.LeftButton)
         settle()
 
+    def unfold(self, *titles: str) -> None:
+        """Unfold these sections of the dock and fold the others away, so that all of them are in the picture."""
+        for title, section in self.widget.sections.items():
+            (section.expand if title in titles else section.collapse)(animate=False)
+        settle()
+
     def press(self, button: ActionButton) -> None:
         """Press the key that stands on a button, over the canvas."""
         key = next(key for key, one in self.widget.buttons.items() if one is button)
@@ -248,11 +254,13 @@ def train(annotator: Annotator, minutes: float, name: str) -> None:
     progress = annotator.widget.workbench.progress
     section = annotator.widget.train_section
     section.minutes.setValue(minutes)
+    annotator.unfold("Session", "Image", "Mask", "Train")
     annotator.click(section.train)
     annotator.wait(lambda: progress.fraction > 0.6 or not progress.active, "the round")
     annotator.picture(name)
     runner = annotator.widget.workbench.runner
     annotator.wait(lambda: progress.phase is Phase.IDLE and not runner.busy, "the drafts")
+    annotator.unfold(*(title for title in annotator.widget.sections if title != "Export"))
     print(f"mean Dice of the drafts: {mean_dice(annotator):.3f}")
 
 
@@ -271,17 +279,13 @@ def correct_drafts(annotator: Annotator) -> None:
 def export(annotator: Annotator, folder: Path) -> None:
     """Export accepted masks and drafts."""
     widget = annotator.widget
-    for title in ("Session", "Classes"):
-        widget.sections[title].collapse(animate=False)
-    widget.sections["Export"].expand(animate=False)
+    annotator.unfold("Session", "Image", "Mask", "Export")
     widget.export_section.folder.set_text(str(folder))
     widget.export_section.choice.with_drafts.setChecked(True)
     annotator.click(widget.export_section.export)
     annotator.wait(lambda: not widget.export_section.exporter.running, "the export")
     annotator.picture("export")
-    for title in ("Session", "Classes"):
-        widget.sections[title].expand(animate=False)
-    widget.sections["Export"].collapse(animate=False)
+    annotator.unfold(*(title for title in widget.sections if title != "Export"))
 
 
 def afternoon(annotator: Annotator, images: Path, minutes: float, working_size: int) -> None:

@@ -238,6 +238,7 @@ def test_images_are_added_later_and_what_was_done_stays(
 
 def test_opening_asks_for_a_folder(widget, make_session, monkeypatch, click):
     session = make_session()
+    session.close()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(session.folder))
     click(widget.session_section.open)
     assert widget.workbench.session.folder == session.folder
