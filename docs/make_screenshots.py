@@ -76,7 +76,7 @@ class Annotator:
         settle()
 
     def unfold(self, *titles: str) -> None:
-        """Unfold these sections of the dock and fold the others away, so that all of them are in the picture."""
+        """Unfold these sections of the dock and fold the others away, so that all are in the picture."""
         for title, section in self.widget.sections.items():
             (section.expand if title in titles else section.collapse)(animate=False)
         settle()
