@@ -311,15 +311,11 @@ class Labelling:
             self._seen_drafts.see(item, draft, None if draft is None or info is None else info.round)
         return draft
 
-    def label_stamp(self, item: Item | str) -> tuple[int, int]:
+    def label_stamp(self, item: Item | str) -> tuple[tuple[int, int] | None, int]:
         """Return what changes whenever the label file of an item does, here or by another program."""
         item_id = self.item(item).id
-        try:
-            modified = self._labels.file(item_id).stat().st_mtime_ns
-        except OSError:
-            modified = 0
         with self._lock:
-            return modified, self._accepts[item_id]
+            return self._labels.stamp(item_id), self._accepts[item_id]
 
     # What the annotator does
 

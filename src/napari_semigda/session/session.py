@@ -52,15 +52,15 @@ if TYPE_CHECKING:
     from napari_semigda.inference.predictor import Prediction
 
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
-def _saves(method: Callable[Concatenate["Session", P], R]) -> Callable[Concatenate["Session", P], R]:
+def _saves(method: Callable[Concatenate["Session", _P], _R]) -> Callable[Concatenate["Session", _P], _R]:
     """Refuse a method that changes something on the disk where this program may only look."""
 
     @wraps(method)
-    def checked(session: "Session", *args: P.args, **kwargs: P.kwargs) -> R:
+    def checked(session: "Session", *args: _P.args, **kwargs: _P.kwargs) -> _R:
         session._writing.check()
         return method(session, *args, **kwargs)
 
@@ -534,7 +534,7 @@ class Session:
         """Read the newest draft for the annotator; see `Labelling.see_draft`."""
         return self._labelling.see_draft(item)
 
-    def label_stamp(self, item: Item | str) -> tuple[int, int]:
+    def label_stamp(self, item: Item | str) -> tuple[tuple[int, int] | None, int]:
         """Return what changes whenever the label file of an item does, here or by another program."""
         return self._labelling.label_stamp(item)
 
