@@ -353,7 +353,7 @@ def test_what_is_no_picture_is_not_written(tmp_path: Path, pixels: NDArray[Any])
         ("micrometer", 0.5, "µm"),
         ("nanometer", 0.0005, "µm"),
         ("millimeter", 500, "µm"),
-        ("pixel", 1, "pixel"),
+        ("pixel", 0.5, "reference frame"),
         ("second", 0.5, "reference frame"),
     ],
 )
@@ -363,3 +363,10 @@ def test_units_are_written_as_ome_knows_them(tmp_path: Path, given: str, size: f
     assert ome_types.from_tiff(path, validate=True).images[0].pixels.size_x == 9
     (plane,) = list_planes(path)
     assert (plane.pixel_size, plane.unit) == (pytest.approx((size, size)), unit)
+
+
+def test_a_pixel_of_no_size_and_no_unit_stays_one_pixel(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    write_picture(path, Picture(numbers(8, 9)))
+    (plane,) = list_planes(path)
+    assert (plane.pixel_size, plane.unit) == ((1, 1), "pixel")

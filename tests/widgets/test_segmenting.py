@@ -7,6 +7,7 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QDialog
 
 from napari_semigda.session.trained_model import TrainedModel
+from napari_semigda.widgets.layer_files import label_reader, write_label_ome, write_label_tiff
 from napari_semigda.widgets.segment_layer import SegmentDialog, begin, segment_layer
 from napari_semigda.widgets.segmentation import Segmentation
 from tests.widgets.conftest import PATIENCE
@@ -63,6 +64,18 @@ def test_the_menu_asks_and_adds_one_layer_in_the_place_of_the_image(viewer, fold
     np.testing.assert_array_equal(labels.translate, layer.translate)
     assert labels.units == layer.units
     assert labels.metadata["classes"] == {1: "lesion"}
+
+
+def test_a_scale_without_a_unit_goes_along_and_into_a_saved_file(model, tmp_path):
+    image = Image(np.zeros((40, 50), np.uint8), scale=(0.5, 0.25))
+    data, properties, _ = finish(Segmentation((image,), model, "cpu"))
+    labels = Labels(data, **properties)
+    np.testing.assert_array_equal(labels.scale, image.scale)
+    assert labels.units == image.units
+    for write, name in ((write_label_tiff, "a.tif"), (write_label_ome, "a.ome.tif")):
+        (file,) = write(str(tmp_path / name), labels.data, labels.as_layer_data_tuple()[1])
+        ((_, again, _),) = label_reader(file)(file)
+        np.testing.assert_allclose(again["scale"], image.scale)
 
 
 def test_the_menu_offers_it_and_napari_calls_it(viewer, notices):

@@ -12,10 +12,13 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.checkpoint import save_checkpoint
 from napari_semigda.model.presets import build_model
 from napari_semigda.samples import sample_pairs
+from napari_semigda.session.export import export_masks
+from napari_semigda.session.exporting.formats import ImageJTiff, OmeTiff, PlainTiff
 from napari_semigda.session.rounds import MODEL
 from napari_semigda.session.session import Session
 from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.training.recipe import Budget, Recipe
+from napari_semigda.widgets.layer_files import label_reader
 from napari_semigda.widgets.new_session import NewSessionDialog
 from napari_semigda.widgets.session_plan import LayerSource, SessionPlan
 from tests.widgets.conftest import PATIENCE, mask_layer, paint
@@ -82,6 +85,23 @@ def test_a_new_session_from_layers_has_an_item_a_plane_and_keeps_the_scale(
     assert session.picture(session.items[3]).pixels.shape == (30, 20, 3)
     np.testing.assert_allclose(mask_layer(viewer).scale, viewer.layers[-2].scale)
     assert not viewer.layers["stack"].visible
+
+
+def test_a_scale_without_a_unit_is_kept_up_to_the_exported_files(widget, viewer, tmp_path, click):
+    layer = viewer.add_image(np.zeros((40, 50), np.uint8), name="scan", scale=(0.5, 0.25))
+    assert {str(unit) for unit in layer.units} == {"pixel"}
+    widget.workbench.adopt(SessionPlan(LayerSource((layer,)), tmp_path / "session").make())
+    (item,) = widget.workbench.session.items
+    assert item.pixel_size == (0.5, 0.25)
+    np.testing.assert_array_equal(mask_layer(viewer).scale, layer.scale)
+    assert mask_layer(viewer).units == layer.units
+    paint(viewer, (20, 20), brush=9)
+    click(widget.mask_section.accept)
+    for format in (PlainTiff(), ImageJTiff(), OmeTiff()):
+        (mask,) = export_masks(widget.workbench.session, tmp_path / format.key, format).written
+        ((labels, properties, _),) = label_reader(str(mask))(str(mask))
+        assert labels.any()
+        np.testing.assert_allclose(properties["scale"], layer.scale)
 
 
 def test_layers_can_be_channels_of_the_same_pictures(tmp_path):

@@ -28,7 +28,8 @@ _LONG_NAMES = {
     "angstrom": "Å",
     "inch": "in",
 }
-_OTHER_UNIT = "reference frame"
+OTHER_UNIT = "reference frame"
+"""OME's word for a length in a unit that it does not know, or that nobody has named."""
 
 
 def write_ome(
@@ -96,7 +97,7 @@ def write_ome(
 def ome_unit(unit: str) -> str:
     """Return a unit (``"µm"``, ``"micrometer"``) as OME writes it; others are its "reference frame"."""
     short = _LONG_NAMES.get(unit, unit)
-    return short if short in _UNITS else _OTHER_UNIT
+    return short if short in _UNITS else OTHER_UNIT
 
 
 def _annotations(legend: Legend | None, plane_names: Sequence[str]) -> Iterable[dict[str, str]]:

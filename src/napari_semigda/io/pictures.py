@@ -22,7 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.io.atomic import atomic_file
-from napari_semigda.io.ome import ome_unit
+from napari_semigda.io.ome import OTHER_UNIT, ome_unit
 
 SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 """Endings of the file names that `find_pictures` looks for."""
@@ -221,7 +221,8 @@ def write_picture(path: Path | str, picture: Picture) -> None:
         Where to write; the name should end in ``.ome.tif`` or ``.tif``.
     picture
         (H, W) or (H, W, C) of any boolean, integer or floating type. Types that OME-TIFF does not have
-        (bool, float16, 64-bit integers) become the next that holds the values.
+        (bool, float16, 64-bit integers) become the next that holds the values. A pixel size without a unit
+        (``"pixel"``) comes back in OME's "reference frame".
 
     Raises
     ------
@@ -234,10 +235,11 @@ def write_picture(path: Path | str, picture: Picture) -> None:
     if pixels.ndim == 3 and not colour:
         pixels = np.moveaxis(pixels, 2, 0)
     metadata: dict[str, Any] = {"axes": "YXS" if colour else "CYX"[-pixels.ndim :]}
-    if picture.unit != "pixel":
+    sized = picture.unit != "pixel"
+    if sized or tuple(picture.pixel_size) != (1, 1):
         for axis, size in zip("YX", picture.pixel_size, strict=True):
             metadata[f"PhysicalSize{axis}"] = size
-            metadata[f"PhysicalSize{axis}Unit"] = ome_unit(picture.unit)
+            metadata[f"PhysicalSize{axis}Unit"] = ome_unit(picture.unit) if sized else OTHER_UNIT
     with atomic_file(path) as temporary:
         tifffile.imwrite(
             temporary,

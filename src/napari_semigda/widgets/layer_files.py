@@ -18,7 +18,7 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.imagej import NOT_LOOKED_AT_COLOUR, Grid, colour_table, write_imagej
 from napari_semigda.io.legend import NOT_LOOKED_AT, Legend, LegendEntry, parse_legend, read_legend
 from napari_semigda.io.masks import read_labels
-from napari_semigda.io.ome import write_ome
+from napari_semigda.io.ome import OTHER_UNIT, write_ome
 from napari_semigda.io.pictures import MANIFEST_NAME, Plane, list_planes, read_plane, stack_axes
 
 PLUGIN, WIDGET = "napari-semigda", "Annotate and train"
@@ -30,7 +30,6 @@ Reader = Callable[[str | Sequence[str]], list[Any]]
 
 _NO_LAYERS: list[Any] = [(None,)]  # what napari takes for "read, and there is nothing to add"
 _STRAY_COLOUR = "magenta"
-_OTHER_UNIT = "reference frame"  # OME's word for lengths that nobody has given a unit
 
 # Reading ------------------------------------------------------------------------------------------------
 
@@ -211,7 +210,7 @@ def _grid(labels: NDArray[Any], meta: Mapping[str, Any]) -> Grid:
     if named:
         sizes, unit = (lengths["Y"], lengths["X"]), "µm"
     else:
-        sizes, unit = (scale[-2], scale[-1]), "pixel" if scale[-2:] == [1.0, 1.0] else _OTHER_UNIT
+        sizes, unit = (scale[-2], scale[-1]), "pixel" if scale[-2:] == [1.0, 1.0] else OTHER_UNIT
     spacing = lengths.get("Z") if named else scale[axes.index("Z")] if "Z" in axes else None
     return Grid(axes, labels.shape, (sizes[0] or 1.0, sizes[1] or 1.0), unit, spacing)
 
