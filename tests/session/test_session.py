@@ -157,6 +157,28 @@ def test_a_failed_start_from_memory_leaves_no_pictures(tmp_path: Path) -> None:
     assert len(Session.from_arrays(tmp_path / "s", {"a": good}).items) == 1
 
 
+def test_pictures_from_memory_are_added_to_a_session(tmp_path: Path) -> None:
+    first = (np.zeros((8, 9), np.uint8), (1.0, 1.0), "pixel")
+    other = (np.ones((8, 9), np.uint8), (0.5, 0.5), "µm")
+    with Session.from_arrays(tmp_path / "s", {"a": first}) as session:
+        assert session.add_arrays({"a": first, "A": other, "b": other}) == 2
+        with pytest.raises(SemiGDAError, match="has these images already"):
+            session.add_arrays({"a": first, "b": other})
+    with Session.open(tmp_path / "s") as again:
+        assert [(item.id, item.name) for item in again.items] == [("a", "a"), ("A-2", "A"), ("b", "b")]
+        np.testing.assert_array_equal(again.picture("A-2").pixels, other[0])
+        assert again.items[1].pixel_size == (0.5, 0.5)
+
+
+def test_pictures_that_cannot_be_added_leave_the_session_as_it_was(tmp_path: Path) -> None:
+    good = (np.zeros((8, 8), np.uint8), (1.0, 1.0), "pixel")
+    with Session.from_arrays(tmp_path / "s", {"a": good}) as session:
+        before = files_of(tmp_path / "s")
+        with pytest.raises(SemiGDAError, match="are no picture"):
+            session.add_arrays({"b": good, "c": (np.zeros((2, 2, 2, 2)), (1.0, 1.0), "pixel")})
+        assert files_of(tmp_path / "s") == before
+
+
 def test_a_session_opens_as_it_was_left(tmp_path: Path, session: Session, predict: Predict) -> None:
     session.accept("image_1", square(session, "image_1"))
     session.keep_edit("image_2", square(session, "image_2", 5))

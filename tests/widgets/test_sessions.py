@@ -18,6 +18,7 @@ from napari_semigda.session.rounds import MODEL
 from napari_semigda.session.session import Session
 from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.training.recipe import Budget, Recipe
+from napari_semigda.widgets.layer_choice import AddLayersDialog
 from napari_semigda.widgets.layer_files import label_reader
 from napari_semigda.widgets.new_session import NewSessionDialog
 from napari_semigda.widgets.session_plan import LayerSource, SessionPlan
@@ -150,7 +151,7 @@ def test_the_dialog_offers_layers_where_there_are_some(widget, viewer, tmp_path)
     dialog = NewSessionDialog([layer], tmp_path, widget)
     assert dialog.from_layers.isChecked()
     assert dialog.plan().folder == tmp_path / "t session"
-    dialog.layers.item(0).setCheckState(Qt.CheckState.Unchecked)
+    dialog.layers.list.item(0).setCheckState(Qt.CheckState.Unchecked)
     assert "Tick at least one layer" in dialog.why_not.text()
     dialog.deleteLater()
 
@@ -254,6 +255,84 @@ def test_images_are_added_later_and_what_was_done_stays(
     widget.session_section.add_folder.press()
     qtbot.waitUntil(lambda: any("does not have yet" in notice for notice in notices()), timeout=PATIENCE)
     assert len(widget.workbench.session.items) == 6
+
+
+@pytest.fixture
+def add_layers(widget, monkeypatch):
+    """Chooses Add… › Layers…, answers its dialog, and says which layers it offered."""
+
+    def add_layers(answer=lambda dialog: None):
+        offered = []
+
+        def answered(dialog):
+            rows = dialog.layers.list
+            offered.extend(rows.item(place).text() for place in range(rows.count()))
+            answer(dialog)
+            dialog.add.click()
+            return QDialog.DialogCode(dialog.result())
+
+        monkeypatch.setattr(AddLayersDialog, "exec", answered)
+        section = widget.session_section
+        section.add.entries.aboutToShow.emit()
+        section.add_layers.press()
+        return offered
+
+    return add_layers
+
+
+def test_layers_are_added_plane_by_plane_and_what_was_done_stays(
+    widget, viewer, make_session, add_layers, click, qtbot, notices
+):
+    session = make_session(count=2)
+    widget.workbench.adopt(session)
+    widget.image_section.jump.setValue(2)
+    painted = paint(viewer)
+    click(widget.mask_section.accept)
+    stack = np.arange(3 * 40 * 50, dtype=np.uint16).reshape(3, 40, 50)
+    viewer.add_image(stack, name="stack", scale=(2, 0.5, 0.25), units=("um", "um", "um"))
+    viewer.add_image(np.zeros((30, 20, 3), np.uint8), name="colour", rgb=True)
+    viewer.add_image(np.zeros((30, 20), np.uint8), name="grey")
+
+    assert add_layers() == ["stack  (3 × 40 × 50)", "colour  (30 × 20 × 3)", "grey  (30 × 20)"]
+    qtbot.waitUntil(lambda: len(widget.workbench.session.items) == 7, timeout=PATIENCE)
+
+    again = widget.workbench.session
+    assert again.read_only is None
+    assert [item.name for item in again.items[2:]] == ["stack_0", "stack_1", "stack_2", "colour", "grey"]
+    np.testing.assert_array_equal(again.labels(session.items[1]), painted)
+    assert widget.workbench.annotation.item.id == session.items[1].id
+    plane = again.picture(again.items[3])
+    np.testing.assert_array_equal(plane.pixels, stack[1])
+    assert (plane.pixel_size, plane.unit) == (pytest.approx((0.5, 0.25)), "µm")
+    assert again.picture(again.items[5]).pixels.shape == (30, 20, 3)
+    assert not viewer.layers["stack"].visible
+
+    add_layers()
+    qtbot.waitUntil(lambda: any("these images already" in notice for notice in notices()), timeout=PATIENCE)
+    assert len(widget.workbench.session.items) == 7
+
+
+def test_added_layers_can_be_channels_of_the_same_images(widget, viewer, make_session, add_layers, qtbot):
+    widget.workbench.adopt(make_session(count=1))
+    for value, name in ((1, "red"), (2, "green")):
+        viewer.add_image(np.full((2, 40, 50), value, np.uint8), name=name)
+    add_layers(lambda dialog: dialog.layers.as_channels.setChecked(True))
+    qtbot.waitUntil(lambda: len(widget.workbench.session.items) == 3, timeout=PATIENCE)
+    pixels = widget.workbench.session.picture("red_0").pixels
+    assert (pixels == (1, 2)).all()
+
+
+def test_without_other_layers_there_is_a_reason_why_none_can_be_added(widget, make_session):
+    widget.workbench.adopt(make_session(count=1))
+    section = widget.session_section
+    section.add.entries.aboutToShow.emit()
+    assert not section.add_layers.isEnabled()
+    assert "besides those of the session" in section.add_layers.toolTip()
+
+
+def test_planes_of_different_layers_never_share_a_name(tmp_path):
+    layers = (Image(np.zeros((2, 8, 8)), name="a"), Image(np.ones((9, 9)), name="a_0"))
+    assert list(LayerSource(layers).pictures()) == ["a_0", "a_1", "a_0 (2)"]
 
 
 def test_opening_asks_for_a_folder(widget, make_session, monkeypatch, click):

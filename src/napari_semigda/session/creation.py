@@ -3,7 +3,9 @@
 import os
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +25,7 @@ from napari_semigda.io.pictures import (
 from napari_semigda.model.backbone import known_encoder
 from napari_semigda.model.presets import PRESETS
 from napari_semigda.session.classes import named_classes
-from napari_semigda.session.items import Item, real_place, stored_path, unique_ids
+from napari_semigda.session.items import Item, read_picture, real_place, stored_path, unique_ids
 from napari_semigda.session.journal import now
 from napari_semigda.session.layout import IMAGES, JOURNAL, OWN_FOLDERS, make_folder
 from napari_semigda.session.manifest import Manifest, write_manifest
@@ -33,6 +35,12 @@ Progress = Callable[[int, int], None]
 
 LeftOut = tuple[Path, str]
 """A file that did not become an item, and why."""
+
+Array = tuple[NDArray[Any], tuple[float, float], str]
+"""A picture in memory: pixels (H, W) or (H, W, C), pixel size (y, x) and its unit."""
+
+Arrays = Mapping[str, Array]
+"""Pictures in memory, by their names for people."""
 
 _TILES_FROM = 4
 """Pictures whose long side is more working sizes than this are seen tile by tile."""
@@ -80,7 +88,7 @@ def begin_with_files(
 
 def begin_with_arrays(
     folder: Path,
-    arrays: Mapping[str, tuple[NDArray[Any], tuple[float, float], str]],
+    arrays: Arrays,
     choices: Choices,
 ) -> Manifest:
     """Write a new session of pictures in memory, and the pictures; see `Session.from_arrays`."""
@@ -88,18 +96,65 @@ def begin_with_arrays(
     if not arrays:
         raise SemiGDAError("There is no image to make a session of; open one first.")
     ids = unique_ids(arrays)
-    files = [folder / IMAGES / f"{item_id}.ome.tif" for item_id in ids]
+    _refuse_existing([_array_file(folder, item_id) for item_id in ids])
+    with _written(folder, dict(zip(ids, arrays.items(), strict=True))) as items:
+        return _begin(folder, items, choices)
+
+
+@contextmanager
+def with_more_arrays(manifest: Manifest, folder: Path, arrays: Arrays) -> Iterator[tuple[Item, ...]]:
+    """Write pictures in memory that a session does not have yet; see `Session.add_arrays`.
+
+    Yields
+    ------
+    tuple of Item
+        The new ones. If an exception is raised inside, their files are removed again.
+    """
+    known = defaultdict(list)
+    for item in manifest.items:
+        known[item.name].append(item)
+    new = [
+        (name, array)
+        for name, array in arrays.items()
+        if not any(_shows(item, folder, array[0]) for item in known[name])
+    ]
+    if not new:
+        raise SemiGDAError("The session has these images already.")
+    there = [file_stem(file) for file in (folder / IMAGES).glob("*")]
+    ids = unique_ids((name for name, _ in new), [*(item.id for item in manifest.items), *there])
+    with _written(folder, dict(zip(ids, new, strict=True))) as items:
+        yield items
+
+
+@contextmanager
+def _written(folder: Path, arrays: Mapping[str, tuple[str, Array]]) -> Iterator[tuple[Item, ...]]:
+    """Write named arrays under their ids, which no file may have, and give their items these ids."""
+    files = {item_id: _array_file(folder, item_id) for item_id in arrays}
     make_folder(folder / IMAGES)
-    _refuse_existing(files)
     try:
-        for file, (pixels, pixel_size, unit) in zip(files, arrays.values(), strict=True):
-            write_picture(file, Picture(np.asarray(pixels), pixel_size, unit))
-        planes, _ = read_headers([(file, name) for file, name in zip(files, arrays, strict=True)])
-        return _begin(folder, make_items(planes, folder), choices)
+        for item_id, (_, (pixels, pixel_size, unit)) in arrays.items():
+            write_picture(files[item_id], Picture(np.asarray(pixels), pixel_size, unit))
+        planes, _ = read_headers([(files[item_id], name) for item_id, (name, _) in arrays.items()])
+        items = make_items(planes, folder)
+        yield tuple(replace(item, id=item_id) for item_id, item in zip(arrays, items, strict=True))
     except BaseException:
-        for file in files:
+        for file in files.values():
             file.unlink(missing_ok=True)
         raise
+
+
+def _array_file(folder: Path, item_id: str) -> Path:
+    return folder / IMAGES / f"{item_id}.ome.tif"
+
+
+def _shows(item: Item, folder: Path, pixels: NDArray[Any]) -> bool:
+    """Whether the picture of an item has these pixels."""
+    try:
+        return item.shape == pixels.shape[:2] and np.array_equal(
+            read_picture(item, folder / item.path).pixels, pixels
+        )
+    except SemiGDAError:
+        return False
 
 
 def _begin(folder: Path, items: tuple[Item, ...], choices: Choices) -> Manifest:

@@ -7,7 +7,7 @@ told there), `rounds` and `examples`.
 
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
@@ -24,12 +24,14 @@ from napari_semigda.model.presets import starts_trained
 from napari_semigda.session.class_removal import ClassUse
 from napari_semigda.session.classes import ClassInfo, without_class
 from napari_semigda.session.creation import (
+    Arrays,
     Choices,
     LeftOut,
     Progress,
     begin_with_arrays,
     begin_with_files,
     choose_settings,
+    with_more_arrays,
     with_more_files,
 )
 from napari_semigda.session.efforts import AcceptedDraft
@@ -172,7 +174,7 @@ class Session:
     def from_arrays(
         cls,
         folder: Path | str,
-        arrays: Mapping[str, tuple[NDArray[Any], tuple[float, float], str]],
+        arrays: Arrays,
         *,
         classes: Sequence[str] = ("object",),
         preset: str = "compact",
@@ -407,6 +409,32 @@ class Session:
             new, self.left_out = with_more_files(
                 self._file.manifest, self.folder, images, progress, cancelled
             )
+            self._file.change(items=(*self._file.manifest.items, *new))
+        return len(new)
+
+    @_saves
+    def add_arrays(self, arrays: Arrays) -> int:
+        """Add pictures in memory behind the others, as OME-TIFF in the session's folder `images`, and save.
+
+        They are items when the session is opened again.
+
+        Parameters
+        ----------
+        arrays
+            As for `from_arrays`. Those that the session has already, with the same name and pixels, are
+            passed over.
+
+        Returns
+        -------
+        int
+            How many were added.
+
+        Raises
+        ------
+        SemiGDAError
+            When there is nothing to add, an array is no picture, or it cannot be saved: nothing is added.
+        """
+        with self._lock, with_more_arrays(self._file.manifest, self.folder, arrays) as new:
             self._file.change(items=(*self._file.manifest.items, *new))
         return len(new)
 
@@ -670,18 +698,19 @@ class Session:
         with self._lock:
             return self._rounds.resume(number)
 
-    @_saves
     def new_masks(self, record: RoundRecord | None) -> list[Item]:
         """Tell the accepted items that a round did not learn from, and a later one would; all without one."""
         labelled, _ = self._labelling.for_training()
         known = set(() if record is None else record.labelled)
         return [item for item in labelled if item.id not in known]
 
+    @_saves
     def extend_round(self, record: RoundRecord, items: Sequence[Item]) -> RoundRecord:
         """Write down that a running round learns from more items; see `Rounds.extend`."""
         with self._lock:
             return self._rounds.extend(record, [item.id for item in items])
 
+    @_saves
     def finish_round(
         self,
         record: RoundRecord,

@@ -181,6 +181,10 @@ class NapariCanvas:
         """The mask as it stands, (H, W); None where its layer is gone."""
         return None if self._mask is None else np.asarray(self._mask.data)
 
+    def owns(self, layer: Layer) -> bool:
+        """Whether a layer is one of this canvas."""
+        return layer in (*self._pictures, self._mask, self._draft, self._uncertainty, self._region)
+
     def clear(self) -> None:
         """Take the layers of this canvas away."""
         # The mask goes first: napari 0.9 draws the brush of a mask that went after its picture, and crashes.

@@ -1,11 +1,9 @@
 """The dialog for a new session: what is asked for, and nothing of what is done with it."""
 
 from collections.abc import Sequence
-from itertools import compress
 from pathlib import Path
 
 from napari.layers import Image
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -13,8 +11,6 @@ from qtpy.QtWidgets import (
     QDialogButtonBox,
     QFormLayout,
     QLineEdit,
-    QListWidget,
-    QListWidgetItem,
     QPushButton,
     QRadioButton,
     QSizePolicy,
@@ -26,6 +22,7 @@ from qtpy.QtWidgets import (
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.presets import PRESETS
 from napari_semigda.session.trained_model import TrainedModel
+from napari_semigda.widgets.layer_choice import LayerChoice
 from napari_semigda.widgets.path_line import PathLine
 from napari_semigda.widgets.section import number, sentence
 from napari_semigda.widgets.session_plan import LayerSource, SessionPlan, session_folder_for
@@ -43,14 +40,12 @@ START_TIP = (
     "(.safetensors). They are copied into the new session."
 )
 CHANNELS_TIP = "Numbers of the channels the network looks at, from 0 on, at most three, such as 0, 2."
-AS_CHANNELS_TIP = "Then every plane is one image to label, instead of one for each layer."
 OF_THE_MODEL = "As the model was trained: it would see something else otherwise."
 CLASSES_TIP = "Names of what you outline, separated by commas. Background needs none."
 CLASSES_OF_MODEL = (
     "The model's classes, in its order. They may have other names here; classes behind them are new to it."
 )
 WIDTH = 560
-LIST_HEIGHT = 80
 LINES = 4  # of what is said about a network
 
 
@@ -72,13 +67,11 @@ class NewSessionDialog(QDialog):
         self.setWindowTitle("New session")
         self.setMinimumWidth(WIDTH)
         self._place = place
-        self._layers = list(layers)
         self._folder_was_chosen = False
         self.from_folder = QRadioButton("A folder of images")
         self.from_layers = QRadioButton("Layers open in napari")
         self.images = PathLine("Folder of images", for_folders=True, start=place)
-        self.layers = self._layer_list()
-        self.as_channels = QCheckBox("The ticked layers are channels of the same images")
+        self.layers = LayerChoice(layers)
         self.channels = QLineEdit()
         self.folder = PathLine("Session folder", for_folders=True, start=place)
         self.start = PathLine("Model to start from", for_folders=False, start=place)
@@ -98,7 +91,7 @@ class NewSessionDialog(QDialog):
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.make = QPushButton("Make session")
         self.buttons.addButton(self.make, QDialogButtonBox.ButtonRole.AcceptRole)
-        self._fill()
+        self._fill(layers)
         self._tips = {part: part.toolTip() for part in self._of_the_model()}
         self._lay_out()
         self._connect()
@@ -128,20 +121,10 @@ class NewSessionDialog(QDialog):
             return None
         return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
 
-    def _layer_list(self) -> QListWidget:
-        rows = QListWidget()
-        rows.setMaximumHeight(LIST_HEIGHT)
-        for layer in self._layers:
-            row = QListWidgetItem(f"{layer.name}  ({' × '.join(map(str, layer.data.shape))})")
-            row.setFlags(row.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            row.setCheckState(Qt.CheckState.Checked)
-            rows.addItem(row)
-        return rows
-
-    def _fill(self) -> None:
-        self.from_folder.setChecked(not self._layers)
-        self.from_layers.setChecked(bool(self._layers))
-        if not self._layers:
+    def _fill(self, layers: Sequence[Image]) -> None:
+        self.from_folder.setChecked(not layers)
+        self.from_layers.setChecked(bool(layers))
+        if not layers:
             self.from_layers.setEnabled(False)
             self.from_layers.setToolTip("No image layer is open in napari.")
         for preset in PRESETS.values():
@@ -151,7 +134,6 @@ class NewSessionDialog(QDialog):
         self.classes.setToolTip(CLASSES_TIP)
         self.start.setToolTip(START_TIP)
         self.start.line.setPlaceholderText("none: begin anew")
-        self.as_channels.setToolTip(AS_CHANNELS_TIP)
         self.channels.setToolTip(CHANNELS_TIP)
         self.channels.setPlaceholderText("of images with more than one: the first three")
         self.one_object.setToolTip("Then training drops all but the largest piece of what it guesses.")
@@ -166,7 +148,6 @@ class NewSessionDialog(QDialog):
         form.addRow("", self.images)
         form.addRow("", self.from_layers)
         form.addRow("", self.layers)
-        form.addRow("", self.as_channels)
         form.addRow("Channels", self.channels)
         form.addRow("Session folder", self.folder)
         form.addRow("Start from a model", self.start)
@@ -191,12 +172,11 @@ class NewSessionDialog(QDialog):
         for signal in (
             self.from_folder.toggled,
             self.images.changed_to,
-            self.layers.itemChanged,
+            self.layers.changed,
             self.folder.changed_to,
             self.start.changed_to,
             self.classes.textChanged,
             self.channels.textChanged,
-            self.as_channels.toggled,
             self.working_size.valueChanged,
         ):
             signal.connect(self._check)
@@ -206,9 +186,7 @@ class NewSessionDialog(QDialog):
     def _source(self) -> Path | LayerSource:
         if self.from_folder.isChecked():
             return Path(self.images.text())
-        rows = (self.layers.item(place) for place in range(self.layers.count()))
-        ticked = [row is not None and row.checkState() == Qt.CheckState.Checked for row in rows]
-        return LayerSource(tuple(compress(self._layers, ticked)), self.as_channels.isChecked())
+        return self.layers.source()
 
     def _on_folder_chosen(self) -> None:
         self._folder_was_chosen = True
@@ -217,7 +195,6 @@ class NewSessionDialog(QDialog):
         by_folder = self.from_folder.isChecked()
         self.images.setVisible(by_folder)
         self.layers.setVisible(not by_folder)
-        self.as_channels.setVisible(not by_folder and len(self._layers) > 1)
         if not self._folder_was_chosen and (self.images.text() or not by_folder):
             self.folder.set_text(str(session_folder_for(self._source(), self._place)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +59,14 @@ class LayerSource:
             return
         for layer in self.layers:
             yield from _planes(layer)
+
+    def pictures(self) -> dict[str, Pixels]:
+        """The planes by their names, of which no two are alike."""
+        found: dict[str, Pixels] = {}
+        for name, pixels in self.planes():
+            others = (f"{name} ({number})" for number in count(2))
+            found[next(one for one in chain([name], others) if one not in found)] = pixels
+        return found
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,7 @@ class SessionPlan:
         if self.start is not None:
             TrainedModel.find(self.start.path)  # before anything is made
         if isinstance(self.source, LayerSource):
-            session = Session.from_arrays(self.folder, dict(self.source.planes()), **self._choices())
+            session = Session.from_arrays(self.folder, self.source.pictures(), **self._choices())
         else:
             images = self.source if isinstance(self.source, Path) else list(self.source)
             session = Session.create(self.folder, images, **self._choices())

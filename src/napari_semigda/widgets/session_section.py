@@ -4,18 +4,21 @@ from html import escape
 from pathlib import Path
 
 from napari.components import ViewerModel
+from napari.layers import Image
 from platformdirs import user_data_path
 from qtpy.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
 
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 from napari_semigda.session.trained_model import weights_in_words
+from napari_semigda.widgets.layer_choice import AddLayersDialog
 from napari_semigda.widgets.new_session import NewSessionDialog
 from napari_semigda.widgets.section import ActionButton, MenuAction, MenuButton, Rows, sentence, thin_bar
 from napari_semigda.widgets.session_plan import LayerSource, plan_of_samples
 from napari_semigda.widgets.workbench import Workbench
 
 DEVICE_TIP = "Computed on {}. Another device: File › Preferences › SemiGDA."
+NO_LAYERS = "No image layer is open in napari besides those of the session."
 IN_THE_MAKING = "A session is being made."
 
 
@@ -43,6 +46,13 @@ class SessionSection(QWidget):
             "Add the pictures of a folder that are not in the session yet.",
             lambda: self._add(self._ask_for_folder()),
         )
+        self.add_layers = MenuAction(
+            self.add.entries,
+            "Layers…",
+            "Add image layers open in napari; every plane of a stack is an image.",
+            self._add_layers,
+        )
+        self.add.entries.aboutToShow.connect(self._allow_layers)
         self.find_moved = MenuAction(
             self.add.entries,
             "Find moved images…",
@@ -78,14 +88,21 @@ class SessionSection(QWidget):
             self._workbench.open(Path(folder))
 
     def _new(self) -> None:
-        layers = [layer for layer in self._viewer.layers if layer._type_string == "image"]
-        dialog = NewSessionDialog(layers, self._usual_place(), self)
+        dialog = NewSessionDialog(self._other_layers(), self._usual_place(), self)
         if dialog.exec() == QDialog.DialogCode.Accepted:
             plan = dialog.plan()
             self._workbench.make(plan.make)
-            for layer in plan.source.layers if isinstance(plan.source, LayerSource) else ():
-                layer.visible = False  # its planes are shown one by one from now on
+            if isinstance(plan.source, LayerSource):
+                _hide(plan.source)
         dialog.deleteLater()
+
+    def _other_layers(self) -> list[Image]:
+        """The image layers that do not belong to the session on the screen."""
+        return [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, Image) and not self._workbench.canvas.owns(layer)
+        ]
 
     def _ask_for_files(self) -> list[Path]:
         paths, _ = QFileDialog.getOpenFileNames(self, "Add images", str(self._usual_place()))
@@ -98,6 +115,17 @@ class SessionSection(QWidget):
     def _add(self, images: list[Path]) -> None:
         if images:
             self._workbench.add_images(images)
+
+    def _add_layers(self) -> None:
+        dialog = AddLayersDialog(self._other_layers(), self)
+        if dialog.exec() == QDialog.DialogCode.Accepted:
+            source = dialog.layers.source()
+            self._workbench.add_layers(source)
+            _hide(source)
+        dialog.deleteLater()
+
+    def _allow_layers(self) -> None:
+        self.add_layers.allow(None if self._other_layers() else NO_LAYERS)
 
     def _find_moved(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Where are the images now?", str(self._usual_place()))
@@ -173,6 +201,12 @@ class SessionSection(QWidget):
             self.weights.setText(_weights_in_words(session))
             if self._workbench.runner is not None:
                 self.weights.setToolTip(DEVICE_TIP.format(self._workbench.runner.engine.device))
+
+
+def _hide(source: LayerSource) -> None:
+    """Hide layers whose planes are shown one by one from now on."""
+    for layer in source.layers:
+        layer.visible = False
 
 
 def _weights_in_words(session: Session) -> str:

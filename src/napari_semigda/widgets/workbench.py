@@ -36,6 +36,7 @@ from napari_semigda.widgets.notices import errors_shown, show_failure
 from napari_semigda.widgets.preferences import chosen_device
 from napari_semigda.widgets.round_progress import Phase, RoundProgress
 from napari_semigda.widgets.runner import EngineRunner
+from napari_semigda.widgets.session_plan import LayerSource
 
 COUNTED_EVERY = 200  # milliseconds, while drafts come in one after the other
 LOOK_AHEAD_AFTER = 300  # milliseconds after something changed: the image on screen comes first
@@ -193,6 +194,17 @@ class Workbench:
         """
         session = self._open_session()
         self._begin_making(lambda: session.add_images(list(images)), lambda _: self._on_added(session))
+
+    def add_layers(self, layers: LayerSource) -> None:
+        """Add the planes of image layers to the session, behind the scenes, and open it again with them.
+
+        Raises
+        ------
+        SemiGDAError
+            If no session is open.
+        """
+        session = self._open_session()
+        self._begin_making(lambda: session.add_arrays(layers.pictures()), lambda _: self._on_added(session))
 
     def find_moved_pictures(self, folder: Path) -> None:
         """Look for missing images in a folder, behind the scenes, and open the session again with them.
