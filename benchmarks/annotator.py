@@ -20,7 +20,7 @@ from skimage.measure import find_contours
 
 from napari_semigda.session.items import Item
 from napari_semigda.widgets.dock import SemiGDAWidget
-from napari_semigda.widgets.section import ActionButton
+from napari_semigda.widgets.section import ActionButton, MenuAction
 
 ALIKE = 0.9  # a draft whose Dice with the truth is above this is accepted as it is
 PATIENCE = 900.0
@@ -38,19 +38,21 @@ class Annotator:
         The plugin's dock.
     truths : dict of str to Path
         True mask of each image, by the image's stem.
-    output : Path
-        Folder of the pictures.
+    output : Path or None
+        Folder of the pictures; None takes none.
     """
 
     viewer: napari.Viewer
     widget: SemiGDAWidget
     truths: dict[str, Path]
-    output: Path
+    output: Path | None = None
 
     # The window --------------------------------------------------------------------------------
 
     def picture(self, name: str, of: QWidget | None = None) -> None:
         """Take a picture of the window."""
+        if self.output is None:
+            return
         settle(0.5)
         (of or self.viewer.window._qt_window).grab().save(str(self.output / f"{name}.png"))
         print(f"{name}: {self.widget.train_section.state.text()}")
@@ -68,10 +70,21 @@ class Annotator:
             (section.expand if title in titles else section.collapse)(animate=False)
         settle()
 
-    def press(self, button: ActionButton) -> None:
+    def press(self, button: ActionButton | MenuAction) -> None:
         """Press the key that stands on a button, over the canvas."""
+        self.press_at_once(button)
+        settle()
+
+    def press_at_once(self, button: ActionButton | MenuAction) -> None:
+        """Press the key that stands on a button, and return before the window has caught up."""
         key = next(key for key, one in self.widget.buttons.items() if one is button)
-        QTest.keyClick(self.canvas, getattr(Qt.Key, f"Key_{key.label[-1]}"))
+        *held, letter = key.label.split("+")
+        shift = Qt.KeyboardModifier.ShiftModifier if held == ["Shift"] else Qt.KeyboardModifier.NoModifier
+        QTest.keyClick(self.canvas, getattr(Qt.Key, f"Key_{letter}"), shift)
+
+    def undo(self) -> None:
+        """Press Ctrl+Z over the canvas."""
+        QTest.keyClick(self.canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
         settle()
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
@@ -138,8 +151,7 @@ class Annotator:
                 QTest.mouseClick(self.canvas, Qt.MouseButton.LeftButton, pos=self.place(point))
                 settle()
                 if np.count_nonzero(self.mask.data) > 2 * truth.sum() + 100:  # it ran out through a gap
-                    QTest.keyClick(self.canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-                    settle()
+                    self.undo()
         self.mask.mode = "paint"
 
     def erase(self, wrong: np.ndarray) -> None:
