@@ -29,6 +29,7 @@ from torch import Tensor
 from baselines import MeanTeacherUNet, SupervisedUNet, UNet
 from judge import Judge, Scores, SideBySide
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.inference.framing import settings_for_objects
 from napari_semigda.inference.preparation import ImageSettings, frame, normalise
 from napari_semigda.io.atomic import write_bytes
 from napari_semigda.model.checkpoint import load_checkpoint
@@ -45,6 +46,9 @@ from tables import RESULTS, read_result, run_table
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 """The processor's seconds, with one thread, are what a wall clock shows where nothing else runs."""
+
+MEASURED_MASKS = 8
+"""As many as a session measures."""
 
 ROUND_SHARES = (4, 2, 1)
 """Rounds of a model that is carried on: at a quarter, half and all of the labels."""
@@ -92,7 +96,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--clock", default="wall", choices=list(CLOCKS), help="whose seconds the budget counts")
     add("--threads", type=int, default=torch.get_num_threads())
     add("--working-size", type=int, default=128)
-    add("--framing", default="whole", choices=["whole", "tiles"])
+    add(
+        "--framing",
+        default="by-objects",
+        choices=["whole", "tiles", "by-objects"],
+        help="how images are seen, for every method; as a session would choose by the labelled objects",
+    )
     add("--random-split", action="store_true", help="ignore near-duplicates, as published results do")
     add("--fresh-weights", action="store_true", help="random weights even where trained ones are shipped")
     add("--start", type=Path, help="a checkpoint to start from instead")
@@ -156,14 +165,10 @@ class Task:
 
     given: argparse.Namespace
     split: Split
+    settings: ImageSettings
     method: str
     budget: float
     seed: int
-
-    @property
-    def settings(self) -> ImageSettings:
-        """How pictures are framed, for every method."""
-        return ImageSettings(working_size=self.given.working_size, framing=self.given.framing)
 
     @property
     def device(self) -> torch.device:
@@ -190,7 +195,7 @@ class Task:
             "name": self.given.name if ours else "",
             "budget": self.budget,
             "working_size": self.given.working_size,
-            "framing": self.given.framing,
+            "framing": framing_in_words(self.settings),
             "device": device_name(self.device),
             "threads": self.given.threads,
             "clock": self.given.clock,
@@ -219,9 +224,23 @@ def tasks(given: argparse.Namespace) -> Iterator[Task]:
     for labelled in given.labelled:
         for seed in range(given.first_seed, given.first_seed + given.seeds):
             split = split_pack(given.data, labelled, seed=seed, random_split=given.random_split)
+            settings = chosen_settings(given, split)
             for budget in given.budget:
                 for method in given.method:
-                    yield Task(given, split, method, budget, seed)
+                    yield Task(given, split, settings, method, budget, seed)
+
+
+def chosen_settings(given: argparse.Namespace, split: Split) -> ImageSettings:
+    """How pictures are seen: as was said, or as suits the objects of the labelled ones."""
+    if given.framing != "by-objects":
+        return ImageSettings(working_size=given.working_size, framing=given.framing)
+    masks = [truth(pair) for pair in split.labelled[:MEASURED_MASKS]]
+    return settings_for_objects(masks, ImageSettings(working_size=given.working_size))
+
+
+def framing_in_words(settings: ImageSettings) -> str:
+    """As tables and names of files tell it."""
+    return settings.framing + ("" if settings.zoom == 1 else f" at {settings.zoom:g}")
 
 
 def result_of(task: Task, *, again: bool) -> dict[str, Any]:

@@ -198,6 +198,7 @@ def test_new_makes_a_session_of_a_folder(pictures, capsys):
             (0,),
         )
         assert session.settings.working_size == 128
+        assert not session.framing_by_objects
 
 
 def test_new_takes_single_files(pictures):
@@ -213,6 +214,7 @@ def test_the_framing_fits_the_images_and_the_working_size(pictures, working_size
     assert main(["new", str(pictures / "s"), *arguments]) == 0
     with Session.open(pictures / "s") as session:
         assert session.settings.framing == framing
+        assert session.framing_by_objects, "the first round may fit it to the objects"
 
 
 @pytest.mark.parametrize(

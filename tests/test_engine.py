@@ -13,6 +13,7 @@ import torch
 from napari_semigda.engine import (
     Engine,
     Event,
+    FramingFitted,
     Mapped,
     MappingFailed,
     Predicted,
@@ -99,6 +100,31 @@ def train(engine: Engine, **options: object) -> list[Event]:
 
 def test_an_engine_without_requests_has_nothing_to_do(engine: Engine) -> None:
     assert not engine.start_work()
+
+
+def test_a_first_round_sees_thin_objects_in_windows_where_that_was_left_open(tmp_path: Path) -> None:
+    picture = np.tile(np.arange(600) // 8 % 2 * 200, (600, 1)).astype(np.uint8)
+    made = Session.from_arrays(tmp_path / "session", {"bars": (picture, (1.0, 1.0), "pixel")})
+    made.accept(made.items[0], (picture > 0).astype(np.uint8))
+    engine = Engine(made, "cpu")
+    (fitted,) = of(FramingFitted, train(engine))
+    assert "in windows of 128 pixels" in fitted.message
+    assert made.settings.framing == "tiles"
+    made.close()
+    again = Session.open(made.folder)
+    assert again.settings.framing == "tiles"
+    again.accept(again.items[0], np.pad(np.ones((400, 400), np.uint8), 100))
+    later = Engine(again, "cpu")
+    assert not of(FramingFitted, train(later)), "weights are used to objects of this size"
+    assert of(FramingFitted, train(later, fresh=True))
+    assert again.settings.framing == "whole"
+
+
+def test_a_framing_that_the_annotator_chose_stays(engine: Engine, session: Session) -> None:
+    chosen = session.settings
+    assert not session.framing_by_objects
+    assert not of(FramingFitted, train(engine))
+    assert session.settings == chosen
 
 
 def test_a_round_trains_then_drafts_everything_not_accepted(engine: Engine, session: Session) -> None:

@@ -137,7 +137,7 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--working-size", type=int, metavar="N", help="side of what the network sees, in pixels"
     )
-    parser.add_argument("--framing", choices=("whole", "tiles"), help="default: by the size of the images")
+    parser.add_argument("--framing", choices=("whole", "tiles"), help="default: by the size of the objects")
     parser.add_argument("--zoom", type=float, help="with tiles: resample the images by this factor first")
     parser.add_argument(
         "--channels", type=_numbers, metavar="I,J", help="one to three channels, counted from 0"
@@ -293,6 +293,7 @@ def _new(given: argparse.Namespace, console: Console) -> int:
             weights=given.weights,
             encoder=given.encoder,
             progress=progress,
+        session.framing_by_objects = not {"framing", "zoom"} & changed.keys()
         )
     with session:
         session.settings = _settings(session, changed)

@@ -75,6 +75,13 @@ class RoundStarted:
 
 
 @dataclass(frozen=True)
+class FramingFitted:
+    """How images are seen was fitted to the objects that were outlined, and now is as the message says."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Stepped:
     """One optimiser step was made; ``remaining`` is in seconds of training, None while unknown."""
 
@@ -148,6 +155,7 @@ class MappingFailed:
 Event = (
     ModelLoading
     | RoundStarted
+    | FramingFitted
     | Stepped
     | RoundPaused
     | RoundEnded
@@ -442,20 +450,30 @@ class Engine:
         with self._lock:
             request, self._requests.round = self._requests.round, None
         assert request is not None
-        record = message = None
+        record = message = fitted = None
         try:
             self._on_loading(ModelLoading("Preparing the model"))
+            if self._begins_anew(request):
+                fitted = self.session.fit_framing()
             record = self._record(request)
             self._running = self._prepare(record, request)
         except Cancelled:
             message = "The round was cancelled before it began."
         except Exception as error:
             message = _in_words(error)
+        if fitted is not None:
+            yield FramingFitted(fitted)
         if message is not None:
             # A stopped round that could not be taken up again stays as it was.
             yield self._failed(record, message, "stopped" if request.resume else "failed")
         elif record is not None:
             yield RoundStarted(record)
+
+    def _begins_anew(self, request: _RoundRequest) -> bool:
+        """Whether no earlier round's weights, used to objects of another size, take part."""
+        if request.resume and self.resumable_round() is not None:
+            return False
+        return request.fresh or self.session.last_model() is None
 
     def _record(self, request: _RoundRequest) -> RoundRecord:
         stopped = self.resumable_round()

@@ -122,6 +122,8 @@ class EngineDisplay:
         match event:
             case engine.RoundStarted(record):
                 self._started(record)
+            case engine.FramingFitted(message):
+                self.say(message)
             case engine.Stepped():
                 self._stepped(event)
             case engine.RoundEnded(record):

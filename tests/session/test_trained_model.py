@@ -36,7 +36,7 @@ def test_it_is_found_by_its_session_or_its_file(trained: Session, place: str) ->
     assert model.path == trained.last_model()
     assert model.class_names == ("cell", "edge")
     assert model.settings == SETTINGS
-    for words in ("round 1 of “session”", "cell, edge", "working size 64", "seen whole", "1 to 99 %"):
+    for words in ("round 1 of “session”", "cell, edge", "seen whole, at 64 pixels", "1 to 99 %"):
         assert words in model.in_words()
 
 
@@ -47,7 +47,7 @@ def test_a_file_of_its_own_is_named_by_its_name(trained: Session, tmp_path: Path
 
 
 def test_it_predicts(trained: Session) -> None:
-    predictor = TrainedModel.find(trained.folder).predictor("cpu")
+    predictor = TrainedModel.find(trained.folder).load("cpu")
     prediction = predictor.predict(np.zeros((40, 50), np.uint8))
     assert prediction.probabilities.shape == (3, 40, 50)
 

@@ -106,6 +106,13 @@ class ImageSettings:
         """Side of a tile in the picture's own pixels."""
         return max(1, round(self.working_size / self.zoom))
 
+    def in_words(self) -> str:
+        """Say how pictures are seen, as part of a sentence."""
+        if self.framing == "whole":
+            return f"images are seen whole, at {self.working_size} pixels"
+        scale = "in full resolution" if self.zoom == 1 else f"at {self.zoom:g} × their resolution"
+        return f"images are seen in windows of {self.working_size} pixels, {scale}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as a dictionary that JSON can hold."""
         return {

@@ -168,6 +168,7 @@ def _begin(folder: Path, items: tuple[Item, ...], choices: Choices) -> Manifest:
         weights=None if choices.weights is None else Path(os.path.abspath(choices.weights)),
         encoder=None if choices.encoder is None else known_encoder(choices.encoder),
         created=now(),
+        framing_by_objects=choices.settings is None,
     )
     for name in OWN_FOLDERS:
         make_folder(folder / name)

@@ -52,6 +52,8 @@ class Manifest:
         When, in UTC, ISO 8601.
     validation
         Ids of the items kept for validation: once accepted they are compared with, not trained on.
+    framing_by_objects
+        Whether a round that begins anew chooses framing and zoom by the size of the accepted objects.
     """
 
     classes: tuple[ClassInfo, ...]
@@ -63,6 +65,7 @@ class Manifest:
     encoder: str | None = None
     created: str = ""
     validation: tuple[str, ...] = ()
+    framing_by_objects: bool = False
 
 
 class ManifestFile:
@@ -150,6 +153,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "encoder": manifest.encoder,
         "one_object": manifest.one_object,
         "settings": manifest.settings.to_dict(),
+        "framing_by_objects": manifest.framing_by_objects,
         "validation": list(manifest.validation),
         "items": [_item_values(item) for item in manifest.items],
     }
@@ -185,6 +189,7 @@ def read_manifest(folder: Path) -> Manifest:
         encoder=fields.take("encoder", str, default=None),
         created=fields.take("created", str, default=""),
         validation=tuple(one for one in fields.take("validation", list, default=[]) if isinstance(one, str)),
+        framing_by_objects=fields.take("framing_by_objects", bool, default=False),
     )
 
 

@@ -7,7 +7,7 @@ told there), `rounds` and `examples`.
 
 import os
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.inference.framing import settings_for_objects
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.pictures import MANIFEST_NAME, Picture
 from napari_semigda.model.backbone import known_encoder
@@ -49,11 +50,14 @@ from napari_semigda.session.predictions import PredictionInfo
 from napari_semigda.session.relocation import Relocation, look_for_pictures, missing_pictures
 from napari_semigda.session.rounds import RoundRecord, Rounds, RoundStatus, Validation
 from napari_semigda.training.recipe import Budget, Recipe
+from napari_semigda.session.selection import spread_order
 
 if TYPE_CHECKING:
     from napari_semigda.inference.predictor import Prediction
 
 
+_MEASURED_MASKS = 8
+"""So many masks tell how thick objects are."""
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -140,7 +144,8 @@ class Session:
         preset
             A key of `napari_semigda.model.presets.PRESETS`.
         settings
-            How pictures are seen; None chooses by their size.
+            How pictures are seen; None chooses by their size, and once more, when the first round begins, by
+            the size of the objects.
         one_object
             Whether there is one object an image.
         weights
@@ -335,6 +340,46 @@ class Session:
     @property
     def one_object(self) -> bool:
         """Whether there is one object an image; setting it saves."""
+    @property
+    def framing_by_objects(self) -> bool:
+        """Whether a round that begins anew fits the framing to the accepted objects; setting it saves."""
+        return self._file.manifest.framing_by_objects
+
+    @framing_by_objects.setter
+    @_saves
+    def framing_by_objects(self, by_objects: bool) -> None:
+        self._file.change(framing_by_objects=bool(by_objects))
+
+    def fit_framing(self) -> str | None:
+        """See the pictures as suits the accepted objects, where the annotator left that open.
+
+        Returns
+        -------
+        str or None
+            What changed, in a sentence; None if nothing did.
+
+        Raises
+        ------
+        SemiGDAError
+            When it cannot be saved.
+        """
+        if not self.framing_by_objects:
+            return None
+        accepted = [item for item in self.items if self.state(item) is ItemState.ACCEPTED]
+        measured = [accepted[place] for place in spread_order(len(accepted))[:_MEASURED_MASKS]]
+        fitting = settings_for_objects(self._readable_masks(measured), self.settings)
+        if fitting == self.settings:
+            return None
+        self.settings = fitting
+        return f"By the size of the objects that were outlined, {fitting.in_words()}."
+
+    def _readable_masks(self, items: Iterable[Item]) -> Iterator[NDArray[np.uint8]]:
+        for item in items:
+            with suppress(SemiGDAError):  # training says so of a mask that cannot be read
+                labels = self.labels(item)
+                if labels is not None:
+                    yield labels
+
         return self._file.manifest.one_object
 
     @one_object.setter

@@ -99,14 +99,13 @@ class TrainedModel:
     def in_words(self) -> str:
         """What it is, in a sentence or two."""
         names = ", ".join(name for name in self.class_names if name)
-        whole = self.settings.framing == "whole"
         channels = self.settings.channels
-        seen = "images are seen whole" if whole else "images are seen in tiles"
+        seen = self.settings.in_words()
         seen += "" if channels is None else f", channels {', '.join(map(str, channels))}"
         low, high = self.settings.percentiles
         return (
-            f"Weights of {self.origin}. Classes: {names}. Network {self.preset}, working size "
-            f"{self.settings.working_size}; {seen}; 8-bit images as they are, others stretched from "
+            f"Weights of {self.origin}. Classes: {names}. Network {self.preset}; "
+            f"{seen}; 8-bit images as they are, others stretched from "
             f"{low:g} to {high:g} %."
         )
 

@@ -28,7 +28,7 @@ from napari_semigda.widgets.section import number, sentence
 from napari_semigda.widgets.session_plan import LayerSource, SessionPlan, session_folder_for
 
 FRAMINGS = {
-    "As their size suggests": None,
+    "As suits the size of the objects": None,
     "Whole (each image seen as one, scaled down)": "whole",
     "In tiles (full resolution, window by window)": "tiles",
 }

@@ -88,7 +88,7 @@ class SessionPlan:
     working_size : int
         Side in pixels of what the network sees.
     framing : {"whole", "tiles"} or None
-        How images are seen; None lets their size decide.
+        How images are seen; None lets the size of the objects decide, when training begins.
     one_object : bool
         Whether there is at most one object in an image.
     channels : tuple of int or None
@@ -146,7 +146,7 @@ class SessionPlan:
             session = Session.create(self.folder, images, **self._choices())
         if self.start is not None:
             self._bring_along(session, self.start)
-        elif self.framing is None:  # the session chose by its images' size and the usual working size
+        elif self.framing is None:
             session.settings = replace(
                 session.settings, working_size=self.working_size, channels=self.channels
             )

@@ -178,7 +178,7 @@ class SessionSection(QWidget):
                 parts.append(f"{counts[state]} {words}")
         looking = " (looking only)" if session.read_only is not None else ""
         self.name.setText(f"<b>{escape(session.folder.name)}</b>{looking}: {', '.join(parts)}")
-        self.name.setToolTip(session.read_only or str(session.folder))
+        self.name.setToolTip(session.read_only or f"{session.folder}\nIn training {session.settings.in_words()}.")
         self.share.setMaximum(max(len(session.items), 1))
         self.share.setValue(accepted)
 

@@ -13,6 +13,7 @@ from superqt.utils import FunctionWorker, qthrottled
 
 from napari_semigda.engine import (
     Event,
+    FramingFitted,
     Mapped,
     MappingFailed,
     Predicted,
@@ -442,6 +443,8 @@ class Workbench:
                 self.counted.emit()
                 if event.record.status == "complete":  # who stopped a round does not want another at once
                     self._train_if_due()
+            elif isinstance(event, FramingFitted):
+                show_info(event.message)
             elif isinstance(event, PredictionFailed):
                 self._without_draft.append(event)
             elif isinstance(event, Mapped):
