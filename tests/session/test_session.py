@@ -24,6 +24,7 @@ from napari_semigda.io.masks import read_labels, write_labels
 from napari_semigda.io.pictures import list_planes
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
+from napari_semigda.session.view import View
 
 Predict = Callable[..., Prediction]
 
@@ -193,6 +194,7 @@ def test_a_session_opens_as_it_was_left(tmp_path: Path, session: Session, predic
     session.preset = "taesd"
     session.encoder = "microsoft/resnet-18"
     session.current_item = "stack_p0003"
+    session.remember(order="random", round_after=5, round_seconds=90.0, round_steps=40)
     session.close()
 
     again = Session.open(session.folder / "semigda.json")
@@ -218,7 +220,20 @@ def test_a_session_opens_as_it_was_left(tmp_path: Path, session: Session, predic
     assert again.encoder == "microsoft/resnet-18"
     assert again.weights == tmp_path / "autoencoder.safetensors"
     assert again.current_item == again.item("stack_p0003")
+    assert again.view == View("stack_p0003", "random", 5, 90.0, 40)
     assert again.created == session.created
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", '{"round_after": -1}', '{"round_after": true, "order": 3, "new": 1}', '{"round_seconds": NaN}'],
+)
+def test_what_makes_no_sense_in_the_view_is_as_if_nothing_had_been_chosen(
+    session: Session, content: str
+) -> None:
+    (session.folder / "view.json").write_text(content)
+    session.close()
+    assert Session.open(session.folder).view == View()
 
 
 def test_opening_does_not_touch_the_pictures(session: Session, pictures: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
+from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.round_progress import Phase
 from tests.widgets.conftest import PATIENCE, mask_layer, paint
 
@@ -107,6 +108,9 @@ def test_a_round_starts_by_itself_after_so_many_new_masks(begun, wait, click):
     section.steps.setValue(3)
     assert section.every.text() == "only when I press Train"
     section.every.setValue(4)
+    click(begun.session_section.close_session)
+    begun.open_session(session.folder)
+    session = begun.workbench.session
     click(begun.mask_section.accept_and_go_on)
     assert not session.rounds
     click(begun.mask_section.accept_and_go_on)
@@ -116,6 +120,26 @@ def test_a_round_starts_by_itself_after_so_many_new_masks(begun, wait, click):
     click(begun.mask_section.accept_and_go_on)
     wait(is_at_rest(begun))
     assert len(session.rounds) == 1
+
+
+def test_when_rounds_begin_and_in_which_order_images_come_is_remembered_with_the_session(
+    begun, make_session, click
+):
+    folder, section = begun.workbench.session.folder, begun.train_section
+    section.minutes.setValue(2.5)
+    section.steps.setValue(3)
+    section.every.setValue(4)
+    begun.image_section.order.setCurrentText("as listed")
+    click(begun.session_section.close_session)
+    begun.workbench.adopt(make_session(name="another"))
+    assert (section.minutes.value(), section.steps.value(), section.every.value()) == (1, 0, 0)
+    assert begun.workbench.annotation.strategy == "mixed"
+    begun.open_session(folder)
+    assert (section.minutes.value(), section.steps.value(), section.every.value()) == (2.5, 3, 4)
+    assert begun.workbench.round_after == 4
+    assert begun.workbench.usual_budget == Budget(steps=3, seconds=150)
+    assert begun.workbench.annotation.strategy == "in order"
+    assert begun.image_section.order.currentText() == "as listed"
 
 
 @pytest.mark.slow

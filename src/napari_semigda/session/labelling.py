@@ -22,7 +22,7 @@ from napari_semigda.session.class_removal import ClassUse, Progress, items_with,
 from napari_semigda.session.efforts import Efforts
 from napari_semigda.session.items import Item, ItemState, Standing, standing
 from napari_semigda.session.journal import JournalEntry, append_entry, effort, now, read_entries
-from napari_semigda.session.layout import EDITS, JOURNAL, LABELS, PREDICTIONS, SKIPPED, VIEW
+from napari_semigda.session.layout import EDITS, JOURNAL, LABELS, PREDICTIONS, SKIPPED
 from napari_semigda.session.mask_files import MaskFolder
 from napari_semigda.session.predictions import Predictions
 from napari_semigda.session.seen_drafts import SeenDraft, SeenDrafts
@@ -92,7 +92,6 @@ class Labelling:
         self._accepts: Counter[str] = Counter()
         self._seen: dict[str, tuple[int, int] | None] = {}
         self._skipped = self._read_skipped()
-        self._current = self._read_current()
 
     # Items
 
@@ -232,24 +231,6 @@ class Labelling:
         """Have `changes` tell of an item, something of which changed elsewhere."""
         with self._lock:
             self._changes.append(item_id)
-
-    @property
-    def current_item(self) -> Item | None:
-        """The item on screen, remembered from one opening to the next; setting it saves."""
-        with self._lock:
-            return None if self._current is None else self._items[self._current]
-
-    @current_item.setter
-    def current_item(self, item: Item | str | None) -> None:
-        item_id = None if item is None else self.item(item).id
-        with self._lock:
-            if item_id == self._current:
-                return
-            self._current = item_id
-            try:
-                write_json(self.folder / VIEW, {"current": item_id}, durable=False)
-            except SemiGDAError as error:  # a convenience; looking through a read-only session goes on
-                self._warn(str(error))
 
     # Masks
 
@@ -500,10 +481,6 @@ class Labelling:
         for item_id in ids:
             self._items[item_id] = replace(self._items[item_id], skipped=True)
         return ids
-
-    def _read_current(self) -> str | None:
-        view = _read_json(self.folder / VIEW)
-        return next(iter(self._known([view.get("current")] if isinstance(view, dict) else [])), None)
 
     def _known(self, ids: Iterable[Any]) -> set[str]:
         return {one for one in ids if isinstance(one, str) and one in self._items}

@@ -42,19 +42,19 @@ from napari_semigda.session.items import Item, ItemState, Standing, read_picture
 from napari_semigda.session.journal import JournalEntry
 from napari_semigda.session.labelling import Labelling
 from napari_semigda.session.latents import Latents
-from napari_semigda.session.layout import LATENTS, ROUNDS, check_folders, clean_up
+from napari_semigda.session.layout import LATENTS, ROUNDS, VIEW, check_folders, clean_up
 from napari_semigda.session.layout import OWN_FOLDERS as OWN_FOLDERS
 from napari_semigda.session.lock import SessionLock
 from napari_semigda.session.manifest import Manifest, ManifestFile, read_manifest
 from napari_semigda.session.predictions import PredictionInfo
 from napari_semigda.session.relocation import Relocation, look_for_pictures, missing_pictures
 from napari_semigda.session.rounds import RoundRecord, Rounds, RoundStatus, Validation
-from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.session.selection import spread_order
+from napari_semigda.session.view import View, ViewFile
+from napari_semigda.training.recipe import Budget, Recipe
 
 if TYPE_CHECKING:
     from napari_semigda.inference.predictor import Prediction
-
 
 _MEASURED_MASKS = 8
 """So many masks tell how thick objects are."""
@@ -112,6 +112,7 @@ class Session:
         )
         self.latents = Latents(folder / LATENTS, [item.id for item in manifest.items], self._lock)
         self._rounds = Rounds(folder / ROUNDS)
+        self._view = ViewFile(folder / VIEW, self._lock, self.warn)
         self._examples = ExampleCache()
 
     # Making, opening, closing
@@ -193,7 +194,8 @@ class Session:
         Parameters
         ----------
         arrays
-            For each name the pixels (H, W) or (H, W, C), the pixel size (y, x) and its unit.
+            For each name the pixels (H, W) or (H, W, C), the pixel size (y, x) and its unit; or the pixels
+            alone, of NumPy, dask, zarr or xarray.
         folder, classes, preset, settings, one_object, weights, encoder
             As for `create`.
 
@@ -338,9 +340,6 @@ class Session:
         self.latents.clear()
 
     @property
-    def one_object(self) -> bool:
-        """Whether there is one object an image; setting it saves."""
-    @property
     def framing_by_objects(self) -> bool:
         """Whether a round that begins anew fits the framing to the accepted objects; setting it saves."""
         return self._file.manifest.framing_by_objects
@@ -380,6 +379,9 @@ class Session:
                 if labels is not None:
                     yield labels
 
+    @property
+    def one_object(self) -> bool:
+        """Whether there is one object an image; setting it saves."""
         return self._file.manifest.one_object
 
     @one_object.setter
@@ -525,12 +527,22 @@ class Session:
     @property
     def current_item(self) -> Item | None:
         """The item on screen, remembered from one opening to the next; setting it saves."""
-        return self._labelling.current_item
+        with suppress(SemiGDAError):
+            return self.item(self.view.current)
+        return None
 
     @current_item.setter
     def current_item(self, item: Item | str | None) -> None:
-        if self.read_only is None:
-            self._labelling.current_item = item
+        self.remember(current="" if item is None else self.item(item).id)
+
+    @property
+    def view(self) -> View:
+        """What the annotator chose in passing, remembered from one opening to the next."""
+        return self._view.view
+
+    def remember(self, **choices: Any) -> None:
+        """Remember fields of `View`; where nothing can be saved, as long as the session is open."""
+        self._view.change(save=self.read_only is None, **choices)
 
     def picture_path(self, item: Item | str) -> Path:
         """Return where the picture file of an item is."""

@@ -106,6 +106,7 @@ class ImageSection(QWidget):
         self.order.setToolTip(EXPLANATIONS[strategy])
         if self._annotation is not None:
             self._annotation.strategy = strategy
+            self._annotation.session.remember(order=strategy)
             self._workbench.counted.emit()  # another one is next now
 
     def _skip(self) -> None:
@@ -130,6 +131,10 @@ class ImageSection(QWidget):
     def _on_opened(self) -> None:
         assert self._annotation is not None
         self._annotation.changed.connect(self._refresh)
+        remembered = self.order.findData(self._annotation.session.view.order or DEFAULT_STRATEGY)
+        self.order.blockSignals(True)
+        self.order.setCurrentIndex(max(remembered, 0))
+        self.order.blockSignals(False)
         self._choose_order()
         self._refresh()
 

@@ -64,7 +64,7 @@ class TrainSection(QWidget):
         self._shown_phase = self._progress.phase
         self._timer = timer(self, REFRESHED_EVERY, self._refresh)
         self._progress.changed.connect(self._follow)
-        workbench.opened.connect(self._refresh)
+        workbench.opened.connect(self._on_opened)
         workbench.counted.connect(self._refresh)
         workbench.closed.connect(self._refresh)
         self._refresh()
@@ -89,7 +89,28 @@ class TrainSection(QWidget):
     def _budget(self) -> Budget:
         return Budget(steps=self.steps.value() or None, seconds=self.minutes.value() * 60)
 
+    def _on_opened(self) -> None:
+        """Show what was chosen when the session was open before."""
+        assert self._workbench.session is not None
+        view = self._workbench.session.view
+        remembered = (view.round_seconds / 60, view.round_steps, view.round_after)
+        for box, value in zip((self.minutes, self.steps, self.every), remembered, strict=True):
+            box.blockSignals(True)
+            box.setValue(value)
+            box.blockSignals(False)
+        self._plan()
+        self._refresh()
+
     def _on_plan(self) -> None:
+        self._plan()
+        if self._workbench.session is not None:
+            self._workbench.session.remember(
+                round_after=self.every.value(),
+                round_seconds=self.minutes.value() * 60,
+                round_steps=self.steps.value(),
+            )
+
+    def _plan(self) -> None:
         self._workbench.round_after = self.every.value()
         self._workbench.usual_budget = self._budget()
 

@@ -292,7 +292,7 @@ class Workbench:
     def _train_if_due(self) -> None:
         """Begin a round if enough masks are accepted that no round has learned from."""
         session = self.session
-        if not self.round_after or session is None or self.progress.active:
+        if not self.round_after or session is None or session.read_only or self.progress.active:
             return
         rounds = session.rounds
         if len(session.new_masks(rounds[-1] if rounds else None)) >= self.round_after:
