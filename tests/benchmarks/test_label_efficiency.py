@@ -1,18 +1,20 @@
 import json
 
 import pytest
+import torch
 
 pytest.importorskip("monai")
 
 import label_efficiency
 from label_efficiency import changed, examples, main, parse, tasks
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.inference.framing import settings_for_objects
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.checkpoint import save_checkpoint
 from napari_semigda.model.presets import build_model
 from napari_semigda.training.recipe import Recipe
-from packs import split_pack
+from packs import split_pack, truth
 from tables import read_results
 
 QUICK = ["--budget", "0.5", "--device", "cpu", "--threads", "1", "--working-size", "32"]
@@ -65,6 +67,7 @@ def test_each_run_has_a_file_of_its_own(make_pack, tmp_path):
         ["--recipe-change", "averaging=0.9", "--name", "short memory"],
         ["--fresh-weights"],
         ["--one-object"],
+        ["--adapt-decoder"],
         ["--random-split"],
         ["--framing", "tiles"],
         ["--working-size", "64"],
@@ -86,6 +89,37 @@ def test_examples_are_prepared_as_in_a_session(make_pack):
     assert known[0].image.shape == (3, 32, 32)
     assert set(known[0].labels.unique().tolist()) == {0, 1}
     assert (unknown[0].labels == UNKNOWN).all()
+
+
+def test_images_are_seen_as_a_session_would_see_them_unless_it_is_said(make_pack):
+    pack = make_pack([""] * 6)
+
+    def framing(*more):
+        given = parse(["--data", str(pack), "--labelled", "3", "--working-size", "32", *more])
+        return [task.conditions["framing"] for task in tasks(given)]
+
+    objects = [truth(pair) for pair in split_pack(pack, "3", seed=0).labelled]
+    fitting = settings_for_objects(objects, ImageSettings(working_size=32))
+    assert framing() == [label_efficiency.framing_in_words(fitting)]
+    assert framing("--framing", "tiles") == ["tiles"]
+    assert label_efficiency.framing_in_words(ImageSettings(framing="tiles", zoom=0.5)) == "tiles at 0.5"
+
+
+@pytest.mark.slow
+def test_a_decoder_that_learns_is_told_apart_and_moves(make_pack, tmp_path):
+    pack, output = make_pack([""] * 11 + ["1", "1"]), tmp_path / "results"
+    assert run(pack, output, "--method", "ours", "--adapt-decoder") == 0
+    (result,) = read_results(output)
+    assert (result["name"], result["start"]) == ("adapted decoder", "shipped")
+
+    model = build_model("compact")
+    before = [tensor.clone() for tensor in model.autoencoder.network.decoder.parameters()]
+    adapted = label_efficiency.AdaptedDecoder.of(model)
+    optimiser = torch.optim.SGD([one for part in adapted.parts().values() for one in part.parameters()], lr=1)
+    adapted(torch.rand(1, 3, 32, 32))[1][:, 1].mean().backward()
+    optimiser.step()
+    after = list(model.autoencoder.network.decoder.parameters())
+    assert any(not one.equal(other) for one, other in zip(before, after, strict=True))
 
 
 @pytest.mark.slow

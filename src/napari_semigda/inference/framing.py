@@ -24,9 +24,7 @@ _WINDOW = 1024
 """Side in pixels of the part of a large label map that is measured."""
 
 
-def settings_for_objects(
-    masks: Iterable[NDArray[np.integer]], settings: ImageSettings
-) -> ImageSettings:
+def settings_for_objects(masks: Iterable[NDArray[np.integer]], settings: ImageSettings) -> ImageSettings:
     """Choose framing and zoom such that the network sees objects at least `LEAST_THICKNESS` pixels thick.
 
     Parameters
@@ -40,7 +38,7 @@ def settings_for_objects(
     -------
     ImageSettings
         ``"whole"`` where that shows half of the masks' objects thick enough, or tiles would not show them
-        larger; else ``"tiles"``, with a `zoom` below 1 where the pictures' own resolution is more than it takes.
+        larger; else ``"tiles"``, with a `zoom` below 1 where the pictures have more resolution than it takes.
     """
     measured = [
         (thickness, thickness * settings.working_size / max(mask.shape))
