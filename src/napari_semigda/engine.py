@@ -410,7 +410,8 @@ class Engine:
             while (task := self._take_task()) is not None:
                 yield from task()
                 del task  # and with it whatever a round that is over still held
-                self._give_memory_back()
+                if not self._requests.closing:  # then somebody waits for the end
+                    self.give_memory_back()
         except BaseException:
             with self._lock:
                 self._working = False
@@ -722,8 +723,11 @@ class Engine:
             self._requests.stop = False
             self._memory_is_due = True
 
-    def _give_memory_back(self) -> None:
-        """After a round, once nothing holds it any more, let other programs have the device's memory."""
+    def give_memory_back(self) -> None:
+        """Let other programs have the memory of a round that is over; takes a moment.
+
+        After a round this is done by itself; after `close` by whoever closed, when nobody waits.
+        """
         if not self._memory_is_due:
             return
         self._memory_is_due = False

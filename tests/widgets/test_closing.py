@@ -67,3 +67,10 @@ def test_a_closed_session_leaves_no_network_in_memory(widget, make_session, view
     qtbot.wait(1)  # lets Qt delete what is no longer needed
     gc.collect()
     assert engine() is None
+
+
+def test_closing_the_window_does_not_wait_for_its_layers_to_be_taken_away(shown):
+    viewer, _ = shown
+    layers = list(viewer.layers)
+    viewer.window.close()
+    assert list(viewer.layers) == layers

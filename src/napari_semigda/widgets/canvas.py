@@ -72,10 +72,11 @@ class NapariCanvas:
         self.read_only = False
         viewer.layers.events.removed.connect(self._on_removed)
 
-    def close(self) -> None:
-        """Take the layers away and listen no longer."""
+    def close(self, *, layers_stay: bool = False) -> None:
+        """Listen no longer, and take the layers away, unless they go with the window."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
-        self.clear()
+        if not layers_stay:
+            self.clear()
 
     @property
     def selected_label(self) -> int:

@@ -186,9 +186,9 @@ class SemiGDAWidget(QWidget):
                 self._closing = True
                 self._keep()
                 if not self._window.isVisible():  # then nothing asks, and nothing will be hidden
-                    self.close_down()
-            elif event.type() == QEvent.Type.Hide and self._closing:
-                self.close_down()
+                    self.close_down(window_closes=True)
+            elif event.type() == QEvent.Type.Hide and self._closing and not event.spontaneous():
+                self.close_down(window_closes=True)
         return False
 
     def event(self, event: QEvent | None) -> bool:
@@ -201,8 +201,11 @@ class SemiGDAWidget(QWidget):
                 self.close_down()
         return bool(handled)
 
-    def close_down(self) -> None:
-        """Close the session and leave the viewer as if this widget had never been there."""
+    def close_down(self, *, window_closes: bool = False) -> None:
+        """Close the session and leave the viewer as if this widget had never been there.
+
+        Where the window closes its layers stay: taking them away one by one would keep people waiting.
+        """
         if not self._docked:
             return
         self._docked = False
@@ -213,8 +216,8 @@ class SemiGDAWidget(QWidget):
         keys.no_more_on_change(self._bind_keys_soon)
         self._new_keys.stop()
         self._unbind_keys()
-        self.workbench.close()
-        self.canvas.close()
+        self.workbench.close(layers_stay=window_closes)
+        self.canvas.close(layers_stay=window_closes)
 
     def _watch_window(self) -> None:
         if self._window is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, QThreadPool, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal  # type: ignore[attr-defined]
 from superqt.utils import GeneratorWorker
 
 from napari_semigda.engine import Engine, Event, ModelLoading, Stepped
@@ -111,6 +111,7 @@ class EngineRunner(QObject):
         if ended and self.engine.start_work():  # a paused round: nobody is there to write its state
             for _ in self.engine.work():
                 pass
+        QTimer.singleShot(0, self.engine.give_memory_back)
         return ended
 
     def _on_finished(self) -> None:

@@ -149,10 +149,15 @@ class Workbench:
             self.annotation.keep()
             self.close()
 
-    def close(self) -> None:
+    def close(self, *, layers_stay: bool = False) -> None:
         """Keep what was painted, stop the engine at its next step, and close the session.
 
         Strokes that cannot be kept stay on the screen.
+
+        Parameters
+        ----------
+        layers_stay : bool
+            Leave the image and the mask on the screen: the window is closing, and takes them along.
         """
         if self.session is None or self.annotation is None or self.runner is None:
             return
@@ -171,7 +176,7 @@ class Workbench:
         self.runner.deleteLater()
         self.session.close()
         self.session = self.annotation = self.correcting = self.runner = None
-        if kept:
+        if kept and not layers_stay:
             self.canvas.clear()
         self.progress.reset()
         self.closed.emit()
