@@ -2,12 +2,51 @@
 
 The way data takes, which is also the order of imports: ``io`` reads a picture, ``model`` is the
 network, ``training`` and ``inference`` use it, ``session`` is the folder being labelled, ``engine``
-owns the device, and ``widgets``, ``cli`` and ``demo`` are what people see.
+owns the device, and ``widgets``, ``cli``, ``demo`` and ``train`` are what people see.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from napari_semigda.errors import SemiGDAError
+
+if TYPE_CHECKING:
+    from napari_semigda.inference.preparation import ImageSettings
+    from napari_semigda.session.export import export_masks
+    from napari_semigda.session.session import Session
+    from napari_semigda.session.trained_model import SemiGDA
+    from napari_semigda.train import train_round
 
 try:
     from napari_semigda._version import version as __version__
 except ImportError:  # a source tree that was never built
     __version__ = "0.1.0.dev0"
 
-__all__ = ["__version__"]
+__all__ = [
+    "ImageSettings",
+    "SemiGDA",
+    "SemiGDAError",
+    "Session",
+    "__version__",
+    "export_masks",
+    "train_round",
+]
+
+_MODULES = {
+    "ImageSettings": "inference.preparation",
+    "SemiGDA": "session.trained_model",
+    "Session": "session.session",
+    "export_masks": "session.export",
+    "train_round": "train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch when it is first asked for: napari and ``semigda --help`` start at once."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -29,19 +29,16 @@ from napari_semigda.terminal import (
     progress_bar,
     warn,
 )
+from napari_semigda.training.recipe import DEFAULT_SECONDS, Recipe, chosen_budget
 
 if TYPE_CHECKING:
-    from napari_semigda.inference.predictor import Predictor
     from napari_semigda.inference.preparation import ImageSettings
     from napari_semigda.io.pictures import Plane
     from napari_semigda.session.export import Existing
     from napari_semigda.session.exporting.formats import Format
     from napari_semigda.session.items import Item
     from napari_semigda.session.session import Session
-    from napari_semigda.training.recipe import Budget
-
-DEFAULT_SECONDS = 60.0
-"""How long a round trains if nothing else is said."""
+    from napari_semigda.session.trained_model import SemiGDA
 
 EXPORT_FORMATS = (
     "tiff",
@@ -187,7 +184,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="session: also images whose draft is up to date, accepted or skipped",
     )
-    parser.add_argument("--model", type=Path, metavar="FILE", help="a model.safetensors of a round")
+    parser.add_argument("--model", type=Path, metavar="PATH", help="a session, or a model.safetensors")
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER", help="with --model: where to write the masks"
     )
@@ -293,10 +290,10 @@ def _new(given: argparse.Namespace, console: Console) -> int:
             weights=given.weights,
             encoder=given.encoder,
             progress=progress,
-        session.framing_by_objects = not {"framing", "zoom"} & changed.keys()
         )
     with session:
         session.settings = _settings(session, changed)
+        session.framing_by_objects = not {"framing", "zoom"} & changed.keys()
         settings = session.settings
         console.print(
             f"{len(session.items)} images, classes: {', '.join(c.name for c in session.classes)}; "
@@ -356,13 +353,13 @@ def _train(given: argparse.Namespace, console: Console) -> int:
         given.usage_error("--resume goes on as the round began: without --steps, --seconds, --recipe, --seed")
     from napari_semigda.engine import Engine
     from napari_semigda.session.session import Session
-    from napari_semigda.training.recipe import Recipe
 
+    recipe = given.recipe or "default"
     with Session.open(given.folder) as session, EngineDisplay(console) as display:
         engine = Engine(session, given.device, on_loading=display.loading, weights=given.weights)
         engine.request_round(
-            recipe=Recipe.named(given.recipe or "default").with_one_object(session.one_object),
-            budget=_budget(given),
+            recipe=Recipe.named(recipe).with_one_object(session.one_object),
+            budget=chosen_budget(recipe, given.steps, given.seconds),
             fresh=given.fresh,
             resume=given.resume,
             seed=given.seed or 0,
@@ -371,14 +368,6 @@ def _train(given: argparse.Namespace, console: Console) -> int:
     for warning in session.warnings:
         warn(warning)
     return code
-
-
-def _budget(given: argparse.Namespace) -> Budget:
-    from napari_semigda.training.recipe import Budget
-
-    if given.steps is None and given.seconds is None and given.recipe != "paper":
-        return Budget(seconds=DEFAULT_SECONDS)
-    return Budget(given.steps, given.seconds)
 
 
 # --- predict ------------------------------------------------------------------------------------
@@ -424,8 +413,9 @@ def _without_draft(session: Session) -> list[Item]:
 def _predict_images(given: argparse.Namespace, console: Console) -> int:
     from napari_semigda.session.creation import find_files, make_items, read_headers
     from napari_semigda.session.exporting.names import export_names
+    from napari_semigda.session.trained_model import SemiGDA
 
-    predictor = _load_predictor(given)
+    model = SemiGDA.from_pretrained(given.model, device=given.device, weights=given.weights)
     files = find_files(given.paths, given.output)
     planes, left_out = read_headers(files)
     items = make_items(planes, given.output)
@@ -435,7 +425,7 @@ def _predict_images(given: argparse.Namespace, console: Console) -> int:
     with progress_bar(console, "Predicting") as progress:
         for done, ((plane, name), target) in enumerate(zip(planes, targets, strict=True), start=1):
             try:
-                _predict_plane(predictor, plane, target)
+                _predict_plane(model, plane, target)
             except SemiGDAError as error:
                 problems.append(f"{name}: {error}")
             progress(done, len(planes))
@@ -446,17 +436,6 @@ def _predict_images(given: argparse.Namespace, console: Console) -> int:
         raise SemiGDAError("No image could be predicted.")
     console.print(f"{written} masks written to {given.output}", markup=False, soft_wrap=True)
     return PARTLY_DONE if problems else DONE
-
-
-def _load_predictor(given: argparse.Namespace) -> Predictor:
-    from napari_semigda.inference.predictor import Predictor
-    from napari_semigda.inference.preparation import ImageSettings
-    from napari_semigda.model.checkpoint import load_checkpoint
-    from napari_semigda.model.device import choose_device
-
-    device = choose_device(given.device)
-    model, metadata = load_checkpoint(given.model, weights=given.weights)
-    return Predictor(model, ImageSettings.from_dict(metadata.get("settings", {})), device)
 
 
 def _refuse_conflicts(targets: Sequence[Path], pictures: Sequence[Path], overwrite: bool) -> None:
@@ -471,7 +450,7 @@ def _refuse_conflicts(targets: Sequence[Path], pictures: Sequence[Path], overwri
             )
 
 
-def _predict_plane(predictor: Predictor, plane: Plane, target: Path) -> None:
+def _predict_plane(model: SemiGDA, plane: Plane, target: Path) -> None:
     import numpy as np
 
     from napari_semigda.io.masks import write_labels
@@ -479,7 +458,7 @@ def _predict_plane(predictor: Predictor, plane: Plane, target: Path) -> None:
 
     picture = read_plane(plane)
     labels = np.empty(picture.pixels.shape[:2], np.uint8)
-    for strip in predictor.stream(picture.pixels):
+    for strip in model.stream(picture.pixels):
         labels[strip.top : strip.top + len(strip.labels)] = strip.labels
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

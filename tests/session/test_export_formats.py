@@ -36,6 +36,8 @@ from napari_semigda.session.exporting.record import RECORD_NAME
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
 
+METADATA = {"settings": ImageSettings().to_dict()}
+
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
@@ -48,7 +50,7 @@ def trained(labelled: Session) -> Session:
     labelled.settings = ImageSettings(working_size=32)
     record = labelled.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
     model = build_model("compact", random_autoencoder=True)
-    save_checkpoint(labelled.round_folder(record.number) / "model.safetensors", model)
+    save_checkpoint(labelled.round_folder(record.number) / "model.safetensors", model, METADATA)
     labelled.finish_round(record, "complete", steps=1, seconds=1.0)
     return labelled
 
@@ -286,7 +288,7 @@ def test_probabilities_are_told_by_class_and_not_of_removed_ones(trained: Sessio
     trained.add_class("third")
     record = trained.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
     model = build_model("compact", classes=4, random_autoencoder=True)
-    save_checkpoint(trained.round_folder(record.number) / "model.safetensors", model)
+    save_checkpoint(trained.round_folder(record.number) / "model.safetensors", model, METADATA)
     trained.finish_round(record, "complete", steps=1, seconds=1.0)
     trained.remove_class(1)
     trained.add_class("too new")
@@ -310,7 +312,7 @@ def test_probabilities_are_up_to_date_until_the_next_round(trained: Session, out
     assert Export(trained, out, Probabilities()).run(Existing.UPDATE).kept == first.written
     model = trained.last_model()
     assert model is not None
-    save_checkpoint(model, build_model("compact", random_autoencoder=True, seed=1))
+    save_checkpoint(model, build_model("compact", random_autoencoder=True, seed=1), METADATA)
     again = Export(trained, out, Probabilities()).run(Existing.UPDATE, device="cpu")
     assert again.written == first.written
 

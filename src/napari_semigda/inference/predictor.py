@@ -20,6 +20,7 @@ from napari_semigda.inference.preparation import (
     Pixels,
     check_pixels,
     frame,
+    in_picture_order,
     intensity_limits,
     normalise,
     unframe,
@@ -144,7 +145,8 @@ class Predictor:
         Parameters
         ----------
         pixels
-            (H, W) or (H, W, C), any integer, floating or boolean type.
+            (H, W) or (H, W, C), any integer, floating or boolean type. Of an xarray with axes named "y" and
+            "x" the order does not matter.
         progress
             Called with the tiles done and the tiles in all, after each batch of tiles.
         cancelled
@@ -157,6 +159,7 @@ class Predictor:
         Cancelled
             If `cancelled` said so.
         """
+        pixels = in_picture_order(pixels)
         check_pixels(pixels, self.settings)
         height, width = pixels.shape[:2]
         probabilities = np.empty((self._network.classes, height, width), np.float32)
@@ -204,6 +207,7 @@ class Predictor:
             As in `predict`.
         """
         summary = Summary() if summary is None else summary
+        pixels = in_picture_order(pixels)
         limits = intensity_limits(pixels, self.settings, cancelled=cancelled)
         work = _Work(progress, cancelled)
         strips = self._whole if self.settings.framing == "whole" else self._tiles

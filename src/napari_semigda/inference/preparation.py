@@ -26,7 +26,7 @@ BAND_ROWS = 1024
 
 
 class Pixels(Protocol):
-    """Anything that can be read like an array: a NumPy array, a memory map, a zarr or a dask array."""
+    """Anything that can be read like an array: a NumPy array, a memory map, a zarr, dask or xarray array."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -184,6 +184,36 @@ class Framed(NamedTuple):
     labels: Tensor
     valid: Tensor
     geometry: Geometry
+
+
+def in_picture_order(pixels: Pixels) -> Pixels:
+    """Bring the axes of an array that names them (xarray's do) into the order of a picture.
+
+    Parameters
+    ----------
+    pixels
+        With names in `dims`, among them "y" and "x": these come first, and axes of length one are left out.
+        Any other array is returned as it is.
+
+    Raises
+    ------
+    SemiGDAError
+        If more than one axis is left beside "y" and "x".
+    """
+    names = {str(name).lower(): name for name in getattr(pixels, "dims", ())}
+    if not names.keys() >= {"y", "x"}:
+        return pixels
+    array: Any = pixels
+    plane = (names["y"], names["x"])
+    array = array.squeeze([name for name, size in array.sizes.items() if size == 1 and name not in plane])
+    others = [name for name in array.dims if name not in plane]
+    if len(others) > 1:
+        raise SemiGDAError(
+            f"Beside y and x this array has the axes {' and '.join(map(str, others))}: "
+            "choose one plane, so that at most the channels are left."
+        )
+    in_order: Pixels = array.transpose(*plane, *others)
+    return in_order
 
 
 def check_pixels(pixels: Pixels, settings: ImageSettings) -> None:

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_semigda.errors import Cancelled, SemiGDAError
-from napari_semigda.inference.preparation import ImageSettings
+from napari_semigda.inference.preparation import ImageSettings, Pixels, in_picture_order
 from napari_semigda.io.pictures import (
     MANIFEST_NAME,
     Picture,
@@ -36,11 +35,11 @@ Progress = Callable[[int, int], None]
 LeftOut = tuple[Path, str]
 """A file that did not become an item, and why."""
 
-Array = tuple[NDArray[Any], tuple[float, float], str]
+Array = tuple[Pixels, tuple[float, float], str]
 """A picture in memory: pixels (H, W) or (H, W, C), pixel size (y, x) and its unit."""
 
-Arrays = Mapping[str, Array]
-"""Pictures in memory, by their names for people."""
+Arrays = Mapping[str, Array | Pixels]
+"""Pictures in memory, by their names for people; an array alone has no pixel size."""
 
 _TILES_FROM = 4
 """Pictures whose long side is more working sizes than this are seen tile by tile."""
@@ -96,8 +95,9 @@ def begin_with_arrays(
     if not arrays:
         raise SemiGDAError("There is no image to make a session of; open one first.")
     ids = unique_ids(arrays)
+    named = [(name, _in_order(array)) for name, array in arrays.items()]
     _refuse_existing([_array_file(folder, item_id) for item_id in ids])
-    with _written(folder, dict(zip(ids, arrays.items(), strict=True))) as items:
+    with _written(folder, dict(zip(ids, named, strict=True))) as items:
         return _begin(folder, items, choices)
 
 
@@ -115,7 +115,7 @@ def with_more_arrays(manifest: Manifest, folder: Path, arrays: Arrays) -> Iterat
         known[item.name].append(item)
     new = [
         (name, array)
-        for name, array in arrays.items()
+        for name, array in ((name, _in_order(array)) for name, array in arrays.items())
         if not any(_shows(item, folder, array[0]) for item in known[name])
     ]
     if not new:
@@ -143,15 +143,20 @@ def _written(folder: Path, arrays: Mapping[str, tuple[str, Array]]) -> Iterator[
         raise
 
 
+def _in_order(given: Array | Pixels) -> Array:
+    pixels, pixel_size, unit = given if isinstance(given, tuple) else (given, (1.0, 1.0), "pixel")
+    return in_picture_order(pixels), pixel_size, unit
+
+
 def _array_file(folder: Path, item_id: str) -> Path:
     return folder / IMAGES / f"{item_id}.ome.tif"
 
 
-def _shows(item: Item, folder: Path, pixels: NDArray[Any]) -> bool:
+def _shows(item: Item, folder: Path, pixels: Pixels) -> bool:
     """Whether the picture of an item has these pixels."""
     try:
         return item.shape == pixels.shape[:2] and np.array_equal(
-            read_picture(item, folder / item.path).pixels, pixels
+            read_picture(item, folder / item.path).pixels, np.asarray(pixels)
         )
     except SemiGDAError:
         return False
@@ -163,12 +168,12 @@ def _begin(folder: Path, items: tuple[Item, ...], choices: Choices) -> Manifest:
         classes=named_classes(choices.classes),
         preset=choices.preset,
         settings=choices.settings or chosen,
+        framing_by_objects=choices.settings is None,
         items=items,
         one_object=choices.one_object,
         weights=None if choices.weights is None else Path(os.path.abspath(choices.weights)),
         encoder=None if choices.encoder is None else known_encoder(choices.encoder),
         created=now(),
-        framing_by_objects=choices.settings is None,
     )
     for name in OWN_FOLDERS:
         make_folder(folder / name)

@@ -1,9 +1,11 @@
 """What to look at next."""
 
+from __future__ import annotations
+
 import random
 from collections.abc import Iterator
 from itertools import islice
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,9 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.session.items import Item
 from napari_semigda.session.latents import Latents
 from napari_semigda.session.selection import Floats, farthest_first, representatives_first, spread_order
-from napari_semigda.session.session import Session
+
+if TYPE_CHECKING:
+    from napari_semigda.session.session import Session
 
 Strategy = Literal["mixed", "uncertain", "different", "in order", "random"]
 

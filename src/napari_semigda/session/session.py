@@ -47,6 +47,7 @@ from napari_semigda.session.layout import OWN_FOLDERS as OWN_FOLDERS
 from napari_semigda.session.lock import SessionLock
 from napari_semigda.session.manifest import Manifest, ManifestFile, read_manifest
 from napari_semigda.session.predictions import PredictionInfo
+from napari_semigda.session.queue import DEFAULT_STRATEGY, Strategy, queue
 from napari_semigda.session.relocation import Relocation, look_for_pictures, missing_pictures
 from napari_semigda.session.rounds import RoundRecord, Rounds, RoundStatus, Validation
 from napari_semigda.session.selection import spread_order
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
 _MEASURED_MASKS = 8
 """So many masks tell how thick objects are."""
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -523,6 +525,17 @@ class Session:
     def counts(self) -> dict[ItemState, int]:
         """Count the items in each state; every state is a key."""
         return self._labelling.counts()
+
+    def queue(
+        self,
+        after: Item | None = None,
+        strategy: Strategy = DEFAULT_STRATEGY,
+        *,
+        seed: int = 0,
+        count: int | None = None,
+    ) -> list[Item]:
+        """List the items that wait for the annotator, what to look at first; see `queue.queue`."""
+        return queue(self, after, strategy, seed=seed, count=count)
 
     @property
     def current_item(self) -> Item | None:

@@ -1,21 +1,25 @@
-"""A trained network on the disk: what it says of itself, and how it is used elsewhere."""
+"""A trained network: what it says of itself on the disk, and how it is used elsewhere."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
+import torch
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.inference.predictor import Predictor
-from napari_semigda.inference.preparation import ImageSettings
+from napari_semigda.inference.predictor import Predictor, Strip, Summary
+from napari_semigda.inference.preparation import ImageSettings, Pixels
 from napari_semigda.io.atomic import write_bytes, write_json
 from napari_semigda.io.pictures import MANIFEST_NAME
-from napari_semigda.model.checkpoint import load_checkpoint, read_metadata
+from napari_semigda.model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from napari_semigda.model.device import choose_device
+from napari_semigda.model.semigda import SemiGDA as Network
 from napari_semigda.session.classes import MOST_NAMED
 from napari_semigda.session.layout import ROUNDS, make_folder
 from napari_semigda.session.manifest import read_manifest
@@ -109,34 +113,24 @@ class TrainedModel:
             f"{low:g} to {high:g} %."
         )
 
-    def predictor(
+    def load(
         self,
         device: str = "auto",
         settings: ImageSettings | None = None,
         *,
+        weights: Path | None = None,
         cancelled: Callable[[], bool] | None = None,
-    ) -> Predictor:
-        """Load the network, to predict with.
+    ) -> SemiGDA:
+        """Load the network, to predict with; see `SemiGDA.from_pretrained`.
 
         Parameters
         ----------
-        device
-            As for `choose_device`.
         settings
             How pictures are seen, if not as in training.
-        cancelled
-            Asked while the autoencoder is being fetched.
-
-        Raises
-        ------
-        SemiGDAError
-            When the checkpoint, its autoencoder or the device cannot be had.
-        Cancelled
-            If `cancelled` said so.
         """
         chosen = choose_device(device)
-        model, _ = load_checkpoint(self.path, self.weights, cancelled=cancelled)
-        return Predictor(model, settings or self.settings, chosen)
+        network, _ = load_checkpoint(self.path, weights or self.weights, cancelled=cancelled)
+        return SemiGDA(network, settings or self.settings, self.class_names, chosen)
 
     def bring_along(self, folder: Path) -> None:
         """Put a copy of the weights into another session, as what its first round starts from.
@@ -159,6 +153,107 @@ class TrainedModel:
             raise SemiGDAError(f"“{self.path}” cannot be read: {error.strerror or error}.") from error
         write_json(place / ORIGIN, {"from": self.origin, "path": self.path.as_posix()})
         write_bytes(place / MODEL, content)
+
+
+class SemiGDA(Predictor):
+    """A trained model: segments pictures of any size and type, and can be saved as one file.
+
+    `from_pretrained` gives one that was trained in a session.
+
+    Parameters
+    ----------
+    network
+        With its weights; moved to the device.
+    settings
+        How pictures are normalised and framed.
+    class_names
+        By value, from 1 on; empty texts stand for classes that were removed, and are not predicted.
+    device
+        Where to compute.
+
+    Attributes
+    ----------
+    class_names : tuple of str
+        As above: ``class_names[0]`` is the class with the value 1 in label maps.
+    settings : ImageSettings
+        As above.
+    device : torch.device
+        As above.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        settings: ImageSettings,
+        class_names: Sequence[str],
+        device: str | torch.device = "cpu",
+    ) -> None:
+        super().__init__(network, settings, device)
+        self.class_names = tuple(class_names)
+
+    @classmethod
+    def from_pretrained(
+        cls, place: Path | str, *, device: str = "auto", weights: Path | str | None = None
+    ) -> SemiGDA:
+        """Load a trained model; no code in its file is executed.
+
+        Parameters
+        ----------
+        place
+            A session's folder (its newest weights are meant), or a file: a `model.safetensors` of a round,
+            or what `save` wrote.
+        device
+            ``"auto"`` (CUDA, else MPS, else the CPU), or a device by torch's name.
+        weights
+            File or folder of the frozen autoencoder on this machine. None: where the model's session says,
+            else the package or the model hub.
+
+        Raises
+        ------
+        SemiGDAError
+            When there is no model, its autoencoder or the device cannot be had, or the file is damaged.
+
+        Examples
+        --------
+        >>> model = SemiGDA.from_pretrained("liver")
+        >>> model.class_names
+        ('lesion',)
+        """
+        found = TrainedModel.find(Path(place))
+        return found.load(device, weights=None if weights is None else Path(weights))
+
+    def save(self, path: Path | str) -> None:
+        """Write the model into one file for `from_pretrained`, and for ``semigda predict --model``.
+
+        The frozen autoencoder is not in it: with the presets ``taesd`` and ``sd`` the other machine needs
+        its weights, too.
+
+        Parameters
+        ----------
+        path
+            The `.safetensors` file; one that is there is replaced as a whole.
+
+        Raises
+        ------
+        SemiGDAError
+            If the file cannot be written; what stood there is unchanged then.
+        """
+        metadata = {"class_names": list(self.class_names), "settings": self.settings.to_dict()}
+        save_checkpoint(path, cast(Network, self.model), metadata)
+
+    def stream(
+        self,
+        pixels: Pixels,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        summary: Summary | None = None,
+    ) -> Iterator[Strip]:
+        """Predict one picture strip by strip, see `Predictor.stream`; removed classes are background."""
+        removed = [value for value, name in enumerate(self.class_names, start=1) if not name]
+        for strip in super().stream(pixels, progress=progress, cancelled=cancelled, summary=summary):
+            strip.labels[np.isin(strip.labels, removed)] = 0
+            yield strip
 
 
 def weights_in_words(path: Path) -> str:

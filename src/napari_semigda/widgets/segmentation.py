@@ -11,9 +11,8 @@ from napari.layers import Image
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
-from napari_semigda.inference.predictor import Predictor
 from napari_semigda.session.classes import named_classes
-from napari_semigda.session.trained_model import TrainedModel
+from napari_semigda.session.trained_model import SemiGDA, TrainedModel
 
 LayerData = tuple[NDArray[np.uint8], dict[str, Any], str]
 
@@ -75,11 +74,11 @@ class Segmentation:
         """
         assert self.model is not None
         yield 0.0
-        predictor = self.model.predictor(self.device, self._settings(self.model))
+        model = self.model.load(self.device, self._settings(self.model))
         labels = np.zeros(self._shape, np.uint8)
         planes = self.planes
         for done, place in enumerate(planes):
-            for share in _segment(predictor, self._pixels(place), labels[place], self.model.values):
+            for share in _segment(model, self._pixels(place), labels[place]):
                 yield (done + share) / len(planes)
         return self._layer_data(labels, self.model)
 
@@ -115,13 +114,11 @@ class Segmentation:
         return labels, settings, "labels"
 
 
-def _segment(
-    predictor: Predictor, pixels: NDArray[Any], labels: NDArray[np.uint8], values: tuple[int, ...]
-) -> Iterator[float]:
-    """Fill in the labels of one picture; what is of a removed class stays background."""
-    for strip in predictor.stream(pixels):
+def _segment(model: SemiGDA, pixels: NDArray[Any], labels: NDArray[np.uint8]) -> Iterator[float]:
+    """Fill in the labels of one picture."""
+    for strip in model.stream(pixels):
         bottom = strip.top + len(strip.labels)
-        labels[strip.top : bottom] = np.where(np.isin(strip.labels, values), strip.labels, 0)
+        labels[strip.top : bottom] = strip.labels
         yield bottom / len(labels)
 
 

@@ -175,16 +175,14 @@ class Source:
 
     def _ready_predictor(self) -> "Predictor":
         if self._predictor is None:
-            from napari_semigda.inference.predictor import Predictor
-            from napari_semigda.model.checkpoint import load_checkpoint
-            from napari_semigda.model.device import choose_device
+            from napari_semigda.session.trained_model import TrainedModel
 
             path = self.session.last_model()
             if path is None:
                 raise SemiGDAError(NO_MODEL)
-            weights = self._weights or self.session.weights
-            model, _ = load_checkpoint(path, weights, cancelled=self._cancelled)
-            self._predictor = Predictor(model, self.session.settings, choose_device(self._device))
+            self._predictor = TrainedModel.find(path).load(
+                self._device, self.session.settings, weights=self._weights, cancelled=self._cancelled
+            )
         return self._predictor
 
 
