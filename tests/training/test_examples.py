@@ -39,6 +39,24 @@ def test_windows_look_for_what_is_known() -> None:
     assert sum(seen) > 20
 
 
+@given(st.integers(0, 1000), st.integers(1, 12))
+def test_half_of_the_windows_hold_an_object_however_few_pixels_it_has(seed: int, objects: int) -> None:
+    labels = torch.zeros(200, 150, dtype=torch.uint8)
+    places = torch.randperm(labels.numel(), generator=generator(seed))[:objects]
+    labels.view(-1)[places] = 1
+    example = Example(torch.zeros(3, 200, 150), labels, torch.ones(200, 150, dtype=torch.bool))
+    drawing = generator(seed)
+    seen = [bool(cut_window(example, 32, drawing).labels.any()) for _ in range(60)]
+    assert sum(seen) >= 15
+
+
+def test_images_kept_with_half_the_precision_train_as_float32() -> None:
+    halved = [example._replace(image=example.image.half()) for example in map(disc_example, range(2))]
+    batch = draw_batch(halved, [0, 1], 32, generator())
+    assert batch.images.dtype == torch.float32
+    assert torch.equal(batch.images, torch.stack([example.image for example in halved]).float())
+
+
 @settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_augmentation_moves_labels_with_the_image(seed: int) -> None:

@@ -51,7 +51,7 @@ class ExampleCache:
             made = make()
             kept = made._replace(image=made.image.to(torch.float16))
             self._keep(key, kept)
-        return kept._replace(image=kept.image.to(torch.float32))
+        return kept
 
     def clear(self) -> None:
         """Forget everything."""

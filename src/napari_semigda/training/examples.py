@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ class Example(NamedTuple):
 
     Attributes
     ----------
-    image : Tensor, float32, shape (3, H, W)
+    image : Tensor, float32 or float16, shape (3, H, W)
         Values in [-1, 1].
     labels : Tensor, uint8, shape (H, W)
         Class of each pixel, ``UNKNOWN`` (255) where nobody has looked, and in padding.
@@ -76,9 +77,13 @@ def cut_window(example: Example, size: int, generator: torch.Generator) -> Examp
 
 def _window_corner(labels: Tensor, size: int, generator: torch.Generator) -> tuple[int, int]:
     height, width = labels.shape
-    objects = ((labels != UNKNOWN) & (labels > 0)).nonzero()
-    if len(objects) and torch.rand((), generator=generator) < 0.5:
-        row, column = objects[int(torch.randint(len(objects), (), generator=generator))].tolist()
+    objects = labels.numpy() - np.uint8(1) < UNKNOWN - 1  # 0 becomes 255: two passes instead of three
+    up_to_row = np.count_nonzero(objects, axis=1).cumsum()
+    count = int(up_to_row[-1])
+    if count and torch.rand((), generator=generator) < 0.5:
+        place = int(torch.randint(count, (), generator=generator))
+        row = int(np.searchsorted(up_to_row, place, side="right"))
+        column = int(np.flatnonzero(objects[row])[place - up_to_row[row]])
         row -= int(torch.randint(size, (), generator=generator))
         column -= int(torch.randint(size, (), generator=generator))
         return min(max(row, 0), height - size), min(max(column, 0), width - size)
@@ -91,6 +96,7 @@ def _window_corner(labels: Tensor, size: int, generator: torch.Generator) -> tup
 def draw_batch(
     examples: Sequence[Example], indices: Sequence[int], size: int, generator: torch.Generator
 ) -> Batch:
-    """Stack windows of the examples with these indices, on the CPU."""
+    """Stack windows of the examples with these indices, on the CPU; images become float32."""
     windows = [cut_window(examples[index], size, generator) for index in indices]
-    return Batch(*(torch.stack(parts) for parts in zip(*windows, strict=True)))
+    images, labels, valid = (torch.stack(parts) for parts in zip(*windows, strict=True))
+    return Batch(images.float(), labels, valid)
