@@ -1,0 +1,81 @@
+"""What the README and the documentation show can be done as it stands there."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from napari_semigda import ImageSettings, Session, train_round
+from napari_semigda.cli import main
+from napari_semigda.samples import sample_pairs
+
+REPOSITORY = Path(__file__).parents[1]
+TOP_LEVEL = sorted(REPOSITORY.glob("*.md"))
+PAGES = [*TOP_LEVEL, *sorted((REPOSITORY / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def name(page: Path) -> str:
+    return page.relative_to(REPOSITORY).as_posix()
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """The code of a page in these languages."""
+    return [code for language, code in FENCE.findall(page.read_text("utf-8")) if language in languages]
+
+
+def commands(page: Path) -> list[str]:
+    """The `semigda` commands of a page, without the demo and without descriptions of what to type."""
+    lines = "\n".join(blocks(page, "", "bash")).splitlines()
+    return [
+        line
+        for line in lines
+        if line.startswith("semigda ") and "demo" not in line and not re.search(r"\b[A-Z]{3,}\b", line)
+    ]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The present folder, with a trained model and a slide in it."""
+    monkeypatch.chdir(tmp_path)
+    image, mask = sample_pairs()[0]
+    settings = ImageSettings(working_size=32, framing="tiles")
+    with Session.create("before", [image], settings=settings) as session:
+        session.accept(session.items[0], iio.imread(mask) > 0)
+        list(train_round(session, steps=1, drafts=False, device="cpu"))
+        shutil.copy(session.last_model(), "model.safetensors")
+    np.save("slide.npy", iio.imread(image))
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
+def test_python_runs_from_top_to_bottom(page: Path, workplace: Path) -> None:
+    names: dict[str, object] = {}
+    for number, code in enumerate(blocks(page, "python"), start=1):
+        exec(compile(code, f"{name(page)}, block {number}", "exec"), names)
+    if page.name == "README.md":
+        labels = names["prediction"].labels
+        truth = iio.imread(sample_pairs()[-1][1]) > 0
+        assert 2 * (labels & truth).sum() / (labels.sum() + truth.sum()) > 0.8
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=name)
+def test_commands_are_spelled_right(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in commands(page):
+        ended = main(shlex.split(command, comments=True)[1:])
+        assert ended == 1, f"{command}: {capsys.readouterr().err}"  # there are no such files here
+
+
+@pytest.mark.parametrize("page", TOP_LEVEL, ids=name)
+def test_links_outside_the_site_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
+    relative = [target.partition("#")[0] for target in targets if not re.match(r"\w+:|#", target)]
+    assert [target for target in relative if not (page.parent / target).exists()] == []
