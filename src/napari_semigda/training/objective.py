@@ -56,8 +56,15 @@ class Objective:
         weight = unlabelled_weight(fraction, self.recipe.unlabelled_peak)
         if stage == 1:
             return self._alignment(self.model.latents(images), labelled, unlabelled, weight)
-        latents = self.model.latents(images, self._noise(images))
-        terms = self._segmentation(latents, labelled, unlabelled, weight, fraction)
+        noise = self._noise(images)
+        mixture = None
+        if unlabelled is not None and fraction >= self.recipe.mixing_from:
+            mixture = self._mixture(labelled, unlabelled)
+            # one pass for all: neither the mixed images nor their noise depend on what the others come to
+            images = torch.cat([images, mixture.images])
+            noise = torch.cat([noise, self._noise(mixture.images)])
+        latents = self.model.latents(images, noise)
+        terms = self._segmentation(latents, labelled, unlabelled, mixture, weight)
         if self.recipe.align_in_stage_two:
             terms |= self._alignment(latents, labelled, unlabelled, weight)
         return terms
@@ -69,6 +76,7 @@ class Objective:
         none to align to. What lies outside the picture is background; only latents next to it are left out.
         """
         count = len(labelled.images)
+        alone = slice(count, count if unlabelled is None else count + len(unlabelled.images))
         target = self.model.mask_latent(labelled.labels.masked_fill(~labelled.known, 0))
         mapped, encoded = latents.mapped, latents.encoded
         weights = latent_weights(labelled.known) * labelled.fully_known[:, None, None, None]
@@ -77,13 +85,18 @@ class Objective:
         terms = {"alignment": (1.0, supervised)}
         if unlabelled is not None:
             weights = latent_weights(unlabelled.valid)
-            unsupervised = alignment_loss(mapped[count:], encoded[count:], weights)
-            unsupervised = unsupervised + alignment_loss(encoded[count:], mapped[count:], weights)
+            unsupervised = alignment_loss(mapped[alone], encoded[alone], weights)
+            unsupervised = unsupervised + alignment_loss(encoded[alone], mapped[alone], weights)
             terms["unlabelled alignment"] = (weight, unsupervised)
         return terms
 
     def _segmentation(
-        self, latents: Latents, labelled: Batch, unlabelled: Batch | None, weight: float, fraction: float
+        self,
+        latents: Latents,
+        labelled: Batch,
+        unlabelled: Batch | None,
+        mixture: _Mixture | None,
+        weight: float,
     ) -> Terms:
         """Dice of both branches: against the truth, and each against the other's pseudo labels."""
         count = len(labelled.images)
@@ -92,26 +105,26 @@ class Objective:
         supervised = [dice_loss(branch[:count], truth, labelled.known) for branch in branches]
         terms: Terms = {"dice": (1.0, supervised[0] + supervised[1])}
         if unlabelled is not None:
-            pseudo = [self._pseudo_labels(branch) for branch in branches]
+            alone = count + len(unlabelled.images)
+            pseudo = [self._pseudo_labels(branch[:alone]) for branch in branches]
             unsupervised = _crosswise(
-                [branch[count:] for branch in branches],
+                [branch[count:alone] for branch in branches],
                 [labels[count:] for labels in pseudo],
                 unlabelled.valid,
             )
             terms["unlabelled dice"] = (weight, unsupervised)
-            if fraction >= self.recipe.mixing_from:
-                terms["mixed dice"] = (weight, self._mixed(labelled, unlabelled, pseudo))
+            if mixture is not None:
+                mixed = [mixture.mix(labels[:count], labels[count:]) for labels in pseudo]
+                crossed = _crosswise([branch[alone:] for branch in branches], mixed, mixture.counted)
+                terms["mixed dice"] = (weight, crossed)
         return terms
 
-    def _mixed(self, labelled: Batch, unlabelled: Batch, pseudo: Sequence[Tensor]) -> Tensor:
+    def _mixture(self, labelled: Batch, unlabelled: Batch) -> _Mixture:
         """CutMix between the labelled and the unlabelled half of the batch (SemiGDA, skip adapters)."""
-        count, first = min(len(labelled.images), len(unlabelled.images)), len(labelled.images)
+        count = min(len(labelled.images), len(unlabelled.images))
         size = labelled.images.shape[-1]
-        boxes = random_boxes(count, size, self.recipe.mixing_side, self.generator).to(labelled.images.device)
-        images = mix(labelled.images[:count], unlabelled.images[:count], boxes)
-        counted = mix(labelled.known[:count], unlabelled.valid[:count], boxes)
-        mixed = [mix(labels[:count], labels[first : first + count], boxes) for labels in pseudo]
-        return _crosswise(self._branches(self.model.latents(images, self._noise(images))), mixed, counted)
+        boxes = random_boxes(count, size, self.recipe.mixing_side, self.generator)
+        return _Mixture(labelled, unlabelled, boxes.to(labelled.images.device))
 
     def _branches(self, latents: Latents) -> list[Tensor]:
         return [self.model.decode_image_branch(latents), self.model.decode_mask_branch(latents)]
@@ -127,6 +140,28 @@ class Objective:
         noise = torch.randn(len(images), channels, height, width, generator=self.generator)
         sampled = torch.rand(len(images), 1, 1, 1, generator=self.generator) < self.recipe.noise_probability
         return (noise * sampled).to(images.device)
+
+
+class _Mixture:
+    """Images of both halves of a batch with boxes swapped between them.
+
+    Attributes
+    ----------
+    images : Tensor
+        Mixed, (2N, 3, S, S), N the size of the smaller half.
+    counted : Tensor
+        Where an annotator has looked, or the unlabelled image is valid: bool, (2N, S, S).
+    """
+
+    def __init__(self, labelled: Batch, unlabelled: Batch, boxes: Tensor) -> None:
+        self._boxes = boxes
+        self.images = self.mix(labelled.images, unlabelled.images)
+        self.counted = self.mix(labelled.known, unlabelled.valid)
+
+    def mix(self, labelled: Tensor, unlabelled: Tensor) -> Tensor:
+        """Swap the boxes between whatever belongs to the two halves."""
+        count = len(self._boxes)
+        return mix(labelled[:count], unlabelled[:count], self._boxes)
 
 
 def _crosswise(branches: Sequence[Tensor], pseudo: Sequence[Tensor], counted: Tensor) -> Tensor:
