@@ -36,7 +36,7 @@ from napari_semigda.model.checkpoint import load_checkpoint
 from napari_semigda.model.device import choose_device
 from napari_semigda.model.loading import load_autoencoder
 from napari_semigda.model.presets import PRESETS, assemble, build_model
-from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.training.examples import Example
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round
@@ -437,7 +437,7 @@ def _rounds(task: Task, *, afresh: bool) -> Outcome:
 
 
 def _one_round(
-    task: Task, labelled: Sequence[Pair], unlabelled: Sequence[Pair], model: SemiGDA, number: int = 1
+    task: Task, labelled: Sequence[Pair], unlabelled: Sequence[Pair], model: SemiGDANetwork, number: int = 1
 ) -> Outcome:
     """Train a round, leave its averaged weights in the model, and score them."""
     later, start = number > 1, _start(task, model)
@@ -462,7 +462,7 @@ def _one_round(
     return Outcome(judge.scores(), *used, course, [], start)
 
 
-def _build(task: Task) -> SemiGDA:
+def _build(task: Task) -> SemiGDANetwork:
     """A network with the weights that a session's first round would start from, or those asked for."""
     given = task.given
     if given.fresh_weights or given.preset_change:
@@ -475,11 +475,11 @@ def _build(task: Task) -> SemiGDA:
     return AdaptedDecoder.of(model) if given.adapt_decoder else model
 
 
-class AdaptedDecoder(SemiGDA):
+class AdaptedDecoder(SemiGDANetwork):
     """A network whose autoencoder has a decoder that learns, to be compared with the frozen one."""
 
     @classmethod
-    def of(cls, model: SemiGDA) -> AdaptedDecoder:
+    def of(cls, model: SemiGDANetwork) -> AdaptedDecoder:
         """The same network, all parts shared."""
         model.autoencoder.network.decoder.requires_grad_(True)
         parts = model.encoder, model.mapping, model.image_adapters, model.mask_adapters
@@ -490,7 +490,7 @@ class AdaptedDecoder(SemiGDA):
         return super().parts() | {"decoder": self.autoencoder.network.decoder}
 
 
-def _start(task: Task, model: SemiGDA) -> str:
+def _start(task: Task, model: SemiGDANetwork) -> str:
     """Whether a first round starts with random weights: the package may ship trained ones or not."""
     if task.given.start is not None:
         return str(task.given.start.stem)
@@ -501,7 +501,7 @@ def _start(task: Task, model: SemiGDA) -> str:
 
 
 @contextmanager
-def averaged_weights(model: SemiGDA, training: Round) -> Iterator[None]:
+def averaged_weights(model: SemiGDANetwork, training: Round) -> Iterator[None]:
     """The model with the averaged weights for a while, then again with those that train."""
     raw = {name: value.clone() for name, value in model.trainable_state().items()}
     model.load_trainable_state(training.averaged_state())

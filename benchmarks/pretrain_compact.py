@@ -27,7 +27,7 @@ from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.device import autocast
 from napari_semigda.model.presets import build_model
-from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.samples.scenes import draw_scene
 from napari_semigda.training.augmentation import augment
 from napari_semigda.training.examples import Batch
@@ -198,7 +198,7 @@ class Training:
         self.step, self.elapsed = state["step"], state["elapsed"]
 
 
-def dice_without_training(model: SemiGDA, pack: Path, limit: int = 20) -> float:
+def dice_without_training(model: SemiGDANetwork, pack: Path, limit: int = 20) -> float:
     """Mean Dice of what the network takes for objects in a pack's images, never having seen one of them."""
     paths = sorted((pack / "images").glob("*.png"))
     predictor = Predictor(model, ImageSettings(working_size=128))

@@ -29,7 +29,7 @@ from napari_semigda.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_semigda.model.device import choose_device
 from napari_semigda.model.loading import REPOSITORIES, load_autoencoder
 from napari_semigda.model.presets import build_model
-from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.session.items import Item
 from napari_semigda.session.journal import effort
 from napari_semigda.session.predictions import PredictionInfo
@@ -511,7 +511,7 @@ class Engine:
             record, training, training.run(), labelled.items, state_saved=training.seconds_done
         )
 
-    def _training_model(self, record: RoundRecord) -> SemiGDA:
+    def _training_model(self, record: RoundRecord) -> SemiGDANetwork:
         """A network for this round: new, or with the last weights."""
         last = self.session.last_model() if record.warm else None
         if last is None:
@@ -636,7 +636,7 @@ class Engine:
         self,
         running: _RunningRound,
         status: Literal["complete", "stopped"],
-        model: SemiGDA | None,
+        model: SemiGDANetwork | None,
         validation: Validation | None,
     ) -> RoundRecord:
         record, training = running.record, running.round
@@ -657,7 +657,7 @@ class Engine:
             self._file(record, STATE).unlink(missing_ok=True)
         return ended
 
-    def _predict_with(self, record: RoundRecord, training: Round) -> SemiGDA:
+    def _predict_with(self, record: RoundRecord, training: Round) -> SemiGDANetwork:
         """Predict with the averaged weights from now on; the frozen autoencoder is shared with training."""
         model = copy.deepcopy(training.model, {id(training.model.autoencoder): training.model.autoencoder})
         model.load_trainable_state(training.averaged_state())
@@ -687,7 +687,7 @@ class Engine:
                 found.append(dice)
         return Validation(sum(found) / len(found), len(found)) if found else None
 
-    def _publish(self, record: RoundRecord, model: SemiGDA) -> None:
+    def _publish(self, record: RoundRecord, model: SemiGDANetwork) -> None:
         save_checkpoint(
             self._file(record, MODEL),
             model,
@@ -850,7 +850,7 @@ class Engine:
     def _ready_describer(self) -> Describer:
         if self._describer is None:
             if self._predictor is not None:
-                autoencoder = cast(SemiGDA, self._predictor.model).autoencoder
+                autoencoder = cast(SemiGDANetwork, self._predictor.model).autoencoder
             else:
                 autoencoder = load_autoencoder(self.session.preset, **self._loading())
             describer = Describer(autoencoder, self.session.settings, self.device)

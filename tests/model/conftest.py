@@ -9,7 +9,7 @@ from torch import Tensor
 from napari_semigda.model.autoencoder import KLAutoencoder
 from napari_semigda.model.backbone import Backbone
 from napari_semigda.model.presets import Preset, assemble
-from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.model.semigda import SemiGDANetwork
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -35,7 +35,7 @@ def small_kl(seed: int = 0) -> AutoencoderKL:
     return AutoencoderKL.from_config(SMALL_CONFIG)
 
 
-def small_paper_model(backbone: Backbone | None = None) -> SemiGDA:
+def small_paper_model(backbone: Backbone | None = None) -> SemiGDANetwork:
     """The paper's network with the `sd` preset's depth, a few channels wide."""
     preset = Preset(
         name="sd",
@@ -67,7 +67,7 @@ def dice(one: Tensor, other: Tensor) -> float:
     return float(2 * (one & other).sum() / (one.sum() + other.sum()))
 
 
-def learn_something(model: SemiGDA) -> None:
+def learn_something(model: SemiGDANetwork) -> None:
     """Move every learning weight a little, as training would."""
     generator = torch.Generator().manual_seed(7)
     for name, tensor in model.trainable_state().items():

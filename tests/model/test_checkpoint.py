@@ -11,20 +11,20 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from napari_semigda.model.loading import load_autoencoder
 from napari_semigda.model.presets import build_model
-from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.model.semigda import SemiGDANetwork
 
 from .conftest import learn_something, pictures
 
 
 @pytest.fixture(scope="module")
-def trained() -> SemiGDA:
+def trained() -> SemiGDANetwork:
     model = build_model("compact", 3)
     learn_something(model)
     return model.eval()
 
 
 @pytest.fixture
-def file(trained: SemiGDA, tmp_path: Path) -> Path:
+def file(trained: SemiGDANetwork, tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, trained, {"class_names": ["Zelle", "核"], "settings": {"working_size": 128}})
     return path
@@ -37,7 +37,7 @@ def rewrite(path: Path, **changes: object) -> None:
     path.write_bytes(safetensors.torch.save(tensors, {"semigda": json.dumps(header)}))
 
 
-def test_a_network_comes_back_the_same(trained: SemiGDA, file: Path) -> None:
+def test_a_network_comes_back_the_same(trained: SemiGDANetwork, file: Path) -> None:
     loaded, _ = load_checkpoint(file)
     assert not loaded.training
     assert loaded.classes == 3
@@ -53,7 +53,7 @@ def test_it_says_what_it_was_trained_for(file: Path) -> None:
     assert load_checkpoint(file)[1] == metadata
 
 
-def test_it_can_be_trained_on_from_a_half_precision_copy(trained: SemiGDA, tmp_path: Path) -> None:
+def test_it_can_be_trained_on_from_a_half_precision_copy(trained: SemiGDANetwork, tmp_path: Path) -> None:
     half = build_model("compact", 3)
     half.load_trainable_state(trained.trainable_state())
     half.encoder.half()
@@ -132,7 +132,7 @@ def test_weights_that_do_not_fit_are_refused(file: Path) -> None:
         load_checkpoint(file)
 
 
-def test_a_failed_write_leaves_the_old_file(trained: SemiGDA, file: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(trained: SemiGDANetwork, file: Path) -> None:
     before = file.read_bytes()
     with pytest.raises(TypeError):
         save_checkpoint(file, trained, {"settings": object()})

@@ -7,7 +7,7 @@ import torch
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.annotation import image_to_probabilities
 from napari_semigda.model.presets import PRESETS, build_model
-from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.samples.scenes import draw_scene
 
 from .conftest import dice, drawn_mask
@@ -52,7 +52,7 @@ def test_compact_starts_from_what_tells_objects_from_background() -> None:
     pictures = torch.from_numpy(np.stack([picture for picture, _ in scenes])).movedim(-1, 1) / 127.5 - 1
     truth = torch.from_numpy(np.stack([labels for _, labels in scenes])) > 0
 
-    def found_by(model: SemiGDA) -> float:
+    def found_by(model: SemiGDANetwork) -> float:
         with torch.inference_mode():
             image_branch, mask_branch = model.eval()(pictures)
         return dice(image_branch[:, 1] + mask_branch[:, 1] > 1, truth)

@@ -4,19 +4,19 @@ import pytest
 import torch
 
 from napari_semigda.model.presets import PRESETS, build_model
-from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.model.semigda import SemiGDANetwork
 
 from .conftest import learn_something, pictures, small_paper_model
 
 
 @pytest.fixture(params=["compact", "taesd", "small"])
-def model(request: pytest.FixtureRequest) -> SemiGDA:
+def model(request: pytest.FixtureRequest) -> SemiGDANetwork:
     if request.param == "small":
         return small_paper_model()
     return build_model(request.param, random_autoencoder=True)
 
 
-def test_two_branches_predict_class_probabilities(model: SemiGDA) -> None:
+def test_two_branches_predict_class_probabilities(model: SemiGDANetwork) -> None:
     for branch in model(pictures(2, 32, 48)):
         assert branch.shape == (2, 2, 32, 48)
         assert branch.dtype == torch.float32
@@ -30,7 +30,7 @@ def test_as_many_classes_as_asked_for(classes: int) -> None:
     assert image_branch.shape == mask_branch.shape == (1, classes, 32, 32)
 
 
-def test_latents_are_those_of_the_method(model: SemiGDA) -> None:
+def test_latents_are_those_of_the_method(model: SemiGDANetwork) -> None:
     image = pictures()
     model.eval()
     latents = model.latents(image)
@@ -55,7 +55,7 @@ def test_without_log_variance_noise_changes_nothing() -> None:
     assert torch.equal(model.latents(image, noise).image, model.latents(image).image)
 
 
-def test_a_masks_latent_is_that_of_its_picture(model: SemiGDA) -> None:
+def test_a_masks_latent_is_that_of_its_picture(model: SemiGDANetwork) -> None:
     labels = torch.zeros(1, 32, 32, dtype=torch.uint8)
     labels[:, 8:20, 8:20] = 1
     latent = model.mask_latent(labels)
@@ -64,7 +64,7 @@ def test_a_masks_latent_is_that_of_its_picture(model: SemiGDA) -> None:
     assert not latent.requires_grad
 
 
-def test_training_reaches_all_parts_and_only_them(model: SemiGDA) -> None:
+def test_training_reaches_all_parts_and_only_them(model: SemiGDANetwork) -> None:
     model.train()
     learn_something(model)
     image_branch, mask_branch = model(pictures())
@@ -92,7 +92,7 @@ def test_gradients_reach_the_skips_after_the_first_step() -> None:
     assert min(largest_gradients()) > 0
 
 
-def test_training_keeps_the_autoencoder_in_evaluation_mode(model: SemiGDA) -> None:
+def test_training_keeps_the_autoencoder_in_evaluation_mode(model: SemiGDANetwork) -> None:
     model.train()
     assert model.encoder.training
     assert not model.autoencoder.training
@@ -100,7 +100,7 @@ def test_training_keeps_the_autoencoder_in_evaluation_mode(model: SemiGDA) -> No
     assert not model.encoder.training
 
 
-def test_a_single_small_picture_can_be_trained_on(model: SemiGDA) -> None:
+def test_a_single_small_picture_can_be_trained_on(model: SemiGDANetwork) -> None:
     model.train()
     image_branch, mask_branch = model(pictures(1, 16, 16))
     assert torch.isfinite(image_branch).all()
@@ -116,7 +116,7 @@ def test_sizes_are_multiples_of_eight(height: int, width: int) -> None:
         model.mask_latent(torch.zeros(1, height, width, dtype=torch.uint8))
 
 
-def test_the_trainable_state_carries_everything_learnt(model: SemiGDA) -> None:
+def test_the_trainable_state_carries_everything_learnt(model: SemiGDANetwork) -> None:
     learn_something(model)
     model.train()
     model(pictures())  # moves the batch norms' statistics

@@ -3,7 +3,7 @@ import torch
 
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.presets import build_model
-from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.training.examples import Example
 
 SIZE = 32
@@ -31,5 +31,5 @@ def unlabelled() -> list[Example]:
 
 
 @pytest.fixture
-def model() -> SemiGDA:
+def model() -> SemiGDANetwork:
     return build_model("compact", 2, random_autoencoder=True)

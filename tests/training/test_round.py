@@ -9,7 +9,7 @@ import torch
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.presets import build_model
-from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.training.examples import Batch, Example
 from napari_semigda.training.losses import dice_loss
 from napari_semigda.training.objective import Objective
@@ -256,7 +256,7 @@ def test_a_state_of_another_kind_of_round_is_refused(labelled: list[Example], tm
         new_round(labelled, []).load_state(tmp_path / "state.safetensors")
 
 
-def test_time_can_end_a_round(labelled: list[Example], model: SemiGDA) -> None:
+def test_time_can_end_a_round(labelled: list[Example], model: SemiGDANetwork) -> None:
     training = Round(model, labelled, [], recipe=Recipe(), budget=Budget(seconds=0.5), working_size=SIZE)
     reports = list(training.run())
     spent = sum(report.seconds for report in reports)
@@ -264,7 +264,7 @@ def test_time_can_end_a_round(labelled: list[Example], model: SemiGDA) -> None:
     assert spent - 2 * max(report.seconds for report in reports) < 0.5 <= spent
 
 
-def test_a_diverged_round_says_so(model: SemiGDA) -> None:
+def test_a_diverged_round_says_so(model: SemiGDANetwork) -> None:
     broken = disc_example(0)._replace(image=torch.full((3, SIZE, SIZE), torch.nan))
     training = Round(model, [broken], [], recipe=Recipe(), budget=Budget(steps=3), working_size=SIZE)
     with pytest.raises(SemiGDAError, match="diverged"):
@@ -272,7 +272,7 @@ def test_a_diverged_round_says_so(model: SemiGDA) -> None:
 
 
 @pytest.mark.parametrize("stage", [1, 2])
-def test_what_nobody_has_looked_at_trains_nothing(stage: int, model: SemiGDA) -> None:
+def test_what_nobody_has_looked_at_trains_nothing(stage: int, model: SemiGDANetwork) -> None:
     examples = [disc_example(0), disc_example(1)]
     batch = Batch(*(torch.stack(parts) for parts in zip(*examples, strict=True)))
     batch = batch._replace(labels=torch.full_like(batch.labels, UNKNOWN))
@@ -292,7 +292,7 @@ def partly_known(*, fill: int) -> Batch:
     return Batch(images, labels, valid)
 
 
-def test_a_partly_known_mask_trains_by_its_known_part_alone(model: SemiGDA) -> None:
+def test_a_partly_known_mask_trains_by_its_known_part_alone(model: SemiGDANetwork) -> None:
     def terms(batch: Batch) -> dict[str, float]:
         objective = Objective(model.eval(), Recipe(noise_probability=0.0), torch.Generator())
         return {
@@ -308,7 +308,7 @@ def test_a_partly_known_mask_trains_by_its_known_part_alone(model: SemiGDA) -> N
 
 @pytest.mark.parametrize("stage", [1, 2])
 def test_the_total_is_the_weighted_sum_of_its_terms(
-    stage: int, labelled: list[Example], unlabelled: list[Example], model: SemiGDA
+    stage: int, labelled: list[Example], unlabelled: list[Example], model: SemiGDANetwork
 ) -> None:
     known = Batch(*(torch.stack(parts) for parts in zip(*labelled[:2], strict=True)))
     other = Batch(*(torch.stack(parts) for parts in zip(*unlabelled[:2], strict=True)))
@@ -321,7 +321,7 @@ def test_the_total_is_the_weighted_sum_of_its_terms(
     assert all(weight == ramp for weight in weights.values())
 
 
-def test_each_branch_learns_from_the_other(unlabelled: list[Example], model: SemiGDA) -> None:
+def test_each_branch_learns_from_the_other(unlabelled: list[Example], model: SemiGDANetwork) -> None:
     """The gradient of the unlabelled Dice reaches each branch through the other's detached output."""
     known = Batch(*(torch.stack(parts) for parts in zip(disc_example(0), strict=True)))
     other = Batch(*(torch.stack(parts) for parts in zip(*unlabelled[:2], strict=True)))

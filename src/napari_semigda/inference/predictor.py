@@ -37,7 +37,7 @@ FEWER_PIXELS_AT_ONCE = 2**16
 
 
 class Network(Protocol):
-    """What a predictor asks of a network: `napari_semigda.model.semigda.SemiGDA` has it."""
+    """What a predictor asks of a network: `napari_semigda.model.semigda.SemiGDANetwork` has it."""
 
     classes: int
     image_branch_share: float
@@ -120,7 +120,7 @@ class Predictor:
     Parameters
     ----------
     model
-        A `SemiGDA` network (or anything with its `Network` interface). It is moved to the device; its
+        A `SemiGDANetwork` (or anything with its `Network` interface). It is moved to the device; its
         training mode is left as it was found.
     settings
         How pictures are normalised and framed: those the network was trained with.

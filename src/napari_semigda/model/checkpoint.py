@@ -16,7 +16,7 @@ from napari_semigda.model.autoencoder import Autoencoder
 from napari_semigda.model.backbone import Backbone, BackboneEncoder
 from napari_semigda.model.loading import load_autoencoder, random_autoencoder_of
 from napari_semigda.model.presets import PRESETS, assemble
-from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.model.semigda import SemiGDANetwork
 
 FORMAT = 1
 _KEY = "semigda"
@@ -26,7 +26,7 @@ _NEEDED_OF_AUTOENCODER = {"source", "signature"}
 _NEEDED_OF_ENCODER = {"name", "architecture"}
 
 
-def save_checkpoint(path: Path | str, model: SemiGDA, metadata: dict[str, Any] | None = None) -> None:
+def save_checkpoint(path: Path | str, model: SemiGDANetwork, metadata: dict[str, Any] | None = None) -> None:
     """Write the parts that learn, float32, atomically; the frozen autoencoder is not in the file.
 
     Parameters
@@ -64,7 +64,7 @@ def load_checkpoint(
     *,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> tuple[SemiGDA, dict[str, Any]]:
+) -> tuple[SemiGDANetwork, dict[str, Any]]:
     """Read a network, on the CPU and in evaluation mode; no code in the file is executed.
 
     Parameters

@@ -15,7 +15,7 @@ from napari_semigda.model.backbone import Backbone, BackboneEncoder, load_backbo
 from napari_semigda.model.encoder import ResidualEncoder
 from napari_semigda.model.loading import load_autoencoder, load_start, random_autoencoder_of
 from napari_semigda.model.mapping import LatentMapping
-from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.model.semigda import SemiGDANetwork
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def build_model(
     random_autoencoder: bool = False,
     pretrained: bool = True,
     encoder: str | None = None,
-) -> SemiGDA:
+) -> SemiGDANetwork:
     """Build a network for a first round: a trained, frozen autoencoder and the parts that learn around it.
 
     Parameters
@@ -169,7 +169,7 @@ def starts_trained(preset: str, weights: Path | None = None, encoder: str | None
 
 def assemble(
     preset: Preset, autoencoder: Autoencoder, classes: int, seed: int = 0, backbone: Backbone | None = None
-) -> SemiGDA:
+) -> SemiGDANetwork:
     """Put random parts of a preset's widths around an autoencoder and, if there is one, a backbone for E."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -184,7 +184,7 @@ def assemble(
             small_batches=preset.small_batches,
         )
         hidden = preset.adapter_hidden
-        return SemiGDA(
+        return SemiGDANetwork(
             autoencoder,
             encoder,
             LatentMapping(preset.mapping_width, autoencoder.latent_channels),

@@ -10,7 +10,7 @@ from torch import Tensor
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.loading import SD_CONFIG, autoencoder_from, load_autoencoder, read_tensors
 from napari_semigda.model.presets import PRESETS, assemble
-from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.model.semigda import SemiGDANetwork
 
 AUTOENCODER = "vae_model."
 _ADAPTERS = re.compile(r"vae_model\.decoder\.Jump_(?:vae|cnn)\.")
@@ -64,7 +64,7 @@ def import_released(
     weights: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> SemiGDA:
+) -> SemiGDANetwork:
     """Build the `sd` network from a checkpoint of the authors' training, on the CPU and in evaluation mode.
 
     Parameters
@@ -99,7 +99,9 @@ def import_released(
     return model.eval()
 
 
-def fill_from_released(model: SemiGDA, state: Mapping[str, Tensor], where: str = "The checkpoint") -> None:
+def fill_from_released(
+    model: SemiGDANetwork, state: Mapping[str, Tensor], where: str = "The checkpoint"
+) -> None:
     """Fill a network's learning parts with weights under the authors' names.
 
     Parameters
@@ -133,7 +135,7 @@ def fill_from_released(model: SemiGDA, state: Mapping[str, Tensor], where: str =
 
 
 def our_name(name: str) -> str:
-    """Give this project's name (as in `SemiGDA.trainable_state`) of a learning weight in the authors' naming.
+    """Give this project's name of a learning weight, as in `trainable_state`, for the authors' name.
 
     A name that follows none of the authors' patterns is given back as it is.
     """

@@ -37,7 +37,7 @@ class Latents:
     mask_skips: tuple[Tensor, ...]
 
 
-class SemiGDA(nn.Module):
+class SemiGDANetwork(nn.Module):
     """SemiGDA: two branches in the latent space of a frozen autoencoder.
 
     The image branch maps the image's latent to the mask's (𝓜) and decodes it with skips of the autoencoder's

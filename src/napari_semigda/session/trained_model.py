@@ -19,7 +19,7 @@ from napari_semigda.io.atomic import write_bytes, write_json
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from napari_semigda.model.device import choose_device
-from napari_semigda.model.semigda import SemiGDA as Network
+from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.session.classes import MOST_NAMED
 from napari_semigda.session.layout import ROUNDS, make_folder
 from napari_semigda.session.manifest import read_manifest
@@ -163,7 +163,7 @@ class SemiGDA(Predictor):
     Parameters
     ----------
     network
-        With its weights; moved to the device.
+        A `napari_semigda.model.semigda.SemiGDANetwork`, with its weights; moved to the device.
     settings
         How pictures are normalised and framed.
     class_names
@@ -183,7 +183,7 @@ class SemiGDA(Predictor):
 
     def __init__(
         self,
-        network: Network,
+        network: SemiGDANetwork,
         settings: ImageSettings,
         class_names: Sequence[str],
         device: str | torch.device = "cpu",
@@ -239,7 +239,7 @@ class SemiGDA(Predictor):
             If the file cannot be written; what stood there is unchanged then.
         """
         metadata = {"class_names": list(self.class_names), "settings": self.settings.to_dict()}
-        save_checkpoint(path, cast(Network, self.model), metadata)
+        save_checkpoint(path, cast(SemiGDANetwork, self.model), metadata)
 
     def stream(
         self,

@@ -19,7 +19,7 @@ from torch.nn import Parameter
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import atomic_file
 from napari_semigda.model.device import autocast
-from napari_semigda.model.semigda import SemiGDA
+from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.training.augmentation import augment
 from napari_semigda.training.examples import Batch, Example, draw_batch
 from napari_semigda.training.objective import Objective, Terms
@@ -82,7 +82,7 @@ class Round:
 
     Parameters
     ----------
-    model : SemiGDA
+    model : SemiGDANetwork
         Trained in place and moved to ``device``.
     labelled, unlabelled : sequence of Example
         Loaded when drawn. At least one labelled example is needed; there may be no unlabelled ones. Labelled
@@ -114,7 +114,7 @@ class Round:
 
     def __init__(
         self,
-        model: SemiGDA,
+        model: SemiGDANetwork,
         labelled: Sequence[Example],
         unlabelled: Sequence[Example],
         *,
@@ -398,7 +398,7 @@ def _stages(recipe: Recipe, budget: Budget, labelled: int, warm: bool) -> list[_
     ]
 
 
-def _optimisers(model: SemiGDA, recipe: Recipe, stage: int) -> list[torch.optim.Optimizer]:
+def _optimisers(model: SemiGDANetwork, recipe: Recipe, stage: int) -> list[torch.optim.Optimizer]:
     parts = model.parts()
 
     def optimiser(names: Iterable[str], settings: OptimiserSettings) -> torch.optim.Optimizer:
