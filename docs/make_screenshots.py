@@ -4,31 +4,99 @@
     python docs/make_screenshots.py --images FOLDER --masks FOLDER --output FOLDER
 
 Opens napari on a new session, outlines and fills the objects of five images along their true masks with
-the real brush, trains a round, corrects drafts, trains again, exports, closes and opens again, and takes a
-picture of the window at each step. Without a display, run it under `xvfb-run -s "-screen 0 1400x900x24"`.
+the real brush, trains a round, corrects drafts, trains again, exports, closes and opens again. Takes pictures
+of the window at the steps that the tutorial tells of, one of each section and dialog in both themes, side
+by side, and at the end one of the window at 150 % scaling. Without a display, run it under
+`xvfb-run -s "-screen 0 2000x1300x24"`.
 """
 
 import argparse
+import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import napari
 import numpy as np
+from PIL import Image
+from qtpy.QtWidgets import QDialog, QMenu, QWidget
 from skimage.io import imread
 
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import ItemState
+from napari_semigda.widgets.keys_window import KeysWindow
+from napari_semigda.widgets.layer_choice import AddLayersDialog
 from napari_semigda.widgets.new_session import NewSessionDialog
 from napari_semigda.widgets.round_progress import Phase
+from napari_semigda.widgets.section import MenuButton
+from napari_semigda.widgets.segment_layer import SegmentDialog
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from annotator import Annotator, dice
+from annotator import Annotator, dice, settle
 
 WINDOW = (1280, 800)
 FIRST_IMAGES = 5
 CORRECTED_IMAGES = 3
+THEMES = ("dark", "light")
+GAP = 8  # pixels between two pictures side by side
+COLOURS = 256  # of a picture's palette
+LARGE = 1.5
+
+# Pictures -----------------------------------------------------------------------------------------------
+
+
+def in_both_themes(annotator: Annotator, name: str, of: QWidget) -> None:
+    """Take a picture of a part of the window in both themes, side by side."""
+    pictures = []
+    for theme in THEMES:
+        annotator.viewer.theme = theme
+        annotator.picture(name, of)
+        with Image.open(annotator.output / f"{name}.png") as picture:
+            pictures.append(picture.convert("RGB"))
+    annotator.viewer.theme = THEMES[0]
+    settle(0.3)
+    width = sum(picture.width for picture in pictures) + GAP * (len(pictures) - 1)
+    beside = Image.new("RGB", (width, max(picture.height for picture in pictures)), "white")
+    place = 0
+    for picture in pictures:
+        beside.paste(picture, (place, 0))
+        place += picture.width + GAP
+    beside.save(annotator.output / f"{name}.png")
+
+
+def section(annotator: Annotator, title: str) -> None:
+    """Take the pictures of one section of the dock."""
+    annotator.unfold(title)
+    in_both_themes(annotator, f"section_{title.lower()}", annotator.widget.sections[title])
+
+
+def dialog(annotator: Annotator, name: str, shown: QDialog) -> None:
+    """Take the pictures of a dialog, and close it."""
+    shown.show()
+    in_both_themes(annotator, name, shown)
+    shown.close()
+    shown.deleteLater()
+
+
+def menu(annotator: Annotator, name: str, button: MenuButton) -> None:
+    """Take the pictures of a button's menu."""
+    entries: QMenu = button.entries
+    entries.popup(button.mapToGlobal(button.rect().bottomLeft()))
+    in_both_themes(annotator, name, entries)
+    entries.close()
+
+
+def compress(folder: Path) -> None:
+    """Make the pictures small: the colours of a screen fit into a palette."""
+    for path in folder.glob("*.png"):
+        with Image.open(path) as picture:
+            small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        small.save(path, optimize=True)
+
+
+# What the annotator does --------------------------------------------------------------------------------
 
 
 def mean_dice(annotator: Annotator) -> float:
@@ -45,16 +113,16 @@ def mean_dice(annotator: Annotator) -> float:
 
 def new_session(annotator: Annotator, images: Path, working_size: int) -> Path:
     """Fill in the dialog for a new session, take its picture, and make the session; returns its folder."""
-    dialog = NewSessionDialog([], images.parent, annotator.widget)
-    dialog.images.set_text(str(images))
-    dialog.classes.setText("lesion")
-    dialog.working_size.setValue(working_size)
-    dialog.show()
-    annotator.picture("new_session", dialog)
-    dialog.make.click()
-    annotator.widget.workbench.make(dialog.plan().make)
+    asked = NewSessionDialog([], images.parent, annotator.widget)
+    asked.images.set_text(str(images))
+    asked.classes.setText("lesion")
+    asked.one_object.setChecked(True)
+    asked.working_size.setValue(working_size)
+    plan = asked.plan()
+    dialog(annotator, "new_session", asked)
+    annotator.widget.workbench.make(plan.make)
     annotator.wait(lambda: annotator.widget.workbench.session is not None, "the session")
-    return dialog.plan().folder
+    return plan.folder
 
 
 def annotate_first_images(annotator: Annotator) -> None:
@@ -66,73 +134,101 @@ def annotate_first_images(annotator: Annotator) -> None:
         if number == 0:
             annotator.picture("outlined")
         annotator.fill(truth)
-        if number == 0:
-            annotator.picture("filled")
         print(f"painted {annotator.item.name}: Dice {dice(annotator.mask.data == 1, truth):.2f}")
         annotator.press(mask.accept_and_go_on)
-    annotator.picture("accepted")
 
 
-def train(annotator: Annotator, minutes: float, name: str) -> None:
-    """Train a round, with a picture in its midst, and wait for the drafts."""
+def train(annotator: Annotator, minutes: float, name: str | None = None) -> None:
+    """Train a round, with pictures in its midst if they have a name, and wait for the drafts."""
     progress = annotator.widget.workbench.progress
-    section = annotator.widget.train_section
-    section.minutes.setValue(minutes)
+    rounds = annotator.widget.train_section
+    rounds.minutes.setValue(minutes)
     annotator.unfold("Session", "Image", "Mask", "Train")
-    annotator.click(section.train)
-    annotator.wait(lambda: progress.fraction > 0.6 or not progress.active, "the round")
-    annotator.picture(name)
+    annotator.click(rounds.train)
+    annotator.wait(lambda: progress.fraction > 0.4 or not progress.active, "the round")
+    if name is not None:
+        annotator.picture(name)
+        section(annotator, "Train")
     runner = annotator.widget.workbench.runner
     annotator.wait(lambda: progress.phase is Phase.IDLE and not runner.busy, "the drafts")
-    annotator.unfold(*(title for title in annotator.widget.sections if title != "Export"))
+    unfold_most(annotator)
     print(f"mean Dice of the drafts: {mean_dice(annotator):.3f}")
 
 
 def correct_drafts(annotator: Annotator) -> None:
     """Look at the drafts the queue asks for, and correct and accept them."""
     annotator.press(annotator.widget.image_section.to_queue)
-    for number in range(CORRECTED_IMAGES):
-        if number == 0:
-            annotator.picture("uncertain")
+    for _ in range(CORRECTED_IMAGES):
         annotator.correct()
-        if number == 0:
-            annotator.picture("corrected")
         annotator.press(annotator.widget.mask_section.accept_and_go_on)
+
+
+def sections(annotator: Annotator) -> None:
+    """Take the pictures of the sections in which an image is found, shown and corrected."""
+    widget = annotator.widget
+    section(annotator, "Session")
+    widget.workbench.add_class("vessel")
+    section(annotator, "Classes")
+    widget.classes_section.delete.press()
+    for title in ("Images", "Image", "Mask"):
+        section(annotator, title)
+    menu(annotator, "menu_correct", widget.mask_section.correct)
+    menu(annotator, "menu_look", widget.mask_section.look)
+
+
+def dialogs(annotator: Annotator, folder: Path) -> None:
+    """Take the pictures of the windows that open beside the dock."""
+    dialog(annotator, "keys", KeysWindow(annotator.widget))
+    stack = np.stack([imread(image) for image, _ in sample_pairs()[1:8:2]])
+    layer = annotator.viewer.add_image(stack, name="cells")
+    dialog(annotator, "segment_layer", SegmentDialog([layer], layer, folder, annotator.widget))
+    dialog(annotator, "add_layers", AddLayersDialog([layer], annotator.widget))
+    annotator.viewer.layers.remove(layer)
 
 
 def export(annotator: Annotator, folder: Path) -> None:
     """Export accepted masks and drafts."""
-    widget = annotator.widget
+    exporting = annotator.widget.export_section
     annotator.unfold("Session", "Image", "Mask", "Export")
-    widget.export_section.folder.set_text(str(folder))
-    widget.export_section.choice.with_drafts.setChecked(True)
-    annotator.click(widget.export_section.export)
-    annotator.wait(lambda: not widget.export_section.exporter.running, "the export")
+    exporting.folder.set_text(str(folder))
+    exporting.choice.with_drafts.setChecked(True)
+    annotator.click(exporting.export)
+    annotator.wait(lambda: not exporting.exporter.running, "the export")
     annotator.picture("export")
-    annotator.unfold(*(title for title in widget.sections if title != "Export"))
+    section(annotator, "Export")
+    unfold_most(annotator)
 
 
-def afternoon(annotator: Annotator, images: Path, minutes: float, working_size: int) -> None:
-    """The whole loop."""
-    widget, viewer = annotator.widget, annotator.viewer
+def unfold_most(annotator: Annotator) -> None:
+    """Unfold the sections as they are when the dock opens."""
+    annotator.unfold(*(title for title in annotator.widget.sections if title != "Export"))
+
+
+def afternoon(annotator: Annotator, images: Path, minutes: float, working_size: int) -> Path:
+    """The whole loop; returns the session's folder."""
+    widget = annotator.widget
     annotator.picture("start")
     folder = new_session(annotator, images, working_size)
-    annotator.picture("session")
     annotate_first_images(annotator)
-    train(annotator, minutes, "train")
-    annotator.picture("drafts")
+    train(annotator, minutes)
     correct_drafts(annotator)
-    train(annotator, minutes, "train_again")
+    train(annotator, minutes, "train")
+    annotator.press(widget.image_section.to_queue)
     annotator.picture("correct")
+    sections(annotator)
     export(annotator, folder.with_name("masks"))
+    dialogs(annotator, folder)
     place = widget.workbench.annotation.position
     annotator.click(widget.session_section.close_session)
-    annotator.picture("closed")
     widget.open_session(folder)
     assert widget.workbench.annotation.position == place
-    annotator.picture("reopened")
-    viewer.theme = "light"
-    annotator.picture("light_theme")
+    return folder
+
+
+def enlarged(output: Path, session: Path) -> None:
+    """Take the pictures of the window with everything larger, in a napari of its own."""
+    command = [sys.executable, __file__, "--session", str(session), "--output", str(output)]
+    subprocess.run(command, env=os.environ | {"QT_SCALE_FACTOR": str(LARGE)}, check=True)
 
 
 def main() -> None:
@@ -145,21 +241,37 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.0, help="length of a round")
     parser.add_argument("--working-size", type=int, default=128, help="of the network")
     parser.add_argument("--most", type=int, help="use only so many images")
+    parser.add_argument("--session", type=Path, help="only the window with this session, as large as it is")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
+    if arguments.session is not None:
+        annotator = _open_napari({}, arguments.output)
+        annotator.widget.open_session(arguments.session)
+        in_both_themes(annotator, "window_enlarged", annotator.viewer.window._qt_window)
+        _close_napari(annotator)
+        return
     with tempfile.TemporaryDirectory(prefix="semigda-") as home:
         images = Path(home) / "lesions"
-        truths = _collect(arguments, images)
-        viewer = napari.Viewer(show=False)
-        viewer.window.show()
-        viewer.window._qt_window.resize(*WINDOW)
-        _, widget = viewer.window.add_plugin_dock_widget("napari-semigda", "Annotate and train")
-        annotator = Annotator(viewer, widget, truths, arguments.output)
+        annotator = _open_napari(_collect(arguments, images), arguments.output)
         try:
-            afternoon(annotator, images, arguments.minutes, arguments.working_size)
+            session = afternoon(annotator, images, arguments.minutes, arguments.working_size)
         finally:
-            widget.close_down()
-            viewer.close()
+            _close_napari(annotator)
+        enlarged(arguments.output, session)
+    compress(arguments.output)
+
+
+def _open_napari(truths: dict[str, Path], output: Path) -> Annotator:
+    viewer = napari.Viewer(show=False)
+    viewer.window.show()
+    viewer.window._qt_window.resize(*WINDOW)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-semigda", "Annotate and train")
+    return Annotator(viewer, widget, truths, output)
+
+
+def _close_napari(annotator: Annotator) -> None:
+    annotator.widget.close_down()
+    annotator.viewer.close()
 
 
 def _collect(arguments: argparse.Namespace, images: Path) -> dict[str, Path]:

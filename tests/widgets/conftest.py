@@ -5,6 +5,7 @@ import warnings
 
 import napari.settings
 import pytest
+from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 
@@ -115,6 +116,11 @@ def notices():
     """What napari has notified people of, during this test."""
     notification_manager.records.clear()
     return lambda: [str(record.message) for record in notification_manager.records]
+
+
+def activity(words):
+    """The line of napari's activity dock that says this; its `cancel` is what its button calls."""
+    return next(line for line in progress._all_instances if words in line.desc)
 
 
 def mask_layer(viewer):

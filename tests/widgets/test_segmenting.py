@@ -10,7 +10,7 @@ from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.widgets.layer_files import label_reader, write_label_ome, write_label_tiff
 from napari_semigda.widgets.segment_layer import SegmentDialog, begin, segment_layer
 from napari_semigda.widgets.segmentation import Segmentation
-from tests.widgets.conftest import PATIENCE
+from tests.widgets.conftest import PATIENCE, activity
 
 
 @pytest.fixture
@@ -126,8 +126,8 @@ def test_of_a_pyramid_the_finest_level_is_segmented(model):
 
 def test_cancelling_adds_nothing(viewer, model, qtbot, notices):
     layer = viewer.add_image(np.zeros((400, 64, 64), np.uint8))
-    worker = begin(viewer, Segmentation((layer,), model, "cpu"))
-    worker.quit()
+    begin(viewer, Segmentation((layer,), model, "cpu"))
+    activity("segmenting").cancel()
     qtbot.waitUntil(lambda: any("cancelled" in notice for notice in notices()), timeout=PATIENCE)
     assert list(viewer.layers) == [layer]
 

@@ -1,5 +1,7 @@
 """Making, opening and describing sessions from the dock; classes; what napari's menus offer."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,7 @@ from napari_semigda.widgets.layer_choice import AddLayersDialog
 from napari_semigda.widgets.layer_files import label_reader
 from napari_semigda.widgets.new_session import NewSessionDialog
 from napari_semigda.widgets.session_plan import LayerSource, SessionPlan
-from tests.widgets.conftest import PATIENCE, mask_layer, paint
+from tests.widgets.conftest import PATIENCE, activity, mask_layer, paint
 
 
 @pytest.fixture
@@ -480,6 +482,25 @@ def test_files_that_are_no_images_are_told(widget, folder_of_images, qtbot, noti
     widget.workbench.make(SessionPlan(folder_of_images, folder_of_images.with_name("s")).make)
     qtbot.waitUntil(lambda: widget.workbench.session is not None, timeout=PATIENCE)
     assert any("broken.png" in notice for notice in notices())
+
+
+def test_making_a_session_is_shown_in_the_activity_dock_and_cancelled_there(
+    widget, folder_of_images, qtbot, notices
+):
+    plan = SessionPlan(folder_of_images, folder_of_images.with_name("s"))
+    pressed = threading.Event()
+
+    def when_pressed(progress, cancelled):
+        pressed.wait()
+        return plan.make(progress, cancelled)
+
+    widget.workbench.make(when_pressed)
+    activity("reading the images").cancel()
+    pressed.set()
+    qtbot.waitUntil(lambda: not widget.workbench.is_making, timeout=PATIENCE)
+    assert widget.workbench.session is None
+    assert not plan.folder.exists()
+    assert not notices()
 
 
 def test_samples_open_from_naparis_file_menu(viewer):

@@ -10,7 +10,7 @@ from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.round_progress import Phase
-from tests.widgets.conftest import PATIENCE, mask_layer, paint
+from tests.widgets.conftest import PATIENCE, activity, mask_layer, paint
 
 MANY_STEPS = 10_000
 
@@ -158,6 +158,16 @@ def test_the_image_on_screen_is_drafted_while_a_round_runs(begun, train, wait, c
     assert begun.workbench.progress.phase is Phase.TRAINING
     click(begun.train_section.stop)
     wait(is_at_rest(begun))
+
+
+@pytest.mark.slow
+def test_a_round_is_stopped_from_the_activity_dock(begun, train, wait):
+    train(begun, MANY_STEPS)
+    wait(is_training(begun))
+    assert 0 <= activity("training round 1").n < 100
+    activity("training round 1").cancel()
+    wait(is_at_rest(begun))
+    assert begun.workbench.session.rounds[-1].status == "stopped"
 
 
 @pytest.mark.slow

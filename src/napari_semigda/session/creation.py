@@ -89,6 +89,8 @@ def begin_with_arrays(
     folder: Path,
     arrays: Arrays,
     choices: Choices,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Manifest:
     """Write a new session of pictures in memory, and the pictures; see `Session.from_arrays`."""
     _refuse_occupied(folder)
@@ -97,12 +99,18 @@ def begin_with_arrays(
     ids = unique_ids(arrays)
     named = [(name, _in_order(array)) for name, array in arrays.items()]
     _refuse_existing([_array_file(folder, item_id) for item_id in ids])
-    with _written(folder, dict(zip(ids, named, strict=True))) as items:
+    with _written(folder, dict(zip(ids, named, strict=True)), progress, cancelled) as items:
         return _begin(folder, items, choices)
 
 
 @contextmanager
-def with_more_arrays(manifest: Manifest, folder: Path, arrays: Arrays) -> Iterator[tuple[Item, ...]]:
+def with_more_arrays(
+    manifest: Manifest,
+    folder: Path,
+    arrays: Arrays,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Iterator[tuple[Item, ...]]:
     """Write pictures in memory that a session does not have yet; see `Session.add_arrays`.
 
     Yields
@@ -122,18 +130,27 @@ def with_more_arrays(manifest: Manifest, folder: Path, arrays: Arrays) -> Iterat
         raise SemiGDAError("The session has these images already.")
     there = [file_stem(file) for file in (folder / IMAGES).glob("*")]
     ids = unique_ids((name for name, _ in new), [*(item.id for item in manifest.items), *there])
-    with _written(folder, dict(zip(ids, new, strict=True))) as items:
+    with _written(folder, dict(zip(ids, new, strict=True)), progress, cancelled) as items:
         yield items
 
 
 @contextmanager
-def _written(folder: Path, arrays: Mapping[str, tuple[str, Array]]) -> Iterator[tuple[Item, ...]]:
+def _written(
+    folder: Path,
+    arrays: Mapping[str, tuple[str, Array]],
+    progress: Progress | None,
+    cancelled: Callable[[], bool] | None,
+) -> Iterator[tuple[Item, ...]]:
     """Write named arrays under their ids, which no file may have, and give their items these ids."""
     files = {item_id: _array_file(folder, item_id) for item_id in arrays}
     make_folder(folder / IMAGES)
     try:
-        for item_id, (_, (pixels, pixel_size, unit)) in arrays.items():
+        for done, (item_id, (_, (pixels, pixel_size, unit))) in enumerate(arrays.items(), start=1):
+            if cancelled is not None and cancelled():
+                raise Cancelled
             write_picture(files[item_id], Picture(np.asarray(pixels), pixel_size, unit))
+            if progress is not None:
+                progress(done, len(arrays))
         planes, _ = read_headers([(files[item_id], name) for item_id, (name, _) in arrays.items()])
         items = make_items(planes, folder)
         yield tuple(replace(item, id=item_id) for item_id, item in zip(arrays, items, strict=True))

@@ -190,6 +190,8 @@ class Session:
         one_object: bool = False,
         weights: Path | str | None = None,
         encoder: str | None = None,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> Self:
         """Make a session of pictures in memory; they are written as OME-TIFF into its folder `images`.
 
@@ -198,17 +200,17 @@ class Session:
         arrays
             For each name the pixels (H, W) or (H, W, C), the pixel size (y, x) and its unit; or the pixels
             alone, of NumPy, dask, zarr or xarray.
-        folder, classes, preset, settings, one_object, weights, encoder
+        folder, classes, preset, settings, one_object, weights, encoder, progress, cancelled
             As for `create`.
 
         Raises
         ------
-        SemiGDAError
+        SemiGDAError, Cancelled
             As for `create`, and when an array is no picture.
         """
         folder = Path(folder).resolve()
         choices = Choices(classes, preset, settings, one_object, weights, encoder)
-        return cls(folder, begin_with_arrays(folder, arrays, choices))
+        return cls(folder, begin_with_arrays(folder, arrays, choices, progress, cancelled))
 
     @classmethod
     def open(cls, folder: Path | str) -> Self:
@@ -462,7 +464,13 @@ class Session:
         return len(new)
 
     @_saves
-    def add_arrays(self, arrays: Arrays) -> int:
+    def add_arrays(
+        self,
+        arrays: Arrays,
+        *,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> int:
         """Add pictures in memory behind the others, as OME-TIFF in the session's folder `images`, and save.
 
         They are items when the session is opened again.
@@ -472,6 +480,8 @@ class Session:
         arrays
             As for `from_arrays`. Those that the session has already, with the same name and pixels, are
             passed over.
+        progress, cancelled
+            Told and asked after each picture.
 
         Returns
         -------
@@ -482,8 +492,11 @@ class Session:
         ------
         SemiGDAError
             When there is nothing to add, an array is no picture, or it cannot be saved: nothing is added.
+        Cancelled
+            When the person cancelled; nothing was added.
         """
-        with self._lock, with_more_arrays(self._file.manifest, self.folder, arrays) as new:
+        more = with_more_arrays(self._file.manifest, self.folder, arrays, progress, cancelled)
+        with self._lock, more as new:
             self._file.change(items=(*self._file.manifest.items, *new))
         return len(new)
 
@@ -496,6 +509,10 @@ class Session:
             When the session has no such item.
         """
         return self._labelling.item(item)
+
+    def place(self, item: Item | str) -> int:
+        """Tell the place of an item in the list, from 0."""
+        return self._labelling.place(item)
 
     def state(self, item: Item | str) -> ItemState:
         """Tell how far the labelling of an item is: accepted, else skipped, else a draft, else unlabelled."""
@@ -770,9 +787,8 @@ class Session:
 
     def new_masks(self, record: RoundRecord | None) -> list[Item]:
         """Tell the accepted items that a round did not learn from, and a later one would; all without one."""
-        labelled, _ = self._labelling.for_training()
         known = set(() if record is None else record.labelled)
-        return [item for item in labelled if item.id not in known]
+        return [item for item in self._labelling.to_learn_from() if item.id not in known]
 
     @_saves
     def extend_round(self, record: RoundRecord, items: Sequence[Item]) -> RoundRecord:

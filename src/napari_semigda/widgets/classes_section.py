@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtCore import QPoint, QSize, Qt, QTimer
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -27,6 +27,7 @@ from napari_semigda.widgets.workbench import Workbench
 BACKGROUND = 0
 MOST_ROWS = 6
 SWATCH = 14
+ROW = 21  # high enough to be hit
 PATIENCE = 500  # milliseconds before looking through the masks shows its progress
 VALUE = Qt.ItemDataRole.UserRole
 TIP = (
@@ -63,19 +64,19 @@ class ClassesSection(QWidget):
             "Remove the class. You are told in how many images it is, and asked first.",
             self._delete,
         )
+        self._buttons = QWidget()
         self._lay_out()
         self._connect()
         self._fill()
 
     def _lay_out(self) -> None:
-        buttons = QWidget()
-        column = QVBoxLayout(buttons)
+        column = QVBoxLayout(self._buttons)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         for button in (self.next, self.add, self.change):
             column.addWidget(button)
         column.addStretch()
-        Rows(self).add(self.list, buttons, shares=(7, 5))
+        Rows(self).add(self.list, self._buttons, shares=(7, 5))
 
     def _connect(self) -> None:
         self.list.currentItemChanged.connect(self._pick)
@@ -112,6 +113,7 @@ class ClassesSection(QWidget):
     def _add_row(self, value: int, name: str, colour: QColor) -> QListWidgetItem:
         row = QListWidgetItem(_swatch(colour), name)
         row.setData(VALUE, value)
+        row.setSizeHint(QSize(0, ROW))
         self.list.addItem(row)
         return row
 
@@ -125,8 +127,9 @@ class ClassesSection(QWidget):
             row.setCheckState(Qt.CheckState.Checked if seen else Qt.CheckState.Unchecked)
 
     def _fitting_height(self) -> int:
+        """As high as its rows, up to a number of them, and at least as the buttons beside it."""
         rows = min(self.list.count(), MOST_ROWS)
-        return rows * max(self.list.sizeHintForRow(0), SWATCH) + 2 * self.list.frameWidth() + 4
+        return max(rows * ROW + 2 * self.list.frameWidth() + 4, self._buttons.sizeHint().height())
 
     def _allow(self) -> None:
         session, info = self._workbench.session, self._chosen()

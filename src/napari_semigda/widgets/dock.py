@@ -58,6 +58,9 @@ class SemiGDAWidget(QWidget):
         self.train_section = TrainSection(self.workbench)
         self.export_section = ExportSection(self.workbench)
         self._lay_out()
+        for signal in (self.workbench.opened, self.workbench.closed):
+            signal.connect(self._show_sections)
+        self._show_sections()
         self._keeping = timer(self, KEPT_AFTER, self._keep)
         self.canvas.painted.connect(self._keep_soon)
         self._bound: list[KeyBinding] = []
@@ -97,7 +100,10 @@ class SemiGDAWidget(QWidget):
         stack.setSpacing(3)
         for section in self.sections.values():
             stack.addWidget(section)
-        stack.addStretch(1)
+        stack.addStretch(0)
+        images = self.sections["Images"]
+        stack.setStretchFactor(images, 1)  # its table can use whatever room there is
+        images.toggled.connect(lambda unfolded: stack.setStretchFactor(images, int(unfolded)))
         self.sections["Export"].collapse(animate=False)
         area = QScrollArea()
         area.setWidgetResizable(True)
@@ -107,6 +113,11 @@ class SemiGDAWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(area)
+
+    def _show_sections(self) -> None:
+        """Show only what can be used: without a session that is where to get one."""
+        for title, section in self.sections.items():
+            section.setVisible(title == "Session" or self.workbench.session is not None)
 
     def _on_theme(self) -> None:
         for curves in (self.train_section.curves, self.train_section.rounds):

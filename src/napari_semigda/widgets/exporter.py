@@ -10,6 +10,7 @@ from superqt.utils import FunctionWorker
 
 from napari_semigda.errors import Cancelled
 from napari_semigda.session.export import Existing, Export, ExportReport
+from napari_semigda.widgets.activity import Activity
 from napari_semigda.widgets.notices import show_failure
 
 NAMED = 3  # images left out that are named; the others are counted
@@ -39,6 +40,7 @@ class Exporter(QObject):
         self.done = self.total = 0
         self.outcome = ""
         self._cancelled = threading.Event()
+        self._activity: Activity | None = None
         self._progressed.connect(self._on_progress)
 
     def start(self, export: Export, folder: Path, existing: Existing, *, device: str) -> None:
@@ -63,13 +65,14 @@ class Exporter(QObject):
             device=device,
             progress=self._progressed.emit,
             cancelled=self._cancelled.is_set,
-            _progress={"desc": "SemiGDA: exporting"},
             _ignore_errors=True,
             _start_thread=False,
             _worker_class=FunctionWorker,
         )
         worker.returned.connect(lambda report: self._end(_in_words(report, folder)))
         worker.errored.connect(self._on_error)
+        self._activity = Activity("SemiGDA: exporting", self.cancel)
+        worker.finished.connect(self._activity.close)
         worker.start()
         self.changed.emit()
 
@@ -84,6 +87,8 @@ class Exporter(QObject):
 
     def _on_progress(self, done: int, total: int) -> None:
         self.done, self.total = done, total
+        if self._activity is not None:
+            self._activity.report(done, total)
         self.changed.emit()
 
     def _on_error(self, error: Exception) -> None:

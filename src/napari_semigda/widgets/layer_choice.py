@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import compress
 
 from napari.layers import Image
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QCheckBox,
     QDialog,
@@ -16,10 +16,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semigda.widgets.section import sentence
+from napari_semigda.widgets.section import dialog_buttons, sentence
 from napari_semigda.widgets.session_plan import LayerSource
 
-LIST_HEIGHT = 80
+ROW, MOST_ROWS = 20, 6
 WIDTH = 420
 AS_CHANNELS_TIP = "Then every plane is one image to label, instead of one for each layer."
 EXPLANATION = (
@@ -48,13 +48,15 @@ class LayerChoice(QWidget):
         super().__init__()
         self._layers = list(layers)
         self.list = QListWidget()
-        self.list.setMaximumHeight(LIST_HEIGHT)
         self.list.setToolTip("The layers that are ticked become images of the session.")
         for layer in self._layers:
             row = QListWidgetItem(f"{layer.name}  ({' × '.join(map(str, layer.data.shape))})")
             row.setFlags(row.flags() | Qt.ItemFlag.ItemIsUserCheckable)
             row.setCheckState(Qt.CheckState.Checked)
+            row.setSizeHint(QSize(0, ROW))
             self.list.addItem(row)
+        shown = min(max(self.list.count(), 1), MOST_ROWS)
+        self.list.setFixedHeight(shown * ROW + 2 * self.list.frameWidth() + 4)
         self.as_channels = QCheckBox("The ticked layers are channels of the same images")
         self.as_channels.setToolTip(AS_CHANNELS_TIP)
         self.as_channels.setVisible(len(self._layers) > 1)
@@ -89,7 +91,7 @@ class AddLayersDialog(QDialog):
         self.setMinimumWidth(WIDTH)
         self.layers = LayerChoice(layers)
         self.why_not = sentence()
-        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        self.buttons = dialog_buttons(QDialogButtonBox.StandardButton.Cancel)
         self.add = QPushButton("Add")
         self.buttons.addButton(self.add, QDialogButtonBox.ButtonRole.AcceptRole)
         explanation = sentence()
@@ -107,3 +109,4 @@ class AddLayersDialog(QDialog):
         self.add.setEnabled(missing is None)
         self.add.setToolTip(missing or "Copy their planes into the session.")
         self.why_not.setText(missing or "")
+        self.why_not.setVisible(missing is not None)

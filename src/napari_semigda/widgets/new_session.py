@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari.layers import Image
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -24,7 +25,7 @@ from napari_semigda.model.presets import PRESETS
 from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.widgets.layer_choice import LayerChoice
 from napari_semigda.widgets.path_line import PathLine
-from napari_semigda.widgets.section import number, sentence
+from napari_semigda.widgets.section import dialog_buttons, number, sentence
 from napari_semigda.widgets.session_plan import LayerSource, SessionPlan, session_folder_for
 
 FRAMINGS = {
@@ -46,7 +47,7 @@ CLASSES_OF_MODEL = (
     "The model's classes, in its order. They may have other names here; classes behind them are new to it."
 )
 WIDTH = 560
-LINES = 4  # of what is said about a network
+LINES, LINES_OF_MODEL = 2, 4  # of what is said about a network
 
 
 class NewSessionDialog(QDialog):
@@ -82,13 +83,13 @@ class NewSessionDialog(QDialog):
         self.preset = QComboBox()
         self.preset_words = sentence()
         self.preset_words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.preset_words.setFixedHeight(LINES * self.fontMetrics().lineSpacing() + 8)
+        self.preset_words.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.weights = PathLine("Autoencoder weights", for_folders=False, start=place)
         self.working_size = QSpinBox()
         number(self.working_size, 128, 32, 1024, 8, WORKING_SIZE_TIP)
         self.framing = QComboBox()
         self.why_not = sentence()
-        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        self.buttons = dialog_buttons(QDialogButtonBox.StandardButton.Cancel)
         self.make = QPushButton("Make session")
         self.buttons.addButton(self.make, QDialogButtonBox.ButtonRole.AcceptRole)
         self._fill(layers)
@@ -227,14 +228,18 @@ class NewSessionDialog(QDialog):
         self.framing.setCurrentIndex(self.framing.findData(model.settings.framing))
         self.channels.setText(", ".join(map(str, model.settings.channels or ())))
         self.weights.set_text("" if model.weights is None else str(model.weights))
-        self.preset_words.setText(model.in_words())
+        self._say_of_network(model.in_words(), LINES_OF_MODEL)
 
     def _on_preset(self) -> None:
         if self._model is not None:
             return
         preset = PRESETS[self.preset.currentData()]
-        self.preset_words.setText(f"{preset.description}.")
+        self._say_of_network(f"{preset.description}.", LINES)
         self.working_size.setValue(preset.default_working_size)
+
+    def _say_of_network(self, words: str, lines: int) -> None:
+        self.preset_words.setText(words)
+        self.preset_words.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 4)
 
     def _check(self) -> None:
         """Say what is missing, and let the session be made only when nothing is."""

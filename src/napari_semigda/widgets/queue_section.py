@@ -14,7 +14,7 @@ from napari_semigda.widgets.thumbnails import SIDE, Thumbnails
 from napari_semigda.widgets.workbench import Workbench
 
 ROW = SIDE + 2
-ROWS_SHOWN = 4  # the dock has other sections, too
+FEWEST_ROWS = 3  # the dock has other sections, too; where it has room, the table takes it
 WIDEST = {STATE: "accepted", SCORE: "Score", EFFORT: "Effort"}
 MARGIN = 10  # pixels beside the text of a cell
 ARROW = 14  # pixels beside the title of the column sorted by
@@ -67,7 +67,7 @@ class QueueTable(QTableView):
         self._rows.setMinimumSectionSize(ROW)
         self._rows.setDefaultSectionSize(ROW)
         self._rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        self.setFixedHeight(ROWS_SHOWN * ROW + self._columns.sizeHint().height() + 4)
+        self.setMinimumHeight(FEWEST_ROWS * ROW + self._columns.sizeHint().height() + 4)
 
     def _on_sorted(self) -> None:
         self._fit_columns()

@@ -4,7 +4,6 @@ import functools
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Any
 
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal  # type: ignore[attr-defined]
@@ -12,6 +11,7 @@ from superqt.utils import GeneratorWorker
 
 from napari_semigda.engine import Engine, Event, ModelLoading, Stepped
 from napari_semigda.session.session import Session
+from napari_semigda.widgets.activity import WHOLE, Activity
 
 CLOSING_PATIENCE = 10.0  # seconds; a step is far shorter, except for the largest preset on a CPU
 LAST_SIGNALS = 1000  # milliseconds
@@ -54,17 +54,20 @@ class EngineRunner(QObject):
         Emitted in the main thread with an exception that the engine did not expect.
     rested : Signal
         Emitted in the main thread when nothing is left to do, or a round is paused.
+    cancel_asked : Signal
+        Emitted when the person presses *Cancel* in the activity dock.
     """
 
     happened = Signal(object)
     failed = Signal(object)
     rested = Signal()
+    cancel_asked = Signal()
 
     def __init__(self, session: Session, device: str = "auto", parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.engine = Engine(session, device, on_loading=self.happened.emit)
         self.happened.connect(self._show_progress)
-        self._worker: Any = None
+        self._activity: Activity | None = None
         self._ended = threading.Event()
         self._ended.set()
 
@@ -78,15 +81,16 @@ class EngineRunner(QObject):
             self.engine,
             self._ended,
             _worker_class=EngineWorker,
-            _progress={"desc": "SemiGDA"},
             _ignore_errors=True,
             _start_thread=False,
         )
         worker.engine = weakref.ref(self.engine)
         worker.yielded.connect(self.happened)
         worker.errored.connect(self.failed)
+        activity = Activity("SemiGDA", self.cancel_asked.emit)
+        worker.finished.connect(activity.close)
         worker.finished.connect(self._on_finished)
-        self._worker = worker
+        self._activity = activity
         worker.start()
 
     @property
@@ -115,22 +119,26 @@ class EngineRunner(QObject):
         return ended
 
     def _on_finished(self) -> None:
-        self._worker = None
+        self._activity = None
         self.wake()  # asked for something between its last look and its end
         if not self.busy:
             self.rested.emit()
 
     def _show_progress(self, event: Event) -> None:
         """The state of the work in words, in napari's activity dock."""
-        bar = getattr(self._worker, "pbar", None)
-        if bar is None:
+        if self._activity is None or not self.busy:
             return
         if isinstance(event, Stepped):
-            bar.set_description(f"SemiGDA: training round {event.record.number}")
-            bar.total = 100
-            bar.update(round(event.report.fraction * 100) - bar.n)
+            self._describe(f"SemiGDA: training round {event.record.number}")
+            self._activity.report(round(event.report.fraction * WHOLE), WHOLE)
         elif isinstance(event, ModelLoading):
-            bar.set_description(f"SemiGDA: {event.message.lower()}")
+            self._describe(f"SemiGDA: {event.message.lower()}")
+            if event.total:
+                self._activity.report(event.done, event.total)
+
+    def _describe(self, words: str) -> None:
+        if self._activity is not None and self._activity.desc.removesuffix(": ") != words:
+            self._activity.set_description(words)
 
 
 def _working(engine: Engine, ended: threading.Event) -> Iterator[Event]:

@@ -6,6 +6,7 @@ from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtGui import QAction, QIcon  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
+    QDialogButtonBox,
     QDoubleSpinBox,
     QGridLayout,
     QLabel,
@@ -196,6 +197,14 @@ def thin_bar(tip: str = "") -> QProgressBar:
     bar.setFixedHeight(BAR_HEIGHT)
     bar.setToolTip(tip)
     return bar
+
+
+def dialog_buttons(ends_with: QDialogButtonBox.StandardButton) -> QDialogButtonBox:
+    """The buttons at the foot of a dialog, without the desktop's icons, which suit no theme of napari."""
+    box = QDialogButtonBox(ends_with)
+    for button in box.buttons():
+        button.setIcon(QIcon())
+    return box
 
 
 def timer(parent: QObject, milliseconds: int, action: Callable[[], object]) -> QTimer:

@@ -7,8 +7,8 @@ from typing import Any
 import napari.viewer
 from napari.layers import Image
 from napari.qt.threading import create_worker
-from napari.utils import cancelable_progress
 from napari.utils.notifications import show_info
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
@@ -24,10 +24,11 @@ from qtpy.QtWidgets import (
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.session.trained_model import TrainedModel
+from napari_semigda.widgets.activity import WHOLE, Activity
 from napari_semigda.widgets.notices import errors_shown, show_failure
 from napari_semigda.widgets.path_line import PathLine
 from napari_semigda.widgets.preferences import chosen_device
-from napari_semigda.widgets.section import sentence
+from napari_semigda.widgets.section import dialog_buttons, sentence
 from napari_semigda.widgets.segmentation import Segmentation
 
 WIDTH = 520
@@ -54,10 +55,8 @@ def segment_layer(viewer: napari.viewer.Viewer) -> None:
 def begin(viewer: napari.viewer.Viewer, segmentation: Segmentation) -> Any:
     """Segment in a worker, with progress and cancel in the activity dock; adds one layer at the end."""
     worker = create_worker(segmentation.work, _ignore_errors=True, _start_thread=False)
-    bar = cancelable_progress(
-        total=100, desc=f"SemiGDA: segmenting {segmentation.layers[0].name}", cancel_callback=worker.quit
-    )
-    worker.yielded.connect(lambda share: bar.update(round(share * 100) - bar.n))
+    bar = Activity(f"SemiGDA: segmenting {segmentation.layers[0].name}", worker.quit)
+    worker.yielded.connect(lambda share: bar.report(round(share * WHOLE), WHOLE))
     worker.finished.connect(bar.close)
     worker.errored.connect(show_failure)
     worker.aborted.connect(lambda: show_info("Segmenting was cancelled; nothing was added."))
@@ -100,8 +99,9 @@ class SegmentDialog(QDialog):
         self.file = PathLine("Checkpoint (.safetensors)", for_folders=False, start=start)
         self.words = sentence()
         self.words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.words.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.words.setFixedHeight(LINES * self.fontMetrics().lineSpacing() + 8)
-        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        self.buttons = dialog_buttons(QDialogButtonBox.StandardButton.Cancel)
         self.segment = QPushButton("Segment")
         self.buttons.addButton(self.segment, QDialogButtonBox.ButtonRole.AcceptRole)
         self.from_session.setChecked(True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.samples import sample_pairs
+from napari_semigda.session.creation import Progress
 from napari_semigda.session.session import Session
 from napari_semigda.session.trained_model import TrainedModel
 
@@ -129,21 +130,29 @@ class SessionPlan:
             return "The working size has to be a multiple of 8."
         return None
 
-    def make(self) -> Session:
+    def make(self, progress: Progress | None = None, cancelled: Callable[[], bool] | None = None) -> Session:
         """Make the session.
+
+        Parameters
+        ----------
+        progress, cancelled
+            Told and asked after each image.
 
         Raises
         ------
         SemiGDAError
             If the folder cannot be used, or an image or the model cannot be read.
+        Cancelled
+            If the person cancelled; no session was made.
         """
         if self.start is not None:
             TrainedModel.find(self.start.path)  # before anything is made
+        watched: dict[str, Any] = {"progress": progress, "cancelled": cancelled}
         if isinstance(self.source, LayerSource):
-            session = Session.from_arrays(self.folder, self.source.pictures(), **self._choices())
+            session = Session.from_arrays(self.folder, self.source.pictures(), **watched, **self._choices())
         else:
             images = self.source if isinstance(self.source, Path) else list(self.source)
-            session = Session.create(self.folder, images, **self._choices())
+            session = Session.create(self.folder, images, **watched, **self._choices())
         if self.start is not None:
             self._bring_along(session, self.start)
         elif self.framing is None:

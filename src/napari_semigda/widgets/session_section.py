@@ -18,6 +18,10 @@ from napari_semigda.widgets.session_plan import LayerSource, plan_of_samples
 from napari_semigda.widgets.workbench import Workbench
 
 DEVICE_TIP = "Computed on {}. Another device: File › Preferences › SemiGDA."
+HINT = (
+    "A session is a folder that keeps your masks, the drafts and what the network has learned; your images "
+    "stay where they are. Make one of your images, or try it with drawn ones."
+)
 NO_LAYERS = "No image layer is open in napari besides those of the session."
 IN_THE_MAKING = "A session is being made."
 
@@ -29,6 +33,8 @@ class SessionSection(QWidget):
         super().__init__()
         self._workbench = workbench
         self._viewer = viewer
+        self.hint = sentence()
+        self.hint.setText(HINT)
         self.name = sentence()
         self.weights = sentence()
         self.share = thin_bar("Share of the images that are accepted.")
@@ -77,7 +83,7 @@ class SessionSection(QWidget):
 
     def _lay_out(self) -> None:
         rows = Rows(self)
-        for part in (self.name, self.share, self.weights):
+        for part in (self.hint, self.name, self.share, self.weights):
             rows.add(part)
         rows.add(self.open, self.new, self.add, self.close_session)
         rows.add(self.samples)
@@ -160,6 +166,7 @@ class SessionSection(QWidget):
         session = self._workbench.session
         for part in (self.name, self.share, self.weights):
             part.setVisible(session is not None)
+        self.hint.setVisible(session is None)
         self.samples.setVisible(session is None)
         self.close_session.allow("No session is open." if session is None else None)
         self._allow_adding()
@@ -178,7 +185,9 @@ class SessionSection(QWidget):
                 parts.append(f"{counts[state]} {words}")
         looking = " (looking only)" if session.read_only is not None else ""
         self.name.setText(f"<b>{escape(session.folder.name)}</b>{looking}: {', '.join(parts)}")
-        self.name.setToolTip(session.read_only or f"{session.folder}\nIn training {session.settings.in_words()}.")
+        self.name.setToolTip(
+            session.read_only or f"{session.folder}\nIn training {session.settings.in_words()}."
+        )
         self.share.setMaximum(max(len(session.items), 1))
         self.share.setValue(accepted)
 

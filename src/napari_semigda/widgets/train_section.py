@@ -30,6 +30,7 @@ class TrainSection(QWidget):
         self._progress = workbench.progress
         self.minutes = QDoubleSpinBox()
         self.minutes.setDecimals(1)
+        self.minutes.setPrefix("for ")
         self.minutes.setSuffix(" min")
         number(self.minutes, 1, 0.1, 1440, 0.5, "How long the round may take, however many images there are.")
         self.steps = QSpinBox()
@@ -93,10 +94,13 @@ class TrainSection(QWidget):
         """Show what was chosen when the session was open before."""
         assert self._workbench.session is not None
         view = self._workbench.session.view
-        remembered = (view.round_seconds / 60, view.round_steps, view.round_after)
-        for box, value in zip((self.minutes, self.steps, self.every), remembered, strict=True):
+        boxes = (self.minutes, self.steps, self.every)
+        for box in boxes:
             box.blockSignals(True)
-            box.setValue(value)
+        self.minutes.setValue(view.round_seconds / 60)
+        self.steps.setValue(view.round_steps)
+        self.every.setValue(view.round_after)
+        for box in boxes:
             box.blockSignals(False)
         self._plan()
         self._refresh()

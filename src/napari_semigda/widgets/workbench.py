@@ -25,10 +25,12 @@ from napari_semigda.engine import (
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.model.device import choose_device
+from napari_semigda.session.creation import Progress
 from napari_semigda.session.items import Item
 from napari_semigda.session.relocation import Relocation
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
+from napari_semigda.widgets.activity import Activity
 from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.background import Background
 from napari_semigda.widgets.canvas import NapariCanvas
@@ -130,6 +132,7 @@ class Workbench:
         self.runner.happened.connect(self._on_event)
         self.runner.failed.connect(self._on_failure)
         self.runner.rested.connect(self._on_rest)
+        self.runner.cancel_asked.connect(self.stop)
         self.canvas.read_only = session.read_only is not None
         self.canvas.show_classes(session.classes)
         self.progress.begin(session)
@@ -186,8 +189,14 @@ class Workbench:
         """Whether a session is being made."""
         return self._maker is not None
 
-    def make(self, how: Callable[[], Session]) -> None:
-        """Make a session behind the scenes (reading the images' headers may take a while), then open it."""
+    def make(self, how: Callable[[Progress, Callable[[], bool]], Session]) -> None:
+        """Make a session behind the scenes (reading the images' headers may take a while), then open it.
+
+        Parameters
+        ----------
+        how
+            Makes it; given what to tell of its progress, and what to ask whether it is cancelled.
+        """
         self._begin_making(how, self._on_made)
 
     def add_images(self, images: Sequence[Path]) -> None:
@@ -199,7 +208,12 @@ class Workbench:
             If no session is open.
         """
         session = self._open_session()
-        self._begin_making(lambda: session.add_images(list(images)), lambda _: self._on_added(session))
+        self._begin_making(
+            lambda progress, cancelled: session.add_images(
+                list(images), progress=progress, cancelled=cancelled
+            ),
+            lambda _: self._on_added(session),
+        )
 
     def add_layers(self, layers: LayerSource) -> None:
         """Add the planes of image layers to the session, behind the scenes, and open it again with them.
@@ -210,7 +224,12 @@ class Workbench:
             If no session is open.
         """
         session = self._open_session()
-        self._begin_making(lambda: session.add_arrays(layers.pictures()), lambda _: self._on_added(session))
+        self._begin_making(
+            lambda progress, cancelled: session.add_arrays(
+                layers.pictures(), progress=progress, cancelled=cancelled
+            ),
+            lambda _: self._on_added(session),
+        )
 
     def find_moved_pictures(self, folder: Path) -> None:
         """Look for missing images in a folder, behind the scenes, and open the session again with them.
@@ -222,7 +241,7 @@ class Workbench:
         """
         session = self._open_session()
         self._begin_making(
-            lambda: session.find_moved_pictures(folder), lambda found: self._on_looked(session, found)
+            lambda *_: session.find_moved_pictures(folder), lambda found: self._on_looked(session, found)
         )
 
     def _open_session(self) -> Session:
@@ -230,14 +249,19 @@ class Workbench:
             raise SemiGDAError("Open a session first.")
         return self.session
 
-    def _begin_making(self, how: Callable[[], Any], then: Callable[[Any], None]) -> None:
+    def _begin_making(
+        self, how: Callable[[Progress, Callable[[], bool]], Any], then: Callable[[Any], None]
+    ) -> None:
+        activity = Activity("SemiGDA: reading the images")
         self._maker = create_worker(
             how,
-            _progress={"desc": "SemiGDA: reading the images"},
+            activity.report,
+            lambda: activity.is_canceled,
             _worker_class=FunctionWorker,
             _ignore_errors=True,
             _start_thread=False,
         )
+        self._maker.finished.connect(activity.close)
         self._maker.returned.connect(then)
         self._maker.errored.connect(self._on_not_made)
         self._maker.start()
