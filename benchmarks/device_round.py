@@ -74,7 +74,7 @@ def _row(preset: str, size: int, steps: int, device: torch.device) -> str:
 
 
 def _round(preset: str, size: int, steps: int, device: torch.device) -> Round:
-    examples = [_example(number, size, labelled=number < 8) for number in range(24)]
+    examples = [example(number, size, labelled=number < 8) for number in range(24)]
     return Round(
         build_model(preset, random_autoencoder=True),
         examples[:8],
@@ -86,7 +86,8 @@ def _round(preset: str, size: int, steps: int, device: torch.device) -> Round:
     )
 
 
-def _example(seed: int, size: int, *, labelled: bool) -> Example:
+def example(seed: int, size: int, *, labelled: bool) -> Example:
+    """A generated picture, with its true labels or without any."""
     image, truth = generate(seed, "lesion" if seed % 2 else "cells", size)
     settings = ImageSettings(working_size=size)
     framed = frame(normalise(image, settings), truth if labelled else np.full_like(truth, UNKNOWN), settings)

@@ -1,0 +1,284 @@
+"""Training and prediction as shipped beside the plain way, in one run: images a second, memory, agreement.
+
+The plain way is what the authors' code does: the same network and losses in eager float32, a step of 2 + 2
+images whose mixed images go through the network in a pass of their own, one image a prediction. Needs torch,
+diffusers, safetensors, scikit-image and imageio, no data and no weights: images are generated and frozen
+autoencoders random. Prints a Markdown table; `--curves FILE` also writes both loss curves as JSON.
+
+    python benchmarks/speed.py --device cuda --preset sd taesd compact
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from device_round import FULL, example
+from napari_semigda.inference.predictor import Predictor
+from napari_semigda.inference.preparation import ImageSettings
+from napari_semigda.model.device import choose_device
+from napari_semigda.model.presets import PRESETS, build_model
+from napari_semigda.model.semigda import Latents, SemiGDANetwork
+from napari_semigda.samples import generate
+from napari_semigda.training.recipe import Budget
+from napari_semigda.training.round import Round
+
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+BATCH = 4
+"""Images a step, without the mixed ones."""
+
+WARM_UP = 3
+PREDICTIONS = 12
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to compute."""
+
+    name: str
+    plain: bool
+
+    def precision(self) -> AbstractContextManager[object]:
+        """While it lasts nothing computes in less than float32, where that is the way."""
+        return _in_float32() if self.plain else nullcontext()
+
+
+HEAD = (
+    "| preset | working size | way | training, images/s | prediction, images/s | first step after, s "
+    "| operations a step, GFLOP | of the bf16 rate | peak memory, MiB | loss, first → last quarter |"
+)
+
+WAYS = (Way("plain", plain=True), Way("as shipped", plain=False))
+
+
+class SeparatePasses(SemiGDANetwork):
+    """The network with a pass for the images and another for the mixed ones."""
+
+    @classmethod
+    def of(cls, model: SemiGDANetwork) -> SeparatePasses:
+        """The same network, all parts shared."""
+        parts = model.encoder, model.mapping, model.image_adapters, model.mask_adapters
+        return cls(model.autoencoder, *parts, model.classes, model.preset, model.image_branch_share)
+
+    def latents(self, image: Tensor, noise: Tensor | None = None) -> Latents:
+        """Both branches' latents, computed pass by pass."""
+        parts = image.split(BATCH)
+        noises = [None] * len(parts) if noise is None else noise.split(BATCH)
+        passes = [super(SeparatePasses, self).latents(*one) for one in zip(parts, noises, strict=True)]
+        return Latents(
+            *(torch.cat([getattr(one, name) for one in passes]) for name in ("image", "mapped", "encoded")),
+            *(
+                tuple(map(torch.cat, zip(*(getattr(one, name) for one in passes), strict=True)))
+                for name in ("image_skips", "mask_skips")
+            ),
+        )
+
+    def decode_image_branch(self, latents: Latents) -> Tensor:
+        """Decode pass by pass."""
+        return torch.cat([super(SeparatePasses, self).decode_image_branch(one) for one in _passes(latents)])
+
+    def decode_mask_branch(self, latents: Latents) -> Tensor:
+        """Decode pass by pass."""
+        return torch.cat([super(SeparatePasses, self).decode_mask_branch(one) for one in _passes(latents)])
+
+
+def _passes(latents: Latents) -> Iterator[Latents]:
+    for start in range(0, len(latents.image), BATCH):
+        of_pass = slice(start, start + BATCH)
+        yield Latents(
+            latents.image[of_pass],
+            latents.mapped[of_pass],
+            latents.encoded[of_pass],
+            tuple(skip[of_pass] for skip in latents.image_skips),
+            tuple(skip[of_pass] for skip in latents.mask_skips),
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = parse(arguments)
+    torch.set_num_threads(given.threads)
+    device, clock = choose_device(given.device), CLOCKS[given.clock]
+    card = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device}, {given.threads} threads"
+    )
+    rate = bf16_rate(device, clock)
+    print(
+        f"\n{card}, torch {torch.__version__}, {given.steps} steps of 2 + 2 images, "
+        f"seconds of the {given.clock}; a large bf16 product reaches {rate / 1e12:.2f} TFLOP/s, "
+        f"{date.today()}\n"
+    )
+    print(HEAD)
+    print("|---" * HEAD.count(" | ") + "|---|")
+    curves: dict[str, list[list[float]]] = {}
+    for preset in given.preset:
+        size = given.working_size or PRESETS[preset].default_working_size
+        measured = [measure(way, preset, size, given.steps, device, clock) for way in WAYS]
+        for one in measured:
+            print(row(preset, size, one, measured[0], rate), flush=True)
+        curves[preset] = [one.losses for one in measured]
+    if given.curves is not None:
+        given.curves.write_text(json.dumps(curves))
+    return 0
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--preset", nargs="+", default=["compact"], choices=list(PRESETS))
+    parser.add_argument("--working-size", type=int, help="default: the preset's")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
+    parser.add_argument("--curves", type=Path, help="where to write both loss curves, as JSON")
+    return parser.parse_args(arguments)
+
+
+def bf16_rate(device: torch.device, clock: Callable[[], float]) -> float:
+    """Floating-point operations a second of a large bf16 matrix product, the best of five."""
+    side = 8192 if device.type == "cuda" else 1024
+    matrix = torch.randn(side, side, device=device, dtype=torch.bfloat16)
+    seconds = []
+    for _ in range(5):
+        started = clock()
+        matrix @ matrix
+        _finish(device)
+        seconds.append(clock() - started)
+    return 2 * side**3 / min(seconds)
+
+
+class Measured(NamedTuple):
+    """What one way came to.
+
+    Attributes
+    ----------
+    way
+        Which.
+    step, prediction
+        Median seconds of a training step and of a predicted image.
+    first_step
+        Seconds from the beginning, with the network not yet built, to the end of the first step.
+    operations
+        Floating-point operations of a step's products and convolutions, forward and backward.
+    memory
+        Peak on a card in MiB; None elsewhere.
+    losses
+        Of each step.
+    """
+
+    way: str
+    step: float
+    prediction: float
+    first_step: float
+    operations: float
+    memory: float | None
+    losses: list[float]
+
+
+def measure(
+    way: Way, preset: str, size: int, steps: int, device: torch.device, clock: Callable[[], float]
+) -> Measured:
+    """Train for so many steps in one way, and predict."""
+    on_card = device.type == "cuda"
+    if on_card:
+        torch.cuda.reset_peak_memory_stats(device)
+    started = clock()
+    training = _round(way, preset, size, steps, device, clock)
+    seconds, losses = [], []
+    with way.precision():
+        for report in training.run():
+            _finish(device)
+            seconds.append(report.seconds)
+            losses.append(report.losses["total"])
+            if len(seconds) == 1:
+                first_step = clock() - started
+        prediction = _prediction(training.model, size, device, clock)
+        memory = torch.cuda.max_memory_allocated(device) / 2**20 if on_card else None
+        operations = _operations(way, preset, size, device)
+    step = statistics.median(seconds[WARM_UP:])
+    return Measured(way.name, step, prediction, first_step, operations, memory, losses)
+
+
+def row(preset: str, size: int, one: Measured, plain: Measured, rate: float) -> str:
+    """One line of the table."""
+    last = max(1, len(one.losses) // 4)
+    cells = (
+        preset,
+        str(size),
+        one.way,
+        f"{BATCH / one.step:.2f} ({plain.step / one.step:.2f} ×)",
+        f"{1 / one.prediction:.2f} ({plain.prediction / one.prediction:.2f} ×)",
+        f"{one.first_step:.1f}",
+        f"{one.operations / 1e9:.0f}",
+        f"{100 * one.operations / one.step / rate:.0f} %",
+        "—" if one.memory is None else f"{one.memory:.0f}",
+        f"{one.losses[0]:.3f} → {statistics.mean(one.losses[-last:]):.3f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _round(
+    way: Way, preset: str, size: int, steps: int, device: torch.device, clock: Callable[[], float]
+) -> Round:
+    model = build_model(preset, random_autoencoder=True)
+    examples = [example(number, size, labelled=number < 8) for number in range(24)]
+    return Round(
+        SeparatePasses.of(model) if way.plain else model,
+        examples[:8],
+        examples[8:],
+        recipe=FULL,
+        budget=Budget(steps=steps),
+        working_size=size,
+        device=device,
+        clock=clock,
+        warm=True,
+    )
+
+
+def _operations(way: Way, preset: str, size: int, device: torch.device) -> float:
+    with FlopCounterMode(display=False) as counter:
+        next(_round(way, preset, size, 2, device, time.perf_counter).run())
+    return float(counter.get_total_flops())
+
+
+def _prediction(model: SemiGDANetwork, size: int, device: torch.device, clock: Callable[[], float]) -> float:
+    predictor = Predictor(model, ImageSettings(working_size=size), device)
+    image, _ = generate(99, "lesion", size)
+    seconds = []
+    for _ in range(WARM_UP + PREDICTIONS):
+        started = clock()
+        predictor.predict(image)
+        seconds.append(clock() - started)
+    return statistics.median(seconds[WARM_UP:])
+
+
+@contextmanager
+def _in_float32() -> Iterator[None]:
+    """Nothing is computed in less than float32 while this lasts."""
+    with (
+        patch("napari_semigda.training.round.autocast", lambda device: nullcontext()),
+        patch("napari_semigda.inference.predictor.autocast", lambda device: nullcontext()),
+    ):
+        yield
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+import torch
+
+from napari_semigda.model.presets import build_model
+from speed import BATCH, HEAD, SeparatePasses, main
+
+
+def test_separate_passes_say_what_one_pass_says():
+    whole = build_model("compact", random_autoencoder=True).eval()
+    apart = SeparatePasses.of(whole).eval()
+    images = torch.rand(2 * BATCH, 3, 32, 32) * 2 - 1
+    noise = torch.randn(2 * BATCH, 4, 4, 4)
+    with torch.no_grad():
+        expected, found = whole.latents(images, noise), apart.latents(images, noise)
+        pairs = [
+            *zip(
+                expected.image_skips + expected.mask_skips, found.image_skips + found.mask_skips, strict=True
+            ),
+            (whole.decode_image_branch(expected), apart.decode_image_branch(found)),
+            (whole.decode_mask_branch(expected), apart.decode_mask_branch(found)),
+        ]
+    for one, other in pairs:
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_the_table_has_the_plain_way_as_its_measure(capsys):
+    arguments = ["--device", "cpu", "--threads", "1", "--working-size", "32", "--steps", "5"]
+    assert main([*arguments, "--preset", "compact"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index(HEAD)
+    plain, shipped = (line.split(" | ") for line in lines[start + 2 :])
+    assert len(lines[start + 1].split("|")) == len(lines[start].split("|"))
+    assert (plain[2], shipped[2]) == ("plain", "as shipped")
+    assert plain[3].endswith("(1.00 ×)")
+    assert float(shipped[3].split()[0]) > 0
