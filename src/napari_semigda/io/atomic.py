@@ -42,7 +42,7 @@ def atomic_file(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
         When the file cannot be written (no space, no permission, the folder is gone).
     """
     path = Path(path)
-    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
+    temporary = temporary_name(path)
     try:
         yield temporary
         if durable:
@@ -56,6 +56,11 @@ def atomic_file(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
         raise
     if durable:
         _flush_folder(path.parent)
+
+
+def temporary_name(path: Path) -> Path:
+    """Make up a name beside `path`, of a file that `remove_abandoned` removes if its program is killed."""
+    return path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
 
 
 def write_bytes(path: Path | str, content: bytes, *, durable: bool = True) -> None:

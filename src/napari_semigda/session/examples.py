@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, overload
 
 import torch
@@ -113,7 +114,8 @@ class SessionExamples(Sequence[Example]):
         if isinstance(index, slice):
             return SessionExamples(self._session, self.items[index], self._cache, labelled=self._labelled)
         start = range(len(self.items))[index]
-        for item in self.items[start:] + self.items[:start]:
+        for place in chain(range(start, len(self.items)), range(start)):
+            item = self.items[place]
             if item.id in self._unreadable:
                 continue
             try:

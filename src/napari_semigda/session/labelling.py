@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,9 @@ class Labelling:
         self._lock = lock
         self._validation = validation
         self._items = {item.id: item for item in items}
-        self._changes: list[str] = []
+        self._places = {item_id: place for place, item_id in enumerate(self._items)}
+        self._changes: dict[str, int] = {}  # which change of all was the last of an item, in this order
+        self._changes_so_far = 0
         self._efforts: Efforts | None = None
         self._labels, self._edits, predicted = (
             MaskFolder(
@@ -82,7 +85,7 @@ class Labelling:
                 self._items.keys(),
                 class_values,
                 lock,
-                self._changes.append,
+                self.note_change,
                 forgiving=name == PREDICTIONS,
             )
             for name in (LABELS, EDITS, PREDICTIONS)
@@ -114,6 +117,16 @@ class Labelling:
             if item_id not in self._items:
                 raise SemiGDAError(f"The session “{self.folder}” has no item “{item_id}”.")
             return self._items[item_id]
+
+    def place(self, item: Item | str) -> int:
+        """Tell the place of an item in the list, from 0.
+
+        Raises
+        ------
+        SemiGDAError
+            When the session has no such item.
+        """
+        return self._places[self.item(item).id]
 
     def replace_items(self, items: Iterable[Item]) -> None:
         """Take the new form of some items: what is known of their labelling stays."""
@@ -149,7 +162,17 @@ class Labelling:
 
     def counts(self) -> dict[ItemState, int]:
         """Count the items in each state; every state is a key."""
-        return dict.fromkeys(ItemState, 0) | Counter(self.states())
+        with self._lock:
+            drafted = self.predictions.ids() | self._edits.ids()
+            accepted = self._labels.ids()
+            skipped, drafts = self._skipped - accepted, drafted - self._skipped - accepted
+            waiting = len(self._items) - len(accepted) - len(skipped) - len(drafts)
+        return {
+            ItemState.UNLABELLED: waiting,
+            ItemState.DRAFT: len(drafts),
+            ItemState.ACCEPTED: len(accepted),
+            ItemState.SKIPPED: len(skipped),
+        }
 
     def standing(self, item: Item | str) -> Standing:
         """Tell the state of an item, and whether something on it is painted and not accepted."""
@@ -190,7 +213,8 @@ class Labelling:
             The number is for the next question.
         """
         with self._lock:
-            return set(self._changes[since:]), len(self._changes)
+            ids = takewhile(lambda item_id: self._changes[item_id] > since, reversed(self._changes))
+            return set(ids), self._changes_so_far
 
     def for_training(self, labelled_ids: Collection[str] | None = None) -> tuple[list[Item], list[Item]]:
         """Tell the items that a round learns from; neither skipped ones nor those kept for validation.
@@ -208,7 +232,7 @@ class Labelling:
         """
         with self._lock:
             aside = {item.id for item in self.for_validation()} - set(labelled_ids or ())
-            accepted = {item_id for item_id in self._items if item_id in self._labels}
+            accepted = self._labels.ids()
             chosen = accepted - aside if labelled_ids is None else accepted.intersection(labelled_ids)
             ids = self._items if labelled_ids is None else labelled_ids
             labelled = [self._items[item_id] for item_id in ids if item_id in chosen]
@@ -224,13 +248,22 @@ class Labelling:
     def for_validation(self) -> list[Item]:
         """Tell the accepted items that are kept for validation, in the order of the list."""
         with self._lock:
-            kept = set(self._validation()).intersection(self._labels.ids())
-            return [item for item in self._items.values() if item.id in kept]
+            return self._in_order(set(self._validation()).intersection(self._labels.ids()))
+
+    def to_learn_from(self) -> list[Item]:
+        """Tell the accepted items that are not kept for validation, in the order of the list."""
+        with self._lock:
+            return self._in_order(self._labels.ids().difference(self._validation()))
+
+    def _in_order(self, ids: Collection[str]) -> list[Item]:
+        return [self._items[item_id] for item_id in sorted(ids, key=self._places.__getitem__)]
 
     def note_change(self, item_id: str) -> None:
-        """Have `changes` tell of an item, something of which changed elsewhere."""
+        """Have `changes` tell of an item, something of which changed here or elsewhere."""
         with self._lock:
-            self._changes.append(item_id)
+            self._changes_so_far += 1
+            self._changes.pop(item_id, None)
+            self._changes[item_id] = self._changes_so_far
 
     # Masks
 
@@ -471,7 +504,7 @@ class Labelling:
         write_json(self.folder / SKIPPED, [one for one in self._items if one in ids])
         self._skipped = ids
         self._items[item.id] = replace(self._items[item.id], skipped=skipped)
-        self._changes.append(item.id)
+        self.note_change(item.id)
 
     # As it was left
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
-from napari_semigda.io.atomic import write_json
+from napari_semigda.io.atomic import write_bytes
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.session.classes import (
     MOST_NAMED,
@@ -90,6 +90,7 @@ class ManifestFile:
         self.folder = folder
         self.manifest = manifest
         self._lock = lock
+        self._items_text: tuple[tuple[Item, ...], str] | None = None
 
     def class_count(self) -> int:
         """Count the values up to the highest of a class, with the background and those of removed classes."""
@@ -109,7 +110,9 @@ class ManifestFile:
         """
         with self._lock:
             changed = replace(self.manifest, **changes)
-            write_manifest(self.folder, changed)
+            if self._items_text is None or self._items_text[0] is not changed.items:
+                self._items_text = changed.items, _text_of(changed.items)
+            _write(self.folder, changed, self._items_text[1])
             self.manifest = changed
 
     def keep_for_validation(self, item_id: str, keep: bool) -> None:
@@ -144,6 +147,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     SemiGDAError
         When it cannot be written.
     """
+    _write(folder, manifest, _text_of(manifest.items))
+
+
+def _write(folder: Path, manifest: Manifest, items: str) -> None:
+    """Write a manifest with the JSON of its items, which is nearly all of it and seldom changes."""
     value = {
         "schema_version": SCHEMA_VERSION,
         "created": manifest.created,
@@ -155,9 +163,16 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "settings": manifest.settings.to_dict(),
         "framing_by_objects": manifest.framing_by_objects,
         "validation": list(manifest.validation),
-        "items": [_item_values(item) for item in manifest.items],
     }
-    write_json(folder / MANIFEST_NAME, value)
+    head = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
+    text = f'{head},\n "items": [\n{items}\n ]\n}}\n'
+    write_bytes(folder / MANIFEST_NAME, text.encode("utf-8", errors="surrogatepass"))
+
+
+def _text_of(items: Iterable[Item]) -> str:
+    """Write items as JSON, one a line."""
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    return ",\n".join(f"  {encode(_item_values(item))}" for item in items)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -3,8 +3,8 @@
 import os
 import threading
 import unicodedata
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.atomic import write_bytes
+from napari_semigda.io.atomic import cannot_write, temporary_name, write_bytes
 from napari_semigda.io.masks import read_labels, write_labels
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.items import Item, size_for_people
@@ -113,6 +113,39 @@ class MaskFolder:
             write_labels(self.file(item.id), mask, item.pixel_size, item.unit, durable=durable)
             self._present.add(item.id)
             self._changed(item.id)
+
+    @contextmanager
+    def staged(self, item: Item, mask: NDArray[np.uint8]) -> Iterator[Callable[[], None]]:
+        """Write a checked mask that can be computed again beside its place, while others go on.
+
+        Yields
+        ------
+        callable
+            Puts it in its place, at once; to be called under the session's lock.
+
+        Raises
+        ------
+        SemiGDAError
+            When it cannot be written.
+        """
+        make_folder(self.folder)
+        path = self.file(item.id)
+        beside = temporary_name(path)
+        write_labels(beside, mask, item.pixel_size, item.unit, durable=False)
+
+        def put() -> None:
+            try:
+                os.replace(beside, path)
+            except OSError as error:
+                raise cannot_write(path, error) from error
+            self._present.add(item.id)
+            self._changed(item.id)
+
+        try:
+            yield put
+        finally:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
 
     def remove(self, item_id: str) -> None:
         """Remove the mask of an item; where its file cannot be removed it stays known, as it stays there."""

@@ -66,12 +66,9 @@ class Predictions:
 
     def info(self, item: Item) -> PredictionInfo | None:
         """Tell what is known of the prediction of an item; None without one."""
+        self._read_infos([item])
         with self._lock:
-            if item.id not in self._masks:
-                return None
-            if item.id not in self._infos:
-                self._infos[item.id] = read_info(self._info_file(item))
-            return self._infos[item.id]
+            return self._infos.get(item.id) if item.id in self._masks else None
 
     def ids(self) -> set[str]:
         """Return the ids of all items that have a prediction."""
@@ -79,9 +76,12 @@ class Predictions:
 
     def scores(self, items: Iterable[Item]) -> NDArray[np.float32]:
         """Return the acquisition score of each of these items, NaN where there is no prediction."""
+        items = list(items)
+        self._read_infos(items)
         with self._lock:
-            infos = (self.info(item) for item in items)
-            return np.array([np.nan if info is None else info.score for info in infos], np.float32)
+            drafted = self._masks.ids()
+            infos = [self._infos.get(item.id) if item.id in drafted else None for item in items]
+        return np.array([np.nan if info is None else info.score for info in infos], np.float32)
 
     def store(self, item: Item, prediction: "Prediction", round_number: int) -> PredictionInfo:
         """Keep a prediction as the draft of an item.
@@ -104,11 +104,21 @@ class Predictions:
             round=round_number,
             uncertainty=float(np.clip(np.nan_to_num(np.mean(prediction.uncertainty)), 0, 1)),
         )
-        with self._lock:
-            self._masks.write(item, mask, durable=False)
+        with self._masks.staged(item, mask) as put, self._lock:
+            put()
             write_info(self._info_file(item), info)
             self._infos[item.id] = info
         return info
+
+    def _read_infos(self, items: Iterable[Item]) -> None:
+        """Read what is known of drafts and was not read yet; of thousands, while others go on."""
+        with self._lock:
+            drafted = self._masks.ids()
+            unread = [item for item in items if item.id in drafted and item.id not in self._infos]
+        for item in unread:
+            info = read_info(self._info_file(item))
+            with self._lock:
+                self._infos.setdefault(item.id, info)
 
     def _info_file(self, item: Item) -> Path:
         return self._masks.file(item.id).with_suffix(".json")

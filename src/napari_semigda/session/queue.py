@@ -109,7 +109,7 @@ def _in_order(
         raise SemiGDAError(f"There is no strategy “{strategy}”; choose one of: {', '.join(STRATEGIES)}.")
     items = session.items
     waits = np.array([state.waits for state in session.states()], bool)
-    place = next((place for place, item in enumerate(items) if after and item.id == after.id), None)
+    place = None if after is None else session.place(after)
     if place is not None and dealt_with:
         waits[place] = False
     order = _ranking(session, waits, strategy)
