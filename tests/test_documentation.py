@@ -1,5 +1,6 @@
 """What the README and the documentation show can be done as it stands there."""
 
+import ast
 import re
 import shlex
 import shutil
@@ -79,3 +80,26 @@ def test_links_outside_the_site_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
     relative = [target.partition("#")[0] for target in targets if not re.match(r"\w+:|#", target)]
     assert [target for target in relative if not (page.parent / target).exists()] == []
+
+
+def spoken(source: Path) -> str:
+    """All texts in a module's code, with … for what is filled in."""
+
+    def text(node: ast.AST) -> str:
+        if isinstance(node, ast.JoinedStr):
+            return "".join(text(part) for part in node.values)
+        return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else "…"
+
+    nodes = ast.walk(ast.parse(source.read_text("utf-8")))
+    return "\n".join(text(node) for node in nodes if isinstance(node, ast.JoinedStr | ast.Constant))
+
+
+def test_troubles_are_named_by_what_the_program_says() -> None:
+    page = (REPOSITORY / "docs" / "troubleshooting.md").read_text("utf-8")
+    sections = re.split(r"^## ", page, flags=re.MULTILINE)[1:-1]  # the last one is about other programs
+    titles = [title for section in sections for title in re.findall(r"^### (.+)$", section, re.MULTILINE)]
+    everything = "\n".join(map(spoken, sorted((REPOSITORY / "src").rglob("*.py"))))
+    told = [title for title in titles if title not in ("Rounds are slow", "Drafts do not get better")]
+    assert len(told) > 15
+    for part in (part.strip(" .(“”)") for title in told for part in title.split("…")):
+        assert part in everything
