@@ -1,14 +1,15 @@
 """What becomes of accepted masks when things go wrong: what was done, how often, and what was lost.
 
     python benchmarks/faults.py --kills 200
-    python benchmarks/faults.py --kills 5 --files 2000 --disk FOLDER-ON-A-SMALL-DISK
+    python benchmarks/faults.py --kills 5 --files 2000 --sequences 1000 --disk FOLDER-ON-A-SMALL-DISK
 
 A process works through a session (accepts, paints, trains, drafts, exports) and is killed at random moments.
 After each kill the session is opened: every mask whose accept had returned must be there bit by bit, no file
 half-written, the last weights must load, and a round that was under way must go on to its end. With `--disk`,
 a folder on a file system of some megabytes, masks are accepted when it is full, and again when there is room.
 With `--files`, so many picture files are damaged at random and read: each must be a picture or be refused in
-words that name it.
+words that name it. With `--sequences`, so many random sequences of what an annotator does (`sequences.py`)
+are played with a real session and engine, up to the first one that breaks.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ from napari_semigda.session.export import export_masks
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
+from sequences import Desk
+from sequences import run as run_sequences
 
 IMAGES, SIZE = 8, 48
 STEPS = 12
@@ -80,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=0, help="how often to kill a working process")
     parser.add_argument("--longest", type=float, default=6.0, help="seconds of work before a kill, at most")
     parser.add_argument("--files", type=int, default=0, help="how many picture files to damage")
+    parser.add_argument("--sequences", type=int, default=0, help="how many sequences of actions to play")
     parser.add_argument("--disk", type=Path, help="a folder on a small disk that may be filled")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
@@ -92,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tallies.append(killed(given.kills, given.longest, given.seed))
     if given.files:
         tallies.append(damaged(given.files, given.seed))
+    if given.sequences:
+        tallies.append(played(given.sequences, given.seed))
     if given.disk is not None:
         tallies.append(full_disk(given.disk))
     print(table(tallies))
@@ -269,6 +275,20 @@ def accept(session: Session, rng: random.Random) -> None:
 
 def tell(*words: str) -> None:
     print(*words, flush=True)
+
+
+# Played ----------------------------------------------------------------------------------------------------
+
+
+def played(times: int, seed: int) -> Tally:
+    """Play sequences of actions, up to the first that breaks."""
+    tally = Tally("random sequences of actions", times)
+    try:
+        run_sequences(times, seed=seed)
+    except Exception as error:  # whatever it is, the sequence and what became of it are in its words
+        tally.faults.append(f"{error}\n{'; '.join(getattr(error, '__notes__', ()))}")
+    tally.masks = Desk.masks_checked
+    return tally
 
 
 # Full ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,11 @@
+"""Whatever an annotator does, and in whatever order: nothing is lost, nothing hangs."""
+
+import pytest
+
+import sequences
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_random_sequences_of_actions_leave_the_session_as_the_annotator_left_it() -> None:
+    sequences.run(12)
