@@ -165,14 +165,15 @@ def _budgets(results: Sequence[Result]) -> str:
     budgets = sorted({result["budget"] for result in results})
     if len(budgets) < 2:
         return ""
-    head = ("pack", "labelled", "method", *(f"{_duration(budget)}" for budget in budgets))
+    head = ("pack", "labelled", "framing", "method", *(f"{_duration(budget)}" for budget in budgets))
     lines = []
     for row in _rows(results, without="budget"):
         cells = []
         for budget in budgets:
             dice = [result["mean"]["dice"] for result in row if result["budget"] == budget]
             cells.append(_with_spread(dice) if dice else "—")
-        lines.append((row[0]["pack"], str(row[0]["labelled"]), _label(row[0]), *cells))
+        first = row[0]
+        lines.append((first["pack"], str(first["labelled"]), first["framing"], _label(first), *cells))
     return _table(head, lines)
 
 

@@ -130,9 +130,9 @@ def test_budgets_stand_side_by_side():
 
     _, head, _, ours, unet = table("budget", runs)
 
-    assert cells(head)[3:] == ["2 min", "10 min"]
-    assert cells(ours)[3:] == ["0.400", "0.500"]
-    assert cells(unet)[3:] == ["—", "0.300"]
+    assert cells(head)[2:] == ["framing", "method", "2 min", "10 min"]
+    assert cells(ours)[4:] == ["0.400", "0.500"]
+    assert cells(unet)[4:] == ["—", "0.300"]
 
 
 def test_variants_are_set_against_the_default_of_the_same_seeds():
