@@ -39,9 +39,9 @@ from annotator import Annotator, dice, settle
 WINDOW = (1280, 800)
 FIRST_IMAGES = 5
 CORRECTED_IMAGES = 3
+VALIDATION_IMAGES = 2
 THEMES = ("dark", "light")
 GAP = 8  # pixels between two pictures side by side
-COLOURS = 256  # of a picture's palette
 LARGE = 1.5
 
 # Pictures -----------------------------------------------------------------------------------------------
@@ -66,9 +66,9 @@ def in_both_themes(annotator: Annotator, name: str, of: QWidget) -> None:
     beside.save(annotator.output / f"{name}.png")
 
 
-def section(annotator: Annotator, title: str) -> None:
-    """Take the pictures of one section of the dock."""
-    annotator.unfold(title)
+def section(annotator: Annotator, title: str, *others: str) -> None:
+    """Take the pictures of one section of the dock, with others unfolded beside it."""
+    annotator.unfold(title, *others)
     in_both_themes(annotator, f"section_{title.lower()}", annotator.widget.sections[title])
 
 
@@ -89,11 +89,11 @@ def menu(annotator: Annotator, name: str, button: MenuButton) -> None:
 
 
 def compress(folder: Path) -> None:
-    """Make the pictures small: the colours of a screen fit into a palette."""
+    """Make the pictures small, without loss."""
     for path in folder.glob("*.png"):
         with Image.open(path) as picture:
-            small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-        small.save(path, optimize=True)
+            opaque = picture.convert("RGB")
+        opaque.save(path, optimize=True)
 
 
 # What the annotator does --------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def annotate_first_images(annotator: Annotator) -> None:
 
 
 def train(annotator: Annotator, minutes: float, name: str | None = None) -> None:
-    """Train a round, with pictures in its midst if they have a name, and wait for the drafts."""
+    """Train a round, with a picture in its midst if it has a name, and wait for the drafts."""
     progress = annotator.widget.workbench.progress
     rounds = annotator.widget.train_section
     rounds.minutes.setValue(minutes)
@@ -148,7 +148,6 @@ def train(annotator: Annotator, minutes: float, name: str | None = None) -> None
     annotator.wait(lambda: progress.fraction > 0.4 or not progress.active, "the round")
     if name is not None:
         annotator.picture(name)
-        section(annotator, "Train")
     runner = annotator.widget.workbench.runner
     annotator.wait(lambda: progress.phase is Phase.IDLE and not runner.busy, "the drafts")
     unfold_most(annotator)
@@ -163,6 +162,19 @@ def correct_drafts(annotator: Annotator) -> None:
         annotator.press(annotator.widget.mask_section.accept_and_go_on)
 
 
+def set_aside(annotator: Annotator) -> None:
+    """Keep some of the accepted images for validation."""
+    session, image = annotator.widget.workbench.session, annotator.widget.image_section
+    accepted = [
+        place
+        for place, item in enumerate(session.items, start=1)
+        if session.state(item) is ItemState.ACCEPTED
+    ]
+    for place in accepted[-VALIDATION_IMAGES:]:
+        image.jump.setValue(place)
+        annotator.click(image.validation)
+
+
 def sections(annotator: Annotator) -> None:
     """Take the pictures of the sections in which an image is found, shown and corrected."""
     widget = annotator.widget
@@ -170,7 +182,8 @@ def sections(annotator: Annotator) -> None:
     widget.workbench.add_class("vessel")
     section(annotator, "Classes")
     widget.classes_section.delete.press()
-    for title in ("Images", "Image", "Mask"):
+    section(annotator, "Images", "Image", "Mask")
+    for title in ("Image", "Mask", "Train"):
         section(annotator, title)
     menu(annotator, "menu_correct", widget.mask_section.correct)
     menu(annotator, "menu_look", widget.mask_section.look)
@@ -212,6 +225,7 @@ def afternoon(annotator: Annotator, images: Path, minutes: float, working_size: 
     annotate_first_images(annotator)
     train(annotator, minutes)
     correct_drafts(annotator)
+    set_aside(annotator)
     train(annotator, minutes, "train")
     annotator.press(widget.image_section.to_queue)
     annotator.picture("correct")
@@ -247,6 +261,7 @@ def main() -> None:
     if arguments.session is not None:
         annotator = _open_napari({}, arguments.output)
         annotator.widget.open_session(arguments.session)
+        settle(3)  # until the thumbnails are there
         in_both_themes(annotator, "window_enlarged", annotator.viewer.window._qt_window)
         _close_napari(annotator)
         return

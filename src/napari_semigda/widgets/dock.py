@@ -29,6 +29,7 @@ from napari_semigda.widgets.workbench import Workbench
 KEPT_AFTER = 3000  # milliseconds after the last stroke, in case the program is killed
 KEYS_AFTER = 800  # milliseconds after the last change of a key in the preferences, for people type
 USUAL_SIZE = QSize(330, 700)
+ALL_ROOM = 100  # as a share, beside the one of the empty space below
 
 
 class SemiGDAWidget(QWidget):
@@ -100,10 +101,10 @@ class SemiGDAWidget(QWidget):
         stack.setSpacing(3)
         for section in self.sections.values():
             stack.addWidget(section)
-        stack.addStretch(0)
+        stack.addStretch(1)
         images = self.sections["Images"]
-        stack.setStretchFactor(images, 1)  # its table can use whatever room there is
-        images.toggled.connect(lambda unfolded: stack.setStretchFactor(images, int(unfolded)))
+        stack.setStretchFactor(images, ALL_ROOM)  # its table can use whatever room there is
+        images.toggled.connect(lambda unfolded: stack.setStretchFactor(images, ALL_ROOM * unfolded))
         self.sections["Export"].collapse(animate=False)
         area = QScrollArea()
         area.setWidgetResizable(True)

@@ -239,7 +239,7 @@ class NewSessionDialog(QDialog):
 
     def _say_of_network(self, words: str, lines: int) -> None:
         self.preset_words.setText(words)
-        self.preset_words.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 4)
+        self.preset_words.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 12)
 
     def _check(self) -> None:
         """Say what is missing, and let the session be made only when nothing is."""

@@ -49,6 +49,10 @@ class QueueTable(QTableView):
         self.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
         self.setSortingEnabled(True)
 
+    def sizeHint(self) -> QSize:
+        """No higher than it has to be, unless there is room."""
+        return QSize(super().sizeHint().width(), self.minimumHeight())
+
     def leaveEvent(self, event: QEvent | None) -> None:
         """Tell that the mouse is elsewhere."""
         super().leaveEvent(event)
