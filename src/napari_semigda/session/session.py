@@ -551,7 +551,20 @@ class Session:
         seed: int = 0,
         count: int | None = None,
     ) -> list[Item]:
-        """List the items that wait for the annotator, what to look at first; see `queue.queue`."""
+        """List the items that wait for the annotator (neither accepted nor skipped), in order.
+
+        Parameters
+        ----------
+        after
+            The item on screen: it is left out, and the order goes on behind it.
+        strategy
+            What comes first: ``"mixed"`` (what stands for the most uncertainty), ``"uncertain"``,
+            ``"different"`` (from all that was accepted), ``"in order"`` or ``"random"``.
+        seed
+            Of ``"random"``.
+        count
+            So many from the front; None gives all of them.
+        """
         return queue(self, after, strategy, seed=seed, count=count)
 
     @property
@@ -657,7 +670,27 @@ class Session:
 
     @_saves
     def accept(self, item: Item | str, labels: NDArray[Any], *, event: str | None = None) -> JournalEntry:
-        """Save a mask for good: when this returns, it is on the disk; see `Labelling.accept`."""
+        """Save a mask for good: when this returns, it is on the disk; see `Labelling.accept`.
+
+        Parameters
+        ----------
+        item
+            An item, or its id.
+        labels
+            (H, W) integer or boolean: 0 background, 1 and up classes, 255 not looked at.
+        event
+            For the journal, if not that it was accepted or corrected.
+
+        Returns
+        -------
+        JournalEntry
+            With how much was changed against the draft.
+
+        Raises
+        ------
+        SemiGDAError
+            When the mask does not fit the item, or cannot be saved; what was accepted before still is.
+        """
         return self._labelling.accept(item, labels, event=event)
 
     @_saves
