@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
@@ -19,6 +20,7 @@ from rich.table import Table
 
 from napari_semigda import __version__, demo
 from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.log import keep_log, log_file
 from napari_semigda.terminal import (
     DONE,
     FAILED,
@@ -75,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     errors = Console(stderr=True)
+    keep_log()
     try:
         code: int = given.run(given, Console())
         return code
@@ -84,6 +87,8 @@ def _run(given: argparse.Namespace) -> int:
     except Exception as error:
         if given.debug:
             raise
+        if not isinstance(error, SemiGDAError):
+            logging.getLogger(__name__).error("unexpected error on the command line", exc_info=error)
         errors.print(escape(_in_words(error)), style="red", soft_wrap=True, highlight=False)
         return FAILED
 
@@ -91,7 +96,7 @@ def _run(given: argparse.Namespace) -> int:
 def _in_words(error: Exception) -> str:
     if isinstance(error, SemiGDAError):
         return str(error)
-    return f"Something unexpected went wrong ({type(error).__name__}: {error}). With --debug you see where."
+    return f"Something unexpected went wrong ({type(error).__name__}: {error}). Details: {log_file()}"
 
 
 # --- arguments ----------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ from napari_semigda.inference.description import Describer
 from napari_semigda.inference.draft_maps import DraftMaps, draft_maps
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.model.checkpoint import load_checkpoint, save_checkpoint
+from napari_semigda.inference.preparation import Pixels
+from napari_semigda.log import log_file
 from napari_semigda.model.device import choose_device
 from napari_semigda.model.loading import REPOSITORIES, load_autoencoder
 from napari_semigda.model.presets import build_model
@@ -881,4 +883,4 @@ def _in_words(error: Exception) -> str:
         return "The graphics card has too little memory: choose a smaller preset or working size, or the CPU."
     if isinstance(error, OSError):
         return f"A file could not be read or written ({error}): check the disk, then try again."
-    return f"Something unexpected went wrong ({type(error).__name__}: {error}). Details are in the log."
+    return f"Something unexpected went wrong ({type(error).__name__}: {error}). Details: {log_file()}"

@@ -12,6 +12,7 @@ from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
+from napari_semigda.log import keep_log
 from napari_semigda.widgets import keys
 from napari_semigda.widgets.canvas import NapariCanvas
 from napari_semigda.widgets.classes_section import ClassesSection
@@ -45,6 +46,7 @@ class SemiGDAWidget(QWidget):
 
     def __init__(self, napari_viewer: ViewerModel, device: str | None = None) -> None:
         super().__init__()
+        keep_log()
         self._viewer = napari_viewer
         self._window: QMainWindow | None = None
         self._docked = self._closing = False

@@ -8,6 +8,7 @@ from napari.utils.notifications import show_error
 from psygnal import EmitLoopError
 
 from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.log import log_file
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def show_failure(error: BaseException) -> None:
     logger.error("unexpected error in the SemiGDA widget", exc_info=cause)
     show_error(
         f"Something unexpected went wrong ({type(cause).__name__}: {cause}). "
-        "Accepted masks are safe on disk; you can go on. The log has the details."
+        f"Accepted masks are safe on disk; you can go on. Details: {log_file()}"
     )
 
 
