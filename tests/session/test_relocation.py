@@ -1,8 +1,10 @@
 import shutil
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from napari_semigda.errors import Cancelled
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 
@@ -27,6 +29,17 @@ def test_moved_pictures_are_found_by_their_names_and_stay_found(session, picture
             np.testing.assert_array_equal(one.picture(item_id).pixels, pixels)
         assert one.state("image_1") is ItemState.ACCEPTED
         assert one.item("image_2").skipped
+
+
+def test_looking_tells_how_far_it_is_and_can_be_cancelled(session, pictures, tmp_path):
+    shutil.move(pictures, tmp_path / "moved")
+    told = []
+    with pytest.raises(Cancelled):
+        session.find_moved_pictures(
+            tmp_path / "moved", progress=lambda *far: told.append(far), cancelled=lambda: len(told) == 2
+        )
+    assert [done for done, _ in told] == [1, 2]
+    assert len(session.missing_pictures()) == 6
 
 
 def test_of_files_of_one_name_the_one_in_the_likelier_folder_is_taken(tmp_path):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-from napari_semigda.errors import SemiGDAError
+from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.io.pictures import find_pictures, list_planes
+from napari_semigda.session.creation import Progress
 from napari_semigda.session.items import Item, size_for_people, stored_path
 
 
@@ -36,7 +37,13 @@ def missing_pictures(items: Iterable[Item], session_folder: Path) -> list[Item]:
     return [item for item in items if item.path in gone]
 
 
-def look_for_pictures(missing: Sequence[Item], session_folder: Path, folder: Path) -> Relocation:
+def look_for_pictures(
+    missing: Sequence[Item],
+    session_folder: Path,
+    folder: Path,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Relocation:
     """Look in a folder, and below, for pictures of the same names.
 
     Of several files of one name the one counts that has the most folders above it in common with the old
@@ -51,17 +58,28 @@ def look_for_pictures(missing: Sequence[Item], session_folder: Path, folder: Pat
         What the new paths are relative to.
     folder
         Where to look.
+    progress, cancelled
+        Told and asked after each file.
 
     Raises
     ------
     SemiGDAError
         When the folder is not there or cannot be read.
+    Cancelled
+        When the person cancelled.
     """
     by_name: dict[str, list[Path]] = defaultdict(list)
     for path in find_pictures(folder):
         by_name[_folded(path.name)].append(path)
     places = {path: _place(PurePath(path), by_name) for path in dict.fromkeys(item.path for item in missing)}
-    shapes = {path: _shapes(place) for path, place in places.items() if isinstance(place, Path)}
+    shapes: dict[str, dict[tuple[int, int], tuple[int, int]] | str] = {}
+    for done, (old, place) in enumerate(places.items(), start=1):
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        if isinstance(place, Path):
+            shapes[old] = _shapes(place)
+        if progress is not None:
+            progress(done, len(places))
     found, still = [], []
     for item in missing:
         place = places[item.path]

@@ -600,13 +600,21 @@ class Session:
         return missing_pictures(self.items, self.folder)
 
     @_saves
-    def find_moved_pictures(self, folder: Path | str) -> Relocation:
+    def find_moved_pictures(
+        self,
+        folder: Path | str,
+        *,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Relocation:
         """Look for missing pictures in another folder, and save where they are now.
 
         Parameters
         ----------
         folder
             Where the pictures were moved to, or a folder above.
+        progress, cancelled
+            Told and asked after each file.
 
         Returns
         -------
@@ -617,8 +625,11 @@ class Session:
         ------
         SemiGDAError
             When the folder cannot be read, or the session cannot be saved.
+        Cancelled
+            When the person cancelled; nothing was changed.
         """
-        relocation = look_for_pictures(self.missing_pictures(), self.folder, Path(folder))
+        missing = self.missing_pictures()
+        relocation = look_for_pictures(missing, self.folder, Path(folder), progress, cancelled)
         with self._lock:
             moved = {item.id: item for item in relocation.found}
             self._file.change(items=tuple(moved.get(item.id, item) for item in self.items))

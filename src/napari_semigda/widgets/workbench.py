@@ -241,7 +241,10 @@ class Workbench:
         """
         session = self._open_session()
         self._begin_making(
-            lambda *_: session.find_moved_pictures(folder), lambda found: self._on_looked(session, found)
+            lambda progress, cancelled: session.find_moved_pictures(
+                folder, progress=progress, cancelled=cancelled
+            ),
+            lambda found: self._on_looked(session, found),
         )
 
     def _open_session(self) -> Session:
