@@ -434,14 +434,15 @@ def test_any_images_with_a_model(trained, capsys):
         assert tif.pages[0].tags.valueof("YResolution") == (4, 1)
 
 
-def predict_images(trained, *arguments):
-    model = trained / "s" / "rounds" / "001" / "model.safetensors"
+def predict_images(trained, *arguments, model="s/rounds/001/model.safetensors"):
+    model = trained / model
     paths = ["--model", str(model), "--output", str(trained / "out")]
     return main(["predict", str(trained / "images"), *paths, *arguments])
 
 
-def test_masks_outside_a_session_are_those_within_it(trained):
-    assert predict_images(trained) == 0
+@pytest.mark.parametrize("model", ["s", "s/rounds/001/model.safetensors"])
+def test_masks_outside_a_session_are_those_within_it(trained, model):
+    assert predict_images(trained, model=model) == 0
     with Session.open(trained / "s") as session:
         for item in session.items:
             if session.state(item) is ItemState.DRAFT:
