@@ -40,8 +40,6 @@ from napari_semigda.widgets.new_session import NewSessionDialog
 from napari_semigda.widgets.round_progress import Phase
 
 WINDOW = (1280, 800)
-FIRST = 5
-CORRECTED = 5
 DRAWN = 5.0  # seconds after which an image that was not drawn is not waited for: the screen cannot draw
 
 OpenWindow = Callable[[], tuple[napari.Viewer, SemiGDAWidget]]
@@ -65,8 +63,10 @@ class Plan:
         Length of a round.
     patience : float
         After so many seconds of waiting for a round, *Stop* is pressed.
-    meanwhile : int
-        Images accepted while the first round runs.
+    first, meanwhile, corrected : int
+        Images accepted before the first round, while it runs, and after each round.
+    points : int
+        How many points the mouse passes on its way round an object.
     output : Path or None
         Folder for pictures of the window.
     """
@@ -77,7 +77,10 @@ class Plan:
     working_size: int = 128
     seconds: float = 60.0
     patience: float = 120.0
+    first: int = 5
     meanwhile: int = 20
+    corrected: int = 5
+    points: int = 24
     output: Path | None = None
 
 
@@ -149,7 +152,7 @@ class Afternoon:
 
     def _sit_down(self) -> None:
         viewer, widget = self._open_window()
-        self.annotator = Annotator(viewer, widget, self.plan.truths, self.plan.output)
+        self.annotator = Annotator(viewer, widget, self.plan.truths, self.plan.output, self.plan.points)
         self._drawn: list[float] = []
         canvas = viewer.window._qt_viewer.canvas._scene_canvas
         canvas.events.draw.connect(lambda event: self._drawn.append(time.perf_counter()), position="last")
@@ -167,7 +170,7 @@ class Afternoon:
     def run(self) -> Report:
         """Work through the afternoon; raise AssertionError where something is not as it should be."""
         self.make_session()
-        self.paint_and_accept(FIRST)
+        self.paint_and_accept(self.plan.first)
         self.begin_round()
         self.pause_and_go_on()
         self.accept_in_a_round()
@@ -183,6 +186,7 @@ class Afternoon:
         self.correct_drafts()
         self.export()
         self.check_disk()
+        self.widget.close_down()
         return self.report
 
     # The session -------------------------------------------------------------------------------
@@ -351,7 +355,7 @@ class Afternoon:
     def correct_drafts(self) -> None:
         """Correct and accept the drafts that the queue asks for."""
         self.annotator.press(self.widget.image_section.to_queue)
-        for _ in range(CORRECTED):
+        for _ in range(self.plan.corrected):
             good = dice(self.annotator.mask.data == 1, self.annotator.truth()) >= ALIKE
             self.report.counts["drafts good enough" if good else "drafts drawn anew"] += 1
             self.paint_and_accept(1)
@@ -456,6 +460,7 @@ class Afternoon:
             clock, processor = pressed[-1]
             now = Wait(time.perf_counter() - clock, time.process_time() - processor)
             self.report.waits["closing napari in a round"].append(now)
+            del self.annotator.viewer.window._qt_window  # as napari's own Window.close does: it is gone
 
     def export(self) -> None:
         """Export what is accepted, and compare the files."""

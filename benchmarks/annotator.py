@@ -22,6 +22,7 @@ from napari_semigda.session.items import Item
 from napari_semigda.widgets.dock import SemiGDAWidget
 from napari_semigda.widgets.section import ActionButton, MenuAction
 
+POINTS = 80  # of a stroke round an object
 ALIKE = 0.9  # a draft whose Dice with the truth is above this is accepted as it is
 PATIENCE = 900.0
 
@@ -40,12 +41,15 @@ class Annotator:
         True mask of each image, by the image's stem.
     output : Path or None
         Folder of the pictures; None takes none.
+    points : int
+        How many points the mouse passes on its way round an object.
     """
 
     viewer: napari.Viewer
     widget: SemiGDAWidget
     truths: dict[str, Path]
     output: Path | None = None
+    points: int = POINTS
 
     # The window --------------------------------------------------------------------------------
 
@@ -140,7 +144,7 @@ class Annotator:
     def outline(self, truth: np.ndarray) -> None:
         """Go round every object with the brush."""
         self.mask.mode, self.mask.brush_size = "paint", max(2, min(truth.shape) // 60)
-        for contour in contours(truth):
+        for contour in contours(truth, self.points):
             self.drag(contour)
 
     def fill(self, truth: np.ndarray) -> None:
@@ -182,12 +186,12 @@ def settle(seconds: float = 0.1) -> None:
         time.sleep(0.005)
 
 
-def contours(truth: np.ndarray) -> Iterator[np.ndarray]:
+def contours(truth: np.ndarray, points: int) -> Iterator[np.ndarray]:
     """The outlines of the objects, as points (y, x) a pixel or two inside, closed."""
     for contour in find_contours(np.pad(truth, 1).astype(float), 0.5):
         if len(contour) > 12:
             inside = np.clip(contour - 1, 1, np.array(truth.shape) - 2)
-            yield np.vstack([inside[:: max(1, len(inside) // 80)], inside[:1]])
+            yield np.vstack([inside[:: max(1, len(inside) // points)], inside[:1]])
 
 
 def inner_points(truth: np.ndarray) -> Iterator[tuple[float, float]]:
