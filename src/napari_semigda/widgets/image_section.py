@@ -1,7 +1,7 @@
 """Section 3: which image is on screen, and how to get to another."""
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSizePolicy, QSpinBox, QWidget
 from superqt import QElidingLabel
 
 from napari_semigda.session.items import Item, ItemState
@@ -49,6 +49,8 @@ class ImageSection(QWidget):
         self.name = QElidingLabel()
         self.name.setElideMode(Qt.TextElideMode.ElideMiddle)
         self.state = QElidingLabel()  # one line each, so that the buttons stay where they are
+        for line in (self.name, self.state):  # a crowded dock would cut off their descenders
+            line.setSizePolicy(line.sizePolicy().horizontalPolicy(), QSizePolicy.Policy.Fixed)
         self.previous = ActionButton(
             "◂ Back", "Show the image before this one in the list.", lambda: self._go(-1), Key.PREVIOUS
         )
