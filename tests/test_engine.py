@@ -159,6 +159,27 @@ def test_a_round_tells_how_it_does_on_images_kept_for_validation(engine: Engine,
     assert ended.record.validation_dice == pytest.approx(dice, abs=1e-6)
 
 
+def test_a_draft_asked_for_while_a_round_is_validated_does_not_wait_for_the_end(
+    engine: Engine, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, (_, second, third, fourth) = session.labels, session.items[:4]
+    session.accept(third, np.ones(third.shape, np.uint8))
+    for item in (second, third):
+        session.keep_for_validation(item)
+
+    def ask_and_read(item):
+        if item == second:  # the first that is compared
+            engine.request_predictions([fourth], urgent=True)
+        return read(item)
+
+    monkeypatch.setattr(session, "labels", ask_and_read)
+    engine.request_round(budget=Budget(steps=STEPS))
+    events = drain(engine)
+    assert of(Predicted, events)[0].item == fourth
+    assert events.index(of(Predicted, events)[0]) < events.index(of(RoundEnded, events)[0])
+    assert of(RoundEnded, events)[0].record.validation_images == 2
+
+
 def test_a_round_needs_a_mask_that_is_not_kept_for_validation(engine: Engine, session: Session) -> None:
     for item in session.items[:2]:
         session.keep_for_validation(item)

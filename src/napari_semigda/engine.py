@@ -12,22 +12,23 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.inference.description import Describer
 from napari_semigda.inference.draft_maps import DraftMaps, draft_maps
 from napari_semigda.inference.predictor import Predictor
-from napari_semigda.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_semigda.inference.preparation import Pixels
 from napari_semigda.log import log_file
+from napari_semigda.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_semigda.model.device import choose_device
 from napari_semigda.model.loading import REPOSITORIES, load_autoencoder
 from napari_semigda.model.presets import build_model
@@ -191,6 +192,10 @@ class _RunningRound:
     changes: int = 0
 
 
+_Waiting = OrderedDict[str, None]
+"""Ids in the order in which they were asked for, each once."""
+
+
 @dataclass
 class _Requests:
     """What was asked for and not yet done; guarded by the engine's lock."""
@@ -200,8 +205,8 @@ class _Requests:
     paused: bool = False
     closing: bool = False
     maps: str | None = None
-    urgent: list[str] = field(default_factory=list)
-    background: list[str] = field(default_factory=list)
+    urgent: _Waiting = field(default_factory=OrderedDict)
+    background: _Waiting = field(default_factory=OrderedDict)
     latents: list[str] = field(default_factory=list)
 
 
@@ -308,7 +313,8 @@ class Engine:
             return
         with self._lock:
             waiting = self._requests.urgent if urgent else self._requests.background
-            waiting.extend(item.id for item in items if item.id not in waiting)
+            for item in items:
+                waiting.setdefault(item.id)
 
     def request_maps(self, item: Item) -> None:
         """Ask for the probabilities behind the draft of one item, in place of those asked for before.
@@ -611,12 +617,13 @@ class Engine:
         try:
             if status == "complete" or _has_something_to_show(running):
                 model = self._predict_with(running.record, running.round)
-                validation = self._validate(running.record)
         except Exception as error:
             message = _in_words(error)
         if message is not None:
             yield self._failed(running.record, message)
             return
+        if model is not None:
+            validation = yield from self._validate(running.record)
         try:
             record = self._save(running, status, model, validation)
         except (OSError, SafetensorError, SemiGDAError) as error:
@@ -667,8 +674,10 @@ class Engine:
         self._predictor_round = record.number
         return model
 
-    def _validate(self, record: RoundRecord) -> Validation | None:
+    def _validate(self, record: RoundRecord) -> Generator[Event, None, Validation | None]:
         """Compare what is predicted now with the accepted masks kept for validation; None without any.
+
+        What the annotator waits for is served between two of them.
 
         A round that was begun before one of them was set aside has learned from it, and leaves it out.
         """
@@ -676,6 +685,7 @@ class Engine:
         for item in self.session.validation:
             if item.id in record.labelled:
                 continue
+            yield from self._serve_meanwhile()
             try:
                 pixels, accepted = self.session.picture(item).pixels, self.session.labels(item)
                 predicted = predictor.predict(pixels, cancelled=lambda: self._requests.closing).labels
@@ -688,6 +698,13 @@ class Engine:
             if dice is not None:
                 found.append(dice)
         return Validation(sum(found) / len(found), len(found)) if found else None
+
+    def _serve_meanwhile(self) -> Iterator[Event]:
+        """Make the drafts and maps that somebody waits for."""
+        while self._requests.urgent and not self._requests.closing:
+            yield from self._predict(self._requests.urgent)
+        if self._requests.maps is not None and not self._requests.closing:
+            yield from self._map()
 
     def _publish(self, record: RoundRecord, model: SemiGDANetwork) -> None:
         save_checkpoint(
@@ -745,11 +762,11 @@ class Engine:
         self.request_latents()
         self.request_predictions(queue(self.session))
 
-    def _predict(self, waiting: list[str]) -> Iterator[Event]:
+    def _predict(self, waiting: _Waiting) -> Iterator[Event]:
         with self._lock:
             if not waiting:
                 return
-            item = self.session.item(waiting.pop(0))
+            item = self.session.item(waiting.popitem(last=False)[0])
         try:
             predictor = self._ready_predictor()
         except Cancelled:
@@ -758,17 +775,18 @@ class Engine:
             self.cancel_predictions()  # without weights the others would only fail one by one
             yield PredictionFailed(item, _in_words(error))
             return
-        try:
-            pixels = self.session.picture(item).pixels
-            prediction = predictor.predict(pixels, cancelled=lambda: self._requests.closing)
-            info = self.session.store_prediction(item, prediction, self._predictor_round)
-        except Cancelled:
-            return
-        except Exception as error:
-            yield PredictionFailed(item, _in_words(error))
-            return
-        yield Predicted(item, info)
-        self._describe_too(item, pixels)
+        with ExitStack() as stack:
+            try:
+                pixels = stack.enter_context(self.session.opened_picture(item))
+                draft = predictor.draft(pixels, cancelled=lambda: self._requests.closing)
+                info = self.session.store_prediction(item, draft, self._predictor_round)
+            except Cancelled:
+                return
+            except Exception as error:
+                yield PredictionFailed(item, _in_words(error))
+                return
+            yield Predicted(item, info)
+            self._describe_too(item, pixels)
 
     def _map(self) -> Iterator[Event]:
         with self._lock:
@@ -816,7 +834,8 @@ class Engine:
             last = not self._requests.latents
         try:
             if item.id not in self.session.latents:
-                self._describe(item, self.session.picture(item).pixels)
+                with self.session.opened_picture(item) as pixels:
+                    self._describe(item, pixels)
             if last:
                 self._describer = None
                 self.session.latents.save()
@@ -826,7 +845,7 @@ class Engine:
             self._go_without_latent(item, error)
         yield from ()
 
-    def _describe_too(self, item: Item, pixels: NDArray[Any]) -> None:
+    def _describe_too(self, item: Item, pixels: Pixels) -> None:
         """Describe an item that was just drafted, while its picture and the autoencoder are at hand."""
         if item.id in self.session.latents or item.id in self._not_described:
             return
@@ -837,7 +856,7 @@ class Engine:
         except Exception as error:
             self._go_without_latent(item, error)
 
-    def _describe(self, item: Item, pixels: NDArray[Any]) -> None:
+    def _describe(self, item: Item, pixels: Pixels) -> None:
         latent = self._ready_describer().describe(pixels, cancelled=lambda: self._requests.closing)
         self.session.latents.store(item.id, latent)
 

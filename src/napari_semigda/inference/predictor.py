@@ -75,6 +75,23 @@ class Prediction:
     score: float
 
 
+@dataclass(frozen=True)
+class Draft:
+    """What is kept of a prediction for an annotator.
+
+    Parameters
+    ----------
+    labels, score
+        As in `Prediction`.
+    uncertainty
+        Mean over the picture, in [0, 1].
+    """
+
+    labels: NDArray[np.uint8]
+    score: float
+    uncertainty: float
+
+
 class Strip(NamedTuple):
     """Some whole rows of a prediction.
 
@@ -172,6 +189,36 @@ class Predictor:
             labels[rows] = strip.labels
             uncertainty[rows] = strip.uncertainty
         return Prediction(probabilities, labels, uncertainty, summary.score)
+
+    def draft(
+        self,
+        pixels: Pixels,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Draft:
+        """Predict one picture, keeping no more of it than labels: one byte a pixel.
+
+        Parameters
+        ----------
+        pixels
+            As in `stream`.
+        progress, cancelled
+            As in `predict`.
+
+        Raises
+        ------
+        SemiGDAError, Cancelled
+            As in `predict`.
+        """
+        pixels = in_picture_order(pixels)
+        check_pixels(pixels, self.settings)
+        labels = np.empty(pixels.shape[:2], np.uint8)
+        summary, uncertainty = Summary(), 0.0
+        for strip in self.stream(pixels, progress=progress, cancelled=cancelled, summary=summary):
+            labels[strip.top : strip.top + len(strip.labels)] = strip.labels
+            uncertainty += float(strip.uncertainty.sum(dtype=np.float64))
+        return Draft(labels, summary.score, uncertainty / labels.size)
 
     def stream(
         self,

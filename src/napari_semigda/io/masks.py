@@ -103,8 +103,8 @@ def _storable(labels: NDArray[Any], path: Path) -> NDArray[Any]:
 
 def _highest(labels: NDArray[Any], legend: Legend) -> int:
     """Return the highest number of an object or a class, at least 1."""
-    counted = labels if legend.objects else labels[labels != NOT_LOOKED_AT]
-    return int(counted.max(initial=1))
+    counted = True if legend.objects else labels != NOT_LOOKED_AT
+    return int(labels.max(initial=1, where=counted))
 
 
 def _as_labels(pixels: NDArray[Any], path: Path) -> NDArray[np.integer]:

@@ -150,8 +150,8 @@ def list_planes(path: Path | str) -> list[Plane]:
         When the file is missing, empty, damaged or no picture that can be read.
     """
     path = Path(path)
-    with _explained(path):
-        if _is_tiff(path):
+    with explained(path):
+        if is_tiff(path):
             return _list_tiff_planes(path)
         with _opened_photograph(path) as image:
             width, height = image.size
@@ -177,10 +177,10 @@ def stack_axes(path: Path | str, series: int = 0) -> tuple[str, tuple[int, ...],
         As for `list_planes`, and when there is no such series.
     """
     path = Path(path)
-    with _explained(path):
-        if not _is_tiff(path):
+    with explained(path):
+        if not is_tiff(path):
             return "", (), None
-        with _opened_tiff(path) as tif:
+        with opened_tiff(path) as tif:
             axes, lengths = _lead(tif.series[series])
             kept = [(axis, length) for axis, length in zip(axes, lengths, strict=True) if length > 1]
             return (
@@ -205,8 +205,8 @@ def read_plane(plane: Plane) -> Picture:
     SemiGDAError
         When the file is missing, damaged, or has no such plane.
     """
-    with _explained(plane.path):
-        if _is_tiff(plane.path):
+    with explained(plane.path):
+        if is_tiff(plane.path):
             return _read_tiff_plane(plane)
         with _opened_photograph(plane.path) as image:
             return Picture(_photograph_pixels(image))
@@ -252,7 +252,7 @@ def write_picture(path: Path | str, picture: Picture) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Say in a sentence which file could not be read and why, whatever the decoder raised."""
     try:
         yield
@@ -292,7 +292,8 @@ def _is_left_alone(folder: Path) -> bool:
     return folder.name.startswith(".") or (folder / MANIFEST_NAME).exists()
 
 
-def _is_tiff(path: Path) -> bool:
+def is_tiff(path: Path) -> bool:
+    """Whether a file begins as TIFFs do."""
     with path.open("rb") as file:
         return file.read(4) in _TIFF_STARTS
 
@@ -319,7 +320,8 @@ def _photograph_pixels(image: Image.Image) -> NDArray[Any]:
 
 
 @contextmanager
-def _opened_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
+def opened_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF whose pages come to an end."""
     with tifffile.TiffFile(path) as tif:
         # Counting follows the chain of pages to its end and notices where a damaged one bites its own tail;
         # looking for series without it would never end then.
@@ -329,7 +331,7 @@ def _opened_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
 
 
 def _list_tiff_planes(path: Path) -> list[Plane]:
-    with _opened_tiff(path) as tif:
+    with opened_tiff(path) as tif:
         series = [
             (number, one) for number, one in enumerate(tif.series) if {"Y", "X"} <= set(one.axes) and one.size
         ]
@@ -376,7 +378,7 @@ def _axis_word(axis: str) -> str:
 
 
 def _read_tiff_plane(plane: Plane) -> Picture:
-    with _opened_tiff(plane.path) as tif:
+    with opened_tiff(plane.path) as tif:
         if not 0 <= plane.series < len(tif.series):
             raise SemiGDAError(f"“{plane.path}” has no image number {plane.series + 1} any more.")
         series = tif.series[plane.series]

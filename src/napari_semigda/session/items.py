@@ -4,12 +4,17 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.bands import BandedPixels, opened_plane
 from napari_semigda.io.pictures import Picture, Plane, read_plane
 
 LONGEST_ID = 100
@@ -152,13 +157,31 @@ def read_picture(item: Item, path: Path) -> Picture:
         When the file is missing, damaged, or of another size than when the session was made.
     """
     picture = read_plane(Plane(path, item.series, item.index))
-    if picture.pixels.shape[:2] != item.shape:
+    _check_shape(item, path, picture.pixels.shape)
+    return picture
+
+
+@contextmanager
+def opened_picture(item: Item, path: Path) -> Iterator[NDArray[Any] | BandedPixels]:
+    """Open the picture file of an item, to be read by slices; see `napari_semigda.io.bands.opened_plane`.
+
+    Raises
+    ------
+    SemiGDAError
+        As for `read_picture`.
+    """
+    with opened_plane(Plane(path, item.series, item.index, shape=item.shape)) as pixels:
+        _check_shape(item, path, pixels.shape)
+        yield pixels
+
+
+def _check_shape(item: Item, path: Path, shape: tuple[int, ...]) -> None:
+    if shape[:2] != item.shape:
         raise SemiGDAError(
             f"“{path}” is not the picture it was when the session was made: it had "
-            f"{size_for_people(item.shape)} pixels and has {size_for_people(picture.pixels.shape)}. "
+            f"{size_for_people(item.shape)} pixels and has {size_for_people(shape)}. "
             "Bring the old file back, or make a new session for the new one."
         )
-    return picture
 
 
 def size_for_people(shape: tuple[int, ...]) -> str:

@@ -18,6 +18,9 @@ from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.items import Item, size_for_people
 from napari_semigda.session.layout import make_folder
 
+_BAND = 128
+"""Rows of a mask that are looked at together."""
+
 
 class MaskFolder:
     """One folder of masks: `labels`, `edits` or `predictions`.
@@ -236,6 +239,9 @@ def _foreign(mask: NDArray[Any], values: Collection[int]) -> NDArray[np.bool_] |
     """Tell which pixels are neither background nor of a class nor `UNKNOWN`; None if none is."""
     known = np.zeros(256, bool)
     known[[0, UNKNOWN, *values]] = True
+    bands = (mask[top : top + _BAND] for top in range(0, len(mask), _BAND))  # of a large mask no copies
+    if mask.dtype == np.uint8 and all(known[band].all() for band in bands):
+        return None
     inside = (mask >= 0) & (mask <= UNKNOWN)
     foreign: NDArray[np.bool_] = ~(inside & known[np.where(inside, mask, 0).astype(np.uint8)])
     return foreign if foreign.any() else None

@@ -16,7 +16,7 @@ from napari_semigda.session.items import Item
 from napari_semigda.session.mask_files import MaskFolder
 
 if TYPE_CHECKING:
-    from napari_semigda.inference.predictor import Prediction
+    from napari_semigda.inference.predictor import Draft, Prediction
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Predictions:
             infos = [self._infos.get(item.id) if item.id in drafted else None for item in items]
         return np.array([np.nan if info is None else info.score for info in infos], np.float32)
 
-    def store(self, item: Item, prediction: "Prediction", round_number: int) -> PredictionInfo:
+    def store(self, item: Item, prediction: "Prediction | Draft", round_number: int) -> PredictionInfo:
         """Keep a prediction as the draft of an item.
 
         Parameters

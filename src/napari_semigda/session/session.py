@@ -8,7 +8,7 @@ told there), `rounds` and `examples`.
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
@@ -38,7 +38,7 @@ from napari_semigda.session.creation import (
 from napari_semigda.session.efforts import AcceptedDraft
 from napari_semigda.session.examples import ExampleCache, SessionExamples
 from napari_semigda.session.importing import ImportReport, import_masks
-from napari_semigda.session.items import Item, ItemState, Standing, read_picture
+from napari_semigda.session.items import Item, ItemState, Standing, opened_picture, read_picture
 from napari_semigda.session.journal import JournalEntry
 from napari_semigda.session.labelling import Labelling
 from napari_semigda.session.latents import Latents
@@ -55,7 +55,8 @@ from napari_semigda.session.view import View, ViewFile
 from napari_semigda.training.recipe import Budget, Recipe
 
 if TYPE_CHECKING:
-    from napari_semigda.inference.predictor import Prediction
+    from napari_semigda.inference.predictor import Draft, Prediction
+    from napari_semigda.io.bands import BandedPixels
 
 _MEASURED_MASKS = 8
 """So many masks tell how thick objects are."""
@@ -595,6 +596,10 @@ class Session:
         """Read the pixels of an item; see `napari_semigda.session.items.read_picture`."""
         return read_picture(self.item(item), self.picture_path(item))
 
+    def opened_picture(self, item: Item | str) -> AbstractContextManager["NDArray[Any] | BandedPixels"]:
+        """Open the picture of an item, to be read by slices; see `items.opened_picture`."""
+        return opened_picture(self.item(item), self.picture_path(item))
+
     def missing_pictures(self) -> list[Item]:
         """List the items whose picture files are not where they were; asks the disk once for each file."""
         return missing_pictures(self.items, self.folder)
@@ -660,7 +665,7 @@ class Session:
 
     @_saves
     def store_prediction(
-        self, item: Item | str, prediction: "Prediction", round_number: int
+        self, item: Item | str, prediction: "Prediction | Draft", round_number: int
     ) -> PredictionInfo:
         """Keep a prediction as the draft of an item; see `Predictions.store`."""
         return self._labelling.predictions.store(self.item(item), prediction, round_number)
