@@ -113,8 +113,7 @@ class Predictions:
     def _read_infos(self, items: Iterable[Item]) -> None:
         """Read what is known of drafts and was not read yet; of thousands, while others go on."""
         with self._lock:
-            drafted = self._masks.ids()
-            unread = [item for item in items if item.id in drafted and item.id not in self._infos]
+            unread = [item for item in items if item.id not in self._infos and item.id in self._masks]
         for item in unread:
             info = read_info(self._info_file(item))
             with self._lock:
