@@ -354,6 +354,21 @@ def test_a_paused_round_waits_and_still_serves_drafts(engine: Engine, session: S
     assert session.rounds[-1].status == "complete"
 
 
+def test_a_pause_does_not_wait_for_drafts(engine: Engine, session: Session) -> None:
+    train(engine)
+    engine.request_round(budget=Budget(steps=STEPS))
+
+    def ask_then_pause(event: Event) -> None:
+        if isinstance(event, Stepped) and event.report.step == 1:
+            engine.request_predictions(session.items[2:], urgent=True)
+        if isinstance(event, Predicted):
+            engine.pause()
+
+    events = drain(engine, ask_then_pause)
+    kinds = [type(event) for event in events if isinstance(event, Predicted | RoundPaused)]
+    assert kinds == [Predicted, RoundPaused, Predicted, Predicted, Predicted]
+
+
 def test_a_stopped_round_can_be_resumed_by_another_program(engine: Engine, session: Session) -> None:
     engine.request_round(budget=Budget(steps=STEPS))
 

@@ -190,6 +190,7 @@ class _RunningRound:
     refreshed: float = 0.0
     last: StepReport | None = None
     changes: int = 0
+    pause_told: bool = False
 
 
 _Waiting = OrderedDict[str, None]
@@ -346,6 +347,8 @@ class Engine:
         """Let a paused round go on."""
         with self._lock:
             self._requests.paused = False
+            if self._running is not None:
+                self._running.pause_told = False
 
     def stop_round(self) -> None:
         """End the round after its present step; it can be resumed, and what it learned is used."""
@@ -438,6 +441,8 @@ class Engine:
             return self._stop
         if requests.closing:
             return None
+        if self._running is not None and requests.paused and not self._running.pause_told:
+            return self._tell_pause
         if requests.urgent and self.has_model:
             return lambda: self._predict(requests.urgent)
         if requests.maps is not None and self.has_model:
@@ -560,8 +565,13 @@ class Engine:
             yield from self._finish("complete")
         else:
             yield Stepped(running.record, report, _remaining(running))
-            if self._is_paused():
-                yield RoundPaused(running.record)
+
+    def _tell_pause(self) -> Iterator[Event]:
+        """Say at once that the round is held, before drafts that may take a while."""
+        running = self._running
+        assert running is not None
+        running.pause_told = True
+        yield RoundPaused(running.record)
 
     def _take_in_new_masks(self, running: _RunningRound) -> None:
         """Let the round learn, from its next epoch on, from what was accepted since it began."""
@@ -576,10 +586,6 @@ class Engine:
             return
         running.labelled = (*running.labelled, *new)
         running.round.add_labelled(self.session.labelled_examples(running.labelled))
-
-    def _is_paused(self) -> bool:
-        with self._lock:
-            return self._requests.paused and not self._requests.stop
 
     def _after_step(self, running: _RunningRound, report: StepReport) -> None:
         running.last = report
@@ -605,8 +611,9 @@ class Engine:
         return self.session.round_folder(record.number) / name
 
     def _stop(self) -> Iterator[Event]:
+        assert self._running is not None
         with self._lock:
-            self._requests.stop = self._requests.paused = False
+            self._requests.stop = self._requests.paused = self._running.pause_told = False
         yield from self._finish("stopped")
 
     def _finish(self, status: Literal["complete", "stopped"]) -> Iterator[Event]:
@@ -634,7 +641,6 @@ class Engine:
             with self._lock:
                 self._requests.paused = True
             yield RoundNotSaved(running.record, message)
-            yield RoundPaused(running.record)
             return
         self._release()
         if model is not None:
