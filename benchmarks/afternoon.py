@@ -355,7 +355,8 @@ class Afternoon:
     def correct_drafts(self) -> None:
         """Correct and accept the drafts that the queue asks for."""
         self.annotator.press(self.widget.image_section.to_queue)
-        for _ in range(self.plan.corrected):
+        waiting = sum(state.waits for state in self.widget.workbench.session.states())
+        for _ in range(min(self.plan.corrected, waiting - 1)):  # after each there has to be another to show
             good = dice(self.annotator.mask.data == 1, self.annotator.truth()) >= ALIKE
             self.report.counts["drafts good enough" if good else "drafts drawn anew"] += 1
             self.paint_and_accept(1)

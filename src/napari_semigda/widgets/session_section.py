@@ -180,9 +180,10 @@ class SessionSection(QWidget):
         counts = session.counts()
         accepted = counts[ItemState.ACCEPTED]
         parts = [f"{accepted} of {len(session.items)} accepted"]
-        for state, words in ((ItemState.DRAFT, "drafts"), (ItemState.SKIPPED, "skipped")):
-            if counts[state]:
-                parts.append(f"{counts[state]} {words}")
+        if drafts := counts[ItemState.DRAFT]:
+            parts.append("1 draft" if drafts == 1 else f"{drafts} drafts")
+        if skipped := counts[ItemState.SKIPPED]:
+            parts.append(f"{skipped} skipped")
         looking = " (looking only)" if session.read_only is not None else ""
         self.name.setText(f"<b>{escape(session.folder.name)}</b>{looking}: {', '.join(parts)}")
         self.name.setToolTip(
