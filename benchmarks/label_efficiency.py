@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from baselines import MeanTeacherUNet, SupervisedUNet, UNet
 from judge import Judge, Scores, SideBySide
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.inference.framing import settings_for_objects
+from napari_semigda.inference.framing import MASKS_MEASURED, settings_for_objects
 from napari_semigda.inference.preparation import ImageSettings, frame, normalise
 from napari_semigda.io.atomic import write_bytes
 from napari_semigda.model.checkpoint import load_checkpoint
@@ -46,9 +46,6 @@ from tables import RESULTS, read_result, run_table
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 """The processor's seconds, with one thread, are what a wall clock shows where nothing else runs."""
-
-MEASURED_MASKS = 8
-"""As many as a session measures."""
 
 ROUND_SHARES = (4, 2, 1)
 """Rounds of a model that is carried on: at a quarter, half and all of the labels."""
@@ -236,7 +233,7 @@ def chosen_settings(given: argparse.Namespace, split: Split) -> ImageSettings:
     """How pictures are seen: as was said, or as suits the objects of the labelled ones."""
     if given.framing != "by-objects":
         return ImageSettings(working_size=given.working_size, framing=given.framing)
-    masks = [truth(pair) for pair in split.labelled[:MEASURED_MASKS]]
+    masks = [truth(pair) for pair in split.labelled[:MASKS_MEASURED]]
     return settings_for_objects(masks, ImageSettings(working_size=given.working_size))
 
 

@@ -20,6 +20,9 @@ LEAST_THICKNESS = 6.0
 WORTH_TILES = 1.25
 """Tiles have to show objects so many times as large as the whole picture would, for what they cost."""
 
+MASKS_MEASURED = 8
+"""So many masks tell how thick the objects of a session are."""
+
 _WINDOW = 1024
 """Side in pixels of the part of a large label map that is measured."""
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.inference.framing import settings_for_objects
+from napari_semigda.inference.framing import MASKS_MEASURED, settings_for_objects
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.pictures import MANIFEST_NAME, Picture
 from napari_semigda.model.backbone import known_encoder
@@ -57,9 +57,6 @@ from napari_semigda.training.recipe import Budget, Recipe
 if TYPE_CHECKING:
     from napari_semigda.inference.predictor import Draft, Prediction
     from napari_semigda.io.bands import BandedPixels
-
-_MEASURED_MASKS = 8
-"""So many masks tell how thick objects are."""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -369,8 +366,8 @@ class Session:
         """
         if not self.framing_by_objects:
             return None
-        accepted = [item for item in self.items if self.state(item) is ItemState.ACCEPTED]
-        measured = [accepted[place] for place in spread_order(len(accepted))[:_MEASURED_MASKS]]
+        labelled = self._labelling.to_learn_from()
+        measured = [labelled[place] for place in spread_order(len(labelled))[:MASKS_MEASURED]]
         fitting = settings_for_objects(self._readable_masks(measured), self.settings)
         if fitting == self.settings:
             return None

@@ -76,7 +76,7 @@ class Objective:
         none to align to. What lies outside the picture is background; only latents next to it are left out.
         """
         count = len(labelled.images)
-        alone = slice(count, count if unlabelled is None else count + len(unlabelled.images))
+        without_mask = slice(count, count if unlabelled is None else count + len(unlabelled.images))
         target = self.model.mask_latent(labelled.labels.masked_fill(~labelled.known, 0))
         mapped, encoded = latents.mapped, latents.encoded
         weights = latent_weights(labelled.known) * labelled.fully_known[:, None, None, None]
@@ -85,8 +85,8 @@ class Objective:
         terms = {"alignment": (1.0, supervised)}
         if unlabelled is not None:
             weights = latent_weights(unlabelled.valid)
-            unsupervised = alignment_loss(mapped[alone], encoded[alone], weights)
-            unsupervised = unsupervised + alignment_loss(encoded[alone], mapped[alone], weights)
+            unsupervised = alignment_loss(mapped[without_mask], encoded[without_mask], weights)
+            unsupervised = unsupervised + alignment_loss(encoded[without_mask], mapped[without_mask], weights)
             terms["unlabelled alignment"] = (weight, unsupervised)
         return terms
 
