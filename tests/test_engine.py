@@ -120,6 +120,22 @@ def test_a_first_round_sees_thin_objects_in_windows_where_that_was_left_open(tmp
     assert again.settings.framing == "whole"
 
 
+def test_weights_go_on_seeing_as_they_were_trained_when_the_framing_was_fitted_anew(tmp_path: Path) -> None:
+    bars = np.tile(np.arange(600) // 8 % 2 * 200, (600, 1)).astype(np.uint8)
+    pictures = {name: (bars, (1.0, 1.0), "pixel") for name in ("first", "second")}
+    session = Session.from_arrays(tmp_path / "session", pictures)
+    first, second = session.items
+    session.accept(first, (bars > 0).astype(np.uint8))
+    train(Engine(session, "cpu"))
+    before = session.prediction(second)
+    session.accept(first, np.pad(np.ones((400, 400), np.uint8), 100))
+    assert session.fit_framing() is not None, "a round started afresh that came to nothing"
+    engine = Engine(session, "cpu")
+    engine.request_predictions([second])
+    assert of(Predicted, drain(engine))
+    np.testing.assert_array_equal(session.prediction(second), before)
+
+
 def test_a_framing_that_the_annotator_chose_stays(engine: Engine, session: Session) -> None:
     chosen = session.settings
     assert not session.framing_by_objects

@@ -40,6 +40,7 @@ from napari_semigda.session.queue import queue
 from napari_semigda.session.rounds import MODEL, STATE, RoundRecord, Validation, append_point, keep_points
 from napari_semigda.session.selection import spread_order
 from napari_semigda.session.session import Session
+from napari_semigda.session.trained_model import settings_of
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round, StepReport
 from napari_semigda.training.sampling import mixed_seed
@@ -818,9 +819,11 @@ class Engine:
             path = self.session.last_model()
             if path is None:
                 raise SemiGDAError("There is no trained model yet: train a round first.")
-            model, _ = load_checkpoint(path, **self._loading())
-            self._predictor = Predictor(model, self.session.settings, self.device)
+            model, metadata = load_checkpoint(path, **self._loading())
             self._predictor_round = int(path.parent.name)  # 0: the weights were brought along from elsewhere
+            # The framing may have been fitted to other objects since the round.
+            settings = settings_of(path, metadata) if self._predictor_round else self.session.settings
+            self._predictor = Predictor(model, settings, self.device)
         return self._predictor
 
     # Latents

@@ -89,7 +89,7 @@ class TrainedModel:
             path=path,
             preset=metadata["preset"],
             class_names=_class_names(path, metadata),
-            settings=_settings(path, metadata),
+            settings=settings_of(path, metadata),
             origin=origin,
             weights=weights,
             encoder=(metadata.get("encoder") or {}).get("name"),
@@ -293,7 +293,21 @@ def _class_names(path: Path, metadata: dict[str, Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _settings(path: Path, metadata: dict[str, Any]) -> ImageSettings:
+def settings_of(path: Path, metadata: dict[str, Any]) -> ImageSettings:
+    """How the images were seen that a checkpoint was trained on.
+
+    Parameters
+    ----------
+    path
+        The checkpoint, to name it in messages.
+    metadata
+        Its header, as `model.checkpoint` reads it.
+
+    Raises
+    ------
+    SemiGDAError
+        If the header does not tell, or nothing sensible.
+    """
     if not isinstance(metadata.get("settings"), dict):
         raise SemiGDAError(f"“{path}” does not say how its images were seen: choose a session's model.")
     try:
