@@ -259,24 +259,25 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     if arguments.session is not None:
-        annotator = _open_napari({}, arguments.output)
+        annotator = open_napari({}, arguments.output)
         annotator.widget.open_session(arguments.session)
         settle(3)  # until the thumbnails are there
         in_both_themes(annotator, "window_enlarged", annotator.viewer.window._qt_window)
-        _close_napari(annotator)
+        close_napari(annotator)
         return
     with tempfile.TemporaryDirectory(prefix="semigda-") as home:
         images = Path(home) / "lesions"
-        annotator = _open_napari(_collect(arguments, images), arguments.output)
+        annotator = open_napari(collect(arguments, images), arguments.output)
         try:
             session = afternoon(annotator, images, arguments.minutes, arguments.working_size)
         finally:
-            _close_napari(annotator)
+            close_napari(annotator)
         enlarged(arguments.output, session)
     compress(arguments.output)
 
 
-def _open_napari(truths: dict[str, Path], output: Path) -> Annotator:
+def open_napari(truths: dict[str, Path], output: Path | None) -> Annotator:
+    """Open napari with the dock, and an annotator who knows these masks."""
     viewer = napari.Viewer(show=False)
     viewer.window.show()
     viewer.window._qt_window.resize(*WINDOW)
@@ -284,12 +285,13 @@ def _open_napari(truths: dict[str, Path], output: Path) -> Annotator:
     return Annotator(viewer, widget, truths, output)
 
 
-def _close_napari(annotator: Annotator) -> None:
+def close_napari(annotator: Annotator) -> None:
+    """Close the session and the window."""
     annotator.widget.close_down()
     annotator.viewer.close()
 
 
-def _collect(arguments: argparse.Namespace, images: Path) -> dict[str, Path]:
+def collect(arguments: argparse.Namespace, images: Path) -> dict[str, Path]:
     """Put the images into one folder, and tell the true mask of each."""
     if arguments.samples:
         pairs = sample_pairs()[::2]  # the lesions
