@@ -122,7 +122,7 @@ def test_a_first_round_sees_thin_objects_in_windows_where_that_was_left_open(tmp
 
 def test_weights_go_on_seeing_as_they_were_trained_when_the_framing_was_fitted_anew(tmp_path: Path) -> None:
     bars = np.tile(np.arange(600) // 8 % 2 * 200, (600, 1)).astype(np.uint8)
-    pictures = {name: (bars, (1.0, 1.0), "pixel") for name in ("first", "second")}
+    pictures = dict.fromkeys(("first", "second"), (bars, (1.0, 1.0), "pixel"))
     session = Session.from_arrays(tmp_path / "session", pictures)
     first, second = session.items
     session.accept(first, (bars > 0).astype(np.uint8))

@@ -261,6 +261,11 @@ class Engine:
 
     # What others ask for
 
+    @property
+    def drafting_round(self) -> int | None:
+        """The round whose weights draft now, which may still be running; 0: brought along; None: none yet."""
+        return None if self._predictor is None else self._predictor_round
+
     def request_round(
         self,
         *,

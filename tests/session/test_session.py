@@ -226,7 +226,13 @@ def test_a_session_opens_as_it_was_left(tmp_path: Path, session: Session, predic
 
 @pytest.mark.parametrize(
     "content",
-    ["[]", '{"round_after": -1}', '{"round_after": true, "order": 3, "new": 1}', '{"round_seconds": NaN}'],
+    [
+        "[]",
+        '{"round_after": -1}',
+        '{"round_after": true, "order": 3, "new": 1}',
+        '{"round_seconds": NaN}',
+        '{"folded": [1]}',
+    ],
 )
 def test_what_makes_no_sense_in_the_view_is_as_if_nothing_had_been_chosen(
     session: Session, content: str

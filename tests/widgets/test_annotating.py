@@ -38,6 +38,7 @@ def test_accepting_writes_the_mask_and_goes_on_to_another_image(opened, viewer, 
     assert opened.workbench.annotation.item != first
     assert not mask_layer(viewer).data.any()
     assert "1 of 6 accepted" in opened.session_section.name.text()
+    assert viewer.status == opened.workbench.annotation.item.name
 
 
 def test_accepting_without_going_on_stays(opened, viewer, click):

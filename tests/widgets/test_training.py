@@ -142,13 +142,29 @@ def test_when_rounds_begin_and_in_which_order_images_come_is_remembered_with_the
     assert begun.image_section.order.currentText() == "as listed"
 
 
+def test_which_sections_are_folded_is_remembered_with_the_session(begun, make_session, click):
+    folder, sections = begun.workbench.session.folder, begun.sections
+    click(sections["Classes"].toggleButton())
+    click(sections["Export"].toggleButton())
+    click(begun.session_section.close_session)
+    begun.workbench.adopt(make_session(name="another"))
+    assert sections["Classes"].isExpanded()
+    assert not sections["Export"].isExpanded()
+    begun.open_session(folder)
+    assert not sections["Classes"].isExpanded()
+    assert sections["Export"].isExpanded()
+
+
 @pytest.mark.slow
 def test_the_image_on_screen_is_drafted_while_a_round_runs(begun, train, wait, click):
     session = begun.workbench.session
     item = session.items[4]
+    weights = begun.session_section.weights
+    assert weights.text() == "Weights: those that compact comes with, until the first round"
     session.skip(item)
     train(begun, 3)
     wait(is_at_rest(begun))
+    assert weights.text() == "Weights: of round 1 (preset compact)"
     session.unskip(item)
     assert session.prediction(item) is None
     train(begun, MANY_STEPS)
@@ -156,6 +172,8 @@ def test_the_image_on_screen_is_drafted_while_a_round_runs(begun, train, wait, c
     begun.image_section.jump.setValue(5)
     wait(lambda: session.prediction(item) is not None)
     assert begun.workbench.progress.phase is Phase.TRAINING
+    made_by = session.prediction_info(item).round
+    wait(lambda: f"of round {made_by}" in weights.text())
     click(begun.train_section.stop)
     wait(is_at_rest(begun))
 

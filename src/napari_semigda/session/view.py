@@ -26,6 +26,8 @@ class View:
         A round begins by itself after so many newly accepted masks; 0: only by hand.
     round_seconds, round_steps
         How long such a round, and the next one by hand, may take; 0 steps: any.
+    folded
+        Titles of the sections of the dock that are folded away.
     """
 
     current: str = ""
@@ -33,6 +35,7 @@ class View:
     round_after: int = 0
     round_seconds: float = 60.0
     round_steps: int = 0
+    folded: tuple[str, ...] = ("Export",)
 
 
 class ViewFile:
@@ -79,12 +82,15 @@ def _read(path: Path) -> View:
     if not isinstance(values, dict):
         return View()
     usual = {one.name: one.default for one in fields(View)}
-    return View(**{name: value for name, value in values.items() if _is_like(value, usual.get(name))})
+    sound = {name: value for name, value in values.items() if _is_like(value, usual.get(name))}
+    return View(**{name: tuple(value) if isinstance(value, list) else value for name, value in sound.items()})
 
 
 def _is_like(value: Any, usual: Any) -> bool:
     if isinstance(usual, str):
         return isinstance(value, str)
+    if isinstance(usual, tuple):
+        return isinstance(value, list) and all(isinstance(one, str) for one in value)
     whole = isinstance(usual, int)
     number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
     return usual is not None and number and 0 <= value < math.inf

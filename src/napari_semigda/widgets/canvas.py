@@ -139,6 +139,7 @@ class NapariCanvas:
         self._show_channels(_channels(picture.pixels), name, place)
         self._show_mask(mask, f"{name}{MASK}", place)
         self._fit_view((mask.shape[0] * picture.pixel_size[0], mask.shape[1] * picture.pixel_size[1]))
+        self.say(name)  # until the mouse moves napari would name the picture before
 
     def replace_mask(self, mask: NDArray[np.uint8]) -> None:
         """Show another mask of the picture on screen; undo does not lead back to the one before."""

@@ -13,6 +13,7 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
 from napari_semigda.log import keep_log
+from napari_semigda.session.view import View
 from napari_semigda.widgets import keys
 from napari_semigda.widgets.canvas import NapariCanvas
 from napari_semigda.widgets.classes_section import ClassesSection
@@ -63,6 +64,7 @@ class SemiGDAWidget(QWidget):
         self._lay_out()
         for signal in (self.workbench.opened, self.workbench.closed):
             signal.connect(self._show_sections)
+        self.workbench.opened.connect(self._fold_sections)
         self._show_sections()
         self._keeping = timer(self, KEPT_AFTER, self._keep)
         self.canvas.painted.connect(self._keep_soon)
@@ -107,7 +109,10 @@ class SemiGDAWidget(QWidget):
         images = self.sections["Images"]
         stack.setStretchFactor(images, ALL_ROOM)  # its table can use whatever room there is
         images.toggled.connect(lambda unfolded: stack.setStretchFactor(images, ALL_ROOM * unfolded))
-        self.sections["Export"].collapse(animate=False)
+        for title, section in self.sections.items():
+            if title in View().folded:
+                section.collapse(animate=False)
+            section.toggled.connect(self._remember_folded)
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
@@ -121,6 +126,22 @@ class SemiGDAWidget(QWidget):
         """Show only what can be used: without a session that is where to get one."""
         for title, section in self.sections.items():
             section.setVisible(title == "Session" or self.workbench.session is not None)
+
+    def _fold_sections(self) -> None:
+        """Fold the sections that were folded when the session was on the screen the last time."""
+        session = self.workbench.session
+        if session is None:
+            return
+        folded = session.view.folded  # it changes on the way, section by section
+        for title, section in self.sections.items():
+            (section.collapse if title in folded else section.expand)(animate=False)
+
+    def _remember_folded(self) -> None:
+        session = self.workbench.session
+        if session is not None:
+            session.remember(
+                folded=tuple(title for title, one in self.sections.items() if not one.isExpanded())
+            )
 
     def _on_theme(self) -> None:
         for curves in (self.train_section.curves, self.train_section.rounds):

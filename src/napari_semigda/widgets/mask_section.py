@@ -44,6 +44,7 @@ class MaskSection(QWidget):
         self._workbench = workbench
         self._smallest: dict[int, int] = {}
         self._use_region: RegionUse | None = None
+        self._unchanged = ""
         self.accept_and_go_on = ActionButton(
             "Accept, go on",
             "Save the mask as right, and show the next image to look at.",
@@ -132,14 +133,18 @@ class MaskSection(QWidget):
             menu,
             "Take the draft inside a region",
             "Draw around a region: the mask becomes the newest draft there, and stays elsewhere.",
-            lambda: self._draw_region("Draft inside", Correcting.take_draft_inside),
+            lambda: self._draw_region(
+                "Draft inside", Correcting.take_draft_inside, "The mask is like the draft there already."
+            ),
             Key.DRAFT_INSIDE,
         )
         self.not_looked_at = MenuAction(
             menu,
             "Mark a region as not looked at",
             "Draw around a region: it trains nothing.",
-            lambda: self._draw_region("Not looked at", Correcting.mark_not_looked_at),
+            lambda: self._draw_region(
+                "Not looked at", Correcting.mark_not_looked_at, "The region is marked as not looked at already."
+            ),
             Key.NOT_LOOKED_AT,
         )
         menu.aboutToShow.connect(self._name_class)
@@ -223,15 +228,15 @@ class MaskSection(QWidget):
         self._workbench.canvas.contour_only = not self._workbench.canvas.contour_only
         self._refresh()
 
-    def _draw_region(self, name: str, use: RegionUse) -> None:
-        self._use_region = use
+    def _draw_region(self, name: str, use: RegionUse, unchanged: str) -> None:
+        self._use_region, self._unchanged = use, unchanged
         self._workbench.canvas.draw_region(name)
         self._refresh()
 
     def _on_region(self, region: NDArray[np.bool_]) -> None:
-        correcting, use = self._workbench.correcting, self._use_region
-        if correcting is not None and use is not None:
-            use(correcting, region)
+        use = self._use_region
+        if use is not None:
+            self._count(self._unchanged, lambda on: use(on, region))
 
     def _show_again(self) -> None:
         annotation = self._workbench.annotation

@@ -33,7 +33,7 @@ class _Task(functools.partial):
     """What runs, named for people: napari shows it where it asks before closing."""
 
     def __str__(self) -> str:
-        return "the work of SemiGDA (a round of training, or drafts; what was learned is kept)"
+        return "SemiGDA: a round, or drafts.\nAccepted masks are saved, and a round can be resumed."
 
 
 class EngineRunner(QObject):

@@ -208,9 +208,11 @@ class SessionSection(QWidget):
         self._allow_adding()
         session = self._workbench.session
         if session is not None:
-            self.weights.setText(_weights_in_words(session))
-            if self._workbench.runner is not None:
-                self.weights.setToolTip(DEVICE_TIP.format(self._workbench.runner.engine.device))
+            runner = self._workbench.runner
+            drafting = None if runner is None else runner.engine.drafting_round
+            self.weights.setText(_weights_in_words(session, drafting))
+            if runner is not None:
+                self.weights.setToolTip(DEVICE_TIP.format(runner.engine.device))
 
 
 def _hide(source: LayerSource) -> None:
@@ -219,10 +221,13 @@ def _hide(source: LayerSource) -> None:
         layer.visible = False
 
 
-def _weights_in_words(session: Session) -> str:
+def _weights_in_words(session: Session, drafting: int | None) -> str:
+    """Say what drafts come from: weights of a session, or those of the running round so far."""
     model = session.last_model()
     source = "" if session.weights is None else f" with {session.weights.name}"
     source += "" if session.encoder is None else f", encoder {session.encoder}"
+    if drafting and (model is None or drafting != int(model.parent.name)):
+        return f"Weights: of round {drafting} so far (preset {session.preset}{source})"
     if model is None and session.starts_trained:
         return f"Weights: those that {session.preset} comes with, until the first round"
     if model is None:
