@@ -49,8 +49,10 @@ def test_holes_are_filled_and_specks_dropped_in_one_step_each(opened, viewer):
     section.fill_holes.press()
     filled = mask_layer(viewer).data.copy()
     assert filled[60, 60] == 1
+    assert viewer.status == f"{(filled != painted).sum()} pixels changed."
     section.drop_specks.press()
     assert mask_layer(viewer).data[5, 5] == 0
+    assert viewer.status == "1 pixel changed."
     np.testing.assert_array_equal(undone(viewer), filled)
     np.testing.assert_array_equal(undone(viewer), painted)
 
@@ -100,6 +102,7 @@ def test_a_region_is_marked_as_not_looked_at(opened, viewer, qtbot):
     painted = paint(viewer)
     section.not_looked_at.press()
     assert "Draw around the region" in section.notice.text()
+    assert viewer.status == section.notice.text()
     draw_rectangle(viewer, qtbot)
     mask = mask_layer(viewer).data
     assert (mask[12:39, 12:49] == UNKNOWN).all()
@@ -107,6 +110,19 @@ def test_a_region_is_marked_as_not_looked_at(opened, viewer, qtbot):
     assert viewer.layers.selection.active == mask_layer(viewer)
     assert section.notice.isHidden()
     np.testing.assert_array_equal(undone(viewer), painted)
+
+
+def test_a_region_that_changes_nothing_says_so(drafted, viewer, qtbot):
+    section = drafted.mask_section
+    section.draft_inside.press()
+    draw_rectangle(viewer, qtbot)
+    assert viewer.status == "The mask is like the draft there already."
+    section.not_looked_at.press()
+    draw_rectangle(viewer, qtbot)
+    assert viewer.status.endswith("pixels changed.")
+    section.not_looked_at.press()
+    draw_rectangle(viewer, qtbot)
+    assert viewer.status == "The region is marked as not looked at already."
 
 
 def test_drawing_a_region_can_be_given_up(opened, viewer, click):

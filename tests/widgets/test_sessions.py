@@ -411,6 +411,10 @@ def test_a_class_is_hidden_by_its_tick_and_shown_when_it_is_painted(widget, make
     mask_layer(viewer).selected_label = 2
     assert rows.item(1).checkState() == Qt.CheckState.Checked
     assert mask_layer(viewer).colormap.color_dict[2][3] == 1
+    rows.item(1).setCheckState(Qt.CheckState.Unchecked)
+    paint(viewer)
+    assert rows.item(1).checkState() == Qt.CheckState.Checked
+    assert mask_layer(viewer).colormap.color_dict[2][3] == 1
 
 
 def test_a_class_in_use_is_deleted_only_after_asking(widget, make_session, viewer, monkeypatch, click):
@@ -422,10 +426,12 @@ def test_a_class_in_use_is_deleted_only_after_asking(widget, make_session, viewe
     click(widget.mask_section.accept)
     asked = []
     answers = iter([QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes])
-    monkeypatch.setattr(QMessageBox, "question", lambda *given: asked.append(given[2]) or next(answers))
+    monkeypatch.setattr(QMessageBox, "question", lambda *given: asked.append(given) or next(answers))
     section.delete.press()
-    assert "one image, in 1 of them accepted" in asked[0]
-    assert "not looked at" in asked[0]
+    _, _, words, _, by_enter = asked[0]
+    assert "one image, in 1 of them accepted" in words
+    assert "not looked at" in words
+    assert by_enter == QMessageBox.StandardButton.No
     np.testing.assert_array_equal(session.labels(item), painted)
     section.delete.press()
     assert [info.name for info in session.classes] == ["lesion"]

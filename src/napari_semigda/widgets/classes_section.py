@@ -86,6 +86,7 @@ class ClassesSection(QWidget):
         self._workbench.reclassed.connect(self._fill)
         self._workbench.closed.connect(self._fill)
         self._workbench.canvas.label_picked.connect(self._follow)
+        self._workbench.canvas.painted.connect(self._show_painted)
 
     # The list ----------------------------------------------------------------------------------
 
@@ -178,6 +179,9 @@ class ClassesSection(QWidget):
         self._show_picked(value)
         self._allow()
 
+    def _show_painted(self) -> None:
+        self._show_picked(self._workbench.canvas.selected_label)
+
     def _show_picked(self, value: int) -> None:
         """What is painted is to be seen."""
         canvas = self._workbench.canvas
@@ -269,6 +273,8 @@ class ClassesSection(QWidget):
             "If it is deleted, these pixels become “not looked at”: they train nothing, and you can paint "
             "them over. The masks as they are now stay in the session's folder as copies "
             "(labels/….replaced-1.tif). Other masks are not touched.\n\nDelete the class?",
+            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
+            QMessageBox.StandardButton.No,  # what Enter answers
         )
         return bool(answer == QMessageBox.StandardButton.Yes)
 

@@ -24,6 +24,7 @@ NO_MASK = "There is no mask on the screen."
 NO_DRAFT = "There is no draft of this image yet: train a round first."
 NO_WEIGHTS = "There are no weights yet: train a round first."
 DRAFT_SHOWN = "You are looking at the draft, not at your mask. Go back to it first: {}."
+DRAW = "Draw around the region with the mouse (a lasso; rectangles are in the layer's tools)."
 LOWEST, HIGHEST, STEP = 0.05, 0.95, 0.01
 THRESHOLD_TIP = (
     "What the draft counts as foreground: the lower, the more. Follows while you drag; what you painted "
@@ -143,7 +144,9 @@ class MaskSection(QWidget):
             "Mark a region as not looked at",
             "Draw around a region: it trains nothing.",
             lambda: self._draw_region(
-                "Not looked at", Correcting.mark_not_looked_at, "The region is marked as not looked at already."
+                "Not looked at",
+                Correcting.mark_not_looked_at,
+                "The region is marked as not looked at already.",
             ),
             Key.NOT_LOOKED_AT,
         )
@@ -216,9 +219,11 @@ class MaskSection(QWidget):
             self._refresh()
 
     def _count(self, nothing: str, action: Callable[[Correcting], int]) -> None:
-        """Correct, and say so where there was nothing to correct."""
-        if self._workbench.correcting is not None and not action(self._workbench.correcting):
-            self._workbench.canvas.say(nothing)
+        """Correct, and say how much of the mask is different, or that there was nothing to correct."""
+        if self._workbench.correcting is not None:
+            changed = action(self._workbench.correcting)
+            pixels = "1 pixel" if changed == 1 else f"{changed} pixels"
+            self._workbench.canvas.say(f"{pixels} changed." if changed else nothing)
 
     def _turn_threshold(self, threshold: float) -> None:
         with errors_shown():
@@ -231,6 +236,7 @@ class MaskSection(QWidget):
     def _draw_region(self, name: str, use: RegionUse, unchanged: str) -> None:
         self._use_region, self._unchanged = use, unchanged
         self._workbench.canvas.draw_region(name)
+        self._workbench.canvas.say(DRAW)  # the notice may be scrolled away
         self._refresh()
 
     def _on_region(self, region: NDArray[np.bool_]) -> None:
@@ -335,7 +341,7 @@ class MaskSection(QWidget):
             if not annotation.visible:
                 text = "The mask's layer is gone. What was painted on it is kept."
             elif self._workbench.canvas.drawing_region:
-                text = "Draw around the region with the mouse (a lasso; rectangles are in the layer's tools)."
+                text = DRAW
             elif looking is not None:
                 text = looking
             elif annotation.newer_draft:
