@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_json
+from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.session.layout import HOLDER, LOCK
 
 
@@ -75,6 +76,7 @@ class SessionLock:
     def __init__(self, folder: Path) -> None:
         self.refused: str | None = None
         self.unsure: str | None = None
+        self._folder = folder
         self._holder = folder / HOLDER
         self._lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
         try:
@@ -106,15 +108,21 @@ class SessionLock:
             self._lock.release()
 
     def check(self) -> None:
-        """Make sure that this program may write.
+        """Make sure that this program may write, and that the session is still where it was.
 
         Raises
         ------
         SemiGDAError
-            If it may only look.
+            If it may only look, or the disk or network share with the session is gone.
         """
         if self.refused is not None:
             raise SemiGDAError(self.refused)
+        # Without this, what is saved would land in the empty folder that an unmounted share leaves behind.
+        if not (self._folder / MANIFEST_NAME).is_file():
+            raise SemiGDAError(
+                f"The session “{self._folder}” is not there any more, so nothing could be written. "
+                "Bring back the disk or network share, then try again."
+            )
 
 
 def _in_words(path: Path) -> str:

@@ -93,7 +93,7 @@ class MaskFolder:
         try:
             return self.checked(item, read_labels(path))
         except SemiGDAError as error:
-            if not path.exists():
+            if self.folder.is_dir() and not path.exists():  # without the folder the whole disk may be gone
                 with self._lock:
                     self._present.discard(item.id)
                     self._changed(item.id)
