@@ -1,6 +1,6 @@
 import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -602,3 +602,51 @@ def test_a_long_first_round_gives_drafts_before_it_ends(engine: Engine, session:
     events = train(engine)
     kinds = [type(event) for event in events]
     assert kinds.index(Predicted) < kinds.index(RoundEnded)
+
+
+@pytest.fixture
+def faulty_card() -> Iterator[Callable[[Exception, int], None]]:
+    """Lets every module that is given more than so many images at once raise an error."""
+    raised: list[tuple[Exception, int]] = []
+
+    def check(module: torch.nn.Module, inputs: tuple[object, ...]) -> None:
+        for error, most in raised:
+            if inputs and isinstance(inputs[0], torch.Tensor) and inputs[0].shape[0] > most:
+                raise error
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(check)
+    yield lambda error, most: raised.append((error, most))
+    handle.remove()
+
+
+def test_with_too_little_memory_the_round_goes_on_with_fewer_images_a_step_and_says_so(
+    engine: Engine, session: Session, faulty_card: Callable[[Exception, int], None]
+) -> None:
+    faulty_card(torch.OutOfMemoryError("CUDA out of memory."), 4)
+    (ended,) = of(RoundEnded, train(engine))
+    assert (ended.record.status, ended.record.steps) == ("complete", STEPS)
+    assert any("half of them" in warning for warning in session.warnings)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), "too little memory"),
+        (RuntimeError("MPS backend out of memory"), "too little memory"),
+        (RuntimeError("CUDA error: device-side assert triggered"), "no longer answers"),
+    ],
+)
+def test_a_card_that_gives_up_ends_the_round_in_words_and_the_weights_from_before_stay(
+    engine: Engine,
+    session: Session,
+    faulty_card: Callable[[Exception, int], None],
+    error: Exception,
+    words: str,
+) -> None:
+    train(engine)
+    before = session.last_model()
+    faulty_card(error, 0)
+    (failed,) = of(RoundFailed, train(engine))
+    assert words in failed.message
+    assert session.last_model() == before
+    assert session.rounds[-1].status == "failed"

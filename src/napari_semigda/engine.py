@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -29,7 +29,7 @@ from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import Pixels
 from napari_semigda.log import log_file
 from napari_semigda.model.checkpoint import load_checkpoint, save_checkpoint
-from napari_semigda.model.device import choose_device
+from napari_semigda.model.device import choose_device, is_out_of_memory
 from napari_semigda.model.loading import REPOSITORIES, load_autoencoder
 from napari_semigda.model.presets import build_model
 from napari_semigda.model.semigda import SemiGDANetwork
@@ -55,6 +55,11 @@ REFRESH_INTERVAL = 0.25
 
 #: So many drafts, of the items that come next, are made anew each time; the others when the round has ended.
 REFRESHED = 8
+
+SMALLER_BATCH = (
+    "There is too little memory for this many images at once: the round goes on with half of them a step. "
+    "A smaller working size or preset needs less."
+)
 
 
 NOTHING_TO_LEARN = (
@@ -560,7 +565,10 @@ class Engine:
         report = message = None
         try:
             self._take_in_new_masks(running)
+            divisor = running.round.batch_divisor
             report = next(running.steps, None)
+            if running.round.batch_divisor > divisor:
+                self.session.warn(SMALLER_BATCH)
             if report is not None:
                 self._after_step(running, report)
         except Exception as error:
@@ -763,10 +771,11 @@ class Engine:
             return
         self._memory_is_due = False
         gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        elif self.device.type == "mps":
-            torch.mps.empty_cache()
+        with suppress(RuntimeError):  # a card that no longer answers has nothing to give back
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            elif self.device.type == "mps":
+                torch.mps.empty_cache()
 
     # Drafts
 
@@ -912,8 +921,13 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, SemiGDAError):
         return str(error)
     logger.error("Unexpected failure", exc_info=error)
-    if isinstance(error, torch.OutOfMemoryError):
-        return "The graphics card has too little memory: choose a smaller preset or working size, or the CPU."
+    if is_out_of_memory(error):
+        return "There is too little memory: choose a smaller preset or working size, or the CPU."
+    if isinstance(error, RuntimeError) and "CUDA error" in str(error):
+        return (
+            "The graphics card no longer answers. Accepted masks are saved, and the weights from before stay "
+            f"in use: start napari again, or choose the CPU in its preferences. Details: {log_file()}"
+        )
     if isinstance(error, OSError):
         return f"A file could not be read or written ({error}): check the disk, then try again."
     return f"Something unexpected went wrong ({type(error).__name__}: {error}). Details: {log_file()}"

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -397,3 +397,45 @@ def test_a_round_and_its_resumption_run_on_a_graphics_card(
     assert len(list(resumed.run())) == 2
     assert next(resumed.model.parameters()).is_cuda
     assert not any(value.is_cuda for value in resumed.averaged_state().values())
+
+
+@pytest.fixture
+def little_memory() -> Iterator[Callable[[int], None]]:
+    """Lets modules run out of memory that are given more than so many images at once."""
+    most = [10**6]
+
+    def check(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        if inputs and isinstance(inputs[0], torch.Tensor) and inputs[0].shape[0] > most[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(check)
+    yield lambda images: most.__setitem__(0, images)
+    handle.remove()
+
+
+def test_with_too_little_memory_a_round_goes_on_with_half_the_batch(
+    labelled: list[Example], unlabelled: list[Example], little_memory: Callable[[int], None], tmp_path: Path
+) -> None:
+    training = new_round(labelled, unlabelled, steps=3, warm=True)
+    steps = training.run()
+    next(steps)
+    assert training.batch_divisor == 1
+    little_memory(4)
+    next(steps)
+    assert training.batch_divisor == 2
+    training.save_state(tmp_path / "state.safetensors")
+    resumed = new_round(labelled, unlabelled, steps=3, warm=True)
+    resumed.load_state(tmp_path / "state.safetensors")
+    assert resumed.batch_divisor == 2
+    assert len(list(steps)) == len(list(resumed.run())) == 1
+    assert same(training.averaged_state(), resumed.averaged_state())
+    assert training.steps_done == 3
+
+
+def test_with_too_little_memory_for_one_image_a_round_breaks_off(
+    labelled: list[Example], unlabelled: list[Example], little_memory: Callable[[int], None]
+) -> None:
+    training = new_round(labelled, unlabelled, warm=True)
+    little_memory(0)
+    with pytest.raises(torch.OutOfMemoryError):
+        next(training.run())

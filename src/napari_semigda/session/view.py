@@ -82,8 +82,11 @@ def _read(path: Path) -> View:
     if not isinstance(values, dict):
         return View()
     usual = {one.name: one.default for one in fields(View)}
-    sound = {name: value for name, value in values.items() if _is_like(value, usual.get(name))}
-    return View(**{name: tuple(value) if isinstance(value, list) else value for name, value in sound.items()})
+    sound: dict[str, Any] = {}
+    for name, value in values.items():
+        if _is_like(value, usual.get(name)):
+            sound[name] = tuple(value) if isinstance(value, list) else value
+    return View(**sound)
 
 
 def _is_like(value: Any, usual: Any) -> bool:

@@ -18,7 +18,7 @@ from torch.nn import Parameter
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import atomic_file
-from napari_semigda.model.device import autocast
+from napari_semigda.model.device import autocast, is_out_of_memory
 from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.training.augmentation import augment
 from napari_semigda.training.examples import Batch, Example, draw_batch
@@ -110,6 +110,8 @@ class Round:
         Optimiser steps so far, of both stages and before a resumption.
     seconds_done : float
         Spent in them.
+    batch_divisor : int
+        By how much batches of this stage are smaller than the recipe's, because memory does not suffice.
     """
 
     def __init__(
@@ -170,15 +172,19 @@ class Round:
     def run(self) -> Iterator[StepReport]:
         """Yield a report after each optimiser step until the budget is used up.
 
+        Where the device has too little memory for a batch, it is halved, see `batch_divisor`.
+
         Raises
         ------
+        RuntimeError
+            Where there is too little for a batch of one labelled and one unlabelled example.
         SemiGDAError
             Where the loss is no longer a number.
         """
         while not self.finished:
             self._let_in()
             started = self._clock()
-            losses, learning_rate = self._train_step()
+            losses, learning_rate = self._train_step_that_fits()
             seconds = self._clock() - started
             self._step += 1
             self._seconds += seconds
@@ -247,6 +253,7 @@ class Round:
             "steps_done": self.steps_done,
             "seconds_done": self.seconds_done,
             "labelled": self._labelled_from,
+            "batch_divisor": self.batch_divisor,
         }
 
     def _resume(self, position: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -268,6 +275,8 @@ class Round:
         self.steps_done, self.seconds_done = position["steps_done"], position["seconds_done"]
         if not self.finished:
             self._start_stage()
+            self.batch_divisor = int(position.get("batch_divisor", 1))
+            self._draw_unlabelled_anew()
             self._resume_labelled(position.get("labelled", self._labelled_from))
             self._resume_optimisers(groups["optimiser"])
 
@@ -292,17 +301,25 @@ class Round:
     def _start_stage(self) -> None:
         stage = self._stages[self._stage_index]
         self._labelled_from = [[0, len(self.labelled)]]  # from which step of this stage on there were so many
+        self.batch_divisor = 1
         self._draw_labelled_anew()
-        self._unlabelled_stream = Stream(len(self.unlabelled), stage.batch, mixed_seed(self.seed, 2))
+        self._draw_unlabelled_anew()
         self._optimisers = _optimisers(self.model, self.recipe, stage.number)
 
     def _draw_labelled_anew(self) -> None:
         """Shuffle the labelled examples there are now, from the step at which the last ones joined."""
-        batch, count = self._stages[self._stage_index].batch, self._labelled_from[-1][1]
+        batch, count = self._batch, self._labelled_from[-1][1]
         joined = len(self._labelled_from) - 1
         seed = mixed_seed(self.seed, 1, joined) if joined else mixed_seed(self.seed, 1)
         self._labelled_stream = Stream(count, batch, seed)
         self._labelled_alone_stream = Stream(count, 2 * batch, seed)
+
+    def _draw_unlabelled_anew(self) -> None:
+        self._unlabelled_stream = Stream(len(self.unlabelled), self._batch, mixed_seed(self.seed, 2))
+
+    @property
+    def _batch(self) -> int:
+        return max(1, self._stages[self._stage_index].batch // self.batch_divisor)
 
     def _let_in(self) -> None:
         """Where an epoch begins, let those examples take part that were added since."""
@@ -316,6 +333,25 @@ class Round:
         done = sum(stage.share for stage in self._stages[: self._stage_index])
         stage = self._stages[self._stage_index]
         return min(1.0, done + stage.share * stage.budget.used(self._step, self._seconds))
+
+    def _train_step_that_fits(self) -> tuple[dict[str, float], float]:
+        while True:
+            try:
+                return self._train_step()
+            except RuntimeError as error:
+                if self._batch == 1 or not is_out_of_memory(error):
+                    raise
+            self._halve_batch()  # not above: the error holds what the step has made
+
+    def _halve_batch(self) -> None:
+        for optimiser in self._optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.batch_divisor *= 2
+        self._labelled_from.append([self._step, self.labelled_count])
+        self._draw_labelled_anew()
+        self._draw_unlabelled_anew()
 
     def _train_step(self) -> tuple[dict[str, float], float]:
         stage = self._stages[self._stage_index]
