@@ -1,0 +1,212 @@
+"""Does the window stay free while a round trains and somebody annotates?
+
+    python benchmarks/responsiveness.py --images BUSI/images --seconds 60
+    python benchmarks/responsiveness.py --seconds 60
+
+Opens napari with the plugin on a new session in a temporary folder (of drawn lesions where no folder of
+images is given), accepts the first masks, trains, and meanwhile paints with the mouse, accepts and goes on,
+and asks for drafts of other images. A timer that should fire every 10 ms on the main thread tells for how
+long the window did nothing else. Without a display, run it under `xvfb-run -s "-screen 0 1400x900x24"`.
+"""
+
+import argparse
+import datetime
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import napari
+import numpy as np
+import torch
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication
+
+from annotator import Annotator, settle
+from napari_semigda import Session
+from napari_semigda.engine import Predicted, Stepped
+from napari_semigda.io.pictures import find_pictures
+from napari_semigda.session.items import Item, ItemState
+from napari_semigda.widgets.round_progress import Phase
+from napari_semigda.widgets.runner import EngineRunner
+from next_image import drawn_pictures
+
+WINDOW = (1280, 800)
+FIRST = 5  # masks accepted before the round
+WARM_UP = 3  # steps of the round before anything is measured
+INTERVAL = 10  # milliseconds between two ticks
+POINTS = 40  # of a stroke
+PAUSE = 0.5  # seconds that the annotator looks at an image
+AIMS = ("≤ 50 and ≤ 200 ms", "≤ 100 ms", "≤ 150 ms", "≤ 1.5 steps")
+
+
+class Ticks:
+    """A timer on the main thread, and the milliseconds from each of its ticks to the next."""
+
+    def __init__(self) -> None:
+        self.gaps: list[float] = []
+        self._last: float | None = None
+        self._timer = QTimer()
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._tick)
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._timer.start(INTERVAL)
+
+    def stop(self) -> None:
+        """Tick no more."""
+        self._timer.stop()
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        if self._last is not None:
+            self.gaps.append(1000 * (now - self._last))
+        self._last = now
+
+
+class Drafting:
+    """Asks for drafts during a round, one after another, and counts the steps that each takes to come."""
+
+    def __init__(self, session: Session, runner: EngineRunner) -> None:
+        self.waits: list[float] = []
+        self.steps: list[float] = []
+        self._session, self._runner = session, runner
+        self._asked: tuple[Item, float] | None = None
+        runner.happened.connect(self._follow)
+
+    def ask(self, item: Item) -> None:
+        """Ask for the draft of an image, unless one is being waited for."""
+        if self._asked is None:
+            self._asked = item, time.perf_counter()
+            self._runner.engine.request_predictions([item], urgent=True)
+
+    def _follow(self, event: object) -> None:
+        if isinstance(event, Stepped):
+            self.steps.append(event.report.seconds)
+        elif isinstance(event, Predicted) and self._asked is not None and event.item.id == self._asked[0].id:
+            self.waits.append(time.perf_counter() - self._asked[1])
+            self._asked = None
+
+
+class Accepting:
+    """Accepts what is on the screen with the key, and measures until the disk and until the canvas."""
+
+    def __init__(self, annotator: Annotator) -> None:
+        self.to_disk: list[float] = []
+        self.to_next: list[float] = []
+        self._annotator = annotator
+        self._drawn: list[float] = []
+        canvas = annotator.viewer.window._qt_viewer.canvas._scene_canvas
+        canvas.events.draw.connect(lambda event: self._drawn.append(time.perf_counter()), position="last")
+
+    def accept(self) -> None:
+        """Press the key; comes back when the next image was drawn."""
+        item, session = self._annotator.item, self._annotator.widget.workbench.session
+        started = time.perf_counter()
+        self._annotator.press_at_once(self._annotator.widget.mask_section.accept_and_go_on)
+        assert session.state(item) is ItemState.ACCEPTED
+        self.to_disk.append(1000 * (time.perf_counter() - started))
+        self._drawn.clear()
+        while not self._drawn:
+            QApplication.processEvents()
+        self.to_next.append(1000 * (self._drawn[0] - started))
+
+
+def circle(shape: tuple[int, int]) -> np.ndarray:
+    """Points (y, x) of a stroke round the middle of a picture."""
+    angles = np.linspace(0, 2 * np.pi, POINTS)
+    middle, radius = np.array(shape) / 2, min(shape) / 5
+    return middle + radius * np.stack([np.sin(angles), np.cos(angles)], axis=1)
+
+
+def session_with_masks(folder: Path, pictures: Sequence[Path]) -> None:
+    """Make a session, and accept a disc in its first images."""
+    with Session.create(folder, pictures, classes=["lesion"]) as session:
+        for item in session.items[:FIRST]:
+            rows, columns = np.ogrid[: item.shape[0], : item.shape[1]]
+            middle = np.hypot(rows - item.shape[0] / 2, columns - item.shape[1] / 2)
+            session.accept(item, (middle < min(item.shape) / 5).astype(np.uint8))
+
+
+def work(annotator: Annotator, seconds: float) -> tuple[Ticks, Accepting, Drafting]:
+    """Train, and annotate for so long meanwhile."""
+    workbench, section = annotator.widget.workbench, annotator.widget.train_section
+    session, runner, progress = workbench.session, workbench.runner, workbench.progress
+    section.minutes.setValue(2 + seconds / 60)
+    annotator.click(section.train)
+    annotator.wait(lambda: progress.steps > WARM_UP, "the round")
+    ticks, accepting, drafting = Ticks(), Accepting(annotator), Drafting(session, runner)
+    others = iter(reversed(session.items))
+    ticks.start()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and progress.phase is Phase.TRAINING:
+        annotator.drag(circle(annotator.item.shape))
+        settle(PAUSE)
+        accepting.accept()
+        drafting.ask(next(others))
+        settle(PAUSE)
+    ticks.stop()
+    annotator.click(section.stop)
+    annotator.wait(lambda: progress.phase is Phase.IDLE and not runner.busy, "the end of the round")
+    return ticks, accepting, drafting
+
+
+def table(ticks: Ticks, accepting: Accepting, drafting: Drafting) -> str:
+    """What was measured, beside what it should be."""
+    step = statistics.median(drafting.steps)
+    in_steps = [wait / step for wait in drafting.waits]
+    gaps = sorted(ticks.gaps)
+    rows = (
+        ("from one tick to the next, ms", gaps, AIMS[0]),
+        ("accepting, until the mask is on the disk, ms", accepting.to_disk, AIMS[1]),
+        ("accepting, until the next image is drawn, ms", accepting.to_next, AIMS[2]),
+        ("a draft asked for, until it is there, steps", in_steps, AIMS[3]),
+    )
+    lines = ["| what | times | median | 99 % | longest | aim |", "|---|---|---|---|---|---|"]
+    for words, values, aim in rows:
+        if not values:
+            continue
+        share = np.percentile(values, 99)
+        numbers = f"{statistics.median(values):.1f} | {share:.1f} | {max(values):.1f}"
+        lines.append(f"| {words} | {len(values)} | {numbers} | {aim} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Read the arguments, open napari, work, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=Path, help="a folder of pictures; else some are drawn")
+    parser.add_argument("--drawn", type=int, default=512, metavar="SIDE", help="side of drawn pictures")
+    parser.add_argument("--count", type=int, default=100, help="images in the session")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long it is measured")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="semigda-") as name:
+        folder = Path(name)
+        if arguments.images is not None:
+            pictures = find_pictures(arguments.images)[: arguments.count]
+        else:
+            pictures = drawn_pictures(folder, arguments.count, arguments.drawn)
+        session_with_masks(folder / "session", pictures)
+        viewer = napari.Viewer(show=False)
+        _, widget = viewer.window.add_plugin_dock_widget("napari-semigda", "Annotate and train")
+        viewer.window._qt_window.resize(*WINDOW)
+        viewer.window._qt_window.show()
+        widget.open_session(folder / "session")
+        try:
+            device = widget.workbench.runner.engine.device
+            measured = work(Annotator(viewer, widget, {}), arguments.seconds)
+        finally:
+            widget.close_down()
+            viewer.close()
+    step = statistics.median(measured[2].steps)
+    print(
+        f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {len(pictures)} images, "
+        f"{arguments.seconds:.0f} s, a step {step:.2f} s, {datetime.date.today()}\n"
+    )
+    print(table(*measured))
+
+
+if __name__ == "__main__":
+    main()
