@@ -611,6 +611,7 @@ def test_a_folder_that_is_no_session_is_told(tmp_path: Path) -> None:
         (("items", 1, "shape"), [True, 5], "items[1].shape"),
         (("items", 1, "pixel_size"), [1, -1], "items[1].pixel_size"),
         (("items", 1, "pixel_size"), [1, float("inf")], "items[1].pixel_size"),
+        (("items", 1, "pixel_size"), [1, 10**400], "items[1].pixel_size"),
         (("items", 1, "index"), -1, "items[1].index"),
     ],
 )

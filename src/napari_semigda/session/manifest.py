@@ -1,7 +1,7 @@
 """`semigda.json`: what a session is about. Read with suspicion, written as a whole."""
 
 import json
-import math
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -259,7 +259,7 @@ _KINDS = {int: "a whole number", str: "a text", bool: "true or false", list: "a 
 
 def _is_positive(value: Any, whole: bool) -> bool:
     kinds = (int,) if whole else (int, float)
-    return isinstance(value, kinds) and not isinstance(value, bool) and 0 < value < math.inf
+    return isinstance(value, kinds) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
 
 
 def _shown(value: Any) -> str:
