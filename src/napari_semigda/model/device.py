@@ -39,11 +39,12 @@ def choose_device(name: str = "auto") -> torch.device:
 def autocast(device: str | torch.device) -> AbstractContextManager[object]:
     """Precision for forward passes: bfloat16 on devices with units for it, float32 elsewhere."""
     kind = torch.device(device).type
-    return torch.autocast(kind, dtype=torch.bfloat16) if _computes_in_bfloat16(kind) else nullcontext()
+    return torch.autocast(kind, dtype=torch.bfloat16) if has_bfloat16_units(kind) else nullcontext()
 
 
 @cache
-def _computes_in_bfloat16(kind: str) -> bool:
+def has_bfloat16_units(kind: str) -> bool:
+    """Whether devices of this kind ("cpu", "cuda", …), as this machine has them, compute fast in bfloat16."""
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if kind == "cpu":
