@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal  # type: ignore[att
 from superqt.utils import GeneratorWorker
 
 from napari_semigda.engine import Engine, Event, ModelLoading, Stepped
+from napari_semigda.model.device import leave_a_core
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.activity import WHOLE, Activity
 
@@ -142,6 +143,7 @@ class EngineRunner(QObject):
 
 
 def _working(engine: Engine, ended: threading.Event) -> Iterator[Event]:
+    leave_a_core()
     try:
         yield from engine.work()
     finally:
