@@ -458,18 +458,18 @@ def _refuse_conflicts(targets: Sequence[Path], pictures: Sequence[Path], overwri
 def _predict_plane(model: SemiGDA, plane: Plane, target: Path) -> None:
     import numpy as np
 
+    from napari_semigda.io.bands import opened_plane
     from napari_semigda.io.masks import write_labels
-    from napari_semigda.io.pictures import read_plane
 
-    picture = read_plane(plane)
-    labels = np.empty(picture.pixels.shape[:2], np.uint8)
-    for strip in model.stream(picture.pixels):
-        labels[strip.top : strip.top + len(strip.labels)] = strip.labels
+    labels = np.empty(plane.shape, np.uint8)
+    with opened_plane(plane) as pixels:
+        for strip in model.stream(pixels):
+            labels[strip.top : strip.top + len(strip.labels)] = strip.labels
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SemiGDAError(f"The folder “{target.parent}” cannot be made: {error.strerror}.") from error
-    write_labels(target, labels, picture.pixel_size, picture.unit)
+    write_labels(target, labels, plane.pixel_size, plane.unit)
 
 
 # --- export -------------------------------------------------------------------------------------

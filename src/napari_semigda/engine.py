@@ -707,8 +707,9 @@ class Engine:
                 continue
             yield from self._serve_meanwhile()
             try:
-                pixels, accepted = self.session.picture(item).pixels, self.session.labels(item)
-                predicted = predictor.predict(pixels, cancelled=lambda: self._requests.closing).labels
+                accepted = self.session.labels(item)
+                with self.session.opened_picture(item) as pixels:
+                    predicted = predictor.draft(pixels, cancelled=lambda: self._requests.closing).labels
             except Cancelled:
                 return None
             except Exception as error:
@@ -817,11 +818,9 @@ class Engine:
         item = self.session.item(wanted)
         maps = message = None
         try:
-            pixels = self.session.picture(item).pixels
-            classes = {info.value for info in self.session.classes}
-            maps = draft_maps(
-                self._ready_predictor(), pixels, classes, cancelled=lambda: self._requests.closing
-            )
+            predictor, classes = self._ready_predictor(), {info.value for info in self.session.classes}
+            with self.session.opened_picture(item) as pixels:
+                maps = draft_maps(predictor, pixels, classes, cancelled=lambda: self._requests.closing)
         except Cancelled:
             return
         except Exception as error:

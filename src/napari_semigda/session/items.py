@@ -14,7 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.bands import BandedPixels, opened_plane
+from napari_semigda.io.bands import BandedPixels, LargePicture, open_large, opened_plane
 from napari_semigda.io.pictures import Picture, Plane, read_plane
 
 LONGEST_ID = 100
@@ -173,6 +173,22 @@ def opened_picture(item: Item, path: Path) -> Iterator[NDArray[Any] | BandedPixe
     with opened_plane(Plane(path, item.series, item.index, shape=item.shape)) as pixels:
         _check_shape(item, path, pixels.shape)
         yield pixels
+
+
+def shown_picture(item: Item, path: Path) -> Picture | LargePicture:
+    """Read or open the picture of an item to be looked at; see `napari_semigda.io.bands.open_large`.
+
+    Raises
+    ------
+    SemiGDAError
+        As for `read_picture`.
+    """
+    plane = Plane(path, item.series, item.index, "", item.shape, item.pixel_size, item.unit)
+    large = open_large(plane)
+    if large is None:
+        return read_picture(item, path)
+    _check_shape(item, path, large.levels[0].shape)
+    return large
 
 
 def _check_shape(item: Item, path: Path, shape: tuple[int, ...]) -> None:

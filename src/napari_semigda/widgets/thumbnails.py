@@ -92,9 +92,9 @@ def thumbnail(session: Session, item: Item, side: int = SIDE) -> NDArray[np.uint
         (side, side, 3), the middle of the picture; None where it cannot be read.
     """
     try:
-        pixels = session.picture(item).pixels
-        step = max(1, max(pixels.shape[:2]) // (FINER * side))
-        colours = normalise(pixels[::step, ::step], session.settings)
+        with session.opened_picture(item) as pixels:
+            step = max(1, max(pixels.shape[:2]) // (FINER * side))
+            colours = normalise(pixels[::step, ::step], session.settings)
     except SemiGDAError:
         return None
     image = Image.fromarray(np.uint8((np.moveaxis(np.asarray(colours), 0, -1) + 1) * 127.5))
