@@ -361,7 +361,7 @@ def _train(given: argparse.Namespace, console: Console) -> int:
 
     recipe = given.recipe or "default"
     with Session.open(given.folder) as session, EngineDisplay(console) as display:
-        engine = Engine(session, given.device, on_loading=display.loading, weights=given.weights)
+        engine = Engine(session, given.device, on_progress=display.progress, weights=given.weights)
         engine.request_round(
             recipe=Recipe.named(recipe).with_one_object(session.one_object),
             budget=chosen_budget(recipe, given.steps, given.seconds),
@@ -393,7 +393,7 @@ def _predict_session(given: argparse.Namespace, console: Console) -> int:
     from napari_semigda.session.session import Session
 
     with Session.open(given.paths[0]) as session, EngineDisplay(console) as display:
-        engine = Engine(session, given.device, on_loading=display.loading, weights=given.weights)
+        engine = Engine(session, given.device, on_progress=display.progress, weights=given.weights)
         if not engine.has_model:
             raise SemiGDAError(
                 f"“{session.folder}” has no trained model yet: train a round first (semigda train)."

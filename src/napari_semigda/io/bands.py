@@ -27,6 +27,18 @@ _FEWEST_ROWS = 64  # read at a time
 
 
 @contextmanager
+def opened_copy(plane: Plane, side: int) -> Iterator["NDArray[Any] | BandedPixels"]:
+    """Open the smallest copy of a plane whose long side has so many pixels, as `opened_plane` does.
+
+    Where the file holds no smaller copies, or the plane is small, it is the plane itself.
+    """
+    with ExitStack() as stack:
+        levels = _stored_levels(plane, stack)
+        fine = [level for level in levels if max(level.shape[:2]) >= side]
+        yield BandedPixels((fine or levels)[-1 if fine else 0]) if levels else read_plane(plane).pixels
+
+
+@contextmanager
 def opened_plane(plane: Plane) -> Iterator["NDArray[Any] | BandedPixels"]:
     """Open one plane for reading it by slices, (H, W) or (H, W, C).
 

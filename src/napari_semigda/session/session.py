@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.framing import MASKS_MEASURED, settings_for_objects
 from napari_semigda.inference.preparation import ImageSettings
-from napari_semigda.io.pictures import MANIFEST_NAME, Picture
+from napari_semigda.io.pictures import MANIFEST_NAME, Picture, Plane
 from napari_semigda.model.backbone import known_encoder
 from napari_semigda.model.presets import starts_trained
 from napari_semigda.session.class_removal import ClassUse
@@ -43,6 +43,7 @@ from napari_semigda.session.items import (
     ItemState,
     Standing,
     opened_picture,
+    plane_of,
     read_picture,
     shown_picture,
 )
@@ -595,6 +596,10 @@ class Session:
     def picture_path(self, item: Item | str) -> Path:
         """Return where the picture file of an item is."""
         return self.folder / self.item(item).path
+
+    def plane(self, item: Item | str) -> Plane:
+        """Return the plane of a picture file that an item was made of."""
+        return plane_of(self.item(item), self.picture_path(item))
 
     def picture(self, item: Item | str) -> Picture:
         """Read the pixels of an item; see `napari_semigda.session.items.read_picture`."""

@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.layers.base import ActionType
 from napari.utils.colormaps import DirectLabelColormap
-from napari.utils.notifications import show_info
+from napari.utils.notifications import show_info, show_warning
 from numpy.typing import NDArray
 from psygnal import Signal
 from qtpy.QtCore import QTimer
@@ -19,6 +19,7 @@ from qtpy.QtCore import QTimer
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.bands import LargePicture
 from napari_semigda.io.pictures import Picture
+from napari_semigda.io.stored import StoredPixels
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.classes import ClassInfo
 from napari_semigda.widgets.notices import errors_shown
@@ -466,7 +467,7 @@ def _levels(picture: Picture | LargePicture) -> _Levels:
     if isinstance(picture, Picture):
         return [picture.pixels]
     stored = [
-        da.from_array(level, chunks=level.blocks(SEEN_AT_ONCE), name=False, asarray=False)
+        da.from_array(_Viewed(level), chunks=level.blocks(SEEN_AT_ONCE), name=False, asarray=False)
         for level in picture.levels
     ]
     return [*stored, *picture.overviews]
@@ -479,6 +480,25 @@ def _units(picture: Picture | LargePicture) -> tuple[str, str]:
     except Exception:  # whatever a file's header holds
         unit = "pixel"
     return unit, unit
+
+
+class _Viewed:
+    """A stored plane that is black where it is damaged: napari breaks when reading fails in its midst."""
+
+    def __init__(self, stored: StoredPixels) -> None:
+        self._stored = stored
+        self._told = False
+        self.shape, self.dtype, self.ndim = stored.shape, stored.dtype, stored.ndim
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        try:
+            return self._stored[key]
+        except SemiGDAError as error:
+            if not self._told:
+                self._told = True
+                show_warning(f"{error} What cannot be read is shown black.")
+            black: NDArray[Any] = np.broadcast_to(np.zeros((), self.dtype), self.shape)
+            return np.asarray(black[key])
 
 
 def _displayable_colours(levels: _Levels) -> _Levels:
