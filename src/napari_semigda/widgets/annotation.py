@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from psygnal import Signal, SignalInstance
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.bands import LargePicture
 from napari_semigda.io.pictures import Picture
 from napari_semigda.session.ahead import Ahead
 from napari_semigda.session.items import Item, ItemState
@@ -34,7 +35,7 @@ class Canvas(Protocol):
         """Emitted when the person took the mask off the screen; `mask` still gives it while this runs."""
         ...
 
-    def show(self, picture: Picture, mask: NDArray[np.uint8], name: str) -> None:
+    def show(self, picture: Picture | LargePicture, mask: NDArray[np.uint8], name: str) -> None:
         """Show a picture and its mask in place of what was there; undo starts anew."""
         ...
 
