@@ -9,7 +9,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -271,12 +271,15 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    if path.is_dir():
-        return "it is a folder."
-    if path.is_file() and path.stat().st_size == 0:
-        return "the file is empty (0 bytes)."
+    with suppress(OSError):  # a disk that does not answer is told of below
+        if path.is_dir():
+            return "it is a folder."
+        if path.is_file() and path.stat().st_size == 0:
+            return "the file is empty (0 bytes)."
     if isinstance(error, PermissionError):
         return "you have no permission to read it."
+    if isinstance(error, OSError) and error.errno is not None:  # decoders give none
+        return f"{error.strerror}. Bring back its disk or network share, then try again."
     if isinstance(error, MemoryError):
         return "it is too large for this computer's memory."
     if isinstance(error, Image.DecompressionBombError):

@@ -10,7 +10,7 @@ from typing import Any
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
-from napari_semigda.io.atomic import cannot_write, write_bytes
+from napari_semigda.io.atomic import cannot_read, cannot_write, write_bytes
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.session.classes import (
     MOST_NAMED,
@@ -319,7 +319,7 @@ def _read_json(path: Path) -> Any:
             "or make a new session."
         ) from error
     except OSError as error:
-        raise SemiGDAError(f"“{path}” cannot be read: {error.strerror or error}.") from error
+        raise cannot_read(path, error) from error
     except (ValueError, RecursionError) as error:
         raise SemiGDAError(
             f"“{path}” is damaged: it is not valid JSON ({error}). "
