@@ -1,7 +1,7 @@
 """Why a picture file could not be read, in a sentence for the person at the screen."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -25,12 +25,15 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    if path.is_dir() and path.suffix.lower() != ".zarr":
-        return "it is a folder."
-    if path.is_file() and path.stat().st_size == 0:
-        return "the file is empty (0 bytes)."
+    with suppress(OSError):  # a disk that does not answer is told of below
+        if path.is_dir() and path.suffix.lower() != ".zarr":
+            return "it is a folder."
+        if path.is_file() and path.stat().st_size == 0:
+            return "the file is empty (0 bytes)."
     if isinstance(error, PermissionError):
         return "you have no permission to read it."
+    if isinstance(error, OSError) and error.errno is not None:  # decoders give none
+        return f"{error.strerror}. Bring back its disk or network share, then try again."
     if isinstance(error, MemoryError):
         return "it is too large for this computer's memory."
     if isinstance(error, Image.DecompressionBombError):

@@ -33,6 +33,10 @@ SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg", 
 MOST_PLANES = 100_000
 """A file that says it holds more planes than this is taken for a broken one."""
 
+_PLAUSIBLE_BYTES = 2**29
+_PLAUSIBLE_RATIO = 500
+"""A plane above the former that is more than so many times as large as its file does not fit into it."""
+
 MANIFEST_NAME = "semigda.json"
 """The file that makes a folder a session; such folders are not searched for pictures."""
 
@@ -382,6 +386,8 @@ def _list_tiff_planes(path: Path) -> list[Plane]:
             (number, one) for number, one in enumerate(tif.series) if {"Y", "X"} <= set(one.axes) and one.size
         ]
         _refuse_too_many(path, (math.prod(_lead(one)[1]) for _, one in series))
+        for _, one in series:
+            _refuse_implausible(path, one)
         return [
             plane
             for number, one in series
@@ -397,6 +403,24 @@ def _list_tiff_planes(path: Path) -> list[Plane]:
                 *_lead(one),
             )
         ]
+
+
+def _refuse_implausible(path: Path, series: tifffile.TiffPageSeries) -> None:
+    """Refuse planes that are no picture, or that would fill the memory with what a small file claims."""
+    if series.dtype is None or series.dtype.kind not in "buif":
+        raise SemiGDAError(
+            f"“{path}” holds numbers of the type {series.dtype}, which are no grey values. "
+            "Save it as real numbers, such as the magnitude."
+        )
+    plane = math.prod(
+        length for axis, length in zip(series.axes, series.shape, strict=True) if axis in _CHANNEL_AXES + "YX"
+    )
+    room, file = plane * series.dtype.itemsize, path.stat().st_size
+    if room > max(_PLAUSIBLE_BYTES, _PLAUSIBLE_RATIO * file):
+        raise SemiGDAError(
+            f"“{path}” claims to hold a picture of {room / 2**20:.0f} MiB, but has {file / 2**20:.1f} MiB; "
+            "it seems damaged. Bring back a sound copy of it."
+        )
 
 
 def _refuse_too_many(path: Path, counts: Iterable[int]) -> None:
@@ -447,6 +471,7 @@ def _read_tiff_plane(plane: Plane) -> Picture:
         series = tif.series[plane.series]
         if not {"Y", "X"} <= set(series.axes) or not 0 <= plane.index < math.prod(_lead(series)[1]):
             raise SemiGDAError(f"“{plane.path}” has no page number {plane.index + 1} any more.")
+        _refuse_implausible(plane.path, series)
         pixels = _in_palette_colours(_channels_last(*_plane_array(tif, plane, series)), tif, series)
         return Picture(pixels, *_tiff_pixel_size(tif, plane.series, series))
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings, Pixels, in_picture_order
+from napari_semigda.io.atomic import cannot_read
 from napari_semigda.io.omezarr import is_zarr
 from napari_semigda.io.pictures import (
     MANIFEST_NAME,
@@ -375,7 +376,7 @@ def _is_in_the_way(place: Path) -> bool:
     try:
         return place.is_symlink() or place.is_file() or (place.is_dir() and any(place.iterdir()))
     except OSError as error:
-        raise SemiGDAError(f"“{place}” cannot be read: {error.strerror or error}.") from error
+        raise cannot_read(place, error) from error
 
 
 def _refuse_existing(files: Sequence[Path]) -> None:
