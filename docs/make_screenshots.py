@@ -19,6 +19,7 @@ from pathlib import Path
 
 import napari
 import numpy as np
+from napari._qt.dialogs.preferences_dialog import PreferencesDialog
 from PIL import Image
 from qtpy.QtWidgets import QDialog, QMenu, QWidget
 from skimage.io import imread
@@ -37,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from annotator import Annotator, dice, settle
 
 WINDOW = (1280, 800)
+PREFERENCES = (680, 720)
 FIRST_IMAGES = 5
 CORRECTED_IMAGES = 3
 VALIDATION_IMAGES = 2
@@ -189,9 +191,19 @@ def sections(annotator: Annotator) -> None:
     menu(annotator, "menu_look", widget.mask_section.look)
 
 
+def preferences(annotator: Annotator) -> None:
+    """Take the pictures of the plugin's page in napari's preferences."""
+    shown = PreferencesDialog(parent=annotator.widget.window())
+    pages = [shown._list.item(place).text() for place in range(shown._list.count())]
+    shown._list.setCurrentRow(pages.index("SemiGDA"))
+    shown.resize(*PREFERENCES)
+    dialog(annotator, "preferences", shown)
+
+
 def dialogs(annotator: Annotator, folder: Path) -> None:
     """Take the pictures of the windows that open beside the dock."""
     dialog(annotator, "keys", KeysWindow(annotator.widget))
+    preferences(annotator)
     stack = np.stack([imread(image) for image, _ in sample_pairs()[1:8:2]])
     layer = annotator.viewer.add_image(stack, name="cells")
     dialog(annotator, "segment_layer", SegmentDialog([layer], layer, folder, annotator.widget))

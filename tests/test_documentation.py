@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import shlex
 import shutil
 from pathlib import Path
@@ -80,6 +81,17 @@ def test_links_outside_the_site_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
     relative = [target.partition("#")[0] for target in targets if not re.match(r"\w+:|#", target)]
     assert [target for target in relative if not (page.parent / target).exists()] == []
+
+
+def test_released_readmes_links_need_no_other_file() -> None:
+    script = runpy.run_path(str(REPOSITORY / ".ci" / "absolute_links.py"))
+    text = (REPOSITORY / "README.md").read_text("utf-8")
+    released = script["absolute"](text, "https://example.org/us/here", "v1.2.0")
+    assert "accepted](https://example.org/us/here/raw/v1.2.0/docs/pictures/loop.webp)" in released
+    assert "[Python](https://example.org/us/here/blob/v1.2.0/docs/python.md)" in released
+    targets = re.findall(r"\]\(([^)\s]+)\)", released)
+    assert all(target.startswith("https://") for target in targets)
+    assert len(targets) == len(re.findall(r"\]\(([^)\s]+)\)", text))
 
 
 def spoken(source: Path) -> str:

@@ -34,8 +34,10 @@ def train_round(
     ----------
     session
         With at least one accepted mask. The round starts from its last one's weights.
-    seconds, steps
-        How long; whichever is reached first. 60 seconds if neither is given.
+    seconds
+        How long. 60 if no number of steps is given, either.
+    steps
+        After how many optimiser steps it ends at the latest.
     recipe
         ``"default"``, or ``"paper"``: the published schedule, without a limit its 200 + 350 epochs.
     fresh

@@ -30,7 +30,7 @@ try:
     autoencoder = load_autoencoder(
         "taesd",
         progress=lambda done, total: seen.append((done, total)),
-        cancelled=lambda: cancel and max(seen, default=(0, 0)) >= (0, 1 << 20),
+        cancelled=lambda: cancel and max((total for _, total in seen), default=0) >= 1 << 20,
     )
     print(json.dumps({"signature": autoencoder.signature(), "source": autoencoder.source, "seen": seen}))
 except Cancelled:
@@ -158,6 +158,19 @@ def test_weights_are_downloaded_once_with_progress(
     offline = load(tmp_path, hub.address, HF_HUB_OFFLINE="1")
     assert len(hub.requests) == asked
     assert offline["signature"] == first["signature"]
+
+
+@pytest.mark.slow
+def test_weights_are_kept_in_the_folder_that_was_chosen(tmp_path: Path, hub: Hub) -> None:
+    hub.release.set()
+    chosen = {"SEMIGDA_CACHE": str(tmp_path / "chosen")}
+    first = load(tmp_path, hub.address, **chosen)
+    assert [path.name for path in (tmp_path / "chosen" / "hub").glob("models--*")] == [
+        "models--madebyollin--taesd"
+    ]
+    assert not list((tmp_path / "cache").rglob("models--*"))
+    assert load(tmp_path, hub.address, HF_HUB_OFFLINE="1", **chosen)["signature"] == first["signature"]
+    assert "error" in load(tmp_path, hub.address, HF_HUB_OFFLINE="1")
 
 
 @pytest.mark.slow

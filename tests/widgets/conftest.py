@@ -9,6 +9,7 @@ from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 
+from napari_semigda.downloads import keep_downloads_in
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.checkpoint import save_checkpoint
 from napari_semigda.model.presets import build_model
@@ -52,6 +53,7 @@ def preferences(monkeypatch):
     yield lambda: napari.settings.get_plugin_settings(keys.PLUGIN)
     napari.settings._clear_plugin_settings_cache()
     keys.look_again()
+    keep_downloads_in(None)
 
 
 @pytest.fixture

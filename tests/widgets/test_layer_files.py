@@ -2,10 +2,12 @@
 
 from importlib import resources
 
+import npe2.cli
 import numpy as np
 import ome_types
 import pytest
 import tifffile
+from napari._app_model import get_app_model
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from npe2 import PluginManifest
@@ -53,9 +55,31 @@ def opened(viewer, path, plugin=PLUGIN):
 # --- the manifest -------------------------------------------------------------------------------
 
 
-def test_the_manifest_is_valid_and_all_it_names_is_there():
-    manifest = PluginManifest.from_file(resources.files("napari_semigda") / "napari.yaml")
-    manifest.validate_imports()
+def test_the_manifest_is_valid_and_all_it_names_is_there(capsys):
+    path = resources.files("napari_semigda") / "napari.yaml"
+    PluginManifest.from_file(path).validate_imports()
+    npe2.cli.validate(str(path), imports=True, debug=False)
+    told = capsys.readouterr()
+    assert "valid!" in told.out
+    assert told.err == ""
+
+
+@pytest.mark.parametrize(
+    ("menu", "titles"),
+    [
+        ("napari/plugins", {"Annotate and train (SemiGDA)"}),
+        (
+            "napari/layers/segment",
+            {"Annotate and train (SemiGDA)", "Segment a layer with a model… (SemiGDA)"},
+        ),
+        ("napari/layers/annotate", {"Annotate and train (SemiGDA)"}),
+        ("napari/file/new_layer", {"Labels with the classes of a session (SemiGDA)"}),
+        ("napari/file/samples/napari-semigda", {"Drawn lesions", "Drawn cells", "Nuclei (fetches 83 MB)"}),
+    ],
+)
+def test_naparis_menus_lead_here(viewer, menu, titles):
+    shown = {item.command.title for item in get_app_model().menus.get_menu(menu) if hasattr(item, "command")}
+    assert titles <= shown
 
 
 # --- sessions -----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QDialog, QFileDialog, QMessageBox
 
+from napari_semigda.downloads import download_folder
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.checkpoint import save_checkpoint
 from napari_semigda.model.presets import build_model
@@ -137,6 +138,14 @@ def test_channels_are_named_by_numbers(widget, folder_of_images, tmp_path):
     dialog.deleteLater()
 
 
+def test_the_dialog_begins_with_the_network_of_the_preferences(widget, preferences, tmp_path):
+    preferences().computing.preset = "sd"
+    dialog = NewSessionDialog([], tmp_path, widget)
+    assert dialog.plan().preset == "sd"
+    assert dialog.plan().working_size == 224
+    dialog.deleteLater()
+
+
 def test_the_dialog_says_what_is_missing(widget, folder_of_images, tmp_path):
     dialog = NewSessionDialog([], tmp_path, widget)
     assert not dialog.make.isEnabled()
@@ -234,6 +243,16 @@ def test_a_device_that_is_not_there_is_told_and_the_work_goes_on(widget, make_se
     widget.workbench.adopt(make_session())
     assert any("quickest device" in notice for notice in notices())
     assert widget.workbench.runner.engine.device.type in ("cpu", "cuda", "mps")
+
+
+def test_what_a_session_fetches_is_kept_in_the_folder_of_the_preferences(
+    widget, make_session, preferences, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SEMIGDA_CACHE", str(tmp_path / "environment"))
+    assert download_folder() == tmp_path / "environment"
+    preferences().computing.cache_folder = str(tmp_path / "chosen")
+    widget.workbench.adopt(make_session())
+    assert download_folder() == tmp_path / "chosen"
 
 
 def test_images_are_added_later_and_what_was_done_stays(

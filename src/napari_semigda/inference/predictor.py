@@ -238,7 +238,9 @@ class Predictor:
         pixels
             As in `predict`; only ever sliced, so a memory map, a zarr or a dask array is read piece
             by piece. All of it is normalised with the same intensity limits.
-        progress, cancelled
+        progress
+            As in `predict`.
+        cancelled
             As in `predict`.
         summary
             Gathers the picture's score as the strips go by.

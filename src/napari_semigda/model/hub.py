@@ -1,4 +1,4 @@
-"""Weights from the model hub, into the hub's own cache, with progress and cancelling."""
+"""Weights from the model hub, into its own cache or a chosen folder, with progress and cancelling."""
 
 import queue
 import threading
@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from napari_semigda.downloads import chosen_folder
 from napari_semigda.errors import Cancelled, SemiGDAError
 
 _LOOK_AGAIN_SECONDS = 0.1
@@ -87,7 +88,7 @@ class _Download:
 
             bar = _silent_bar(self._bars, self._cancelled)
             for file in self._files:
-                path = hf_hub_download(self._repository, file, tqdm_class=bar)
+                path = hf_hub_download(self._repository, file, cache_dir=_cache(), tqdm_class=bar)
             self._outcome.put(Path(path).parent)
         except BaseException as error:  # handed to the thread that waits
             self._outcome.put(error)
@@ -117,10 +118,16 @@ def _silent_bar(bars: list[Any], cancelled: threading.Event) -> type:
     return SilentBar
 
 
+def _cache() -> Path | None:
+    """The folder that somebody chose; None where the hub's own cache will do, shared with other programs."""
+    folder = chosen_folder()
+    return None if folder is None else folder / "hub"
+
+
 def _cached(repository: str, files: Sequence[str]) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    paths = [try_to_load_from_cache(repository, file) for file in files]
+    paths = [try_to_load_from_cache(repository, file, _cache()) for file in files]
     found = [Path(path) for path in paths if isinstance(path, str)]
     return found[0].parent if len(found) == len(files) else None
 

@@ -161,8 +161,10 @@ class Session:
             The autoencoder's file or folder, where it is not the preset's own.
         encoder
             A pre-trained encoder's folder or name on the hub, see `napari_semigda.model.backbone`.
-        progress, cancelled
-            Told and asked after each file.
+        progress
+            Told after each file what is done, and how much there is to do.
+        cancelled
+            Asked after each file.
 
         Returns
         -------
@@ -201,18 +203,22 @@ class Session:
     ) -> Self:
         """Make a session of pictures in memory; they are written as OME-TIFF into its folder `images`.
 
+        What is not named here is as for `create`.
+
         Parameters
         ----------
+        folder
+            Where the session shall live; made if it is not there.
         arrays
             For each name the pixels (H, W) or (H, W, C), the pixel size (y, x) and its unit; or the pixels
             alone, of NumPy, dask, zarr or xarray.
-        folder, classes, preset, settings, one_object, weights, encoder, progress, cancelled
-            As for `create`.
 
         Raises
         ------
-        SemiGDAError, Cancelled
+        SemiGDAError
             As for `create`, and when an array is no picture.
+        Cancelled
+            When the person cancelled; nothing was written.
         """
         folder = Path(folder).resolve()
         choices = Choices(classes, preset, settings, one_object, weights, encoder)
@@ -447,8 +453,10 @@ class Session:
         images
             A folder of pictures (with its sub-folders), or files and folders. What the session has already is
             passed over.
-        progress, cancelled
-            Told and asked after each file.
+        progress
+            Told after each file what is done, and how much there is to do.
+        cancelled
+            Asked after each file.
 
         Returns
         -------
@@ -486,8 +494,10 @@ class Session:
         arrays
             As for `from_arrays`. Those that the session has already, with the same name and pixels, are
             passed over.
-        progress, cancelled
-            Told and asked after each picture.
+        progress
+            Told after each picture what is done, and how much there is to do.
+        cancelled
+            Asked after each picture.
 
         Returns
         -------
@@ -631,8 +641,10 @@ class Session:
         ----------
         folder
             Where the pictures were moved to, or a folder above.
-        progress, cancelled
-            Told and asked after each file.
+        progress
+            Told after each file what is done, and how much there is to do.
+        cancelled
+            Asked after each file.
 
         Returns
         -------

@@ -71,12 +71,19 @@ def _read_labels(path: str | Sequence[str]) -> list[LayerData]:
     meta: dict[str, Any] = {"name": file.name, **place}
     legend = read_legend(file)
     if legend is not None and not legend.objects:
-        meta["metadata"] = {LEGEND_KEY: legend.to_text()}
-        meta["colormap"] = _colours(legend)
-        values = {0: "background"} | {one.value: one.name for one in legend.classes}
-        values[NOT_LOOKED_AT] = "not looked at"
-        meta["features"] = {"index": list(values), "class": list(values.values())}
+        meta |= meaning(legend)
     return [(labels, meta, "labels")]
+
+
+def meaning(legend: Legend) -> dict[str, Any]:
+    """What a Labels layer is given so that it shows, names and saves these classes."""
+    values = {0: "background"} | {one.value: one.name for one in legend.classes}
+    values[NOT_LOOKED_AT] = "not looked at"
+    return {
+        "metadata": {LEGEND_KEY: legend.to_text()},
+        "colormap": _colours(legend),
+        "features": {"index": list(values), "class": list(values.values())},
+    }
 
 
 def _read_probabilities(path: str | Sequence[str]) -> list[LayerData]:

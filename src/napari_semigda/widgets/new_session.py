@@ -25,6 +25,7 @@ from napari_semigda.model.presets import PRESETS
 from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.widgets.layer_choice import LayerChoice
 from napari_semigda.widgets.path_line import PathLine
+from napari_semigda.widgets.preferences import chosen_preset
 from napari_semigda.widgets.section import dialog_buttons, number, sentence
 from napari_semigda.widgets.session_plan import LayerSource, SessionPlan, session_folder_for
 
@@ -130,6 +131,7 @@ class NewSessionDialog(QDialog):
             self.from_layers.setToolTip("No image layer is open in napari.")
         for preset in PRESETS.values():
             self.preset.addItem(preset.name, preset.name)
+        self.preset.setCurrentIndex(self.preset.findData(chosen_preset()))
         for words, framing in FRAMINGS.items():
             self.framing.addItem(words, framing)
         self.classes.setToolTip(CLASSES_TIP)

@@ -1,10 +1,13 @@
-"""Open napari on a session, from outside of napari."""
+"""Open napari on a session, from outside of napari; and tell which session is open in it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import napari
+from napari.components import ViewerModel
+
+from napari_semigda.session.session import Session
 
 PLUGIN, WIDGET = "napari-semigda", "Annotate and train"
 
@@ -25,3 +28,14 @@ def open_in_napari(session: Path, *, run: bool = True) -> napari.Viewer:
     if run:
         napari.run()
     return viewer
+
+
+def session_in(viewer: ViewerModel) -> Session | None:
+    """Give the session that is open in the dock of a viewer's window, if there is one."""
+    from napari_semigda.widgets.dock import SemiGDAWidget
+
+    window = getattr(viewer, "window", None)
+    for widget in () if window is None else window.dock_widgets.values():
+        if isinstance(widget, SemiGDAWidget) and widget.workbench.session is not None:
+            return widget.workbench.session
+    return None

@@ -26,8 +26,9 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.widgets.activity import WHOLE, Activity
 from napari_semigda.widgets.notices import errors_shown, show_failure
+from napari_semigda.widgets.opening import session_in
 from napari_semigda.widgets.path_line import PathLine
-from napari_semigda.widgets.preferences import chosen_device
+from napari_semigda.widgets.preferences import chosen_device, heed_cache_folder
 from napari_semigda.widgets.section import dialog_buttons, sentence
 from napari_semigda.widgets.segmentation import Segmentation
 
@@ -54,6 +55,7 @@ def segment_layer(viewer: napari.viewer.Viewer) -> None:
 
 def begin(viewer: napari.viewer.Viewer, segmentation: Segmentation) -> Any:
     """Segment in a worker, with progress and cancel in the activity dock; adds one layer at the end."""
+    heed_cache_folder()
     worker = create_worker(segmentation.work, _ignore_errors=True, _start_thread=False)
     bar = Activity(f"SemiGDA: segmenting {segmentation.layers[0].name}", worker.quit)
     worker.yielded.connect(lambda share: bar.report(round(share * WHOLE), WHOLE))
@@ -171,13 +173,8 @@ class SegmentDialog(QDialog):
 
 def _open_session(viewer: napari.viewer.Viewer) -> Path | None:
     """The folder of the session that is open in the dock, if it has weights."""
-    from napari_semigda.widgets.dock import SemiGDAWidget
-
-    for widget in viewer.window.dock_widgets.values():
-        session = widget.workbench.session if isinstance(widget, SemiGDAWidget) else None
-        if session is not None and session.last_model() is not None:
-            return session.folder
-    return None
+    session = session_in(viewer)
+    return None if session is None or session.last_model() is None else session.folder
 
 
 def _window(viewer: napari.viewer.Viewer) -> QWidget | None:

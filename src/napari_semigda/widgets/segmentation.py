@@ -108,13 +108,7 @@ class Segmentation:
         colours |= {info.value: info.color for info in classes if info.value in model.values}
         settings = {
             "name": f"{layer.name} segmented",
-            "scale": layer.scale,
-            "translate": layer.translate,
-            "rotate": layer.rotate,
-            "shear": layer.shear,
-            "affine": layer.affine,
-            "units": layer.units,
-            "axis_labels": layer.axis_labels,
+            **place_of(layer),
             "colormap": DirectLabelColormap(color_dict=colours),
             "metadata": {
                 "model": str(model.path),
@@ -122,6 +116,12 @@ class Segmentation:
             },
         }
         return labels, settings, "labels"
+
+
+def place_of(layer: Image) -> dict[str, Any]:
+    """Where a layer is in the viewer's world, as settings of another layer."""
+    names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+    return {name: getattr(layer, name) for name in names}
 
 
 def _segment(model: SemiGDA, pixels: Pixels, labels: NDArray[np.uint8]) -> Iterator[float]:

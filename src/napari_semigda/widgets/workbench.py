@@ -36,7 +36,7 @@ from napari_semigda.widgets.background import Background
 from napari_semigda.widgets.canvas import NapariCanvas
 from napari_semigda.widgets.correcting import Correcting
 from napari_semigda.widgets.notices import errors_shown, show_failure
-from napari_semigda.widgets.preferences import chosen_device
+from napari_semigda.widgets.preferences import chosen_device, heed_cache_folder
 from napari_semigda.widgets.round_progress import Phase, RoundProgress
 from napari_semigda.widgets.runner import EngineRunner
 from napari_semigda.widgets.session_plan import LayerSource
@@ -128,6 +128,7 @@ class Workbench:
         self._background = Background()
         self.correcting = Correcting(self.annotation, self.canvas)
         self.correcting.maps_wanted.connect(self._ask_for_maps)
+        heed_cache_folder()
         self.runner = EngineRunner(session, self._usable_device())
         self.runner.happened.connect(self._on_event)
         self.runner.failed.connect(self._on_failure)

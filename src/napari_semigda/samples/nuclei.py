@@ -1,0 +1,210 @@
+"""Nuclei under the microscope, fetched on demand: the images of the 2018 Data Science Bowl.
+
+Image set BBBC038v1 of the Broad Bioimage Benchmark Collection (Caicedo et al., Nature Methods 2019), in the
+public domain (CC0): 670 images of many kinds, each with a mask of every nucleus.
+"""
+
+import tempfile
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_semigda.errors import Cancelled, SemiGDAError
+
+Progress = Callable[[int, int], object]
+
+WHOLE = 1000  # of which the download is one half, the unpacking the other
+_TIMEOUT_SECONDS = 10.0
+_PIECE = 2**16
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip file somewhere on the network.
+
+    Attributes
+    ----------
+    url
+        Its address.
+    sha256
+        Its checksum, in hexadecimal digits.
+    """
+
+    url: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """Its file name."""
+        return PurePosixPath(self.url).name
+
+
+# The collection publishes no checksum. Others who downloaded the archive pin this one, independently of each
+# other; on GitHub, for one, fsantibanezleal/CAOS_FrothSeg: data/derived/real-adjacent-dataset-manifest.json.
+NUCLEI = Archive(
+    "https://data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip",
+    "dcb6edc2690f137406638b2309581a71522c4dff19157d118453b448dcddcb68",
+)
+
+
+def fetch_nuclei(
+    folder: Path,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    archive: Archive = NUCLEI,
+) -> list[tuple[Path, Path]]:
+    """Give images of nuclei and their masks, downloading (83 MB) and unpacking them if they are not there.
+
+    Parameters
+    ----------
+    folder
+        Where they are kept, in `images` and `masks`; is there afterwards as a whole or not at all.
+    progress
+        Told what is done, and how much there is to do.
+    cancelled
+        Asked between two pieces of the download, and between two files.
+    archive
+        Where they come from: a folder for each image, with one file in `images` and any number in `masks`.
+
+    Returns
+    -------
+    list of (image path, mask path)
+        Pairs of PNG files of one name, 8 bit: images grey or RGB, masks 0 and 255.
+
+    Raises
+    ------
+    SemiGDAError
+        If they cannot be downloaded or written, or are not those that they should be.
+    Cancelled
+        If `cancelled` said so. Nothing is left of it.
+    """
+    if not folder.is_dir():
+        watch = _Watch(progress, cancelled)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".nuclei-", dir=folder.parent) as temporary:
+                fetched = _download(archive, folder.parent, Path(temporary), watch)
+                unpacked = Path(temporary) / "unpacked"
+                _unpack(fetched, unpacked, watch)
+                unpacked.rename(folder)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SemiGDAError(f"The nuclei could not be kept in “{folder}”: {reason}.") from error
+    return [(image, folder / "masks" / image.name) for image in sorted((folder / "images").glob("*.png"))]
+
+
+class _Watch:
+    """Tells of progress through both halves of the work, and stops it when asked."""
+
+    def __init__(self, progress: Progress | None, cancelled: Callable[[], bool] | None) -> None:
+        self._progress, self._cancelled = progress, cancelled
+
+    def at(self, half: int, share: float) -> None:
+        if self._cancelled is not None and self._cancelled():
+            raise Cancelled
+        if self._progress is not None:
+            self._progress(round((half + min(share, 1)) * WHOLE / 2), WHOLE)
+
+
+class _Bar:
+    """What pooch takes for a progress bar: it counts bytes, and stops the download when asked."""
+
+    def __init__(self, watch: _Watch) -> None:
+        self._watch = watch
+        self.total = self._done = 0
+
+    def update(self, more: int) -> None:
+        self._done += more
+        self._watch.at(0, self._done / max(self.total, 1))
+
+    def reset(self) -> None:
+        self._done = 0
+
+    def close(self) -> None:
+        pass
+
+
+def _download(archive: Archive, home: Path, temporary: Path, watch: _Watch) -> Path:
+    """Download an archive, unless somebody has brought it home already; returns where it is."""
+    try:
+        import pooch
+        import requests
+    except ImportError as error:
+        raise SemiGDAError("To fetch the nuclei the package pooch is needed: pip install pooch") from error
+
+    bar: Any = _Bar(watch)
+    downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=_PIECE, timeout=_TIMEOUT_SECONDS)
+    pooch.get_logger().setLevel("WARNING")
+    place = home if (home / archive.name).is_file() else temporary
+    try:
+        return Path(
+            pooch.retrieve(archive.url, f"sha256:{archive.sha256}", archive.name, place, None, downloader)
+        )
+    except ValueError as error:
+        raise SemiGDAError(
+            f"What came from {archive.url} is not the archive that it should be (its checksum differs), and "
+            "was not used. A login page of the network may have come in its place: try another network."
+        ) from error
+    except requests.RequestException as error:
+        raise SemiGDAError(
+            f"The nuclei could not be downloaded from {archive.url}. Check the network and try again. Or "
+            f"download the file on another machine, put it into “{home}”, and try again. The drawn lesions "
+            "and cells need no network."
+        ) from error
+
+
+def _unpack(path: Path, folder: Path, watch: _Watch) -> None:
+    with zipfile.ZipFile(path) as archive:
+        images, masks = _by_image(archive.namelist())
+        for subfolder in ("images", "masks"):
+            (folder / subfolder).mkdir(parents=True)
+        for number, (identity, entry) in enumerate(sorted(images.items())):
+            watch.at(1, number / len(images))
+            name = f"{identity}.png"
+            _write(folder / "images" / name, _without_alpha(_read(archive, entry)))
+            nuclei = (_read(archive, one) > 0 for one in masks[identity])
+            _write(folder / "masks" / name, reduce(np.logical_or, nuclei).astype(np.uint8) * 255)
+
+
+def _by_image(entries: Iterable[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Sort an archive's files into one image and its masks for each folder; what has not both is left out."""
+    images: dict[str, str] = {}
+    masks: defaultdict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        *_, identity, kind, file = ("", "", *PurePosixPath(entry).parts)
+        if not file.endswith(".png"):
+            continue
+        if kind == "images":
+            images[identity] = entry
+        elif kind == "masks":
+            masks[identity].append(entry)
+    return {identity: entry for identity, entry in images.items() if identity in masks}, masks
+
+
+def _read(archive: zipfile.ZipFile, entry: str) -> NDArray[np.uint8]:
+    import imageio.v3 as iio
+
+    pixels: NDArray[np.uint8] = iio.imread(archive.read(entry), extension=".png")
+    return pixels
+
+
+def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
+    import imageio.v3 as iio
+
+    iio.imwrite(path, pixels)
+
+
+def _without_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Drop transparency, and colours that are all the same."""
+    if pixels.ndim == 2:
+        return pixels
+    colours = pixels[..., :3]
+    grey = colours[..., :1]
+    return grey[..., 0] if bool((colours == grey).all()) else colours
