@@ -33,7 +33,7 @@ from napari_semigda.inference.framing import MASKS_MEASURED, settings_for_object
 from napari_semigda.inference.preparation import ImageSettings, frame, normalise
 from napari_semigda.io.atomic import write_bytes
 from napari_semigda.model.checkpoint import load_checkpoint
-from napari_semigda.model.device import choose_device
+from napari_semigda.model.device import choose_device, has_bfloat16_units
 from napari_semigda.model.loading import load_autoencoder
 from napari_semigda.model.presets import PRESETS, assemble, build_model
 from napari_semigda.model.semigda import SemiGDANetwork
@@ -329,13 +329,15 @@ def _summary(values: Scores, of: Callable[[list[float]], Any]) -> dict[str, floa
 
 
 def device_name(device: torch.device) -> str:
+    """What tables call a device: its maker's name, and whether a processor lacks units for bfloat16."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     if device.type != "cpu":
         return device.type
     cpus = Path("/proc/cpuinfo")
     named = re.search(r"model name\s*:\s*(.+)", cpus.read_text()) if cpus.is_file() else None
-    return f"CPU {named[1].strip() if named else platform.processor() or platform.machine()}"
+    name = named[1].strip() if named else platform.processor() or platform.machine()
+    return f"CPU {name}{'' if has_bfloat16_units('cpu') else ' without bf16'}"
 
 
 # Methods ---------------------------------------------------------------------------------------------------

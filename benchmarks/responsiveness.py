@@ -21,7 +21,6 @@ import napari
 import numpy as np
 import torch
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QApplication
 
 from annotator import Annotator, settle
 from napari_semigda import Session
@@ -109,8 +108,7 @@ class Accepting:
         assert session.state(item) is ItemState.ACCEPTED
         self.to_disk.append(1000 * (time.perf_counter() - started))
         self._drawn.clear()
-        while not self._drawn:
-            QApplication.processEvents()
+        self._annotator.wait(lambda: bool(self._drawn), "the next image")
         self.to_next.append(1000 * (self._drawn[0] - started))
 
 
@@ -128,6 +126,12 @@ def session_with_masks(folder: Path, pictures: Sequence[Path]) -> None:
             rows, columns = np.ogrid[: item.shape[0], : item.shape[1]]
             middle = np.hypot(rows - item.shape[0] / 2, columns - item.shape[1] / 2)
             session.accept(item, (middle < min(item.shape) / 5).astype(np.uint8))
+
+
+def show(viewer: napari.Viewer) -> None:
+    """Show the window, large enough for a canvas beside the dock."""
+    viewer.window._qt_window.resize(*WINDOW)
+    viewer.window._qt_window.show()
 
 
 def work(annotator: Annotator, seconds: float) -> tuple[Ticks, Accepting, Drafting]:
@@ -191,8 +195,7 @@ def main() -> None:
         session_with_masks(folder / "session", pictures)
         viewer = napari.Viewer(show=False)
         _, widget = viewer.window.add_plugin_dock_widget("napari-semigda", "Annotate and train")
-        viewer.window._qt_window.resize(*WINDOW)
-        viewer.window._qt_window.show()
+        show(viewer)
         widget.open_session(folder / "session")
         try:
             device = widget.workbench.runner.engine.device

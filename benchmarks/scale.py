@@ -1,7 +1,7 @@
 """Does it cost more with more images? Sessions of many items, and one picture of 20,000 × 20,000 pixels.
 
     python benchmarks/scale.py --items 100 2000 20000
-    python benchmarks/scale.py --picture 20000 --zoom 0.125
+    python benchmarks/scale.py --picture 20000 --zoom 0.125 --format tiff zarr
 
 All data is generated: the items of a session share one small picture by hard links, half of them have a
 draft and a tenth an accepted mask. Prints Markdown tables: medians, in milliseconds of the clock and (in
@@ -19,13 +19,16 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import psutil
 import tifffile
 import torch
+import zarr
 
 from napari_semigda.engine import Engine, Event, Predicted, PredictionFailed, RoundEnded, RoundFailed, Stepped
 from napari_semigda.inference.predictor import Draft
@@ -44,6 +47,7 @@ from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
 
 SIDE = 64
+BLOCK = 512  # pixels: sides of the tiles of a large picture
 ACCEPTED, DRAFTED = 10, 2  # every tenth is accepted, of the others every second has a draft
 Taken = tuple[float, float]
 """Milliseconds of the clock and of the processor."""
@@ -206,21 +210,44 @@ def peak_memory() -> Iterator[Peak]:
         peak.look()
 
 
-def large_picture(folder: Path, side: int, zoom: float, cancel_after: float) -> list[str]:
-    """Draft a tiled picture with weights that are not trained, and cancel a second attempt."""
-    block = np.random.default_rng(0).integers(0, 255, (512, 512), np.uint8)
-    across = -(-side // 512)
+def write_tiff(folder: Path, side: int) -> Path:
+    """Write a picture in tiles, all of them alike, deflated."""
+    block = np.random.default_rng(0).integers(0, 255, (BLOCK, BLOCK), np.uint8)
+    across = -(-side // BLOCK)
     tifffile.imwrite(
         folder / "large.tif",
         (block for _ in range(across * across)),
         shape=(side, side),
         dtype=np.uint8,
-        tile=(512, 512),
+        tile=(BLOCK, BLOCK),
         compression="zlib",
         bigtiff=True,
     )
+    return folder / "large.tif"
+
+
+def write_zarr(folder: Path, side: int) -> Path:
+    """Write the same picture as OME-Zarr 0.5, compressed as zarr does by itself, without smaller copies."""
+    block = np.random.default_rng(0).integers(0, 255, (BLOCK, BLOCK), np.uint8)
+    row = np.tile(block, (1, -(-side // BLOCK)))[:, :side]
+    group = zarr.open_group(folder / "large.ome.zarr", mode="w", zarr_format=3)
+    array = group.create_array("0", shape=(side, side), chunks=(BLOCK, BLOCK), dtype=np.uint8)
+    for top in range(0, side, BLOCK):
+        array[top : top + BLOCK] = row[: side - top]
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    multiscales = [{"name": "large", "axes": axes, "datasets": [{"path": "0"}]}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": multiscales}
+    return folder / "large.ome.zarr"
+
+
+WRITERS = {"tiff": write_tiff, "zarr": write_zarr}
+
+
+def large_picture(folder: Path, form: str, side: int, zoom: float, cancel_after: float) -> list[str]:
+    """Draft a tiled picture with weights that are not trained, and cancel a second attempt."""
+    picture = WRITERS[form](folder, side)
     settings = ImageSettings(framing="tiles", zoom=zoom)
-    session = Session.create(folder / "session", [folder / "large.tif"], settings=settings)
+    session = Session.create(folder / "session", [picture], settings=settings)
     model = session.round_folder(1) / MODEL
     model.parent.mkdir(parents=True)
     save_checkpoint(model, build_model("compact", seed=0), {"settings": settings.to_dict(), "round": 1})
@@ -243,7 +270,8 @@ def large_picture(folder: Path, side: int, zoom: float, cancel_after: float) -> 
     answered = 1000 * (time.perf_counter() - asked[0]) if asked else float("nan")
     session.close()
     drafted = f"{clock / 1000:.0f} ({processor / 1000:.0f})"
-    return [f"{side} × {side}", f"{zoom:g}", f"{peak.mebibytes:.0f}", drafted, f"{answered:.0f}"]
+    size = f"{side} × {side}, {form}"
+    return [size, f"{zoom:g}", f"{peak.mebibytes:.0f}", drafted, f"{answered:.0f}"]
 
 
 def _sound(event: Event) -> Event:
@@ -272,6 +300,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6, help="of the round; 0 leaves training and drafts out")
     parser.add_argument("--drafts", type=int, default=20, help="so many tell the rate")
     parser.add_argument("--picture", type=int, metavar="SIDE", help="draft a tiled picture of this size")
+    parser.add_argument("--format", nargs="+", choices=WRITERS, default=["tiff"], help="of that picture")
     parser.add_argument("--zoom", type=float, default=0.125)
     parser.add_argument("--cancel-after", type=float, default=3.0, metavar="SECONDS")
     given = parser.parse_args()
@@ -298,9 +327,12 @@ def main() -> None:
             [[what, *(column[what] for column in columns)] for what in columns[0]],
         )
     if given.picture:
-        with tempfile.TemporaryDirectory() as name:
-            row = large_picture(Path(name), given.picture, given.zoom, given.cancel_after)
-        table(["picture", "zoom", "MiB above idle", "s (of the processor)", "cancelled after, ms"], [row])
+        rows = []
+        for form in given.format:  # each in a process of its own: what one leaves behind is not idle
+            with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                asked = (Path(name), form, given.picture, given.zoom, given.cancel_after)
+                rows.append(pool.submit(large_picture, *asked).result())
+        table(["picture", "zoom", "MiB above idle", "s (of the processor)", "cancelled after, ms"], rows)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
 """Training and prediction as shipped beside the plain way, in one run: images a second, memory, agreement.
 
 The plain way is what the authors' code does: the same network and losses in eager float32, a step of 2 + 2
-images whose mixed images go through the network in a pass of their own, one image a prediction. Needs torch,
-diffusers, safetensors, scikit-image and imageio, no data and no weights: images are generated and frozen
-autoencoders random. Prints a Markdown table; `--curves FILE` also writes both loss curves as JSON.
+images whose mixed images go through the network in a pass of their own, one image a prediction. The other
+ways are the shipped one and what might be added to it: bf16 also where a processor has no units for it (for
+its losses, not its speed), another layout of memory, compiled networks. Needs torch, diffusers, safetensors,
+scikit-image and imageio, no data and no weights: images are generated and frozen autoencoders random. Prints
+a Markdown table; `--curves FILE` also draws the loss curves of all ways (that needs matplotlib).
 
-    python benchmarks/speed.py --device cuda --preset sd taesd compact
+    python benchmarks/speed.py --device cuda --preset sd taesd compact --ways plain shipped compiled
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -23,7 +24,9 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
+import numpy as np
 import torch
+from scipy.ndimage import uniform_filter1d
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -41,20 +44,9 @@ CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 BATCH = 4
 """Images a step, without the mixed ones."""
 
+SMOOTHED = 10
 WARM_UP = 3
 PREDICTIONS = 12
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to compute."""
-
-    name: str
-    plain: bool
-
-    def precision(self) -> AbstractContextManager[object]:
-        """While it lasts nothing computes in less than float32, where that is the way."""
-        return _in_float32() if self.plain else nullcontext()
 
 
 HEAD = (
@@ -62,7 +54,36 @@ HEAD = (
     "| operations a step, GFLOP | of the bf16 rate | peak memory, MiB | loss, first → last quarter |"
 )
 
-WAYS = (Way("plain", plain=True), Way("as shipped", plain=False))
+
+@dataclass(frozen=True)
+class Way:
+    """One way to compute.
+
+    Parameters
+    ----------
+    name
+        As the table has it.
+    prepare
+        Makes the network one that computes in this way.
+    precision
+        While it lasts forward passes compute as they should; None as they do by themselves.
+    """
+
+    name: str
+    prepare: Callable[[SemiGDANetwork], SemiGDANetwork] = lambda model: model
+    precision: Callable[[], AbstractContextManager[object]] | None = None
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Training and predicting are done in this precision while this lasts."""
+        if self.precision is None:
+            yield
+            return
+        with (
+            patch("napari_semigda.training.round.autocast", lambda device: self.precision()),
+            patch("napari_semigda.inference.predictor.autocast", lambda device: self.precision()),
+        ):
+            yield
 
 
 class SeparatePasses(SemiGDANetwork):
@@ -96,6 +117,18 @@ class SeparatePasses(SemiGDANetwork):
         return torch.cat([super(SeparatePasses, self).decode_mask_branch(one) for one in _passes(latents)])
 
 
+def channels_last(model: SemiGDANetwork) -> SemiGDANetwork:
+    """The same network with its weights, and so all that it computes, laid out channel by channel."""
+    return model.to(memory_format=torch.channels_last)
+
+
+def compiled(model: SemiGDANetwork) -> SemiGDANetwork:
+    """The same network with all that a step sends through it compiled."""
+    for name in ("latents", "mask_latent", "decode_image_branch", "decode_mask_branch"):
+        setattr(model, name, torch.compile(getattr(model, name)))
+    return model
+
+
 def _passes(latents: Latents) -> Iterator[Latents]:
     for start in range(0, len(latents.image), BATCH):
         of_pass = slice(start, start + BATCH)
@@ -106,6 +139,16 @@ def _passes(latents: Latents) -> Iterator[Latents]:
             tuple(skip[of_pass] for skip in latents.image_skips),
             tuple(skip[of_pass] for skip in latents.mask_skips),
         )
+
+
+WAYS = {
+    "plain": Way("plain", SeparatePasses.of, nullcontext),
+    "shipped": Way("as shipped"),
+    "bf16": Way("in bf16", precision=lambda: torch.autocast("cpu", torch.bfloat16)),
+    "channels-last": Way("channels last", channels_last),
+    "compiled": Way("compiled", compiled),
+}
+"""The first one asked for is the measure of the others."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,15 +166,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     print(HEAD)
     print("|---" * HEAD.count(" | ") + "|---|")
-    curves: dict[str, list[list[float]]] = {}
+    curves: dict[str, dict[str, list[float]]] = {}
     for preset in given.preset:
         size = given.working_size or PRESETS[preset].default_working_size
-        measured = [measure(way, preset, size, given.steps, device, clock) for way in WAYS]
+        measured = [measure(WAYS[way], preset, size, given.steps, device, clock) for way in given.ways]
         for one in measured:
             print(row(preset, size, one, measured[0], rate), flush=True)
-        curves[preset] = [one.losses for one in measured]
+        curves[preset] = {one.way: one.losses for one in measured}
     if given.curves is not None:
-        given.curves.write_text(json.dumps(curves))
+        draw(curves, given.curves)
     return 0
 
 
@@ -143,7 +186,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
-    parser.add_argument("--curves", type=Path, help="where to write both loss curves, as JSON")
+    parser.add_argument("--ways", nargs="+", default=["plain", "shipped"], choices=list(WAYS))
+    parser.add_argument("--curves", type=Path, help="where to draw the loss curves, as a picture")
     return parser.parse_args(arguments)
 
 
@@ -198,7 +242,7 @@ def measure(
     started = clock()
     training = _round(way, preset, size, steps, device, clock)
     seconds, losses = [], []
-    with way.precision():
+    with way.computing():
         for report in training.run():
             _finish(device)
             seconds.append(report.seconds)
@@ -236,7 +280,7 @@ def _round(
     model = build_model(preset, random_autoencoder=True)
     examples = [example(number, size, labelled=number < 8) for number in range(24)]
     return Round(
-        SeparatePasses.of(model) if way.plain else model,
+        way.prepare(model),
         examples[:8],
         examples[8:],
         recipe=FULL,
@@ -265,14 +309,20 @@ def _prediction(model: SemiGDANetwork, size: int, device: torch.device, clock: C
     return statistics.median(seconds[WARM_UP:])
 
 
-@contextmanager
-def _in_float32() -> Iterator[None]:
-    """Nothing is computed in less than float32 while this lasts."""
-    with (
-        patch("napari_semigda.training.round.autocast", lambda device: nullcontext()),
-        patch("napari_semigda.inference.predictor.autocast", lambda device: nullcontext()),
+def draw(curves: dict[str, dict[str, list[float]]], path: Path) -> None:
+    """Draw the losses of all ways, smoothed over `SMOOTHED` steps, a picture for each preset side by side."""
+    from matplotlib.figure import Figure  # not needed on a machine that only measures
+
+    figure = Figure(figsize=(6 * len(curves), 4), layout="constrained")
+    for axes, (preset, ways) in zip(
+        np.atleast_1d(figure.subplots(1, len(curves))), curves.items(), strict=True
     ):
-        yield
+        for way, losses in ways.items():
+            smooth = uniform_filter1d(losses, SMOOTHED)
+            axes.plot(range(1, len(losses) + 1), smooth, label=way, linewidth=1.2)
+        axes.set(xlabel="step", ylabel=f"loss, mean of {SMOOTHED} steps", title=preset)
+        axes.legend()
+    figure.savefig(path, dpi=110)
 
 
 def _finish(device: torch.device) -> None:

@@ -361,7 +361,7 @@ def _train(given: argparse.Namespace, console: Console) -> int:
 
     recipe = given.recipe or "default"
     with Session.open(given.folder) as session, EngineDisplay(console) as display:
-        engine = Engine(session, given.device, on_loading=display.loading, weights=given.weights)
+        engine = Engine(session, given.device, on_progress=display.progress, weights=given.weights)
         engine.request_round(
             recipe=Recipe.named(recipe).with_one_object(session.one_object),
             budget=chosen_budget(recipe, given.steps, given.seconds),
@@ -393,7 +393,7 @@ def _predict_session(given: argparse.Namespace, console: Console) -> int:
     from napari_semigda.session.session import Session
 
     with Session.open(given.paths[0]) as session, EngineDisplay(console) as display:
-        engine = Engine(session, given.device, on_loading=display.loading, weights=given.weights)
+        engine = Engine(session, given.device, on_progress=display.progress, weights=given.weights)
         if not engine.has_model:
             raise SemiGDAError(
                 f"“{session.folder}” has no trained model yet: train a round first (semigda train)."
@@ -458,18 +458,18 @@ def _refuse_conflicts(targets: Sequence[Path], pictures: Sequence[Path], overwri
 def _predict_plane(model: SemiGDA, plane: Plane, target: Path) -> None:
     import numpy as np
 
+    from napari_semigda.io.bands import opened_plane
     from napari_semigda.io.masks import write_labels
-    from napari_semigda.io.pictures import read_plane
 
-    picture = read_plane(plane)
-    labels = np.empty(picture.pixels.shape[:2], np.uint8)
-    for strip in model.stream(picture.pixels):
-        labels[strip.top : strip.top + len(strip.labels)] = strip.labels
+    labels = np.empty(plane.shape, np.uint8)
+    with opened_plane(plane) as pixels:
+        for strip in model.stream(pixels):
+            labels[strip.top : strip.top + len(strip.labels)] = strip.labels
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SemiGDAError(f"The folder “{target.parent}” cannot be made: {error.strerror}.") from error
-    write_labels(target, labels, picture.pixel_size, picture.unit)
+    write_labels(target, labels, plane.pixel_size, plane.unit)
 
 
 # --- export -------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -33,6 +34,7 @@ from napari_semigda.model.device import choose_device, is_out_of_memory
 from napari_semigda.model.loading import REPOSITORIES, load_autoencoder
 from napari_semigda.model.presets import build_model
 from napari_semigda.model.semigda import SemiGDANetwork
+from napari_semigda.pace import Pace
 from napari_semigda.session.items import Item
 from napari_semigda.session.journal import effort
 from napari_semigda.session.predictions import PredictionInfo
@@ -130,6 +132,33 @@ class RoundFailed:
 
 
 @dataclass(frozen=True)
+class Drafting:
+    """A draft of a large image is being made, of which a ``share`` in [0, 1] is done."""
+
+    item: Item
+    share: float
+
+
+@dataclass(frozen=True)
+class DraftProgress:
+    """How far the making of drafts is, counting those that were made since nothing was left to do.
+
+    Parameters
+    ----------
+    done
+        Drafts made, and the part of the one that is being made.
+    total
+        All that were asked for.
+    remaining
+        Seconds until they are made, at the pace of the last minute; None while unknown.
+    """
+
+    done: float
+    total: int
+    remaining: float | None
+
+
+@dataclass(frozen=True)
 class Predicted:
     """A draft was stored in the session."""
 
@@ -170,6 +199,7 @@ Event = (
     | RoundEnded
     | RoundNotSaved
     | RoundFailed
+    | Drafting
     | Predicted
     | PredictionFailed
     | Mapped
@@ -212,6 +242,7 @@ class _Requests:
     paused: bool = False
     closing: bool = False
     maps: str | None = None
+    given_up: bool = False
     urgent: _Waiting = field(default_factory=OrderedDict)
     background: _Waiting = field(default_factory=OrderedDict)
     latents: list[str] = field(default_factory=list)
@@ -226,8 +257,9 @@ class Engine:
         Read and written by the thread that iterates `work`.
     device : str
         ``"auto"``, or a device by torch's name: ``"cuda"``, ``"mps"``, ``"cpu"``.
-    on_loading : callable, optional
-        Called with `ModelLoading` by the working thread while an autoencoder is being fetched.
+    on_progress : callable, optional
+        Called by the working thread in the midst of what takes long: with `ModelLoading` while an autoencoder
+        is being fetched, with `Drafting` while a large image is.
     weights : Path, optional
         Where the autoencoder's weights are on this machine, if not where the session says.
     clock : callable
@@ -245,13 +277,13 @@ class Engine:
         self,
         session: Session,
         device: str = "auto",
-        on_loading: Callable[[ModelLoading], None] | None = None,
+        on_progress: Callable[[ModelLoading | Drafting], None] | None = None,
         weights: Path | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.session = session
         self.device = choose_device(device)
-        self._on_loading = on_loading or (lambda _: None)
+        self._on_progress = on_progress or (lambda _: None)
         self._weights = weights
         self._clock = clock
         self._lock = threading.RLock()
@@ -261,6 +293,8 @@ class Engine:
         self._running: _RunningRound | None = None
         self._predictor: Predictor | None = None
         self._predictor_round = 0
+        self._drafts_done = 0.0
+        self._pace = Pace(clock)
         self._describer: Describer | None = None
         self._not_described: set[str] = set()
 
@@ -367,8 +401,9 @@ class Engine:
             self._requests.stop = True
 
     def cancel_predictions(self) -> None:
-        """Forget the drafts and latents that were asked for; the one being made is still finished."""
+        """Forget the drafts and latents that were asked for; a large one is given up in its midst."""
         with self._lock:
+            self._requests.given_up = True
             self._requests.maps = None
             self._requests.urgent.clear()
             self._requests.background.clear()
@@ -407,10 +442,11 @@ class Engine:
         return info is None or info.round != self._predictor_round
 
     @property
-    def waiting_predictions(self) -> int:
-        """How many drafts are asked for and not yet made."""
+    def drafts(self) -> DraftProgress:
+        """How far the drafts are that were asked for."""
         with self._lock:
-            return len(self._requests.urgent) + len(self._requests.background)
+            total = math.ceil(self._drafts_done) + len(self._requests.urgent) + len(self._requests.background)
+            return DraftProgress(self._drafts_done, total, self._pace.remaining(total))
 
     # The work itself
 
@@ -428,6 +464,7 @@ class Engine:
         Call it only after `start_work` returned True. A paused round does not keep it going: after
         `unpause` ask `start_work` again.
         """
+        self._count_drafts_anew()
         try:
             while (task := self._take_task()) is not None:
                 yield from task()
@@ -477,7 +514,7 @@ class Engine:
         assert request is not None
         record = message = fitted = None
         try:
-            self._on_loading(ModelLoading("Preparing the model"))
+            self._on_progress(ModelLoading("Preparing the model"))
             if self._begins_anew(request):
                 fitted = self.session.fit_framing()
             record = self._record(request)
@@ -555,7 +592,7 @@ class Engine:
         """How an autoencoder is loaded: from where, seen by whom, and until when."""
         return {
             "weights": self._weights or self.session.weights,
-            "progress": lambda done, total: self._on_loading(ModelLoading("Fetching weights", done, total)),
+            "progress": lambda done, total: self._on_progress(ModelLoading("Fetching weights", done, total)),
             "cancelled": lambda: self._requests.stop or self._requests.closing,
         }
 
@@ -657,6 +694,7 @@ class Engine:
             yield RoundNotSaved(running.record, message)
             return
         self._release()
+        self._count_drafts_anew()
         if model is not None:
             self._request_drafts()
         yield RoundEnded(record)
@@ -707,8 +745,9 @@ class Engine:
                 continue
             yield from self._serve_meanwhile()
             try:
-                pixels, accepted = self.session.picture(item).pixels, self.session.labels(item)
-                predicted = predictor.predict(pixels, cancelled=lambda: self._requests.closing).labels
+                accepted = self.session.labels(item)
+                with self.session.opened_picture(item) as pixels:
+                    predicted = predictor.draft(pixels, cancelled=lambda: self._requests.closing).labels
             except Cancelled:
                 return None
             except Exception as error:
@@ -788,6 +827,7 @@ class Engine:
             if not waiting:
                 return
             item = self.session.item(waiting.popitem(last=False)[0])
+            self._requests.given_up = False
         try:
             predictor = self._ready_predictor()
         except Cancelled:
@@ -799,15 +839,38 @@ class Engine:
         with ExitStack() as stack:
             try:
                 pixels = stack.enter_context(self.session.opened_picture(item))
-                draft = predictor.draft(pixels, cancelled=lambda: self._requests.closing)
+                draft = predictor.draft(
+                    pixels,
+                    progress=lambda done, total: self._tell_share(item, done / total),
+                    cancelled=lambda: self._requests.closing or self._requests.given_up,
+                )
                 info = self.session.store_prediction(item, draft, self._predictor_round)
             except Cancelled:
+                self._count_drafts_anew()
                 return
             except Exception as error:
+                self._reach(math.floor(self._drafts_done) + 1)
                 yield PredictionFailed(item, _in_words(error))
                 return
+            self._reach(math.floor(self._drafts_done) + 1)
             yield Predicted(item, info)
             self._describe_too(item, pixels)
+
+    def _tell_share(self, item: Item, share: float) -> None:
+        """Say how much of a draft is made that takes more than a moment."""
+        if share < 1:
+            self._reach(math.floor(self._drafts_done) + share)
+            self._on_progress(Drafting(item, share))
+
+    def _count_drafts_anew(self) -> None:
+        with self._lock:
+            self._drafts_done = 0.0
+            self._pace.begin()
+
+    def _reach(self, count: float) -> None:
+        with self._lock:
+            self._drafts_done = count
+            self._pace.reach(count)
 
     def _map(self) -> Iterator[Event]:
         with self._lock:
@@ -817,11 +880,9 @@ class Engine:
         item = self.session.item(wanted)
         maps = message = None
         try:
-            pixels = self.session.picture(item).pixels
-            classes = {info.value for info in self.session.classes}
-            maps = draft_maps(
-                self._ready_predictor(), pixels, classes, cancelled=lambda: self._requests.closing
-            )
+            predictor, classes = self._ready_predictor(), {info.value for info in self.session.classes}
+            with self.session.opened_picture(item) as pixels:
+                maps = draft_maps(predictor, pixels, classes, cancelled=lambda: self._requests.closing)
         except Cancelled:
             return
         except Exception as error:

@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from napari_semigda.pace import time_left
+
 if TYPE_CHECKING:
-    from napari_semigda.engine import Engine, ModelLoading, Stepped
+    from napari_semigda.engine import Drafting, DraftProgress, Engine, ModelLoading, Stepped
     from napari_semigda.session.rounds import RoundRecord
     from napari_semigda.session.session import Session
 
@@ -46,7 +48,7 @@ def follow(engine: Engine, display: EngineDisplay, *, with_drafts: bool = True) 
     with _closing_on_interrupt(engine, display) as interrupted:
         while engine.start_work():
             for event in engine.work():
-                display.show(event, engine.waiting_predictions)
+                display.show(event, engine.drafts)
                 if display.round_is_over and not with_drafts:
                     engine.close()
     if interrupted:
@@ -110,13 +112,18 @@ class EngineDisplay:
         """Print a line above the bars."""
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
-    def loading(self, event: ModelLoading) -> None:
-        """Show that the model is being made ready."""
+    def progress(self, event: ModelLoading | Drafting) -> None:
+        """Show that the model is being made ready; a large image has a bar of its own."""
+        from napari_semigda.engine import Drafting
+
+        if isinstance(event, Drafting):
+            self._share_drafted(event)
+            return
         part = f" {event.done / 2**20:.0f} of {event.total / 2**20:.0f} MB" if event.total else ""
         self._progress.update(self._round_bar, visible=True, description=f"{event.message}{part}")
 
-    def show(self, event: object, waiting: int) -> None:
-        """Show one event of an engine that has so many drafts still to make."""
+    def show(self, event: object, drafts: DraftProgress) -> None:
+        """Show one event of an engine whose drafts are so far."""
         from napari_semigda import engine
 
         match event:
@@ -136,11 +143,11 @@ class EngineDisplay:
                 warn(message)
             case engine.Predicted():
                 self._drafts += 1
-                self._drafted(waiting)
+                self._drafted(drafts)
             case engine.PredictionFailed(item, message):
                 self._failed_drafts += 1
                 warn(f"{item.name}: {message}")
-                self._drafted(waiting)
+                self._drafted(drafts)
 
     def tell_how_to_go_on(self, session: Session) -> None:
         """Say how to take up again what was interrupted."""
@@ -172,23 +179,32 @@ class EngineDisplay:
         of = f"/{report.steps}" if report.steps else ""
         loss = report.losses.get("total", sum(report.losses.values()))
         text = f"Stage {report.stage}, step {report.step}{of}, loss {loss:.3f}"
-        remaining = "" if event.remaining is None else f"{event.remaining:.0f} s left"
+        remaining = "" if event.remaining is None else time_left(event.remaining)
         self._progress.update(
             self._round_bar, visible=True, description=text, completed=report.fraction, remaining=remaining
         )
         self._line(f"{text}, {remaining}" if remaining else text)
 
-    def _drafted(self, waiting: int) -> None:
-        done = self._drafts + self._failed_drafts
+    def _share_drafted(self, event: Drafting) -> None:
+        """Show how far a large image is."""
+        text = f"Predicting {event.item.name}"
+        self._progress.update(
+            self._draft_bar, visible=True, description=text, completed=event.share, total=1.0, remaining=""
+        )
+        self._line(f"{text}: {event.share:.0%}")
+
+    def _drafted(self, drafts: DraftProgress) -> None:
+        part = f"{drafts.done:.0f} of {drafts.total}"
+        left = "" if drafts.remaining is None else f", {time_left(drafts.remaining)}"
         self._progress.update(
             self._draft_bar,
             visible=True,
             description="Predicting",
-            completed=done,
-            total=done + waiting,
-            remaining=f"{done}/{done + waiting}",
+            completed=drafts.done,
+            total=drafts.total,
+            remaining=part + left,
         )
-        self._line(f"Predicted {done} of {done + waiting}")
+        self._line(f"Predicted {part}{left}")
 
     def _line(self, text: str) -> None:
         now = time.monotonic()

@@ -1,4 +1,6 @@
+import pytest
 import torch
+from imageio.v3 import imread
 
 from napari_semigda.model.presets import build_model
 from speed import BATCH, HEAD, SeparatePasses, main
@@ -22,13 +24,18 @@ def test_separate_passes_say_what_one_pass_says():
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
-def test_the_table_has_the_plain_way_as_its_measure(capsys):
+@pytest.mark.slow
+def test_the_table_has_the_first_way_as_its_measure(capsys, tmp_path):
     arguments = ["--device", "cpu", "--threads", "1", "--working-size", "32", "--steps", "5"]
-    assert main([*arguments, "--preset", "compact"]) == 0
+    ways = ["--ways", "plain", "shipped", "bf16", "channels-last", "--curves", str(tmp_path / "losses.png")]
+    assert main([*arguments, "--preset", "compact", *ways]) == 0
     lines = capsys.readouterr().out.splitlines()
     start = lines.index(HEAD)
-    plain, shipped = (line.split(" | ") for line in lines[start + 2 :])
+    rows = [line.split(" | ") for line in lines[start + 2 :]]
     assert len(lines[start + 1].split("|")) == len(lines[start].split("|"))
-    assert (plain[2], shipped[2]) == ("plain", "as shipped")
-    assert plain[3].endswith("(1.00 ×)")
-    assert float(shipped[3].split()[0]) > 0
+    assert [row[2] for row in rows] == ["plain", "as shipped", "in bf16", "channels last"]
+    assert rows[0][3].endswith("(1.00 ×)")
+    assert float(rows[1][3].split()[0]) > 0
+    first = [float(row[-1].split()[0]) for row in rows]
+    assert first == pytest.approx([first[0]] * 4, rel=0.02)  # the same network and images, whatever the way
+    assert imread(tmp_path / "losses.png").ndim == 3

@@ -1,10 +1,13 @@
 """Devices are chosen by name, and precision by device."""
 
+import os
+from collections.abc import Iterator
+
 import pytest
 import torch
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.model.device import autocast, choose_device
+from napari_semigda.model.device import autocast, choose_device, leave_a_core
 
 
 def test_the_cpu_is_always_there() -> None:
@@ -28,3 +31,26 @@ def test_a_cpu_computes_in_bfloat16_only_with_units_for_it() -> None:
     with autocast("cpu"):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (torch.bfloat16 if has_units else torch.float32)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Puts back how many threads compute."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_core_is_left_to_the_window_but_one_always_computes() -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(cores + 3)
+    leave_a_core()
+    assert torch.get_num_threads() == max(1, cores - 1)
+
+
+@pytest.mark.usefixtures("threads")
+def test_fewer_threads_that_somebody_asked_for_stay() -> None:
+    torch.set_num_threads(1)
+    leave_a_core()
+    assert torch.get_num_threads() == 1

@@ -23,6 +23,7 @@ from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.masks import read_labels, write_labels
 from napari_semigda.io.pictures import list_planes
 from napari_semigda.session.items import ItemState
+from napari_semigda.session.manifest import SCHEMA_VERSION
 from napari_semigda.session.session import Session
 from napari_semigda.session.view import View
 
@@ -570,7 +571,7 @@ def test_accepting_and_predicting_at_the_same_time(session: Session, predict: Pr
 def test_a_newer_session_is_refused_and_left_alone(session: Session) -> None:
     path = session.folder / "semigda.json"
     values = json.loads(path.read_text())
-    path.write_text(json.dumps({**values, "schema_version": 2, "items": "in a new form"}))
+    path.write_text(json.dumps({**values, "schema_version": SCHEMA_VERSION + 1, "items": "in a new form"}))
     before = files_of(session.folder)
     with pytest.raises(SemiGDAError, match=r"newer version of napari-semigda.*Update"):
         Session.open(session.folder)
@@ -597,6 +598,8 @@ def test_a_folder_that_is_no_session_is_told(tmp_path: Path) -> None:
         (("settings",), {"zoom": "much"}, "settings"),
         (("settings",), {"colour": 1}, "settings"),
         (("one_object",), "yes", "one_object"),
+        (("validation",), "all", "validation"),
+        (("framing_by_objects",), 1, "framing_by_objects"),
         (("items",), {"a": 1}, "items"),
         (("items", 1), "image", "items[1]"),
         (("items", 1, "id"), "../../escape", "items[1].id"),

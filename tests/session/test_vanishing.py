@@ -1,11 +1,14 @@
 """A disk or network share that vanishes with a session on it, and comes back."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from failing_disk import TROUBLES, FailingDisk, why_not
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
@@ -38,3 +41,82 @@ def test_a_session_that_vanishes_saves_nowhere_else_and_goes_on_when_it_is_back(
     session.close()
     with Session.open(session.folder) as again:
         assert np.array_equal(again.labels("image_1"), 1 - mask)
+
+
+@pytest.fixture
+def came_back(session: Session, tmp_path: Path) -> Session:
+    """A session whose share went away and came back: the same files, but nobody remembers who held them."""
+    session.accept("image_1", np.zeros(session.item("image_1").shape, np.uint8))
+    shutil.copytree(session.folder, tmp_path / "again")
+    session.folder.rename(tmp_path / "away")
+    (tmp_path / "again").rename(session.folder)
+    return session
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not rename a folder with an open file in it")
+def test_a_share_that_came_back_is_locked_again(came_back: Session) -> None:
+    came_back.accept("image_1", mask := np.ones(came_back.item("image_1").shape, np.uint8))
+    with Session.open(came_back.folder) as other:
+        assert "is open elsewhere" in (other.read_only or "")
+    came_back.close()
+    with Session.open(came_back.folder) as again:
+        assert again.read_only is None
+        np.testing.assert_array_equal(again.labels("image_1"), mask)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not rename a folder with an open file in it")
+def test_who_began_to_write_while_the_share_was_away_is_not_written_over(came_back: Session) -> None:
+    mask = np.ones(came_back.item("image_1").shape, np.uint8)
+    with Session.open(came_back.folder) as other:
+        other.accept("image_1", mask)
+        with pytest.raises(SemiGDAError, match="is open elsewhere"):
+            came_back.accept("image_1", 1 - mask)
+        assert came_back.read_only is not None
+        np.testing.assert_array_equal(other.labels("image_1"), mask)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[FailingDisk]:
+    """A disk that answers with errors when told to."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with FailingDisk(tmp_path) as disk:
+        yield disk
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_disk_that_answers_with_errors_is_told_in_words_and_loses_nothing(
+    disk: FailingDisk, trouble: str
+) -> None:
+    picture = np.arange(120, dtype=np.uint8).reshape(10, 12)
+    first, second = np.eye(10, 12, dtype=np.uint8), np.ones((10, 12), np.uint8)
+    with Session.from_arrays(disk.folder / "session", {"a": picture, "b": picture}) as session:
+        session.accept("a", first)
+        session.keep_edit("b", first)
+        changes = [
+            lambda: session.accept("a", second),
+            lambda: session.keep_edit("b", second),
+            lambda: session.rename_class(1, "other"),
+        ]
+        looks = [
+            lambda: session.starting_mask("a"),
+            lambda: session.labels("a"),
+            lambda: session.picture("a"),
+            lambda: session.rounds,
+            lambda: session.last_model(),
+            session.journal,
+        ]
+        with disk.failing(trouble):
+            for ask in [*changes, *looks] if TROUBLES[trouble][1] else changes:
+                with pytest.raises(SemiGDAError, match="try again") as caught:
+                    ask()
+                assert str(session.folder) in str(caught.value)
+            assert session.state("a") is ItemState.ACCEPTED
+        np.testing.assert_array_equal(session.labels("a"), first)
+        np.testing.assert_array_equal(session.starting_mask("b"), first)
+        session.accept("a", second)
+        assert session.warnings == ()
+    with Session.open(session.folder) as again:
+        assert again.read_only is None
+        np.testing.assert_array_equal(again.labels("a"), second)
+        assert not list((session.folder / "labels").glob("*replaced*"))

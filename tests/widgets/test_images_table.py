@@ -10,7 +10,7 @@ from napari_semigda.inference.predictor import Prediction
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.session.classes import ClassInfo
 from napari_semigda.session.items import Item, Standing
-from napari_semigda.session.manifest import Manifest
+from napari_semigda.session.manifest import Manifest, write_manifest
 from napari_semigda.session.overview import Overview
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.queue_model import EFFORT, NAME, SCORE, STATE, WORDS, QueueModel
@@ -186,7 +186,8 @@ def twenty_thousand(folder):
         Item(f"i{number}", f"scan {number}.png", f"{number}.png", (8, 8)) for number in range(20_000)
     )
     classes = (ClassInfo(1, "object", "#ff0000"),)
-    return Session(folder, Manifest(classes, "compact", ImageSettings(working_size=32), items))
+    write_manifest(folder, Manifest(classes, "compact", ImageSettings(working_size=32), items))
+    return Session.open(folder)
 
 
 def test_twenty_thousand_rows_are_quick(tmp_path, qtbot):

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from napari_semigda.inference.preparation import ImageSettings
+from napari_semigda.io import bands
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
+from tests.stores import noise, write_store
 from tests.widgets.conftest import mask_layer, paint
 
 GREY = np.arange(40 * 60, dtype=np.uint8).reshape(40, 60)
@@ -103,3 +105,93 @@ def test_a_stroke_in_the_making_does_not_reach_the_next_picture(show, viewer, cl
         click(widget.image_section.next)
     layer.undo()
     assert not layer.data.any()
+
+
+# Large ones --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_is_large(monkeypatch):
+    monkeypatch.setattr(bands, "LARGE", 100)
+    monkeypatch.setattr(bands, "OVERVIEW_SIDE", 300)
+
+
+@pytest.fixture
+def show_file(widget, tmp_path, small_is_large):
+    """Opens a session of these picture files and shows the first."""
+
+    def show(*files):
+        settings = ImageSettings(working_size=32, framing="tiles")
+        widget.workbench.adopt(Session.create(tmp_path / "session", files, settings=settings))
+        widget.image_section.jump.setValue(1)
+        return widget
+
+    return show
+
+
+def seen(layer):
+    """What napari has read of a layer to show it, without padding."""
+    return np.asarray(layer._slice.image.raw)
+
+
+def look_at(layer, top, left, side=200):
+    """Zoom into a part, one pixel of the picture on one of the screen."""
+    corners = np.array([[top, left], [top + side, left + side]])
+    layer._update_draw(scale_factor=1, corner_pixels_displayed=corners, shape_threshold=(side, side))
+
+
+def test_a_large_picture_is_shown_by_parts_that_are_read_when_they_are_seen(
+    show_file, viewer, tmp_path, click, notices
+):
+    pixels = noise((4000, 3000))
+    store = write_store(tmp_path / "large.ome.zarr", pixels, "yx", chunks=(250, 250), levels=4)
+    (store / "0" / "15.11").write_bytes(b"whoever reads the whole picture meets a damaged chunk")
+    widget = show_file(store)
+    layer = viewer.layers[0]
+    assert layer.multiscale
+    assert layer.data.shape == (4000, 3000)
+    assert not any("shown black" in notice for notice in notices())
+    for top, left in ((100, 150), (2000, 2100)):
+        look_at(layer, top, left)
+        assert layer.data_level == 0
+        (first, start), (last, end) = layer.corner_pixels
+        assert first <= top < top + 200 <= last < first + 1000
+        np.testing.assert_array_equal(seen(layer)[: last - first], pixels[first:last, start : end + 1])
+    paint(viewer, (10, 10), brush=6)
+    click(widget.mask_section.accept)
+    assert widget.workbench.session.labels("large").any()
+    look_at(layer, 3800, 2800)
+    assert not seen(layer)[-50:, -50:].any()
+    assert any("large.ome.zarr" in notice and "shown black" in notice for notice in notices())
+
+
+@pytest.mark.parametrize("kind", ["grey", "colour", "deep colour", "channels"])
+def test_large_pictures_look_like_small_ones(show_file, viewer, tmp_path, kind, monkeypatch, click):
+    shape = {"grey": (640, 400), "channels": (640, 400, 2)}.get(kind, (640, 400, 3))
+    pixels = noise(shape, np.uint16 if kind == "deep colour" else np.uint8)
+    store = write_store(tmp_path / "a.zarr", pixels, "yxc"[: pixels.ndim])
+    small = write_store(tmp_path / "b.zarr", pixels[:200, :300], "yxc"[: pixels.ndim])
+    widget = show_file(store, small)
+    large = [(layer.rgb, layer.ndim, np.asarray(layer.data[0]), layer.scale) for layer in viewer.layers[:-1]]
+    assert all(layer.multiscale for layer in viewer.layers[:-1])
+    monkeypatch.setattr(bands, "LARGE", 10**9)
+    widget.workbench.open(widget.workbench.session.folder)
+    widget.image_section.jump.setValue(1)
+    whole = [(layer.rgb, layer.ndim, np.asarray(layer.data), layer.scale) for layer in viewer.layers[:-1]]
+    assert len(whole) == len(large)
+    for (rgb, ndim, data, scale), other in zip(large, whole, strict=True):
+        assert (rgb, ndim) == other[:2]
+        np.testing.assert_allclose(data, other[2], atol=0.01)
+        np.testing.assert_allclose(scale, other[3])
+
+
+def test_large_and_small_pictures_follow_each_other(show_file, viewer, tmp_path):
+    sides = (640, 200, 700, 800)
+    stores = [write_store(tmp_path / f"{side}.zarr", noise((side, 100)), "yx") for side in sides]
+    widget = show_file(*stores)
+    for number, side in enumerate(sides, start=1):
+        widget.image_section.jump.setValue(number)
+        picture, mask = viewer.layers
+        assert picture.multiscale == (side > 300)
+        assert mask == mask_layer(viewer)
+        assert picture.data.shape == mask.data.shape == (side, 100)

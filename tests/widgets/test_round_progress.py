@@ -40,7 +40,7 @@ def test_a_running_round_tells_stage_step_and_what_is_left(session):
     progress.asked()
     progress.take(RoundStarted(record()))
     progress.take(Stepped(record(), step(2, 7), remaining=40.0))
-    assert in_words(progress, session) == "Round 3, learning the masks: step 7. About 40 s left."
+    assert in_words(progress, session) == "Round 3, learning the masks: step 7. About 40 seconds left."
 
 
 def test_curves_go_over_both_stages_with_gaps_where_a_stage_has_no_such_loss():

@@ -1,8 +1,11 @@
 """Layers › Segment › Segment a layer with a model…: any image layer, no session needed."""
 
+from dataclasses import replace
+
 import dask.array
 import numpy as np
 import pytest
+import zarr
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QDialog
 
@@ -158,3 +161,56 @@ def test_the_session_that_is_open_is_suggested(widget, viewer, folder, monkeypat
     )
     segment_layer(viewer)
     assert suggested == [str(folder)]
+
+
+class Watched:
+    """An array that tells how many of its pixels were asked for."""
+
+    def __init__(self, pixels):
+        self._pixels = pixels
+        self.shape, self.dtype, self.ndim = pixels.shape, pixels.dtype, pixels.ndim
+        self.asked = 0
+
+    def __getitem__(self, key):
+        part = self._pixels[key]
+        self.asked += part.size
+        return part
+
+
+def in_tiles(model):
+    return replace(model, settings=replace(model.settings, framing="tiles"))
+
+
+def test_a_large_plane_is_read_band_by_band(model):
+    pixels = np.random.default_rng(0).integers(0, 255, (640, 64), np.uint8)
+    watched = Watched(pixels)
+    layer = Image(dask.array.from_array(watched, chunks=(32, 32), name=False), contrast_limits=(0, 255))
+    watched.asked = 0
+    work = Segmentation((layer,), in_tiles(model), "cpu").work()
+    next(work)
+    while next(work) < 0.25:
+        pass
+    assert 0 < watched.asked < pixels.size / 2
+    labels = finish(Segmentation((layer,), in_tiles(model), "cpu"))[0]
+    np.testing.assert_array_equal(labels, finish(Segmentation((Image(pixels),), in_tiles(model), "cpu"))[0])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_layers_of_zarr_arrays_are_segmented_like_arrays_in_memory(model, tmp_path, count):
+    pixels = np.random.default_rng(0).integers(0, 255, (count, 2, 80, 64), np.uint8)
+    stored = [
+        zarr.create_array(tmp_path / f"{number}.zarr", shape=one.shape, chunks=(1, 16, 16), dtype=one.dtype)
+        for number, one in enumerate(pixels)
+    ]
+    for array, one in zip(stored, pixels, strict=True):
+        array[...] = one
+    lazy, whole = (
+        finish(
+            Segmentation(
+                tuple(Image(one, contrast_limits=(0, 255)) for one in layers), in_tiles(model), "cpu"
+            )
+        )
+        for layers in (stored, pixels)
+    )
+    np.testing.assert_array_equal(lazy[0], whole[0])
+    assert isinstance(lazy[0], np.ndarray)

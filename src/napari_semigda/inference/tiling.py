@@ -11,6 +11,9 @@ from torch import Tensor
 OVERLAP = 0.25
 """Share of a tile that its neighbour covers as well, at least."""
 
+PIXELS_AT_ONCE = 2**20
+"""So many are handed on together: whoever works on them needs several times their memory for a moment."""
+
 
 class Axis:
     """Tiles along one axis of a picture.
@@ -68,6 +71,7 @@ class RowBlender:
         self.rows = rows
         self.columns = columns
         self._buffer = torch.zeros(layers, rows.tile, columns.length)
+        self._at_once = max(1, PIXELS_AT_ONCE // columns.length)
 
     def blend(self, tile_rows: Iterable[Iterable[Tensor]]) -> Iterator[tuple[int, Tensor]]:
         """Blend tiles, and yield the rows of pixels that no further tile will touch.
@@ -80,15 +84,17 @@ class RowBlender:
         Yields
         ------
         tuple of int and Tensor
-            First row of pixels, and (layers, n, columns.length) float32. Strips follow one another
-            without a gap and cover the picture.
+            First row of pixels, and (layers, n, columns.length) float32, of at most `PIXELS_AT_ONCE` pixels
+            or one row. Strips follow one another without a gap and cover the picture.
         """
         starts = self.rows.starts
         for index, tiles in enumerate(tile_rows):
             self._add(index, tiles)
             last = index + 1 == len(starts)
             finished = self.rows.tile if last else starts[index + 1] - starts[index]
-            yield starts[index], self._buffer[:, :finished].clone()
+            for top in range(0, finished, self._at_once):
+                bottom = min(top + self._at_once, finished)
+                yield starts[index] + top, self._buffer[:, top:bottom].clone()
             self._shift(finished)
 
     def _add(self, row: int, tiles: Iterable[Tensor]) -> None:

@@ -120,6 +120,15 @@ def cannot_write(path: Path, error: OSError) -> SemiGDAError:
     )
 
 
+def cannot_read(path: Path, error: OSError) -> SemiGDAError:
+    """What to tell the person when the system refuses to read `path`."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return SemiGDAError(
+        f"“{path}” cannot be read: {reason}. See to it that its disk or network share is there and that you "
+        "may read it, then try again."
+    )
+
+
 def _ends_with_newline(file: Any) -> bool:
     if file.seek(0, os.SEEK_END) == 0:
         return True

@@ -1,27 +1,49 @@
-"""Large planes, of which only the rows that are asked for are read and decoded."""
+"""Large planes, of which only what is asked for is read and decoded."""
 
 import math
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_semigda.io.pictures import Plane, explained, is_tiff, opened_tiff, read_plane
+from napari_semigda.io.explained import explained
+from napari_semigda.io.omezarr import is_zarr
+from napari_semigda.io.pictures import Plane, is_tiff, opened_tiff, read_plane, zarr_image
+from napari_semigda.io.stored import StoredPixels
 
 LARGE = 2**24
-"""Pixels from which on a picture is read in bands; a smaller one is whole in memory."""
+"""Pixels from which on a picture is read piece by piece; a smaller one is whole in memory."""
+
+OVERVIEW_SIDE = 6000
+"""A large picture is seen from afar in copies whose long sides have no more pixels; they are in memory."""
+
+_BAND_PIXELS = 2**24
+_FEWEST_ROWS = 64  # read at a time
+
+
+@contextmanager
+def opened_copy(plane: Plane, side: int) -> Iterator["NDArray[Any] | BandedPixels"]:
+    """Open the smallest copy of a plane whose long side has so many pixels, as `opened_plane` does.
+
+    Where the file holds no smaller copies, or the plane is small, it is the plane itself.
+    """
+    with ExitStack() as stack:
+        levels = _stored_levels(plane, stack)
+        fine = [level for level in levels if max(level.shape[:2]) >= side]
+        yield BandedPixels((fine or levels)[-1 if fine else 0]) if levels else read_plane(plane).pixels
 
 
 @contextmanager
 def opened_plane(plane: Plane) -> Iterator["NDArray[Any] | BandedPixels"]:
     """Open one plane for reading it by slices, (H, W) or (H, W, C).
 
-    A large plane of a tiled (or finely striped) TIFF is read when it is sliced; everything else is read at
-    once, as by `read_plane`. What is read is the same.
+    A large plane of an OME-Zarr or of a tiled (or finely striped) TIFF is read when it is sliced; everything
+    else is read at once, as by `read_plane`. What is read is the same.
 
     Raises
     ------
@@ -29,38 +51,26 @@ def opened_plane(plane: Plane) -> Iterator["NDArray[Any] | BandedPixels"]:
         As `read_plane`; for what is read when sliced, then.
     """
     with ExitStack() as stack:
-        banded = None
-        if math.prod(plane.shape) >= LARGE:
-            with explained(plane.path):
-                if is_tiff(plane.path):
-                    banded = _in_bands(stack.enter_context(opened_tiff(plane.path)), plane)
-        yield read_plane(plane).pixels if banded is None else banded
+        levels = _stored_levels(plane, stack)
+        yield BandedPixels(levels[0]) if levels else read_plane(plane).pixels
 
 
 class BandedPixels:
-    """A page of an open TIFF as an array, (H, W) or (H, W, C), that is read when sliced.
+    """A stored plane as an array, (H, W) or (H, W, C), that is read by whole rows of chunks.
 
-    Rows of tiles (or strips) that were decoded last are kept, so that overlapping windows from top to
-    bottom decode each once. Not thread-safe.
+    The rows that were decoded last are kept, so that overlapping windows from top to bottom decode each
+    once. Not thread-safe.
 
     Parameters
     ----------
-    page
-        With its channels last, of which each tile can be decoded alone; its file must stay open.
-    path
-        Of that file, for messages.
+    stored
+        The plane.
     """
 
-    def __init__(self, page: tifffile.TiffPage, path: Path) -> None:
-        self._page = page
-        self._path = path
-        height, width = page.imagelength, page.imagewidth
-        colours = (page.samplesperpixel,) if page.samplesperpixel > 1 else ()
-        self.shape: tuple[int, ...] = (height, width, *colours)
-        self.dtype = np.dtype(page.dtype)
-        self._rows = page.tilelength if page.is_tiled else page.rowsperstrip
-        self._columns = page.tilewidth if page.is_tiled else width
-        self._across = -(-width // self._columns)
+    def __init__(self, stored: StoredPixels) -> None:
+        self._stored = stored
+        self.shape, self.dtype = stored.shape, stored.dtype
+        self._rows = stored.blocks(_FEWEST_ROWS)[0]
         self._kept: dict[int, NDArray[Any]] = {}
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
@@ -78,48 +88,140 @@ class BandedPixels:
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def _bands(self, start: int, stop: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Rows of tiles from top to bottom, each with its first row of pixels."""
+        """Rows of chunks from top to bottom, each with its first row of pixels."""
         wanted = range(start // self._rows, -(-stop // self._rows) if stop > start else start // self._rows)
         for number in wanted:
             if number not in self._kept:
-                with explained(self._path):
-                    band = self._decoded(number)
+                band = self._stored[number * self._rows : (number + 1) * self._rows]
                 self._kept = {one: kept for one, kept in self._kept.items() if one in wanted}
                 self._kept[number] = band
             yield number * self._rows, self._kept[number]
 
-    def _decoded(self, number: int) -> NDArray[Any]:
-        page, top = self._page, number * self._rows
-        height = min(self._rows, self.shape[0] - top)
-        band = np.full((height, *self.shape[1:]), page.nodata, self.dtype)
-        for column in range(self._across):
-            index, left = number * self._across + column, column * self._columns
-            data = None
-            if page.databytecounts[index]:
-                page.parent.filehandle.seek(page.dataoffsets[index])
-                data = page.parent.filehandle.read(page.databytecounts[index])
-            tile = page.decode(data, index)[0]
-            if tile is not None:
-                width = min(self._columns, self.shape[1] - left)
-                pixels = tile.reshape(*tile.shape[-3:-1], *self.shape[2:])
-                band[:, left : left + width] = pixels[:height, :width]
-        return band
+
+@dataclass(frozen=True)
+class LargePicture:
+    """A plane too large to be held in memory only to look at it.
+
+    Parameters
+    ----------
+    levels
+        The plane in full resolution, and the smaller copies that its file holds, to be read by slices.
+    overviews
+        Still smaller copies, in memory; the last one is the smallest of all.
+    pixel_size, unit
+        As in `Plane`.
+    """
+
+    levels: tuple[StoredPixels, ...]
+    overviews: tuple[NDArray[Any], ...]
+    pixel_size: tuple[float, float]
+    unit: str
 
 
-def _in_bands(tif: tifffile.TiffFile, plane: Plane) -> BandedPixels | None:
-    """Return a plane as it is read in bands; None where it has to be read whole."""
+def open_large(plane: Plane) -> LargePicture | None:
+    """Open a large plane to be looked at; None where it is small, or has to be read whole.
+
+    Its file stays open as long as what is returned lives.
+
+    Raises
+    ------
+    SemiGDAError
+        As `read_plane`.
+    """
+    if max(plane.shape) <= OVERVIEW_SIDE:
+        return None
+    with ExitStack() as stack:
+        levels = _stored_levels(plane, stack)
+        if not levels:
+            return None
+        large = [level for level in levels if max(level.shape[:2]) > OVERVIEW_SIDE]
+        overviews = [level[:] for level in levels[len(large) :]] or [_thinned_out(large[-1])]
+        while max(overviews[-1].shape[:2]) > OVERVIEW_SIDE // 4:
+            overviews.append(overviews[-1][::2, ::2])
+        keeper = _Keeper(stack.pop_all())
+        for level in large:
+            level.keeps = keeper
+        return LargePicture(tuple(large), tuple(overviews), plane.pixel_size, plane.unit)
+
+
+class _Keeper:
+    """Closes files when nobody reads from them any more."""
+
+    def __init__(self, files: ExitStack) -> None:
+        weakref.finalize(self, files.close)
+
+
+def _thinned_out(stored: StoredPixels) -> NDArray[Any]:
+    """Every n-th pixel of a plane, n being a power of two, read band by band."""
+    step = 2 ** math.ceil(math.log2(max(stored.shape[:2]) / OVERVIEW_SIDE))
+    rows = max(step, _BAND_PIXELS // stored.shape[1] // step * step)
+    return np.concatenate(
+        [
+            stored[top + step // 2 : top + rows : step, step // 2 :: step]
+            for top in range(0, stored.shape[0], rows)
+            if top + step // 2 < stored.shape[0]
+        ]
+    )
+
+
+# What can be read piece by piece ----------------------------------------------------------------------
+
+
+def _stored_levels(plane: Plane, stack: ExitStack) -> list[StoredPixels]:
+    """Open a large plane and its smaller copies; none where it has to be read whole."""
+    if math.prod(plane.shape) < LARGE:
+        return []
+    with explained(plane.path):
+        if is_zarr(plane.path):
+            image, position = zarr_image(plane)
+            return [image.opened(level, position, plane.path) for level in range(len(image.levels))]
+        if is_tiff(plane.path):
+            return _tiff_levels(stack.enter_context(opened_tiff(plane.path)), plane)
+    return []
+
+
+def _tiff_levels(tif: tifffile.TiffFile, plane: Plane) -> list[StoredPixels]:
+    import zarr  # takes a third of a second
+
     if not 0 <= plane.series < len(tif.series):
-        return None
+        return []
     series = tif.series[plane.series]
-    if not 0 <= plane.index < len(series.pages):
-        return None
-    page = series.pages[plane.index]
-    if not isinstance(page, tifffile.TiffPage) or page.axes not in ("YX", "YXS"):
-        return None
-    is_whole_plane = series.axes.endswith(page.axes) and not set("CS") & set(series.axes[: -len(page.axes)])
-    decodes_alone = page.photometric in _PLAIN and page.compression in _LOSSLESS
-    finely_cut = page.is_tiled or page.rowsperstrip < page.imagelength
-    return BandedPixels(page, plane.path) if is_whole_plane and decodes_alone and finely_cut else None
+    lead = [
+        (axis, length) for axis, length in zip(series.axes, series.shape, strict=True) if axis not in "CSYX"
+    ]
+    lengths = [length for _, length in lead]
+    if not _reads_in_pieces(series) or not 0 <= plane.index < math.prod(lengths):
+        return []
+    position = tuple(map(int, np.unravel_index(plane.index, lengths))) if lengths else ()
+    axes = ["c" if axis in "CS" else axis.lower() for axis in series.axes]
+    return [
+        StoredPixels(zarr.open_array(series.aszarr(level=number), mode="r"), axes, position, plane.path)
+        for number, level in enumerate(series.levels)
+        if number == 0 or _is_smaller(level, series)
+    ]
+
+
+def _reads_in_pieces(series: tifffile.TiffPageSeries) -> bool:
+    """Whether tifffile decodes each tile or strip of it alone, and by itself."""
+    page = series.keyframe
+    axes = series.axes
+    return (
+        {"Y", "X"} <= set(axes)
+        and len(set(axes)) == len(axes)
+        and not {"C", "S"} <= set(axes)
+        and page.photometric in _PLAIN
+        and page.compression in _LOSSLESS
+        and (page.is_tiled or page.rowsperstrip < page.imagelength)
+    )
+
+
+def _is_smaller(level: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries) -> bool:
+    pairs: Sequence[tuple[str, int, int]] = list(zip(series.axes, level.shape, series.shape, strict=False))
+    return (
+        level.axes == series.axes
+        and _reads_in_pieces(level)
+        and all(one < full if axis in "YX" else one == full for axis, one, full in pairs)
+    )
 
 
 _PLAIN = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)

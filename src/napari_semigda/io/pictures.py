@@ -1,16 +1,17 @@
 """Reading pictures: which two-dimensional planes a file holds, and the pixels of one of them.
 
-TIFF in all its kinds goes through tifffile; PNG, JPEG, BMP and other photographs through Pillow. A file is
-read as what it is, not as what its name says.
+TIFF in all its kinds goes through tifffile; PNG, JPEG, BMP and other photographs through Pillow; OME-Zarr
+through zarr. A file is read as what it is, not as what its name says; a folder is a picture if its name ends
+in ``.zarr``.
 """
 
 import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,17 +19,23 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import atomic_file
+from napari_semigda.io.explained import explained
 from napari_semigda.io.ome import OTHER_UNIT, ome_unit
+from napari_semigda.io.omezarr import ZarrImage, is_zarr, read_images
 
 SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg", ".bmp", ".webp"})
-"""Endings of the file names that `find_pictures` looks for."""
+"""Endings of the file names that `find_pictures` looks for; beside them it finds the folders of OME-Zarr."""
 
 MOST_PLANES = 100_000
 """A file that says it holds more planes than this is taken for a broken one."""
+
+_PLAUSIBLE_BYTES = 2**29
+_PLAUSIBLE_RATIO = 500
+"""A plane above the former that is more than so many times as large as its file does not fit into it."""
 
 MANIFEST_NAME = "semigda.json"
 """The file that makes a folder a session; such folders are not searched for pictures."""
@@ -39,17 +46,24 @@ _CHANNEL_AXES = "CS"
 _EXIF_ORIENTATION = 274
 _MICROMETRES = {
     "m": 1e6,
+    "meter": 1e6,
     "dm": 1e5,
+    "decimeter": 1e5,
     "cm": 1e4,
+    "centimeter": 1e4,
     "mm": 1e3,
+    "millimeter": 1e3,
     "µm": 1.0,
     "um": 1.0,
     "micron": 1.0,
     "microns": 1.0,
     "micrometer": 1.0,
     "nm": 1e-3,
+    "nanometer": 1e-3,
     "pm": 1e-6,
+    "picometer": 1e-6,
     "å": 1e-4,
+    "angstrom": 1e-4,
     "inch": 25_400.0,
     "in": 25_400.0,
 }
@@ -111,7 +125,8 @@ class Picture:
 def find_pictures(folder: Path | str) -> list[Path]:
     """List the picture files in a folder and below, in the order a person would sort them.
 
-    Hidden files and folders are left out, and so are the sub-folders that are sessions.
+    The folder of an OME-Zarr is one picture, and nothing is looked for inside of it. Hidden files and folders
+    are left out, and so are the sub-folders that are sessions.
 
     Raises
     ------
@@ -124,6 +139,9 @@ def find_pictures(folder: Path | str) -> list[Path]:
     found: list[Path] = []
     for parent, folders, files in os.walk(folder, onerror=_raise_unreadable):
         folders[:] = [name for name in folders if not _is_left_alone(Path(parent, name))]
+        stores = {name for name in folders if is_zarr(Path(parent, name))}
+        folders[:] = [name for name in folders if name not in stores]
+        found += [Path(parent, name) for name in stores]
         found += [
             Path(parent, name)
             for name in files
@@ -151,6 +169,8 @@ def list_planes(path: Path | str) -> list[Plane]:
     """
     path = Path(path)
     with explained(path):
+        if is_zarr(path):
+            return _list_zarr_planes(path)
         if is_tiff(path):
             return _list_tiff_planes(path)
         with _opened_photograph(path) as image:
@@ -178,16 +198,13 @@ def stack_axes(path: Path | str, series: int = 0) -> tuple[str, tuple[int, ...],
     """
     path = Path(path)
     with explained(path):
+        if is_zarr(path):
+            image = read_images(path)[series]
+            return *_counted(_zarr_letters(image), [length for _, length in image.lead]), _zarr_spacing(image)
         if not is_tiff(path):
             return "", (), None
         with opened_tiff(path) as tif:
-            axes, lengths = _lead(tif.series[series])
-            kept = [(axis, length) for axis, length in zip(axes, lengths, strict=True) if length > 1]
-            return (
-                "".join(axis for axis, _ in kept),
-                tuple(length for _, length in kept),
-                _tiff_spacing(tif, series),
-            )
+            return *_counted(*_lead(tif.series[series])), _tiff_spacing(tif, series)
 
 
 def read_plane(plane: Plane) -> Picture:
@@ -206,6 +223,8 @@ def read_plane(plane: Plane) -> Picture:
         When the file is missing, damaged, or has no such plane.
     """
     with explained(plane.path):
+        if is_zarr(plane.path):
+            return _read_zarr_plane(plane)
         if is_tiff(plane.path):
             return _read_tiff_plane(plane)
         with _opened_photograph(plane.path) as image:
@@ -251,39 +270,6 @@ def write_picture(path: Path | str, picture: Picture) -> None:
         )
 
 
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Say in a sentence which file could not be read and why, whatever the decoder raised."""
-    try:
-        yield
-    except (SemiGDAError, Cancelled):
-        raise
-    except FileNotFoundError as error:
-        raise SemiGDAError(
-            f"“{path}” is not there. It may have been moved, renamed or deleted; bring it back to go on."
-        ) from error
-    except Exception as error:  # decoders of broken files raise nearly anything
-        raise SemiGDAError(f"“{path}” could not be read as a picture: {_reason(path, error)}") from error
-
-
-def _reason(path: Path, error: Exception) -> str:
-    if path.is_dir():
-        return "it is a folder."
-    if path.is_file() and path.stat().st_size == 0:
-        return "the file is empty (0 bytes)."
-    if isinstance(error, PermissionError):
-        return "you have no permission to read it."
-    if isinstance(error, MemoryError):
-        return "it is too large for this computer's memory."
-    if isinstance(error, Image.DecompressionBombError):
-        return "it claims to be larger than 178 megapixels. Save it as TIFF if it truly is."
-    if isinstance(error, UnidentifiedImageError):
-        return "it is none of the formats known here (TIFF, PNG, JPEG, BMP, WebP)."
-    if "requires the 'imagecodecs' package" in str(error):
-        return "its compression needs another package; install it with “pip install imagecodecs”."
-    return f"the file seems damaged ({error or type(error).__name__})."
-
-
 def _raise_unreadable(error: OSError) -> None:
     raise SemiGDAError(f"The folder “{error.filename}” cannot be read: {error.strerror}.") from error
 
@@ -316,6 +302,70 @@ def _photograph_pixels(image: Image.Image) -> NDArray[Any]:
     return np.array(upright)
 
 
+# OME-Zarr ---------------------------------------------------------------------------------------------
+
+
+def _list_zarr_planes(path: Path) -> list[Plane]:
+    images = read_images(path)
+    _refuse_too_many(path, (math.prod(length for _, length in image.lead) for image in images))
+    return [
+        plane
+        for number, image in enumerate(images)
+        for plane in _planes(
+            Plane(
+                path,
+                number,
+                0,
+                f"image {number + 1}" if len(images) > 1 else "",
+                image.shape,
+                *_zarr_pixel_size(image),
+            ),
+            [axis.upper() if axis in ("t", "z") else axis for axis, _ in image.lead],
+            [length for _, length in image.lead],
+        )
+    ]
+
+
+def zarr_image(plane: Plane) -> tuple[ZarrImage, tuple[int, ...]]:
+    """Find the image that a plane of an OME-Zarr belongs to, and its place on the image's other axes.
+
+    Raises
+    ------
+    SemiGDAError
+        As `read_plane`.
+    """
+    images = read_images(plane.path)
+    if not 0 <= plane.series < len(images):
+        raise SemiGDAError(f"“{plane.path}” has no image number {plane.series + 1} any more.")
+    image = images[plane.series]
+    lengths = [length for _, length in image.lead]
+    if not 0 <= plane.index < math.prod(lengths):
+        raise SemiGDAError(f"“{plane.path}” has no page number {plane.index + 1} any more.")
+    return image, tuple(map(int, np.unravel_index(plane.index, lengths))) if lengths else ()
+
+
+def _read_zarr_plane(plane: Plane) -> Picture:
+    image, position = zarr_image(plane)
+    return Picture(image.opened(0, position, plane.path)[:], *_zarr_pixel_size(image))
+
+
+def _zarr_letters(image: ZarrImage) -> str:
+    """The lead axes as tifffile names them: T, Z, and Q for others."""
+    return "".join({"t": "T", "z": "Z"}.get(axis, "Q") for axis, _ in image.lead)
+
+
+def _zarr_pixel_size(image: ZarrImage) -> tuple[tuple[float, float], str]:
+    return _size_of_pixel(image.along("y"), image.along("x"))
+
+
+def _zarr_spacing(image: ZarrImage) -> float | None:
+    """Return the distance of planes along z, in the unit of `_zarr_pixel_size`; None if unknown."""
+    if "z" not in image.axes:
+        return None
+    (spacing, _), told = _size_of_pixel(image.along("z"), image.along("z"))
+    return None if told == "pixel" else spacing
+
+
 # TIFF -------------------------------------------------------------------------------------------------
 
 
@@ -335,32 +385,68 @@ def _list_tiff_planes(path: Path) -> list[Plane]:
         series = [
             (number, one) for number, one in enumerate(tif.series) if {"Y", "X"} <= set(one.axes) and one.size
         ]
-        count = sum(math.prod(_lead(one)[1]) for _, one in series)
-        if not series:
-            raise SemiGDAError(f"“{path}” holds no picture.")
-        if count > MOST_PLANES:
-            raise SemiGDAError(f"“{path}” says that it holds {count} pictures; it seems damaged.")
+        _refuse_too_many(path, (math.prod(_lead(one)[1]) for _, one in series))
+        for _, one in series:
+            _refuse_implausible(path, one)
         return [
             plane
             for number, one in series
-            for plane in _series_planes(path, tif, number, one, several=len(series) > 1)
+            for plane in _planes(
+                Plane(
+                    path,
+                    number,
+                    0,
+                    f"image {number + 1}" if len(series) > 1 else "",
+                    (one.shape[one.axes.index("Y")], one.shape[one.axes.index("X")]),
+                    *_tiff_pixel_size(tif, number, one),
+                ),
+                *_lead(one),
+            )
         ]
 
 
-def _series_planes(
-    path: Path, tif: tifffile.TiffFile, number: int, series: tifffile.TiffPageSeries, *, several: bool
-) -> Iterator[Plane]:
-    axes, lengths = _lead(series)
-    shape = (series.shape[series.axes.index("Y")], series.shape[series.axes.index("X")])
-    pixel_size, unit = _tiff_pixel_size(tif, number, series)
+def _refuse_implausible(path: Path, series: tifffile.TiffPageSeries) -> None:
+    """Refuse planes that are no picture, or that would fill the memory with what a small file claims."""
+    if series.dtype is None or series.dtype.kind not in "buif":
+        raise SemiGDAError(
+            f"“{path}” holds numbers of the type {series.dtype}, which are no grey values. "
+            "Save it as real numbers, such as the magnitude."
+        )
+    plane = math.prod(
+        length for axis, length in zip(series.axes, series.shape, strict=True) if axis in _CHANNEL_AXES + "YX"
+    )
+    room, file = plane * series.dtype.itemsize, path.stat().st_size
+    if room > max(_PLAUSIBLE_BYTES, _PLAUSIBLE_RATIO * file):
+        raise SemiGDAError(
+            f"“{path}” claims to hold a picture of {room / 2**20:.0f} MiB, but has {file / 2**20:.1f} MiB; "
+            "it seems damaged. Bring back a sound copy of it."
+        )
+
+
+def _refuse_too_many(path: Path, counts: Iterable[int]) -> None:
+    count = sum(counts)
+    if not count:
+        raise SemiGDAError(f"“{path}” holds no picture.")
+    if count > MOST_PLANES:
+        raise SemiGDAError(f"“{path}” says that it holds {count} pictures; it seems damaged.")
+
+
+def _planes(first: Plane, axes: Sequence[str], lengths: Sequence[int]) -> Iterator[Plane]:
+    """Count planes over axes, and name them by their places on those with more than one."""
     for index, position in enumerate(np.ndindex(*lengths)):
-        words = [f"image {number + 1}"] if several else []
+        words = [first.name] if first.name else []
         words += [
             f"{_axis_word(axis)} {place + 1}"
             for axis, place, length in zip(axes, position, lengths, strict=True)
             if length > 1
         ]
-        yield Plane(path, number, index, ", ".join(words), shape, pixel_size, unit)
+        yield replace(first, index=index, name=", ".join(words))
+
+
+def _counted(axes: str, lengths: Sequence[int]) -> tuple[str, tuple[int, ...]]:
+    """Leave out the axes along which there is one plane."""
+    kept = [(axis, length) for axis, length in zip(axes, lengths, strict=True) if length > 1]
+    return "".join(axis for axis, _ in kept), tuple(length for _, length in kept)
 
 
 def _lead(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
@@ -374,7 +460,8 @@ def _lead(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
 
 
 def _axis_word(axis: str) -> str:
-    return axis.lower() if axis in "TZ" else "page"
+    """Name an axis for people: by its letter, where everybody knows it, or by its name, where it has one."""
+    return axis.lower() if axis in ("T", "Z") or len(axis) > 1 else "page"
 
 
 def _read_tiff_plane(plane: Plane) -> Picture:
@@ -384,6 +471,7 @@ def _read_tiff_plane(plane: Plane) -> Picture:
         series = tif.series[plane.series]
         if not {"Y", "X"} <= set(series.axes) or not 0 <= plane.index < math.prod(_lead(series)[1]):
             raise SemiGDAError(f"“{plane.path}” has no page number {plane.index + 1} any more.")
+        _refuse_implausible(plane.path, series)
         pixels = _in_palette_colours(_channels_last(*_plane_array(tif, plane, series)), tif, series)
         return Picture(pixels, *_tiff_pixel_size(tif, plane.series, series))
 
@@ -486,10 +574,12 @@ def _ome_pixel_size(xml: str, number: int) -> tuple[tuple[float, float], str]:
     if number >= len(pixels):
         return (1.0, 1.0), "pixel"
     given = pixels[number].attrib
-    unit = given.get("PhysicalSizeXUnit", "µm")
-    scale = _MICROMETRES.get(given.get("PhysicalSizeYUnit", "µm"), 1.0) / _MICROMETRES.get(unit, 1.0)
-    sizes = (_number(given.get("PhysicalSizeY")) * scale, _number(given.get("PhysicalSizeX")))
-    return _length(tuple(1 / size if size else 0.0 for size in sizes), unit)
+    return _size_of_pixel(
+        *(
+            (_number(given.get(f"PhysicalSize{axis}")), given.get(f"PhysicalSize{axis}Unit", "µm"))
+            for axis in "YX"
+        )
+    )
 
 
 def _tiff_spacing(tif: tifffile.TiffFile, number: int) -> float | None:
@@ -507,6 +597,13 @@ def _tiff_spacing(tif: tifffile.TiffFile, number: int) -> float | None:
         size, unit = _number(given.get("spacing")), str(given.get("unit", "")).replace("\\u00B5", "µ")
     (spacing, _), told = _length((1 / size, 1 / size), unit) if size > 0 else ((0.0, 0.0), "pixel")
     return None if told == "pixel" else spacing
+
+
+def _size_of_pixel(y: tuple[float, str], x: tuple[float, str]) -> tuple[tuple[float, float], str]:
+    """Bring a pixel's height and width, each with its unit, into one unit."""
+    (height, unit_y), (width, unit) = y, x
+    sizes = (height * _MICROMETRES.get(unit_y, 1.0) / _MICROMETRES.get(unit, 1.0), width)
+    return _length(tuple(1 / size if size else 0.0 for size in sizes), unit)
 
 
 def _length(per_unit: tuple[float, ...], unit: str) -> tuple[tuple[float, float], str]:

@@ -1,5 +1,6 @@
-"""Which device computes, and in which precision."""
+"""Which device computes, in which precision, and with how many threads."""
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
@@ -39,11 +40,12 @@ def choose_device(name: str = "auto") -> torch.device:
 def autocast(device: str | torch.device) -> AbstractContextManager[object]:
     """Precision for forward passes: bfloat16 on devices with units for it, float32 elsewhere."""
     kind = torch.device(device).type
-    return torch.autocast(kind, dtype=torch.bfloat16) if _computes_in_bfloat16(kind) else nullcontext()
+    return torch.autocast(kind, dtype=torch.bfloat16) if has_bfloat16_units(kind) else nullcontext()
 
 
 @cache
-def _computes_in_bfloat16(kind: str) -> bool:
+def has_bfloat16_units(kind: str) -> bool:
+    """Whether devices of this kind ("cpu", "cuda", …), as this machine has them, compute fast in bfloat16."""
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if kind == "cpu":
@@ -51,6 +53,22 @@ def _computes_in_bfloat16(kind: str) -> bool:
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
+
+
+def leave_a_core() -> None:
+    """Compute on the CPU with one thread fewer than there are cores, so that a window beside it stays free.
+
+    Holds for the calling thread and for all that begin to compute afterwards. Fewer threads, such as
+    ``OMP_NUM_THREADS`` asks for, stay as they are.
+    """
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), _cores() - 1)))
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _fastest() -> str:

@@ -4,6 +4,7 @@ import threading
 from contextlib import suppress
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.bands import LargePicture
 from napari_semigda.io.pictures import Picture
 from napari_semigda.session.items import Item
 from napari_semigda.session.queue import Strategy, next_item
@@ -26,7 +27,7 @@ class Ahead:
         self._session = session
         self._lock = threading.Lock()
         self._next: dict[tuple[str, Strategy, bool], Item] = {}
-        self._pictures: dict[str, Picture] = {}
+        self._pictures: dict[str, Picture | LargePicture] = {}
 
     def prepare(self, item: Item, strategy: Strategy) -> Item | None:
         """Find what will come after this item, and read the pictures.
@@ -45,7 +46,7 @@ class Ahead:
         pictures = {}
         for one in {one.id: one for one in known.values()}.values():
             with suppress(SemiGDAError):  # told when it is shown
-                pictures[one.id] = self._pictures.get(one.id) or self._session.picture(one)
+                pictures[one.id] = self._pictures.get(one.id) or self._session.shown_picture(one)
                 self._session.prediction(one)  # so that its file is in the system's memory
         with self._lock:
             self._next, self._pictures = known, pictures
@@ -60,8 +61,8 @@ class Ahead:
                 return found
         return next_item(self._session, after, strategy)
 
-    def picture(self, item: Item) -> Picture:
-        """Return the picture of an item, from memory if it was read ahead.
+    def picture(self, item: Item) -> Picture | LargePicture:
+        """Return the picture of an item, from memory if it was read or opened ahead.
 
         Raises
         ------
@@ -70,4 +71,4 @@ class Ahead:
         """
         with self._lock:
             known = self._pictures.get(item.id)
-        return self._session.picture(item) if known is None else known
+        return self._session.shown_picture(item) if known is None else known

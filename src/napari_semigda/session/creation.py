@@ -13,6 +13,8 @@ import numpy as np
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings, Pixels, in_picture_order
+from napari_semigda.io.atomic import cannot_read
+from napari_semigda.io.omezarr import is_zarr
 from napari_semigda.io.pictures import (
     MANIFEST_NAME,
     Picture,
@@ -204,7 +206,7 @@ def find_files(images: Path | str | Sequence[Path | str], folder: Path) -> list[
     Parameters
     ----------
     images
-        A folder (searched with its sub-folders), a file, or several of either.
+        A folder (searched with its sub-folders), a file (or the folder of an OME-Zarr), or several of these.
     folder
         The session's own folder: its files are left out, unless `images` lie in it.
 
@@ -216,7 +218,7 @@ def find_files(images: Path | str | Sequence[Path | str], folder: Path) -> list[
     given = [images] if isinstance(images, Path | str) else list(images)
     found: dict[Path, str] = {}
     for one in (Path(path) for path in given):
-        if not one.is_dir():
+        if is_zarr(one) or not one.is_dir():
             found.setdefault(real_place(one), one.name)
             continue
         inside = real_place(one).is_relative_to(folder)
@@ -374,7 +376,7 @@ def _is_in_the_way(place: Path) -> bool:
     try:
         return place.is_symlink() or place.is_file() or (place.is_dir() and any(place.iterdir()))
     except OSError as error:
-        raise SemiGDAError(f"“{place}” cannot be read: {error.strerror or error}.") from error
+        raise cannot_read(place, error) from error
 
 
 def _refuse_existing(files: Sequence[Path]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.bands import BandedPixels, opened_plane
+from napari_semigda.io.bands import BandedPixels, LargePicture, open_large, opened_plane
 from napari_semigda.io.pictures import Picture, Plane, read_plane
 
 LONGEST_ID = 100
@@ -148,6 +148,11 @@ def identity(item_id: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", item_id).casefold())
 
 
+def plane_of(item: Item, path: Path) -> Plane:
+    """Return what an item was made of, given where its picture file is."""
+    return Plane(path, item.series, item.index, item.name, item.shape, item.pixel_size, item.unit)
+
+
 def read_picture(item: Item, path: Path) -> Picture:
     """Read the pixels of an item from its picture file.
 
@@ -156,7 +161,7 @@ def read_picture(item: Item, path: Path) -> Picture:
     SemiGDAError
         When the file is missing, damaged, or of another size than when the session was made.
     """
-    picture = read_plane(Plane(path, item.series, item.index))
+    picture = read_plane(plane_of(item, path))
     _check_shape(item, path, picture.pixels.shape)
     return picture
 
@@ -170,9 +175,24 @@ def opened_picture(item: Item, path: Path) -> Iterator[NDArray[Any] | BandedPixe
     SemiGDAError
         As for `read_picture`.
     """
-    with opened_plane(Plane(path, item.series, item.index, shape=item.shape)) as pixels:
+    with opened_plane(plane_of(item, path)) as pixels:
         _check_shape(item, path, pixels.shape)
         yield pixels
+
+
+def shown_picture(item: Item, path: Path) -> Picture | LargePicture:
+    """Read or open the picture of an item to be looked at; see `napari_semigda.io.bands.open_large`.
+
+    Raises
+    ------
+    SemiGDAError
+        As for `read_picture`.
+    """
+    large = open_large(plane_of(item, path))
+    if large is None:
+        return read_picture(item, path)
+    _check_shape(item, path, large.levels[0].shape)
+    return large
 
 
 def _check_shape(item: Item, path: Path, shape: tuple[int, ...]) -> None:

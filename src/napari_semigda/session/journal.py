@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_semigda.io.atomic import append_line
+from napari_semigda.io.atomic import append_line, cannot_read
 from napari_semigda.model.annotation import UNKNOWN
 
 
@@ -63,11 +63,19 @@ def append_entry(path: Path, entry: JournalEntry) -> None:
 
 
 def read_entries(path: Path) -> list[JournalEntry]:
-    """Read the journal; lines that are no events (torn by a crash, say) are passed over."""
+    """Read the journal; lines that are no events (torn by a crash, say) are passed over.
+
+    Raises
+    ------
+    SemiGDAError
+        When it cannot be read.
+    """
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise cannot_read(path, error) from error
     return [entry for line in lines if (entry := _entry(line)) is not None]
 
 

@@ -25,7 +25,10 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SemiGDAError(f"The folder “{folder}” cannot be made: {error.strerror or error}.") from error
+        raise SemiGDAError(
+            f"The folder “{folder}” cannot be made: {error.strerror or error}. Make room there, or give "
+            "write permission, then try again."
+        ) from error
 
 
 def check_folders(folder: Path) -> None:

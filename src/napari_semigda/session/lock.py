@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import socket
+import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -79,14 +80,13 @@ class SessionLock:
         self._folder = folder
         self._holder = folder / HOLDER
         self._lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+        self._held: tuple[int, int] | None = None
+        self._looking_again = threading.Lock()
         try:
-            self._lock.acquire()
+            self._acquire()
             write_json(self._holder, asdict(Holder.this_program()), durable=False)
         except Timeout:
-            self.refused = (
-                f"“{folder.name}” is open elsewhere ({_in_words(self._holder)}). You can look at everything "
-                "here, but save nothing. Close it there, then open it again."
-            )
+            self.refused = self._elsewhere()
         except NotImplementedError:
             self.unsure = (
                 f"The file system of “{folder}” cannot keep a session to one program at a time: "
@@ -103,9 +103,11 @@ class SessionLock:
     def release(self) -> None:
         """Let others write."""
         if self._lock.is_locked:
+            self._held = None
             with suppress(OSError):
                 self._holder.unlink(missing_ok=True)
-            self._lock.release()
+            with suppress(OSError):  # of a disk that is gone there is nothing to let go of
+                self._lock.release()
 
     def check(self) -> None:
         """Make sure that this program may write, and that the session is still where it was.
@@ -113,16 +115,59 @@ class SessionLock:
         Raises
         ------
         SemiGDAError
-            If it may only look, or the disk or network share with the session is gone.
+            If it may only look, the disk or network share with the session is gone, or it came back and
+            somebody else began to write meanwhile.
         """
         if self.refused is not None:
             raise SemiGDAError(self.refused)
         # Without this, what is saved would land in the empty folder that an unmounted share leaves behind.
-        if not (self._folder / MANIFEST_NAME).is_file():
-            raise SemiGDAError(
-                f"The session “{self._folder}” is not there any more, so nothing could be written. "
-                "Bring back the disk or network share, then try again."
-            )
+        if not self._is_there():
+            raise self._not_there()
+        with self._looking_again:
+            if self._held is not None and self._identity() != self._held:
+                self._acquire_again()
+
+    def _acquire(self) -> None:
+        self._lock.acquire()
+        self._held = self._identity()
+
+    def _acquire_again(self) -> None:
+        """Lock the file that is there now: a share that went away and came back has forgotten the lock."""
+        with suppress(OSError):
+            self._lock.release(force=True)
+        try:
+            self._acquire()
+        except Timeout as error:
+            self.refused, self._held = self._elsewhere(), None
+            raise SemiGDAError(self.refused) from error
+        except (OSError, NotImplementedError) as error:
+            raise self._not_there() from error
+        with suppress(SemiGDAError):
+            write_json(self._holder, asdict(Holder.this_program()), durable=False)
+
+    def _is_there(self) -> bool:
+        with suppress(OSError):  # a disk that does not answer
+            return (self._folder / MANIFEST_NAME).is_file()
+        return False
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Return what tells the file that is locked from another in its place; None where there is none."""
+        with suppress(OSError):
+            status = (self._folder / LOCK).stat()
+            return status.st_dev, status.st_ino
+        return None
+
+    def _elsewhere(self) -> str:
+        return (
+            f"“{self._folder.name}” is open elsewhere ({_in_words(self._holder)}). You can look at "
+            "everything here, but save nothing. Close it there, then open it again."
+        )
+
+    def _not_there(self) -> SemiGDAError:
+        return SemiGDAError(
+            f"The session “{self._folder}” is not there any more, so nothing could be written. "
+            "Bring back the disk or network share, then try again."
+        )
 
 
 def _in_words(path: Path) -> str:

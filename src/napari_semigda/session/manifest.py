@@ -3,14 +3,14 @@
 import json
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
-from napari_semigda.io.atomic import write_bytes
+from napari_semigda.io.atomic import cannot_read, cannot_write, write_bytes
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.session.classes import (
     MOST_NAMED,
@@ -21,8 +21,8 @@ from napari_semigda.session.classes import (
 )
 from napari_semigda.session.items import Item, identity, is_safe_id
 
-SCHEMA_VERSION = 1
-"""Of the manifests written here. Newer ones are refused, untouched."""
+SCHEMA_VERSION = 2
+"""Of the manifests written here. Older ones are brought into its form; newer ones are refused, untouched."""
 
 _LARGEST_FILE = 512 * 2**20
 _MOST_PIXELS = 10**11
@@ -54,6 +54,8 @@ class Manifest:
         Ids of the items kept for validation: once accepted they are compared with, not trained on.
     framing_by_objects
         Whether a round that begins anew chooses framing and zoom by the size of the accepted objects.
+    schema_version
+        Of the file that it was read from.
     """
 
     classes: tuple[ClassInfo, ...]
@@ -66,6 +68,7 @@ class Manifest:
     created: str = ""
     validation: tuple[str, ...] = ()
     framing_by_objects: bool = False
+    schema_version: int = SCHEMA_VERSION
 
 
 class ManifestFile:
@@ -103,13 +106,17 @@ class ManifestFile:
     def change(self, **changes: Any) -> None:
         """Give fields of the manifest other values, and save.
 
+        A manifest of an older version is kept beside it, as `semigda.v1.json`, `semigda.v2.json`, …
+
         Raises
         ------
         SemiGDAError
             When it cannot be written; then nothing is changed.
         """
         with self._lock:
-            changed = replace(self.manifest, **changes)
+            if self.manifest.schema_version < SCHEMA_VERSION:
+                _keep_older(self.folder, self.manifest.schema_version)
+            changed = replace(self.manifest, **changes, schema_version=SCHEMA_VERSION)
             if self._items_text is None or self._items_text[0] is not changed.items:
                 self._items_text = changed.items, _text_of(changed.items)
             _write(self.folder, changed, self._items_text[1])
@@ -169,6 +176,22 @@ def _write(folder: Path, manifest: Manifest, items: str) -> None:
     write_bytes(folder / MANIFEST_NAME, text.encode("utf-8", errors="surrogatepass"))
 
 
+def _keep_older(folder: Path, version: int) -> None:
+    """Copy a manifest before it is written in a newer form; a copy that is there already stays."""
+    path, number = folder / MANIFEST_NAME, 1
+    try:
+        content = path.read_bytes()
+        while (kept := _kept_name(path, version, number)).exists() and kept.read_bytes() != content:
+            number += 1
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    write_bytes(kept, content)
+
+
+def _kept_name(path: Path, version: int, number: int) -> Path:
+    return path.with_suffix(f".v{version}{'' if number == 1 else f'-{number}'}{path.suffix}")
+
+
 def _text_of(items: Iterable[Item]) -> str:
     """Write items as JSON, one a line."""
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -194,6 +217,7 @@ def read_manifest(folder: Path) -> Manifest:
         )
     if version < 1:
         raise fields.wrong("schema_version", f"is {version}, but versions start at 1")
+    fields = _Fields(migrated(fields.values, version), path)
     return Manifest(
         classes=tuple(_read_classes(fields)),
         preset=fields.take("preset", str),
@@ -203,9 +227,26 @@ def read_manifest(folder: Path) -> Manifest:
         weights=Path(weights) if (weights := fields.take("weights", str, default=None)) else None,
         encoder=fields.take("encoder", str, default=None),
         created=fields.take("created", str, default=""),
-        validation=tuple(one for one in fields.take("validation", list, default=[]) if isinstance(one, str)),
-        framing_by_objects=fields.take("framing_by_objects", bool, default=False),
+        validation=tuple(one for one in fields.take("validation", list) if isinstance(one, str)),
+        framing_by_objects=fields.take("framing_by_objects", bool),
+        schema_version=version,
     )
+
+
+def migrated(values: Mapping[str, Any], version: int) -> Mapping[str, Any]:
+    """Bring the fields of an older manifest, step by step, into the form of today."""
+    for older in range(version, SCHEMA_VERSION):
+        values = MIGRATIONS[older](values)
+    return values
+
+
+def _from_1(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add what came later. Programs that know version 1 alone would lose it on saving: hence version 2."""
+    return {"encoder": None, "validation": [], "framing_by_objects": False, **values}
+
+
+MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {1: _from_1}
+"""By the version that they read; each gives the form of the next."""
 
 
 class _Fields:
@@ -278,7 +319,7 @@ def _read_json(path: Path) -> Any:
             "or make a new session."
         ) from error
     except OSError as error:
-        raise SemiGDAError(f"“{path}” cannot be read: {error.strerror or error}.") from error
+        raise cannot_read(path, error) from error
     except (ValueError, RecursionError) as error:
         raise SemiGDAError(
             f"“{path}” is damaged: it is not valid JSON ({error}). "

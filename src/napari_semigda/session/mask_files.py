@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.atomic import cannot_write, temporary_name, write_bytes
+from napari_semigda.io.atomic import cannot_read, cannot_write, temporary_name, write_bytes
 from napari_semigda.io.masks import read_labels, write_labels
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.items import Item, size_for_people
@@ -93,7 +93,7 @@ class MaskFolder:
         try:
             return self.checked(item, read_labels(path))
         except SemiGDAError as error:
-            if self.folder.is_dir() and not path.exists():  # without the folder the whole disk may be gone
+            if self._is_gone(path):
                 with self._lock:
                     self._present.discard(item.id)
                     self._changed(item.id)
@@ -165,12 +165,28 @@ class MaskFolder:
                 self._changed(item_id)
 
     def stamp(self, item_id: str) -> tuple[int, int] | None:
-        """Return what changes whenever the file of an item does, whoever changes it; None without a file."""
+        """Return what changes whenever the file of an item does, whoever changes it; None without a file.
+
+        Raises
+        ------
+        SemiGDAError
+            When the disk does not say.
+        """
+        path = self.file(item_id)
         try:
-            status = self.file(item_id).stat()
-        except OSError:
-            return None
+            status = path.stat()
+        except OSError as error:
+            if item_id not in self or self._is_gone(path):
+                return None
+            raise cannot_read(path, error) from error
         return status.st_mtime_ns, status.st_size
+
+    def _is_gone(self, path: Path) -> bool:
+        """Whether a file of this folder was taken away; without the folder the whole disk may be gone."""
+        try:
+            return self.folder.is_dir() and not path.exists()
+        except OSError:  # a disk that does not answer has taken nothing away
+            return False
 
     def holds_mask(self, item: Item) -> bool:
         """Tell whether what stands in the place of the item's mask is one."""
@@ -200,7 +216,7 @@ class MaskFolder:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise SemiGDAError(f"“{path}” cannot be read: {error.strerror or error}.") from error
+            raise cannot_read(path, error) from error
         write_bytes(kept, content)
         return kept
 
@@ -264,5 +280,5 @@ def _stems(folder: Path) -> set[str]:
     except FileNotFoundError:
         return set()
     except OSError as error:
-        raise SemiGDAError(f"“{folder}” cannot be read: {error.strerror}.") from error
+        raise cannot_read(folder, error) from error
     return {unicodedata.normalize("NFC", file[:-4]) for file in files if file.endswith(".tif")}

@@ -33,7 +33,7 @@ class Relocation:
 def missing_pictures(items: Iterable[Item], session_folder: Path) -> list[Item]:
     """List the items whose picture files are not where the session knows them."""
     items = list(items)
-    gone = {path for path in {item.path for item in items} if not (session_folder / path).is_file()}
+    gone = {path for path in {item.path for item in items} if not (session_folder / path).exists()}
     return [item for item in items if item.path in gone]
 
 

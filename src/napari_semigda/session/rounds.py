@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from safetensors import SafetensorError, safe_open
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.atomic import append_line, write_bytes, write_json
+from napari_semigda.io.atomic import append_line, cannot_read, write_bytes, write_json
 from napari_semigda.session.journal import now
 from napari_semigda.training.recipe import Budget, Recipe
 
@@ -266,6 +266,8 @@ class Rounds:
             names = [entry.name for entry in self.folder.iterdir() if entry.is_dir()]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise cannot_read(self.folder, error) from error
         return sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) >= 3)
 
     def _as_it_is(self, record: RoundRecord) -> RoundRecord:

@@ -78,4 +78,6 @@ class SeenDrafts:
         return SeenDraft()
 
     def _files(self, item: Item) -> list[Path]:
-        return sorted(self._folder.glob(f"{item.id}{_MARK}*.tif"))
+        with suppress(OSError):
+            return sorted(self._folder.glob(f"{item.id}{_MARK}*.tif"))
+        return []

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.framing import MASKS_MEASURED, settings_for_objects
 from napari_semigda.inference.preparation import ImageSettings
-from napari_semigda.io.pictures import MANIFEST_NAME, Picture
+from napari_semigda.io.pictures import MANIFEST_NAME, Picture, Plane
 from napari_semigda.model.backbone import known_encoder
 from napari_semigda.model.presets import starts_trained
 from napari_semigda.session.class_removal import ClassUse
@@ -38,7 +38,15 @@ from napari_semigda.session.creation import (
 from napari_semigda.session.efforts import AcceptedDraft
 from napari_semigda.session.examples import ExampleCache, SessionExamples
 from napari_semigda.session.importing import ImportReport, import_masks
-from napari_semigda.session.items import Item, ItemState, Standing, opened_picture, read_picture
+from napari_semigda.session.items import (
+    Item,
+    ItemState,
+    Standing,
+    opened_picture,
+    plane_of,
+    read_picture,
+    shown_picture,
+)
 from napari_semigda.session.journal import JournalEntry
 from napari_semigda.session.labelling import Labelling
 from napari_semigda.session.latents import Latents
@@ -56,7 +64,7 @@ from napari_semigda.training.recipe import Budget, Recipe
 
 if TYPE_CHECKING:
     from napari_semigda.inference.predictor import Draft, Prediction
-    from napari_semigda.io.bands import BandedPixels
+    from napari_semigda.io.bands import BandedPixels, LargePicture
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -599,6 +607,10 @@ class Session:
         """Return where the picture file of an item is."""
         return self.folder / self.item(item).path
 
+    def plane(self, item: Item | str) -> Plane:
+        """Return the plane of a picture file that an item was made of."""
+        return plane_of(self.item(item), self.picture_path(item))
+
     def picture(self, item: Item | str) -> Picture:
         """Read the pixels of an item; see `napari_semigda.session.items.read_picture`."""
         return read_picture(self.item(item), self.picture_path(item))
@@ -606,6 +618,10 @@ class Session:
     def opened_picture(self, item: Item | str) -> AbstractContextManager["NDArray[Any] | BandedPixels"]:
         """Open the picture of an item, to be read by slices; see `items.opened_picture`."""
         return opened_picture(self.item(item), self.picture_path(item))
+
+    def shown_picture(self, item: Item | str) -> "Picture | LargePicture":
+        """Read the picture of an item to be looked at, or open it where it is large; see `items`."""
+        return shown_picture(self.item(item), self.picture_path(item))
 
     def missing_pictures(self) -> list[Item]:
         """List the items whose picture files are not where they were; asks the disk once for each file."""

@@ -15,7 +15,7 @@ import torch
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.predictor import Predictor, Strip, Summary
 from napari_semigda.inference.preparation import ImageSettings, Pixels
-from napari_semigda.io.atomic import write_bytes, write_json
+from napari_semigda.io.atomic import cannot_read, write_bytes, write_json
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from napari_semigda.model.device import choose_device
@@ -150,7 +150,7 @@ class TrainedModel:
         try:
             content = self.path.read_bytes()
         except OSError as error:
-            raise SemiGDAError(f"“{self.path}” cannot be read: {error.strerror or error}.") from error
+            raise cannot_read(self.path, error) from error
         write_json(place / ORIGIN, {"from": self.origin, "path": self.path.as_posix()})
         write_bytes(place / MODEL, content)
 

@@ -366,8 +366,8 @@ class Round:
             for optimiser in self._optimisers:
                 optimiser.zero_grad(set_to_none=True)
             total.backward()
-        losses = {name: float(value.detach()) for name, (_, value) in terms.items()}
-        losses["total"] = float(total.detach())
+        values = torch.stack([*(value for _, value in terms.values()), total]).tolist()  # one wait for a card
+        losses = dict(zip((*terms, "total"), values, strict=True))
         _check_finite(losses["total"])
         for optimiser in self._optimisers:
             optimiser.step()

@@ -3,7 +3,8 @@
 Knows nothing of Qt and napari; what it needs of a screen is the small `Canvas` below.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from psygnal import Signal, SignalInstance
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.bands import LargePicture
 from napari_semigda.io.pictures import Picture
 from napari_semigda.session.ahead import Ahead
 from napari_semigda.session.items import Item, ItemState
@@ -34,7 +36,7 @@ class Canvas(Protocol):
         """Emitted when the person took the mask off the screen; `mask` still gives it while this runs."""
         ...
 
-    def show(self, picture: Picture, mask: NDArray[np.uint8], name: str) -> None:
+    def show(self, picture: Picture | LargePicture, mask: NDArray[np.uint8], name: str) -> None:
         """Show a picture and its mask in place of what was there; undo starts anew."""
         ...
 
@@ -94,6 +96,7 @@ class Annotation:
         self.ahead = Ahead(session)
         self._canvas = canvas
         self._saved: NDArray[np.uint8] | None = None
+        self._refusal: str | None = None
         self._drafted = False
         canvas.painted.connect(self.changed.emit)
         canvas.mask_removed.connect(self._on_mask_removed)
@@ -115,6 +118,11 @@ class Annotation:
         """Whether the mask on screen differs from the one last saved or shown."""
         mask = self._canvas.mask()
         return mask is not None and self._saved is not None and not np.array_equal(mask, self._saved)
+
+    @property
+    def why_unsaved(self) -> str | None:
+        """Why what is painted could not be saved when that was tried last; None where nothing waits."""
+        return self._refusal if self.touched else None
 
     @property
     def draft(self) -> NDArray[np.uint8] | None:
@@ -141,7 +149,7 @@ class Annotation:
             nothing on the screen, so that one can go on to the next or skip it.
         """
         self.keep()
-        self.item, self._saved, self.newer_draft = item, None, False
+        self.item, self._saved, self._refusal, self.newer_draft = item, None, None, False
         try:
             picture = self.ahead.picture(item)
             mask = self._starting_mask(item)
@@ -166,16 +174,23 @@ class Annotation:
     # What becomes of the mask ------------------------------------------------------------------
 
     def keep(self) -> None:
-        """Put a mask that was changed but not accepted into the session as an edit."""
+        """Put a mask that was changed but not accepted into the session as an edit.
+
+        Raises
+        ------
+        SemiGDAError
+            If it cannot be written. The mask stays on the screen.
+        """
         mask = self._canvas.mask()
         if self.item is None or mask is None or not self.touched:
             return
-        if np.array_equal(mask, self._untouched_mask(self.item)):
-            self.session.discard_edit(self.item)
-            self._drafted = self.session.labels(self.item) is None
-        else:
-            self.session.keep_edit(self.item, mask)
-            self._drafted = False
+        with self._saving():
+            if np.array_equal(mask, self._untouched_mask(self.item)):
+                self.session.discard_edit(self.item)
+                self._drafted = self.session.labels(self.item) is None
+            else:
+                self.session.keep_edit(self.item, mask)
+                self._drafted = False
         self._saved = mask.copy()
         self.counted.emit()
 
@@ -191,7 +206,8 @@ class Annotation:
         mask = self._canvas.mask()
         if self.item is None or mask is None:
             raise SemiGDAError("There is no mask on the screen to accept. Show an image first.")
-        self.session.accept(self.item, mask)
+        with self._saving():
+            self.session.accept(self.item, mask)
         self._saved, self._drafted, self.newer_draft = mask.copy(), False, False
         self.counted.emit()
         self.changed.emit()
@@ -272,6 +288,17 @@ class Annotation:
             self.changed.emit()
 
     # -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Tell, while the mask stays as it is, that it could not be saved."""
+        self._refusal = None
+        try:
+            yield
+        except SemiGDAError as error:
+            self._refusal = str(error)
+            self.changed.emit()
+            raise
 
     def _remember(self, item: Item) -> None:
         with suppress(SemiGDAError):  # only where to begin tomorrow: no reason to stop

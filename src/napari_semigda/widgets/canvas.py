@@ -4,22 +4,28 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pint
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.layers.base import ActionType
 from napari.utils.colormaps import DirectLabelColormap
-from napari.utils.notifications import show_info
+from napari.utils.notifications import show_info, show_warning
 from numpy.typing import NDArray
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.bands import LargePicture
 from napari_semigda.io.pictures import Picture
+from napari_semigda.io.stored import StoredPixels
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.classes import ClassInfo
 from napari_semigda.widgets.notices import errors_shown
+
+_Levels = list[Any]
+"""Arrays of one picture, the one in full resolution first; only large pictures have more than one."""
 
 UNKNOWN_COLOUR = (0.5, 0.5, 0.5, 0.75)
 STRAY_COLOUR = "magenta"  # a label that is no class: to be seen, for such a mask is not accepted
@@ -27,6 +33,7 @@ COLOURS_OF_CHANNELS = ("green", "magenta", "cyan", "yellow", "red", "blue")
 OPACITY = 0.5
 MANNER = ("brush_size", "opacity", "contour", "mode")  # of a layer that has to go, given to the next one
 BRUSH_SHARE = 24  # a new brush is the image's short side divided by this
+SEEN_AT_ONCE = 512  # pixels: sides of the least that is read of a large picture
 MASK = " mask"  # behind the picture's name
 CONTOUR_SHARE = 150  # so is the width of a contour
 
@@ -120,13 +127,13 @@ class NapariCanvas:
             if layer is not None:
                 layer.colormap = self._colormap()
 
-    def show(self, picture: Picture, mask: NDArray[np.uint8], name: str) -> None:
+    def show(self, picture: Picture | LargePicture, mask: NDArray[np.uint8], name: str) -> None:
         """Show a picture and its mask in place of the ones before.
 
         Parameters
         ----------
-        picture : Picture
-            Pixels (H, W) or (H, W, C), with pixel size and unit.
+        picture : Picture or LargePicture
+            Pixels (H, W) or (H, W, C), with pixel size and unit; of a large one only what is in view is read.
         mask : ndarray
             (H, W), uint8, label values; copied.
         name : str
@@ -136,7 +143,7 @@ class NapariCanvas:
         self.cancel_region()
         self.show_draft(None)
         self.show_uncertainty(None)
-        self._show_channels(_channels(picture.pixels), name, place)
+        self._show_channels(_channels(picture), name, place)
         self._show_mask(mask, f"{name}{MASK}", place)
         self._fit_view((mask.shape[0] * picture.pixel_size[0], mask.shape[1] * picture.pixel_size[1]))
         self.say(name)  # until the mouse moves napari would name the picture before
@@ -299,9 +306,11 @@ class NapariCanvas:
 
     # Layers ------------------------------------------------------------------------------------
 
-    def _show_channels(self, channels: list[NDArray], name: str, place: dict[str, Any]) -> None:
+    def _show_channels(self, channels: list[_Levels], name: str, place: dict[str, Any]) -> None:
         """Fill one image layer a channel, or make new ones where the old ones do not fit."""
-        fitting = [layer.data.ndim for layer in self._pictures] == [channel.ndim for channel in channels]
+        fitting = [(layer.multiscale, layer.data.ndim) for layer in self._pictures] == [
+            (len(channel) > 1, channel[0].ndim) for channel in channels
+        ]
         if not fitting:
             if self._pictures:
                 self.clear()
@@ -311,8 +320,15 @@ class NapariCanvas:
                 _fill_picture(layer, channel)
             _put(layer, place, name if number == 0 else f"{name} channel {number + 1}")
 
-    def _new_pictures(self, channels: list[NDArray]) -> list[Layer]:
-        layers = [self._viewer.add_image(channel, rgb=channel.ndim == 3) for channel in channels]
+    def _new_pictures(self, channels: list[_Levels]) -> list[Layer]:
+        layers = [
+            self._viewer.add_image(
+                channel if len(channel) > 1 else channel[0],
+                rgb=channel[0].ndim == 3,
+                multiscale=len(channel) > 1,
+            )
+            for channel in channels
+        ]
         if len(layers) > 1:
             for number, layer in enumerate(layers):
                 layer.colormap = COLOURS_OF_CHANNELS[number % len(COLOURS_OF_CHANNELS)]
@@ -428,24 +444,36 @@ def _drop_polygon(layer: Labels) -> None:
         reset_polygon(layer)
 
 
-def _fill_picture(layer: Layer, pixels: NDArray) -> None:
+def _fill_picture(layer: Layer, levels: _Levels) -> None:
     """Give an image layer other pixels; contrast is found anew unless all images have the same range."""
-    layer.data = pixels
-    if pixels.ndim == 2 and pixels.dtype != np.uint8:
+    layer.data = levels if len(levels) > 1 else levels[0]
+    if levels[0].ndim == 2 and levels[0].dtype != np.uint8:
         layer.reset_contrast_limits_range()
         layer.reset_contrast_limits()
 
 
-def _channels(pixels: NDArray) -> list[NDArray]:
+def _channels(picture: Picture | LargePicture) -> list[_Levels]:
     """What is shown as one layer each: a grey or colour picture as a whole, else every channel."""
-    if pixels.ndim == 2:
-        return [pixels]
-    if pixels.shape[2] in (3, 4):
-        return [_displayable_colours(pixels)]
-    return [pixels[..., channel] for channel in range(pixels.shape[2])]
+    levels = _levels(picture)
+    if levels[0].ndim == 2:
+        return [levels]
+    if levels[0].shape[2] in (3, 4):
+        return [_displayable_colours(levels)]
+    return [[level[..., channel] for level in levels] for channel in range(levels[0].shape[2])]
 
 
-def _units(picture: Picture) -> tuple[str, str]:
+def _levels(picture: Picture | LargePicture) -> _Levels:
+    """A picture as napari shows it at different zooms; of a large one, parts are read when they are seen."""
+    if isinstance(picture, Picture):
+        return [picture.pixels]
+    stored = [
+        da.from_array(_Viewed(level), chunks=level.blocks(SEEN_AT_ONCE), name=False, asarray=False)
+        for level in picture.levels
+    ]
+    return [*stored, *picture.overviews]
+
+
+def _units(picture: Picture | LargePicture) -> tuple[str, str]:
     """Units napari knows (it asks pint); any other becomes pixels rather than an error."""
     try:
         unit = str(pint.get_application_registry().Unit(picture.unit))
@@ -454,11 +482,40 @@ def _units(picture: Picture) -> tuple[str, str]:
     return unit, unit
 
 
-def _displayable_colours(pixels: NDArray) -> NDArray:
+class _Viewed:
+    """A stored plane that is black where it is damaged: napari breaks when reading fails in its midst."""
+
+    def __init__(self, stored: StoredPixels) -> None:
+        self._stored = stored
+        self._told = False
+        self.shape, self.dtype, self.ndim = stored.shape, stored.dtype, stored.ndim
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        try:
+            return self._stored[key]
+        except SemiGDAError as error:
+            if not self._told:
+                self._told = True
+                show_warning(f"{error} What cannot be read is shown black.")
+            black: NDArray[Any] = np.broadcast_to(np.zeros((), self.dtype), self.shape)
+            return np.asarray(black[key])
+
+
+def _displayable_colours(levels: _Levels) -> _Levels:
     """Colour pictures as napari shows them: uint8 as they are, others stretched to floats in [0, 1]."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    values = np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = np.percentile(values[..., :3], (0.3, 99.7))
-    shown: NDArray[np.float32] = np.clip((values - low) / max(high - low, 1e-20), 0, 1)
-    return shown
+    if levels[0].dtype == np.uint8:
+        return levels
+    low, high = np.percentile(_finite(levels[-1])[..., :3], (0.3, 99.7))
+
+    def stretched(pixels: NDArray) -> NDArray[np.float32]:
+        shown: NDArray[np.float32] = np.clip((_finite(pixels) - low) / max(high - low, 1e-20), 0, 1)
+        return shown.astype(np.float32, copy=False)
+
+    return [
+        da.map_blocks(stretched, level, dtype=np.float32) if isinstance(level, da.Array) else stretched(level)
+        for level in levels
+    ]
+
+
+def _finite(pixels: NDArray) -> NDArray[np.float32]:
+    return np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)

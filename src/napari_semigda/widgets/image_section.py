@@ -20,6 +20,8 @@ STATES = {
     ItemState.SKIPPED: "skipped",
 }
 
+NOT_SAVED = "painted by you, NOT SAVED"
+
 SCORE_MEANS = (
     "Acquisition score, from 0 to 1: how much the two branches of the network contradict each other, or are "
     "unsure, near the objects of the draft. The higher, the more an accepted mask would teach."
@@ -153,7 +155,8 @@ class ImageSection(QWidget):
         self.name.setText(item.name)
         self.name.setToolTip(str(session.picture_path(item)))
         self.state.setText(_state_in_words(annotation))
-        self.state.setToolTip(SCORE_MEANS if "score" in self.state.text() else "")
+        meaning = SCORE_MEANS if "score" in self.state.text() else ""
+        self.state.setToolTip(annotation.why_unsaved or meaning)
         self._show_validation(annotation, item)
         self.to_queue.allow(self._why_no_queue())
         self.skip.allow(session.read_only)
@@ -199,6 +202,8 @@ def _choice_of_strategies() -> QComboBox:
 def _state_in_words(annotation: Annotation) -> str:
     assert annotation.item is not None
     assert annotation.state is not None
+    if annotation.why_unsaved is not None:
+        return NOT_SAVED
     own = annotation.touched or annotation.session.edit(annotation.item) is not None
     if own:
         again = " again since" if annotation.state is ItemState.ACCEPTED else ""

@@ -8,6 +8,8 @@ from enum import Enum
 from psygnal import Signal
 
 from napari_semigda.engine import (
+    Drafting,
+    DraftProgress,
     Event,
     ModelLoading,
     Predicted,
@@ -18,6 +20,7 @@ from napari_semigda.engine import (
     RoundStarted,
     Stepped,
 )
+from napari_semigda.pace import time_left
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.rounds import RoundRecord, read_curves
 from napari_semigda.session.session import Session
@@ -49,6 +52,8 @@ class RoundProgress:
         What is being fetched, while it is.
     record, report, remaining : RoundRecord, StepReport, float
         The round, its last step, and the seconds left; None where unknown.
+    drafts : DraftProgress or None
+        How far the drafts in the background are, while they are made.
     curves : dict of str to list of float
         Each loss's value a step, over the whole round; ``nan`` where a stage has no such loss.
     changed : Signal
@@ -77,7 +82,7 @@ class RoundProgress:
         self.record: RoundRecord | None = None
         self.remaining: float | None = None
         self._forget_steps()
-        self.drafts = 0
+        self.drafts: DraftProgress | None = None
         self.message = ""
         self.changed.emit()
 
@@ -116,13 +121,22 @@ class RoundProgress:
         """The engine's thread has come to its end, with or without a paused round."""
         self._be(Phase.PAUSED if paused else Phase.IDLE)
 
-    def take(self, event: Event) -> None:
-        """Follow one event of the engine."""
+    @property
+    def share(self) -> float | None:
+        """How much of the round, or of the drafts being made, is done, in [0, 1]; None while neither is."""
+        if self.active:
+            return self.fraction
+        if self.phase is Phase.DRAFTING and self.drafts is not None:
+            return self.drafts.done / max(self.drafts.total, 1)
+        return None
+
+    def take(self, event: Event, drafts: DraftProgress | None = None) -> None:
+        """Follow one event of the engine, whose drafts are so far."""
         match event:
             case ModelLoading():
                 self.loading = event
             case RoundStarted(record):
-                self.record, self.loading, self.drafts = record, None, 0
+                self.record, self.loading = record, None
                 self._leave(Phase.PREPARING, Phase.TRAINING)
             case Stepped(record, report, remaining):
                 self.record, self.remaining = record, remaining
@@ -132,10 +146,11 @@ class RoundProgress:
                 self.record, self.phase = record, Phase.PAUSED
             case RoundEnded(record):
                 self.record, self.remaining, self.phase = record, None, Phase.DRAFTING
+                self.drafts = None
             case RoundFailed(record, message):
                 self.record, self.message, self.phase = record or self.record, message, Phase.IDLE
-            case Predicted() | PredictionFailed():
-                self.drafts += 1
+            case Drafting() | Predicted() | PredictionFailed():
+                self.drafts = drafts
                 self._leave(Phase.IDLE, Phase.DRAFTING)
         self.changed.emit()
 
@@ -179,7 +194,7 @@ def in_words(progress: RoundProgress, session: Session | None) -> str:
         case Phase.STOPPING:
             return "Stopping after this step; what was learned is kept…"
         case Phase.DRAFTING:
-            return f"{_outcome(progress)} Making drafts for the other images: {progress.drafts} so far."
+            return f"{_outcome(progress)} {_drafting(progress.drafts)}".strip()
     return _resting(progress, session)
 
 
@@ -202,8 +217,22 @@ def _training(progress: RoundProgress) -> str:
     if report is None:
         return f"{_round(progress)} begins…"
     steps = f"step {report.step}" + (f" of {report.steps}" if report.steps else "")
-    left = "" if progress.remaining is None else f" About {duration(progress.remaining)} left."
-    return f"{_round(progress)}, {STAGES.get(report.stage, '')}: {steps}.{left}"
+    return f"{_round(progress)}, {STAGES.get(report.stage, '')}: {steps}.{_left(progress.remaining)}"
+
+
+def _drafting(drafts: DraftProgress | None) -> str:
+    if drafts is None:
+        return "Making drafts for the other images…"
+    if drafts.total <= 1:
+        return f"Making a draft: {drafts.done:.0%}.{_left(drafts.remaining)}"
+    return f"Making drafts: {int(drafts.done)} of {drafts.total}.{_left(drafts.remaining)}"
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    words = time_left(seconds)
+    return f" {words[0].upper()}{words[1:]}."
 
 
 def _resting(progress: RoundProgress, session: Session) -> str:

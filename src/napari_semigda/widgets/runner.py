@@ -9,7 +9,17 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal  # type: ignore[attr-defined]
 from superqt.utils import GeneratorWorker
 
-from napari_semigda.engine import Engine, Event, ModelLoading, Stepped
+from napari_semigda.engine import (
+    Drafting,
+    Engine,
+    Event,
+    ModelLoading,
+    Predicted,
+    PredictionFailed,
+    Stepped,
+)
+from napari_semigda.model.device import leave_a_core
+from napari_semigda.pace import time_left
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.activity import WHOLE, Activity
 
@@ -65,7 +75,7 @@ class EngineRunner(QObject):
 
     def __init__(self, session: Session, device: str = "auto", parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.engine = Engine(session, device, on_loading=self.happened.emit)
+        self.engine = Engine(session, device, on_progress=self.happened.emit)
         self.happened.connect(self._show_progress)
         self._activity: Activity | None = None
         self._ended = threading.Event()
@@ -135,6 +145,11 @@ class EngineRunner(QObject):
             self._describe(f"SemiGDA: {event.message.lower()}")
             if event.total:
                 self._activity.report(event.done, event.total)
+        elif isinstance(event, Drafting | Predicted | PredictionFailed) and not self.engine.round_is_active:
+            drafts = self.engine.drafts
+            left = "" if drafts.remaining is None else f", {time_left(drafts.remaining)}"
+            self._describe(f"SemiGDA: making drafts{left}")
+            self._activity.report(round(WHOLE * drafts.done / max(drafts.total, 1)), WHOLE)
 
     def _describe(self, words: str) -> None:
         if self._activity is not None and self._activity.desc.removesuffix(": ") != words:
@@ -142,6 +157,7 @@ class EngineRunner(QObject):
 
 
 def _working(engine: Engine, ended: threading.Event) -> Iterator[Event]:
+    leave_a_core()
     try:
         yield from engine.work()
     finally:

@@ -6,11 +6,14 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import dask.array as da
 import numpy as np
 from napari.layers import Image
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
+from napari_semigda.inference.preparation import Pixels
+from napari_semigda.model.device import leave_a_core
 from napari_semigda.session.classes import named_classes
 from napari_semigda.session.trained_model import SemiGDA, TrainedModel
 
@@ -74,6 +77,7 @@ class Segmentation:
         """
         assert self.model is not None
         yield 0.0
+        leave_a_core()
         model = self.model.load(self.device, self._settings(self.model))
         labels = np.zeros(self._shape, np.uint8)
         planes = self.planes
@@ -86,9 +90,15 @@ class Segmentation:
         """Grey layers are the channels, in their order; colours are used as in training."""
         return model.settings if self.layers[0].rgb else replace(model.settings, channels=None)
 
-    def _pixels(self, place: tuple[int, ...]) -> NDArray[Any]:
-        parts = [np.asarray(_data(layer)[place]) for layer in self.layers]
-        return parts[0] if len(parts) == 1 else np.stack(parts, axis=-1)
+    def _pixels(self, place: tuple[int, ...]) -> Pixels:
+        """One plane; where its data are not in memory, they are read when the model asks for them."""
+        parts: list[Any] = [_lazily(_data(layer))[place] for layer in self.layers]
+        if len(parts) == 1:
+            only: Pixels = parts[0]
+            return only
+        in_memory = all(isinstance(part, np.ndarray) for part in parts)
+        stacked: Pixels = np.stack(parts, axis=-1) if in_memory else da.stack(parts, axis=-1)
+        return stacked
 
     def _layer_data(self, labels: NDArray[np.uint8], model: TrainedModel) -> LayerData:
         layer = self.layers[0]
@@ -114,12 +124,17 @@ def place_of(layer: Image) -> dict[str, Any]:
     return {name: getattr(layer, name) for name in names}
 
 
-def _segment(model: SemiGDA, pixels: NDArray[Any], labels: NDArray[np.uint8]) -> Iterator[float]:
+def _segment(model: SemiGDA, pixels: Pixels, labels: NDArray[np.uint8]) -> Iterator[float]:
     """Fill in the labels of one picture."""
     for strip in model.stream(pixels):
         bottom = strip.top + len(strip.labels)
         labels[strip.top : bottom] = strip.labels
         yield bottom / len(labels)
+
+
+def _lazily(data: Any) -> Any:
+    """Make sure that taking a plane out of an array on the disk (a zarr array) does not read it."""
+    return data if isinstance(data, np.ndarray | da.Array) else da.asarray(data)
 
 
 def _data(layer: Image) -> Any:

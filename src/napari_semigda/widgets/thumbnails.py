@@ -10,6 +10,7 @@ from qtpy.QtGui import QIcon, QImage, QPixmap
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import normalise
+from napari_semigda.io.bands import opened_copy
 from napari_semigda.session.items import Item
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.background import Background
@@ -92,9 +93,9 @@ def thumbnail(session: Session, item: Item, side: int = SIDE) -> NDArray[np.uint
         (side, side, 3), the middle of the picture; None where it cannot be read.
     """
     try:
-        pixels = session.picture(item).pixels
-        step = max(1, max(pixels.shape[:2]) // (FINER * side))
-        colours = normalise(pixels[::step, ::step], session.settings)
+        with opened_copy(session.plane(item), FINER * side) as pixels:
+            step = max(1, max(pixels.shape[:2]) // (FINER * side))
+            colours = normalise(pixels[::step, ::step], session.settings)
     except SemiGDAError:
         return None
     image = Image.fromarray(np.uint8((np.moveaxis(np.asarray(colours), 0, -1) + 1) * 127.5))

@@ -144,7 +144,7 @@ class TrainSection(QWidget):
         self.stop.allow(self._why_no_stop())
         self.resume.setVisible(self._can_resume())
         self.state.setText(in_words(progress, session))
-        self.bar.setVisible(progress.active)
+        self.bar.setVisible(progress.share is not None)
         self._show_fraction()
 
     def _show_fraction(self) -> None:
@@ -155,7 +155,7 @@ class TrainSection(QWidget):
             self.bar.setValue(round(1000 * loading.done / loading.total))
         else:
             self.bar.setMaximum(0 if waiting else 1000)
-            self.bar.setValue(round(1000 * self._progress.fraction))
+            self.bar.setValue(round(1000 * (self._progress.share or 0.0)))
 
     def _can_resume(self) -> bool:
         runner = self._workbench.runner

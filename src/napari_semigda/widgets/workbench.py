@@ -464,7 +464,7 @@ class Workbench:
     def _on_event(self, event: Event) -> None:
         stopping = self.progress.phase is Phase.STOPPING
         with errors_shown():
-            self.progress.take(event)
+            self.progress.take(event, None if self.runner is None else self.runner.engine.drafts)
             if isinstance(event, Predicted):
                 if self.annotation is not None and self.correcting is not None:
                     self.correcting.forget_maps(event.item)

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.atomic import append_line
+from napari_semigda.io.atomic import append_line, cannot_read
 
 RECORD_NAME = ".semigda_export.jsonl"
 
@@ -56,7 +55,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise SemiGDAError(f"“{path}” cannot be read: {error.strerror or error}.") from error
+        raise cannot_read(path, error) from error
     found = {}
     for line in lines:
         try:

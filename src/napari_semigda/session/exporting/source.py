@@ -137,8 +137,8 @@ class Source:
         """
         predictor = self._ready_predictor()
         try:
-            pixels = self.session.picture(item).pixels
-            predicted = predictor.predict(pixels, cancelled=self._cancelled).probabilities
+            with self.session.opened_picture(item) as pixels:
+                predicted = predictor.predict(pixels, cancelled=self._cancelled).probabilities
         except SemiGDAError as error:
             raise NotExported(str(error)) from error
         return {one.name: predicted[one.value] for one in self.legend.classes if one.value < len(predicted)}

@@ -1,0 +1,368 @@
+"""OME-Zarr (NGFF 0.1 to 0.5, zarr formats 2 and 3): which pictures a store holds, told from its metadata.
+
+The metadata are read and checked here, before zarr sees them: they come from files of unknown origin, and
+among the codecs that zarr knows are some that execute code.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.explained import explained
+from napari_semigda.io.stored import StoredPixels
+
+SUFFIX = ".zarr"
+MOST_IMAGES = 100_000
+MOST_PIXELS = 2**34
+"""A plane that claims to have more is taken for a broken one."""
+MOST_OF_A_CHUNK = 2**31
+"""Bytes that one chunk may take in memory."""
+MOST_METADATA = 2**26
+"""Bytes of one metadata file."""
+
+_OLD_AXES = ("t", "c", "z", "y", "x")  # of versions before 0.3
+_NAME = re.compile(r"\w[\w -]{0,30}")
+_NUMBERS_2 = re.compile(r"[<>|](b1|[iu][1248]|f[248])")
+_NUMBERS_3 = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")
+_WRONG_TYPE = "its pixels have the type {!r}; whole or floating-point numbers are needed."
+_CODECS = frozenset(
+    {"bytes", "transpose", "sharding_indexed", "gzip", "zlib", "zstd", "blosc", "lz4", "bz2", "lzma"}
+    | {"crc32c", "crc32", "adler32", "fletcher32", "shuffle", "delta", "bitround", "packbits"}
+    | {"fixedscaleoffset", "quantize", "astype"}
+)
+"""What zarr and numcodecs decode by themselves without executing anything that a file says."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One array of a store, known from its metadata."""
+
+    folder: Path
+    zarr_format: Literal[2, 3]
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+@dataclass(frozen=True)
+class ZarrImage:
+    """One image of a store.
+
+    Parameters
+    ----------
+    axes
+        ``"y"``, ``"x"``, perhaps ``"c"``, and others by their names, in the order of the arrays' axes.
+    levels
+        The array in full resolution, then those with smaller copies of every plane.
+    scale
+        Size of a pixel along each axis; 0 where nothing sensible is said.
+    units
+        Of `scale`, in the store's words; empty where nothing is said.
+    """
+
+    axes: tuple[str, ...]
+    levels: tuple[Level, ...]
+    scale: tuple[float, ...]
+    units: tuple[str, ...]
+
+    @property
+    def lead(self) -> list[tuple[str, int]]:
+        """The axes over which planes are counted, and their lengths."""
+        lengths = zip(self.axes, self.levels[0].shape, strict=True)
+        return [(axis, length) for axis, length in lengths if axis not in ("y", "x", "c")]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of a plane."""
+        lengths = dict(zip(self.axes, self.levels[0].shape, strict=True))
+        return lengths["y"], lengths["x"]
+
+    def along(self, axis: str) -> tuple[float, str]:
+        """Size of a pixel along an axis, and its unit."""
+        place = self.axes.index(axis)
+        return self.scale[place], self.units[place]
+
+    def opened(self, level: int, position: Sequence[int], path: Path) -> StoredPixels:
+        """Open one plane of one level, to be read by slices."""
+        import zarr  # takes a third of a second
+
+        one = self.levels[level]
+        store = zarr.storage.LocalStore(one.folder, read_only=True)
+        with explained(path):
+            array = zarr.open_array(store=store, mode="r", zarr_format=one.zarr_format)
+        return StoredPixels(array, self.axes, position, path)
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether this is the folder of a zarr store, by its name."""
+    return path.suffix.lower() == SUFFIX and path.is_dir()
+
+
+def read_images(path: Path) -> list[ZarrImage]:
+    """Read what the metadata of a store say of its images.
+
+    Raises
+    ------
+    SemiGDAError
+        When they are missing, wrong or not known here, or describe what cannot be a picture.
+    """
+    images = [
+        _image(path, path / group, one)
+        for group in _groups(path)
+        for one in _list(path, _attributes(path, path / group).get("multiscales"), "multiscales")
+    ]
+    if not images:
+        raise _refused(path, "its metadata name no image.")
+    return images
+
+
+def _refused(path: Path, why: str) -> SemiGDAError:
+    return SemiGDAError(f"“{path}” could not be read as a picture: {why}")
+
+
+# Groups -----------------------------------------------------------------------------------------------
+
+
+def _groups(path: Path) -> list[str]:
+    """The groups that hold images: the store itself, the series of a converted file, the wells of a plate."""
+    attributes = _attributes(path, path)
+    if "multiscales" in attributes:
+        return [""]
+    if "plate" in attributes:
+        groups = list(_of_plate(path, attributes["plate"]))
+    elif "bioformats2raw.layout" in attributes:
+        groups = _series(path)
+    else:
+        raise _refused(path, "it is no OME-Zarr, for its metadata name no image (“multiscales”).")
+    if len(groups) > MOST_IMAGES:
+        raise _refused(path, f"it says that it holds {len(groups)} images; it seems damaged.")
+    return groups
+
+
+def _of_plate(path: Path, plate: Any) -> Iterator[str]:
+    for well in _list(path, _dict(path, plate, "plate").get("wells"), "wells"):
+        place = _inside(path, _dict(path, well, "wells").get("path"))
+        attributes = _attributes(path, path / place)
+        for image in _list(path, _dict(path, attributes.get("well"), "well").get("images"), "images"):
+            yield f"{place}/{_inside(path, _dict(path, image, 'images').get('path'))}"
+
+
+def _series(path: Path) -> list[str]:
+    with suppress(SemiGDAError):  # it is allowed to be missing
+        named = _attributes(path, path / "OME").get("series")
+        if named is not None:
+            return [_inside(path, one) for one in _list(path, named, "series")]
+    numbers = (str(number) for number in range(MOST_IMAGES))
+    found = []
+    for number in numbers:
+        if not (path / number).is_dir():
+            break
+        found.append(number)
+    return found
+
+
+def _attributes(path: Path, group: Path) -> dict[str, Any]:
+    """What a group says of itself; of version 0.5 on it stands under “ome”."""
+    place = group.relative_to(path).as_posix()
+    told = "it" if place == "." else f"its part “{place}”"
+    document = _json(path, group / "zarr.json")
+    if document is not None:
+        attributes = _dict(path, document.get("attributes", {}), "attributes")
+        return _dict(path, attributes.get("ome", attributes), "ome")
+    attributes_2 = _json(path, group / ".zattrs")
+    if attributes_2 is None:
+        raise _refused(path, f"{told} has no metadata (neither “zarr.json” nor “.zattrs”).")
+    return attributes_2
+
+
+# One image --------------------------------------------------------------------------------------------
+
+
+def _image(path: Path, group: Path, given: Any) -> ZarrImage:
+    multiscale = _dict(path, given, "multiscales")
+    datasets = [_dict(path, one, "datasets") for one in _list(path, multiscale.get("datasets"), "datasets")]
+    if not datasets:
+        raise _refused(path, "its metadata name no array (“datasets”).")
+    full = _level(path, group / _inside(path, datasets[0].get("path")))
+    axes, units = _axes(path, multiscale.get("axes"), len(full.shape))
+    image = ZarrImage(axes, (full,), _scale((datasets[0], multiscale), len(axes)), units)
+    _check_size(path, image)
+    levels = [full]
+    for dataset in datasets[1:]:
+        with suppress(SemiGDAError):  # the smaller copies can be done without
+            level = _level(path, group / _inside(path, dataset.get("path")))
+            if _is_smaller(level, levels[-1], axes):
+                levels.append(level)
+    return ZarrImage(axes, tuple(levels), image.scale, units)
+
+
+def _axes(path: Path, given: Any, count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the axes' names, the channels being ``"c"``, and their units."""
+    listed = _list(path, list(_OLD_AXES) if given is None else given, "axes")
+    described = [one if isinstance(one, dict) else {"name": one} for one in listed]
+    names = [
+        "c" if one.get("type") == "channel" else str(one.get("name", "")).strip().lower() for one in described
+    ]
+    if len(names) != count:
+        raise _refused(path, f"its metadata name {len(names)} axes, but its array has {count}.")
+    if not {"y", "x"} <= set(names) or len(set(names)) < count or not all(map(_NAME.fullmatch, names)):
+        told = ", ".join(names)[:60] or "not named"
+        raise _refused(path, f"its axes are {told}; y and x are needed, and no two of the same name.")
+    units = [one.get("unit") for one in described]
+    return tuple(names), tuple(unit if isinstance(unit, str) else "" for unit in units)
+
+
+def _scale(described: Sequence[dict[str, Any]], count: int) -> tuple[float, ...]:
+    """Multiply what the level and the image say; a level that says nothing has no known pixel size."""
+    total, told = np.ones(count), False
+    for one in described:
+        transformations = one.get("coordinateTransformations")
+        for transformation in transformations if isinstance(transformations, list) else ():
+            factors = transformation.get("scale") if isinstance(transformation, dict) else None
+            if isinstance(factors, list) and len(factors) == count and all(map(_is_length, factors)):
+                total, told = total * np.array(factors, float), True
+    return tuple(float(one) if told and 0 < one < math.inf else 0.0 for one in total)
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e300
+
+
+def _is_smaller(level: Level, other: Level, axes: Sequence[str]) -> bool:
+    return len(level.shape) == len(axes) and all(
+        one < before if axis in ("y", "x") else one == before
+        for axis, one, before in zip(axes, level.shape, other.shape, strict=True)
+    )
+
+
+def _check_size(path: Path, image: ZarrImage) -> None:
+    height, width = image.shape
+    if height * width > MOST_PIXELS:
+        raise _refused(path, f"it claims to have {width} × {height} pixels; it seems damaged.")
+
+
+# Arrays -----------------------------------------------------------------------------------------------
+
+
+def _level(path: Path, folder: Path) -> Level:
+    """Read what an array says of itself, and make sure that it can be read as numbers."""
+    name = folder.relative_to(path).as_posix()
+    zarr_format: Literal[2, 3] = 3
+    document = _json(path, folder / "zarr.json")
+    if document is None:
+        zarr_format, document = 2, _json(path, folder / ".zarray")
+    if document is None:
+        raise _refused(path, f"its array “{name}” is missing. Was it written or copied to its end?")
+    shape = _lengths(path, document.get("shape"), "shape")
+    described = _format_3 if zarr_format == 3 else _format_2
+    chunks, dtype, codecs = described(path, document)
+    if len(chunks) != len(shape):
+        raise _refused(path, f"the chunks of its array “{name}” have {len(chunks)} axes, not {len(shape)}.")
+    for codec in codecs:
+        if codec not in _CODECS:
+            raise _refused(path, f"its compression “{codec}” is not known here.")
+    if math.prod(chunks) * dtype.itemsize > MOST_OF_A_CHUNK:
+        size = math.prod(chunks) * dtype.itemsize / 2**30
+        raise _refused(path, f"it is stored in pieces of {size:.0f} GiB; at most 2 GiB can be read.")
+    return Level(folder, zarr_format, shape, dtype)
+
+
+def _format_2(path: Path, document: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype, list[str]]:
+    dtype = document.get("dtype")
+    if not isinstance(dtype, str) or not _NUMBERS_2.fullmatch(dtype):
+        raise _refused(path, _WRONG_TYPE.format(dtype))
+    filters = document.get("filters") or []
+    compressor = document.get("compressor")
+    given = [*_list(path, filters, "filters"), *([] if compressor is None else [compressor])]
+    codecs = [str(_dict(path, one, "compressor").get("id")) for one in given]
+    return _lengths(path, document.get("chunks"), "chunks"), np.dtype(dtype), codecs
+
+
+def _format_3(path: Path, document: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype, list[str]]:
+    dtype = document.get("data_type")
+    if not isinstance(dtype, str) or not _NUMBERS_3.fullmatch(dtype):
+        raise _refused(path, _WRONG_TYPE.format(dtype))
+    grid = _dict(path, document.get("chunk_grid"), "chunk_grid")
+    configuration = _dict(path, grid.get("configuration"), "chunk_grid")
+    codecs = list(_codecs(path, document.get("codecs")))
+    chunks = next((shape for _, shape in codecs if shape is not None), configuration.get("chunk_shape"))
+    return _lengths(path, chunks, "chunk_shape"), np.dtype(dtype), [name for name, _ in codecs]
+
+
+def _codecs(path: Path, given: Any) -> Iterator[tuple[str, Any]]:
+    """Names of the codecs of an array, and of those inside of shards; with the shape of what these decode."""
+    for codec in _list(path, given, "codecs"):
+        described = {"name": codec} if isinstance(codec, str) else _dict(path, codec, "codecs")
+        name = str(described.get("name")).removeprefix("numcodecs.")
+        if name != "sharding_indexed":
+            yield name, None
+            continue
+        shards = _dict(path, described.get("configuration"), name)
+        yield name, shards.get("chunk_shape")
+        for inner in ("codecs", "index_codecs"):
+            yield from _codecs(path, shards.get(inner))
+
+
+# What JSON may hold -----------------------------------------------------------------------------------
+
+
+def _json(path: Path, file: Path) -> dict[str, Any] | None:
+    """Read a metadata file; None where there is none."""
+    with explained(path):
+        try:
+            if file.stat().st_size > MOST_METADATA:
+                raise _refused(path, f"its “{file.name}” is too large to be metadata.")
+            document = json.loads(file.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (ValueError, RecursionError) as error:
+            raise _refused(path, f"its “{file.name}” is damaged ({error}).") from error
+    return _dict(path, document, file.name)
+
+
+def _dict(path: Path, value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _refused(path, f"its metadata are damaged (“{name}” is {_kind(value)}).")
+    return value
+
+
+def _list(path: Path, value: Any, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise _refused(path, f"its metadata are damaged (“{name}” is {_kind(value)}).")
+    return value
+
+
+def _kind(value: Any) -> str:
+    return "missing" if value is None else f"no list or group of values, but {str(value)[:40]!r}"
+
+
+def _lengths(path: Path, value: Any, name: str) -> tuple[int, ...]:
+    lengths = _list(path, value, name)
+    if not lengths or not all(
+        isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in lengths
+    ):
+        raise _refused(path, f"its metadata are damaged (“{name}” is {str(lengths)[:60]}).")
+    return tuple(lengths)
+
+
+def _inside(path: Path, name: Any) -> str:
+    """Return the place of a part of the store, if it is inside of it."""
+    if (
+        not isinstance(name, str)
+        or not name
+        or not PurePosixPath(name).parts
+        or any(part == ".." for part in PurePosixPath(name).parts)
+        or PurePosixPath(name).is_absolute()
+        or "\\" in name
+        or ":" in name
+        or "\0" in name
+    ):
+        raise _refused(path, f"its metadata name a part that cannot be inside of it ({str(name)[:60]!r}).")
+    return name

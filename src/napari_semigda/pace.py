@@ -1,0 +1,67 @@
+"""How long something still takes that goes on at a steady pace, and how people say it."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+WINDOW = 60.0
+"""Seconds: what was longer ago says nothing of the pace now."""
+
+SHORTEST = 2.0
+"""Seconds that have to be seen before the pace is known."""
+
+
+class Pace:
+    """How fast a count grows.
+
+    Parameters
+    ----------
+    clock
+        Gives seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from 0 again, from now on."""
+        self._points = deque([(self._clock(), 0.0)])
+
+    def reach(self, count: float) -> None:
+        """Note how much is done by now."""
+        now = self._clock()
+        self._points.append((now, count))
+        while len(self._points) > 2 and now - self._points[1][0] > WINDOW:
+            self._points.popleft()
+
+    def remaining(self, total: float) -> float | None:
+        """Seconds until so much is done; None as long as there is nothing to tell it from."""
+        (since, first), (now, last) = self._points[0], self._points[-1]
+        if now - since < SHORTEST or last <= first:
+            return None
+        return max(0.0, total - last) * (now - since) / (last - first)
+
+
+def time_left(seconds: float) -> str:
+    """Say how long it still takes: ``"about 3 minutes left"``; no finer than anybody can know.
+
+    Examples
+    --------
+    >>> time_left(170), time_left(42), time_left(5000)
+    ('about 3 minutes left', 'about 40 seconds left', 'about 1 hour 25 minutes left')
+    """
+    if seconds < 10:
+        return "a few seconds left"
+    if seconds < 55:
+        return f"about {round(seconds / 10) * 10} seconds left"
+    minutes = max(1, round(seconds / 60))
+    if minutes >= 60:
+        minutes = round(minutes / 5) * 5
+    hours, minutes = divmod(minutes, 60)
+    parts = [_counted(number, word) for number, word in ((hours, "hour"), (minutes, "minute")) if number]
+    return f"about {' '.join(parts)} left"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
