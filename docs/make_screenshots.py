@@ -192,12 +192,14 @@ def sections(annotator: Annotator) -> None:
 
 
 def preferences(annotator: Annotator) -> None:
-    """Take the pictures of the plugin's page in napari's preferences."""
+    """Take the picture of the plugin's page in napari's preferences, too wide to be shown twice."""
     shown = PreferencesDialog(parent=annotator.widget.window())
     pages = [shown._list.item(place).text() for place in range(shown._list.count())]
     shown._list.setCurrentRow(pages.index("SemiGDA"))
     shown.resize(*PREFERENCES)
-    dialog(annotator, "preferences", shown)
+    shown.show()
+    annotator.picture("preferences", shown)
+    shown.close()
 
 
 def dialogs(annotator: Annotator, folder: Path) -> None:
