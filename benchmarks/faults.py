@@ -7,6 +7,10 @@ A process works through a session (accepts, paints, trains, drafts, exports) and
 After each kill the session is opened: every mask whose accept had returned must be there bit by bit, no file
 half-written, the last weights must load, and a round that was under way must go on to its end. With `--disk`,
 a folder on a file system of some megabytes, masks are accepted when it is full, and again when there is room.
+With `--share`, masks are accepted, read and exported so many times on a file system that answers with errors
+(`failing_disk.py`). With `--clock`, processes are killed as with `--kills`, but their clock is set back and
+forth by up to ten years all the time (by Debian's `faketime`), and so are the times of all files between two
+kills. With `--rounds`, so many rounds are started, every other one is stopped, and the memory is measured.
 With `--files`, so many picture files are damaged at random and read: each must be a picture or be refused in
 words that name it. With `--sequences`, so many random sequences of what an annotator does (`sequences.py`)
 are played with a real session and engine, up to the first one that breaks.
@@ -15,16 +19,18 @@ are played with a real session and engine, up to the first one that breaks.
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import logging
+import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +42,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_semigda.engine import Engine, RoundEnded, RoundFailed, Stepped
+from failing_disk import TROUBLES, FailingDisk, why_not
+from napari_semigda.engine import Engine, Predicted, RoundEnded, RoundFailed, Stepped
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings, normalise
 from napari_semigda.io.masks import read_labels
@@ -53,6 +60,7 @@ from sequences import run as run_sequences
 IMAGES, SIZE = 8, 48
 STEPS = 12
 READY = "ready"
+TEN_YEARS = 10 * 365 * 24 * 3600
 
 
 @dataclass
@@ -82,6 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=0, help="how often to kill a working process")
     parser.add_argument("--longest", type=float, default=6.0, help="seconds of work before a kill, at most")
+    parser.add_argument("--clock", type=int, default=0, help="how often to kill one whose clock is wrong")
+    parser.add_argument("--share", type=int, default=0, help="how often to let the disk answer with errors")
+    parser.add_argument("--rounds", type=int, default=0, help="how many rounds to start and stop")
+    parser.add_argument("--device", default="cpu", help="device of these rounds")
     parser.add_argument("--files", type=int, default=0, help="how many picture files to damage")
     parser.add_argument("--sequences", type=int, default=0, help="how many sequences of actions to play")
     parser.add_argument("--disk", type=Path, help="a folder on a small disk that may be filled")
@@ -94,6 +106,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tallies = []
     if given.kills:
         tallies.append(killed(given.kills, given.longest, given.seed))
+    if given.clock:
+        tallies.append(killed(given.clock, given.longest, given.seed, WrongClock()))
+    if given.share:
+        tallies.append(failing_share(given.share, given.seed))
+    if given.rounds:
+        tallies.append(started_and_stopped(given.rounds, given.device))
     if given.files:
         tallies.append(damaged(given.files, given.seed))
     if given.sequences:
@@ -137,16 +155,49 @@ def digest(mask: NDArray[np.uint8]) -> str:
 # Killed ----------------------------------------------------------------------------------------------------
 
 
-def killed(times: int, longest: float, seed: int) -> Tally:
+class WrongClock:
+    """A clock that is set back and forth, for the processes that are given its environment."""
+
+    library = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+    def __init__(self) -> None:
+        if not self.library.exists():
+            raise SystemExit(f"{self.library} is not there: apt-get install libfaketime")
+        self._time = Path(tempfile.mkdtemp(prefix="semigda-clock-")) / "time"
+        self.environment = os.environ | {
+            "LD_PRELOAD": str(self.library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._time),
+            "FAKETIME_NO_CACHE": "1",
+            "DONT_FAKE_MONOTONIC": "1",  # a computer's does not go back, either
+            "NO_FAKE_STAT": "1",
+        }
+        self.turn(random.Random())
+
+    def turn(self, rng: random.Random) -> None:
+        """Set it to another time."""
+        ready = self._time.with_suffix(".new")
+        ready.write_text(f"{rng.uniform(-TEN_YEARS, TEN_YEARS):+.0f}\n")
+        ready.replace(self._time)
+
+    def turn_files(self, folder: Path, rng: random.Random) -> None:
+        """Set the times of all files as such a clock would have."""
+        for path in folder.rglob("*"):
+            if path.is_file():
+                os.utime(path, (time.time() + rng.uniform(-TEN_YEARS, TEN_YEARS),) * 2)
+
+
+def killed(times: int, longest: float, seed: int, clock: WrongClock | None = None) -> Tally:
     """Kill a process at random moments of its work, and look at what it leaves, over and over."""
-    tally = Tally("killed while working (SIGKILL)")
+    tally = Tally("killed while working (SIGKILL)" + (", the clock set back and forth" if clock else ""))
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="semigda-faults-") as home:
         folder = Path(home) / "session"
         new_session(folder).close()
         known: dict[str, str] = {}
         for number in range(times):
-            told = told_until_killed(folder, seed + number, rng.uniform(0.05, longest))
+            if clock is not None:
+                clock.turn_files(folder, rng)
+            told = told_until_killed(folder, seed + number, rng.uniform(0.05, longest), clock)
             tally.times += 1
             under_way = what_was_told(told, known)
             tally.interrupted[under_way[0]] = tally.interrupted.get(under_way[0], 0) + 1
@@ -155,16 +206,21 @@ def killed(times: int, longest: float, seed: int) -> Tally:
     return tally
 
 
-def told_until_killed(folder: Path, seed: int, seconds: float) -> list[str]:
+def told_until_killed(folder: Path, seed: int, seconds: float, clock: WrongClock | None = None) -> list[str]:
     """Let a process work for a while, kill it, and return the whole lines it had written."""
     command = [sys.executable, __file__, "--work", str(folder), "--seed", str(seed)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    environment = None if clock is None else clock.environment
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         if first.strip() != READY:
             process.kill()
             raise SystemExit(f"the working process did not begin: {first}{process.stdout.read()}")
-        time.sleep(seconds)  # the random moment itself; nothing is waited for
+        until = time.monotonic() + seconds  # the random moment itself; nothing is waited for
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
+            if clock is not None:
+                clock.turn(random.Random())
         process.kill()
         return [line.strip() for line in process.stdout.readlines() if line.endswith("\n")]
 
@@ -255,14 +311,17 @@ def work(folder: Path, seed: int) -> None:
             tell("painting")
             session.keep_edit(rng.choice(session.items), drawn(rng.randrange(10**6)))
             tell("done")
-            engine.request_round(budget=Budget(steps=STEPS), seed=rng.randrange(10**6))
+            engine.request_round(budget=Budget(steps=rng.randint(1, STEPS)), seed=rng.randrange(10**6))
             tell("training")
             for event in engine.work():
                 if isinstance(event, Stepped) and rng.random() < 0.2:
                     accept(session, rng)
                     tell("training")
+                elif isinstance(event, RoundEnded | Predicted):
+                    tell("predicting")
             tell("exporting")
-            export_masks(session, folder.with_name("export"), include_predicted=True, overwrite=True)
+            for _ in range(rng.randrange(20)):
+                export_masks(session, folder.with_name("export"), include_predicted=True, overwrite=True)
             tell("done")
 
 
@@ -275,6 +334,114 @@ def accept(session: Session, rng: random.Random) -> None:
 
 def tell(*words: str) -> None:
     print(*words, flush=True)
+
+
+# Failing ---------------------------------------------------------------------------------------------------
+
+
+def failing_share(times: int, seed: int) -> Tally:
+    """Let a disk answer with errors while a session is worked on, and then as it should."""
+    tally = Tally("disk answers with errors")
+    if reason := why_not():
+        raise SystemExit(f"There can be no file system in user space here: {reason}.")
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory(prefix="semigda-faults-") as home, FailingDisk(Path(home)) as disk:
+        known: dict[str, str] = {}
+        with new_session(disk.folder / "session") as session:
+            for number in range(times):
+                trouble = rng.choice(list(TROUBLES))
+                tally.times += 1
+                tally.interrupted[trouble] = tally.interrupted.get(trouble, 0) + 1
+                with disk.failing(trouble):
+                    faults = list(_wrong_answers(session, rng, known, Path(home) / "export"))
+                item, mask = rng.choice(session.items), drawn(rng.randrange(10**6))
+                session.accept(item, mask)  # the disk is back
+                known[item.id] = digest(mask)
+                tally.masks += len(known)
+                faults += _lost_masks(session, known, ("nothing", "", ""))
+                faults += session.warnings
+                tally.faults += [f"{trouble}, time {number + 1}: {fault}" for fault in faults]
+        tally.faults += faults_of(disk.folder / "session", known, ("nothing", "", ""))
+    return tally
+
+
+def _wrong_answers(session: Session, rng: random.Random, known: dict[str, str], out: Path) -> Iterator[str]:
+    """Do what an annotator does, in any order: whatever the disk refuses must be told in words."""
+    item, mask = rng.choice(session.items), drawn(rng.randrange(10**6))
+    actions: dict[str, Callable[[], object]] = {
+        "accept": lambda: session.accept(item, mask),
+        "paint": lambda: session.keep_edit(item, mask),
+        "skip": lambda: session.skip(item),
+        "show": lambda: (session.picture(item), session.starting_mask(item)),
+        "read": lambda: session.labels(item),
+        "go on": lambda: session.queue(item, count=1),
+        "name a class": lambda: session.rename_class(1, f"class {rng.randrange(10**6)}"),
+        "look at the rounds": lambda: session.rounds,
+        "export": lambda: export_masks(session, out, include_predicted=True, overwrite=True),
+    }
+    for name in rng.sample(list(actions), len(actions)):
+        try:
+            actions[name]()
+        except SemiGDAError as error:
+            if str(session.folder) not in str(error):
+                yield f"{name}: no file is named in “{error}”"
+        except Exception as error:  # whatever it is, nobody expected it: that is what is looked for
+            yield f"{name}: {type(error).__name__}: {error}"
+        else:
+            if name == "accept":
+                yield "a mask was accepted"
+                known[item.id] = digest(mask)
+
+
+# Started and stopped ---------------------------------------------------------------------------------------
+
+
+def started_and_stopped(times: int, device: str) -> Tally:
+    """Start rounds and stop every other one; the memory held afterwards is that held after the first two."""
+    tally = Tally(f"rounds started and stopped ({device})")
+    with (
+        tempfile.TemporaryDirectory(prefix="semigda-faults-") as home,
+        new_session(Path(home) / "session") as session,
+    ):
+        known = {item.id: digest(drawn(number)) for number, item in enumerate(session.items)}
+        for number, item in enumerate(session.items):
+            session.accept(item, drawn(number))
+        engine = Engine(session, device)
+        held = []
+        for number in range(times):
+            held.append(memory_held(engine))
+            for status in _round(engine, stop=number % 2 == 1):
+                tally.times += 1
+                tally.interrupted[status] = tally.interrupted.get(status, 0) + 1
+        held.append(memory_held(engine))
+        engine.close()
+        told = [f"{held[number] / 2**20:.1f} MiB after {number}" for number in (2, times)]
+        print(f"memory held: {', '.join(told)}")
+        if held[-1] > 1.1 * held[2]:
+            tally.faults.append(f"more memory is held: {told}")
+        tally.masks = len(known)
+        tally.faults += _lost_masks(session, known, ("nothing", "", ""))
+    return tally
+
+
+def _round(engine: Engine, *, stop: bool) -> Iterator[str]:
+    """Let a round run, or stop it at its first step; tell how it ended."""
+    engine.request_round(budget=Budget(steps=STEPS))
+    if engine.start_work():
+        for event in engine.work():
+            if stop and isinstance(event, Stepped):
+                engine.stop_round()
+            elif isinstance(event, RoundEnded | RoundFailed):
+                yield "failed" if event.record is None else event.record.status
+
+
+def memory_held(engine: Engine) -> int:
+    """Bytes of the graphics card that are allocated; without one, of all tensors that anything refers to."""
+    gc.collect()
+    if engine.device.type == "cuda":
+        return torch.cuda.memory_allocated()
+    tensors = (thing for thing in gc.get_objects() if isinstance(thing, torch.Tensor))
+    return sum(tensor.nelement() * tensor.element_size() for tensor in tensors)
 
 
 # Played ----------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from napari_semigda.engine import (
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.checkpoint import read_metadata
+from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.journal import effort
@@ -530,6 +531,66 @@ def test_a_round_that_is_over_leaves_nothing_behind(engine: Engine, session: Ses
     before = tensors_alive()
     train(engine)
     assert tensors_alive() <= before * 1.1
+
+
+def start_and_stop(engine: Engine, rounds: int) -> None:
+    """Start so many rounds, and stop every other one at its first step."""
+    for number in range(rounds):
+        engine.request_round(budget=Budget(steps=2), fresh=number % 4 == 3)
+        stop = number % 2 == 1
+        drain(engine, lambda event, stop=stop: engine.stop_round() if stop and is_step_of(2)(event) else None)
+
+
+def networks_alive() -> int:
+    gc.collect()
+    return sum(isinstance(thing, SemiGDANetwork) for thing in gc.get_objects())
+
+
+def test_rounds_started_and_stopped_leave_the_network_that_drafts_and_nothing_else(
+    engine: Engine, session: Session
+) -> None:
+    for item in session.items[2:]:
+        session.skip(item)  # what drafts take is measured elsewhere
+    others = networks_alive()
+    start_and_stop(engine, 2)
+    before = tensors_alive()
+    assert networks_alive() == others + 1
+    start_and_stop(engine, 6)
+    assert networks_alive() == others + 1
+    assert tensors_alive() <= before * 1.1
+    assert len(session.rounds) == 8
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card with CUDA here")
+def test_twenty_rounds_started_and_stopped_give_the_memory_of_the_card_back(session: Session) -> None:
+    engine = Engine(session, "cuda")
+    start_and_stop(engine, 4)
+    allocated, reserved = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
+    start_and_stop(engine, 20)
+    assert torch.cuda.memory_allocated() <= allocated * 1.1
+    assert torch.cuda.memory_reserved() <= reserved * 1.1
+
+
+@pytest.mark.parametrize(
+    "values", [(0, 0), (1, 1), (0, 1), (255, 1), (1,)],
+    ids=["all empty", "all full", "contradicting", "one not looked at", "one labelled image"],
+)  # fmt: skip
+def test_masks_that_teach_little_train_and_draft_all_the_same(
+    tmp_path: Path, values: tuple[int, ...]
+) -> None:
+    picture = np.add.outer(np.arange(40), np.arange(50)).astype(np.uint8)
+    pictures = {f"i{number}": picture for number in range(4)}  # all the same: labels that differ contradict
+    session = Session.from_arrays(tmp_path / "s", pictures, settings=ImageSettings(working_size=32))
+    for item, value in zip(session.items, values, strict=False):
+        session.accept(item, np.full(item.shape, value, np.uint8))
+    events = train(Engine(session, "cpu"))
+    (ended,) = of(RoundEnded, events)
+    assert (ended.record.status, ended.record.steps) == ("complete", STEPS)
+    assert len(of(Predicted, events)) == 4 - len(values)
+    for point in read_curves(session.round_folder(1)):
+        assert np.isfinite(list(point["losses"].values())).all()
+    for item, value in zip(session.items, values, strict=False):
+        assert (session.labels(item) == value).all()
 
 
 def test_whoever_iterates_is_alone(engine: Engine, session: Session) -> None:

@@ -792,6 +792,7 @@ class Engine:
                 )
             except SemiGDAError:  # a full disk must not hide why the round failed
                 logger.exception("The failure of round %d could not be written down.", record.number)
+                self.session.leave_round(record.number)
         return RoundFailed(record, message)
 
     def _release(self) -> None:

@@ -1,7 +1,19 @@
 import numpy as np
 import pytest
 
-from faults import damaged, digest, drawn, faults_of, killed, main, new_session
+import failing_disk
+from faults import (
+    WrongClock,
+    damaged,
+    digest,
+    drawn,
+    failing_share,
+    faults_of,
+    killed,
+    main,
+    new_session,
+    started_and_stopped,
+)
 
 
 @pytest.mark.slow
@@ -10,6 +22,32 @@ def test_nothing_is_lost_when_a_working_process_is_killed():
 
     assert tally.times == 3
     assert tally.masks > 0
+    assert tally.faults == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not WrongClock.library.exists(), reason=f"needs {WrongClock.library} (libfaketime)")
+def test_nothing_is_lost_when_the_clock_goes_back_and_forth():
+    tally = killed(2, longest=3.0, seed=0, clock=WrongClock())
+
+    assert tally.times == 2
+    assert tally.faults == []
+
+
+@pytest.mark.skipif(failing_disk.why_not() is not None, reason=str(failing_disk.why_not()))
+def test_nothing_is_lost_on_a_disk_that_answers_with_errors():
+    tally = failing_share(8, seed=1)
+
+    assert tally.times == 8
+    assert tally.masks > 0
+    assert tally.faults == []
+
+
+@pytest.mark.slow
+def test_rounds_started_and_stopped_hold_no_more_memory():
+    tally = started_and_stopped(4, "cpu")
+
+    assert tally.interrupted == {"complete": 2, "stopped": 2}
     assert tally.faults == []
 
 

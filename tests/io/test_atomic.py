@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -87,13 +88,14 @@ def test_lines_added_after_a_torn_one_are_whole(
         )
 
 
-def test_only_old_temporary_files_are_swept_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("written", [0, time.time() + 7200], ids=["long ago", "before the clock went back"])
+def test_only_old_temporary_files_are_swept_away(tmp_path: Path, written: float) -> None:
     write_bytes(tmp_path / "kept.tif", b"x")
     with atomic_file(tmp_path / "being_written.tif") as young:
         young.write_bytes(b"x")
         old = tmp_path / young.name.replace(young.stem, ".semigda-0123")
         old.write_bytes(b"half")
-        os.utime(old, (0, 0))
+        os.utime(old, (written, written))
         os.utime(tmp_path / "kept.tif", (0, 0))
         remove_abandoned(tmp_path)
         assert young.exists()

@@ -22,7 +22,8 @@ from napari_semigda.inference.predictor import Prediction
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.masks import read_labels, write_labels
 from napari_semigda.io.pictures import list_planes
-from napari_semigda.session.items import ItemState
+from napari_semigda.session.export import export_masks
+from napari_semigda.session.items import ItemState, identity
 from napari_semigda.session.manifest import SCHEMA_VERSION
 from napari_semigda.session.session import Session
 from napari_semigda.session.view import View
@@ -743,3 +744,52 @@ def test_names_of_any_kind_become_items(tmp_path: Path) -> None:
         again = Session.open(session.folder)
         assert again.counts()[ItemState.ACCEPTED] == len(names)
         assert all(again.picture(item).pixels.shape == (8, 8) for item in again.items)
+        written = export_masks(again, tmp_path / "out").written
+    assert len({identity(path.name) for path in written}) == len(names)
+    assert set(written) == set((tmp_path / "out").glob("*_mask.tif"))
+    assert all(read_labels(path).all() for path in written)
+
+
+def test_a_manifest_that_points_elsewhere_has_nothing_written_there(tmp_path: Path, session: Session) -> None:
+    """What a stranger can put into a manifest: places outside of it, and names that lead there."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    Image.new("L", (8, 8)).save(precious / "picture.png")
+    path = session.folder / "semigda.json"
+    values = json.loads(path.read_text())
+    names = ["../../precious/picture.png", str(precious / "picture.png"), "a/../../../precious/x", "~/x", "."]
+    values["items"] = [
+        {**values["items"][0], "id": f"i{number}", "name": name, "path": place, "shape": [8, 8]}
+        for number, (name, place) in enumerate(
+            (name, place) for name in names for place in ("../precious/picture.png", str(precious / "p.png"))
+        )
+    ]
+    path.write_text(json.dumps(values))
+    session.close()
+    before = files_of(precious)
+    around = {entry.name for entry in tmp_path.iterdir()}
+    with Session.open(session.folder) as opened:
+        for item in opened.items:
+            opened.keep_edit(item, np.zeros((8, 8), np.uint8))
+            opened.accept(item, np.ones((8, 8), np.uint8))
+        report = export_masks(opened, tmp_path / "out")
+        with pytest.raises(SemiGDAError, match="exist already"):
+            export_masks(opened, tmp_path / "out")
+    assert len(report.written) == len(values["items"])
+    assert all(file.resolve().is_relative_to(tmp_path / "out") for file in report.written)
+    assert files_of(precious) == before
+    assert {entry.name for entry in tmp_path.iterdir()} == around | {"out"}
+
+
+def test_a_manifest_of_very_many_items_opens_or_names_the_one_that_is_wrong(session: Session) -> None:
+    path = session.folder / "semigda.json"
+    values = json.loads(path.read_text())
+    values["items"] = [{**values["items"][0], "id": f"i{number}"} for number in range(30_000)]
+    path.write_text(json.dumps(values))
+    session.close()
+    with Session.open(session.folder) as opened:
+        assert opened.counts()[ItemState.UNLABELLED] == 30_000
+    values["items"][-1]["id"] = "I0"
+    path.write_text(json.dumps(values))
+    with pytest.raises(SemiGDAError, match=r"items\[29999\]\.id"):
+        Session.open(session.folder)

@@ -2,16 +2,20 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from failing_disk import TROUBLES, FailingDisk, why_not
+from napari_semigda.engine import Engine, Event, RoundEnded, RoundFailed, RoundNotSaved, Stepped
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
+from napari_semigda.training.recipe import Budget
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not rename a folder with an open file in it")
@@ -120,3 +124,53 @@ def test_a_disk_that_answers_with_errors_is_told_in_words_and_loses_nothing(
         assert again.read_only is None
         np.testing.assert_array_equal(again.labels("a"), second)
         assert not list((session.folder / "labels").glob("*replaced*"))
+
+
+@pytest.fixture
+def training(disk: FailingDisk) -> Iterator[Session]:
+    """A session on that disk, with a round behind it."""
+    picture = np.add.outer(np.arange(32), np.arange(32)).astype(np.uint8)
+    pictures = {name: picture + number for number, name in enumerate("abcd")}
+    settings = ImageSettings(working_size=32)
+    with Session.from_arrays(disk.folder / "session", pictures, settings=settings) as session:
+        session.accept("a", (picture > 30).astype(np.uint8))
+        worked(Engine(session, "cpu"))
+        yield session
+
+
+def worked(engine: Engine, react: Callable[[Event], object] = lambda _: None) -> list[Event]:
+    """Ask for a round if there is none, and let the engine work until nothing is left to do."""
+    events = []
+    if not engine.round_is_active:
+        engine.request_round(budget=Budget(steps=6))
+    while engine.start_work():
+        for event in engine.work():
+            events.append(event)
+            react(event)
+    return events
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_round_whose_disk_fails_is_held_or_ends_in_words_and_training_goes_on_when_it_is_back(
+    disk: FailingDisk, training: Session, trouble: str
+) -> None:
+    before, mask = training.last_model(), training.labels("a")
+    engine = Engine(training, "cpu")
+    with ExitStack() as stack:
+
+        def break_down(event: Event) -> None:
+            if isinstance(event, Stepped) and event.report.step == 3:
+                stack.enter_context(disk.failing(trouble))
+
+        events = worked(engine, break_down)
+    told = [event for event in events if isinstance(event, RoundNotSaved | RoundFailed)]
+    assert len(told) == 1
+    assert str(training.folder) in told[0].message
+    assert training.last_model() == before
+    assert training.rounds[-1].status != "running" or engine.round_is_active
+    engine.unpause()
+    ended = [event for event in worked(engine) if isinstance(event, RoundEnded)]
+    assert [event.record.status for event in ended] == ["complete"]
+    assert training.last_model() != before
+    np.testing.assert_array_equal(training.labels("a"), mask)

@@ -5,10 +5,11 @@ import weakref
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QMessageBox
 
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.round_progress import Phase
-from tests.widgets.conftest import PATIENCE, TITLE, paint
+from tests.widgets.conftest import PATIENCE, TITLE, mask_layer, paint
 
 
 @pytest.fixture
@@ -32,6 +33,24 @@ def test_closing_the_window_keeps_the_strokes(shown):
     assert widget.workbench.session is None
     with Session.open(session.folder) as again:
         np.testing.assert_array_equal(again.edit(session.items[1]), painted)
+
+
+def test_closing_the_window_asks_before_strokes_are_lost(shown, monkeypatch):
+    viewer, widget = shown
+    session, asked = widget.workbench.session, []
+    answers = iter([QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes])
+    monkeypatch.setattr(QMessageBox, "question", lambda *given: asked.append(given[2]) or next(answers))
+    painted = paint(viewer, (20, 20))
+    (session.folder / "edits").rmdir()
+    (session.folder / "edits").touch()  # no folder can be made in its place
+    assert not viewer.window._qt_window.close()
+    assert widget.workbench.session is session
+    np.testing.assert_array_equal(mask_layer(viewer).data, painted)
+    assert "could not be saved" in asked[0]
+    assert str(session.folder) in asked[0]
+    viewer.window.close()
+    assert len(asked) == 2
+    assert widget.workbench.session is None
 
 
 @pytest.mark.slow

@@ -104,10 +104,13 @@ def append_line(path: Path | str, line: str, *, durable: bool = True) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove temporary files that a killed program left in `folder` an hour ago or earlier."""
+    """Remove temporary files that a killed program left in `folder` more than an hour ago.
+
+    One whose time is more than an hour ahead is older, too: the clock went back since.
+    """
     with suppress(OSError):
         for entry in os.scandir(folder):
-            if entry.name.startswith(_TEMPORARY) and _age(entry) > _ABANDONED_AFTER_SECONDS:
+            if entry.name.startswith(_TEMPORARY) and _distance(entry) > _ABANDONED_AFTER_SECONDS:
                 _remove(Path(entry.path))
 
 
@@ -155,8 +158,8 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _age(entry: os.DirEntry[str]) -> float:
-    return time.time() - entry.stat(follow_symlinks=False).st_mtime
+def _distance(entry: os.DirEntry[str]) -> float:
+    return abs(time.time() - entry.stat(follow_symlinks=False).st_mtime)
 
 
 def _remove(path: Path) -> None:

@@ -220,6 +220,10 @@ class Rounds:
         self._clear_out()
         return ended
 
+    def leave(self, number: int) -> None:
+        """Count a round as one that runs no more, where how it ended cannot be written down."""
+        self._running_here.discard(number)
+
     def _clear_out(self) -> None:
         """Remove the weights and states of old rounds that nothing goes back to.
 

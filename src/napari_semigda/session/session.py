@@ -887,6 +887,11 @@ class Session:
                 record, status, steps=steps, seconds=seconds, message=message, validation=validation
             )
 
+    def leave_round(self, number: int) -> None:
+        """Count a round as one that runs no more, where how it ended cannot be written down."""
+        with self._lock:
+            self._rounds.leave(number)
+
     def round_folder(self, number: int) -> Path:
         """Return the folder of one round."""
         return self._rounds.folder_of(number)

@@ -10,7 +10,15 @@ from napari.utils.key_bindings import KeyBinding
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QApplication, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QFrame,
+    QMainWindow,
+    QMessageBox,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_semigda.log import keep_log
 from napari_semigda.session.view import View
@@ -214,12 +222,16 @@ class SemiGDAWidget(QWidget):
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Keep what was painted when napari is about to close, and close the session when it does.
 
-        Between the two napari asks whether it may close; if not, the window is not hidden.
+        Where it cannot be kept, the person decides. Between the two napari asks whether it may close; if not,
+        the window is not hidden.
         """
         if self._window is not None and watched is self._window and event is not None:
             if event.type() == QEvent.Type.Close:
-                self._closing = True
                 self._keep()
+                if not self._may_close():
+                    event.ignore()
+                    return True
+                self._closing = True
                 if not self._window.isVisible():  # then nothing asks, and nothing will be hidden
                     self.close_down(window_closes=True)
             elif event.type() == QEvent.Type.Hide and self._closing and not event.spontaneous():
@@ -267,6 +279,21 @@ class SemiGDAWidget(QWidget):
         with errors_shown():
             if self.workbench.annotation is not None:
                 self.workbench.annotation.keep()
+
+    def _may_close(self) -> bool:
+        """Ask, where something painted would be lost."""
+        annotation = self.workbench.annotation
+        if annotation is None or annotation.item is None or annotation.why_unsaved is None:
+            return True
+        answer = QMessageBox.question(
+            self,
+            "Strokes that are not saved",
+            f"What you painted on {annotation.item.name} could not be saved.\n\n{annotation.why_unsaved}\n\n"
+            "Close napari all the same, and lose these strokes? What you accepted before stays as it is.",
+            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
+            QMessageBox.StandardButton.No,  # what Enter answers
+        )
+        return bool(answer == QMessageBox.StandardButton.Yes)
 
 
 def _main_window(widget: QWidget) -> QMainWindow | None:
