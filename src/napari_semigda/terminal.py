@@ -191,7 +191,7 @@ class EngineDisplay:
         self._progress.update(
             self._draft_bar, visible=True, description=text, completed=event.share, total=1.0, remaining=""
         )
-        self._line(f"{text}: {event.share:.0%}")
+        self._line(f"{text}: {100 * event.share:.0f} %")
 
     def _drafted(self, drafts: DraftProgress) -> None:
         part = f"{drafts.done:.0f} of {drafts.total}"

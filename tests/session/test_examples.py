@@ -1,16 +1,21 @@
 """What training sees of a session: prepared when drawn, kept within bounds, unreadable images left out."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings, frame, normalise
+from napari_semigda.io import bands
 from napari_semigda.session.examples import ExampleCache
 from napari_semigda.session.session import Session
-from napari_semigda.training.examples import Example
+from napari_semigda.training.examples import Example, cut_window, draw_batch
+from tests.stores import noise, write_store
 
 
 @pytest.fixture
@@ -140,3 +145,65 @@ def test_an_example_larger_than_the_cache_is_still_given() -> None:
     cache = ExampleCache(10)
     assert cache.get("a", lambda: example(16, 0.5)).image.mean() == 0.5
     assert cache.get("b", lambda: example(16, -0.5)).image.mean() == -0.5
+
+
+# Large pictures ----------------------------------------------------------------------------------------
+
+
+def _large(tmp_path: Path, zoom: float, pixels: NDArray[Any]) -> tuple[Session, NDArray[np.uint8]]:
+    """A session of two stores, of which the first is labelled; its middle is an object, its end unknown."""
+    stores = [write_store(tmp_path / name, pixels, "yx", chunks=(50, 50)) for name in ("a.zarr", "b.zarr")]
+    settings = ImageSettings(working_size=32, framing="tiles", zoom=zoom)
+    session = Session.create(tmp_path / "session", stores, settings=settings)
+    mask = np.zeros(pixels.shape, np.uint8)
+    mask[150:250, 100:200] = 1
+    mask[300:] = 255
+    session.accept(session.items[0], mask)
+    return session, mask
+
+
+@pytest.mark.parametrize(("zoom", "tolerance"), [(1.0, 1 / 1024), (0.5, 0.05)])
+def test_windows_of_a_large_picture_are_those_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zoom: float, tolerance: float
+) -> None:
+    smooth = ndimage.gaussian_filter(noise((400, 360)).astype(np.float32), 4) * 100
+    session, mask = _large(tmp_path, zoom, smooth.astype(np.uint16))
+    image = normalise(session.picture("a").pixels, session.settings)
+    whole = Example(*frame(image, mask, session.settings)[:3])
+    monkeypatch.setattr(bands, "LARGE", 100)
+    large = session.examples()[0][0]
+    assert not isinstance(large.image, torch.Tensor)
+    assert torch.equal(large.labels, whole.labels)
+    for seed in range(20):
+        one, other = (cut_window(given, 32, torch.Generator().manual_seed(seed)) for given in (large, whole))
+        assert one.image.dtype == torch.float16
+        difference = (one.image.float() - other.image).abs()
+        assert difference[:, 2:-2, 2:-2].max() <= tolerance
+        assert difference.max() <= 2 * tolerance, "what lies beyond the edge is not looked at"
+        assert torch.equal(one.labels, other.labels)
+        assert torch.equal(one.valid, other.valid)
+
+
+def test_only_the_windows_that_are_drawn_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bands, "LARGE", 100)
+    session, _ = _large(tmp_path, 1.0, noise((400, 360)))
+    for store in ("a.zarr", "b.zarr"):
+        (tmp_path / store / "0" / "7.7").write_bytes(b"no chunk")  # the last one, looked at by nobody
+    labelled, unlabelled = session.examples()
+    batch = draw_batch(labelled, [0] * 8, 32, torch.Generator().manual_seed(0))
+    assert batch.images.shape == (8, 3, 32, 32)
+    assert bool(batch.known.flatten(1).any(dim=1).all())
+    window = cut_window(unlabelled[0], 32, torch.Generator().manual_seed(0))
+    assert (window.labels == 255).all()
+    assert window.valid.all()
+    assert session._examples.bytes < 2 * 8 * 2**20 + 2 * 400 * 360
+
+
+def test_large_and_small_pictures_go_into_one_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores = [write_store(tmp_path / f"{side}.zarr", noise((side, 90)), "yx") for side in (300, 80)]
+    monkeypatch.setattr(bands, "LARGE", 80 * 90 + 1)
+    settings = ImageSettings(working_size=32, framing="tiles")
+    with Session.create(tmp_path / "session", stores, settings=settings) as session:
+        batch = draw_batch(session.examples()[1], [0, 1], 32, torch.Generator().manual_seed(0))
+    assert batch.images.dtype == torch.float32
+    assert batch.images.shape == (2, 3, 32, 32)

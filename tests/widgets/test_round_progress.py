@@ -2,7 +2,16 @@
 
 import pytest
 
-from napari_semigda.engine import ModelLoading, RoundEnded, RoundFailed, RoundStarted, Stepped
+from napari_semigda.engine import (
+    Drafting,
+    DraftProgress,
+    ModelLoading,
+    Predicted,
+    RoundEnded,
+    RoundFailed,
+    RoundStarted,
+    Stepped,
+)
 from napari_semigda.session.rounds import RoundRecord
 from napari_semigda.training.round import StepReport
 from napari_semigda.widgets.round_progress import Phase, RoundProgress, duration, in_words
@@ -85,3 +94,23 @@ def test_a_failure_says_why(session):
 )
 def test_durations_are_told_as_people_say_them(seconds, words):
     assert duration(seconds) == words
+
+
+def test_drafts_in_the_background_tell_how_many_there_are_and_what_is_left(session):
+    progress = RoundProgress()
+    item = session.items[0]
+    progress.take(RoundEnded(record("complete", steps=12, seconds=30.0)))
+    assert in_words(progress, session).endswith("Making drafts for the other images…")
+    progress.take(Predicted(item, None), DraftProgress(3, 300, None))
+    assert in_words(progress, session).endswith("Making drafts: 3 of 300.")
+    progress.take(Predicted(item, None), DraftProgress(30, 300, 170.0))
+    assert in_words(progress, session).endswith("Making drafts: 30 of 300. About 3 minutes left.")
+    assert progress.share == pytest.approx(0.1)
+    progress.rest(paused=False)
+    assert progress.share is None
+
+
+def test_one_large_draft_tells_its_share(session):
+    progress = RoundProgress()
+    progress.take(Drafting(session.items[0], 0.25), DraftProgress(0.25, 1, 60.0))
+    assert in_words(progress, session) == "Making a draft: 25 %. About 1 minute left."

@@ -342,11 +342,10 @@ def frame(image: Tensor, labels: NDArray[np.integer] | Tensor | None, settings: 
         If the labels are not of the picture's size.
     """
     height, width = image.shape[-2:]
-    known = _label_tensor(labels, height, width)
     geometry = _geometry(height, width, settings)
     size = (geometry.framed_height, geometry.framed_width)
     resized = _resize(image, size)
-    known = functional.interpolate(known[None, None], size=size, mode="nearest-exact")[0, 0]
+    known = _frame_labels(_label_tensor(labels, height, width), size)
     right = max(0, settings.working_size - geometry.framed_width)
     bottom = max(0, settings.working_size - geometry.framed_height)
     padding = (0, right, 0, bottom)
@@ -356,6 +355,59 @@ def frame(image: Tensor, labels: NDArray[np.integer] | Tensor | None, settings: 
         valid=functional.pad(torch.ones(size, dtype=torch.bool), padding, value=False),
         geometry=geometry,
     )
+
+
+class FramedWindows:
+    """A large picture as the network sees it in windows, of which each is read when it is cut out.
+
+    Takes the place of a tensor of a whole framed picture, (3, h, w), as far as cutting windows goes.
+
+    Parameters
+    ----------
+    pixels
+        The picture, to be read by slices; for which `has_many_tiles`.
+    settings
+        With the framing ``"tiles"``.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (3, h, w) of the framed picture.
+
+    Raises
+    ------
+    SemiGDAError
+        As `normalise`.
+    """
+
+    def __init__(self, pixels: Pixels, settings: ImageSettings) -> None:
+        self._pixels, self._settings = pixels, settings
+        self._limits = intensity_limits(pixels, settings)
+        geometry = _geometry(pixels.shape[0], pixels.shape[1], settings)
+        self.shape = (3, geometry.framed_height, geometry.framed_width)
+
+    def __getitem__(self, key: tuple[Any, slice, slice]) -> Tensor:
+        """Read the window ``[..., top : top + S, left : left + S]``, S being the working size; float16."""
+        _, *sides = key
+        tile = self._settings.tile_size
+        starts = [
+            min(round(side.start * own / framed), own - tile)
+            for side, own, framed in zip(sides, self._pixels.shape, self.shape[1:], strict=False)
+        ]
+        part = np.asarray(self._pixels[tuple(slice(start, start + tile) for start in starts)])
+        image = normalise(part, self._settings, self._limits)
+        return frame(image, None, self._settings).image.to(torch.float16)
+
+    def frame_labels(self, labels: NDArray[np.integer] | None) -> Tensor:
+        """Bring the picture's labels (H, W) to its frame, (h, w) uint8; `UNKNOWN` all over without any."""
+        if labels is None:  # one value, wherever one looks
+            return torch.full((1, 1), UNKNOWN, dtype=torch.uint8).expand(self.shape[1:])
+        return _frame_labels(_label_tensor(labels, *self._pixels.shape[:2]), self.shape[1:])
+
+
+def has_many_tiles(shape: tuple[int, ...], settings: ImageSettings) -> bool:
+    """Whether a picture (H, W, …) is seen in tiles, several of them in both directions."""
+    return settings.framing == "tiles" and min(shape[:2]) >= 2 * settings.tile_size
 
 
 def unframe(values: Tensor, geometry: Geometry) -> Tensor:
@@ -394,6 +446,10 @@ def _resize(values: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(
         values[None], size=size, mode="bilinear", align_corners=False, antialias=True
     )[0]
+
+
+def _frame_labels(labels: Tensor, size: tuple[int, ...]) -> Tensor:
+    return functional.interpolate(labels[None, None], size=size, mode="nearest-exact")[0, 0]
 
 
 def _label_tensor(labels: NDArray[np.integer] | Tensor | None, height: int, width: int) -> Tensor:

@@ -118,6 +118,20 @@ class LargePicture:
     unit: str
 
 
+def open_stored(plane: Plane) -> StoredPixels | None:
+    """Open a large plane to read parts of it now and then; None where it is small, or has to be read whole.
+
+    Its file stays open as long as what is returned lives.
+
+    Raises
+    ------
+    SemiGDAError
+        As `read_plane`.
+    """
+    levels = _kept_open(plane)
+    return levels[0] if levels else None
+
+
 def open_large(plane: Plane) -> LargePicture | None:
     """Open a large plane to be looked at; None where it is small, or has to be read whole.
 
@@ -130,18 +144,23 @@ def open_large(plane: Plane) -> LargePicture | None:
     """
     if max(plane.shape) <= OVERVIEW_SIDE:
         return None
+    levels = _kept_open(plane)
+    if not levels:
+        return None
+    large = [level for level in levels if max(level.shape[:2]) > OVERVIEW_SIDE]
+    overviews = [level[:] for level in levels[len(large) :]] or [_thinned_out(large[-1])]
+    while max(overviews[-1].shape[:2]) > OVERVIEW_SIDE // 4:
+        overviews.append(overviews[-1][::2, ::2])
+    return LargePicture(tuple(large), tuple(overviews), plane.pixel_size, plane.unit)
+
+
+def _kept_open(plane: Plane) -> list[StoredPixels]:
     with ExitStack() as stack:
         levels = _stored_levels(plane, stack)
-        if not levels:
-            return None
-        large = [level for level in levels if max(level.shape[:2]) > OVERVIEW_SIDE]
-        overviews = [level[:] for level in levels[len(large) :]] or [_thinned_out(large[-1])]
-        while max(overviews[-1].shape[:2]) > OVERVIEW_SIDE // 4:
-            overviews.append(overviews[-1][::2, ::2])
         keeper = _Keeper(stack.pop_all())
-        for level in large:
+        for level in levels:
             level.keeps = keeper
-        return LargePicture(tuple(large), tuple(overviews), plane.pixel_size, plane.unit)
+        return levels
 
 
 class _Keeper:

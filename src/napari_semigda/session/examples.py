@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 import torch
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.inference.preparation import frame, normalise
+from napari_semigda.inference.preparation import FramedWindows, frame, has_many_tiles, normalise
 from napari_semigda.session.items import Item
 from napari_semigda.training.examples import Example
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOM = 512 * 2**20
 """Bytes of prepared examples that a session keeps in memory."""
+
+OPEN_FILE = 8 * 2**20
+"""Bytes that a large picture counts for, of which only a file is kept open: there cannot be too many."""
 
 
 class ExampleCache:
@@ -50,7 +53,8 @@ class ExampleCache:
                 self._kept.move_to_end(key)
         if kept is None:
             made = make()
-            kept = made._replace(image=made.image.to(torch.float16))
+            small = made.image.to(torch.float16) if isinstance(made.image, torch.Tensor) else made.image
+            kept = made._replace(image=small)
             self._keep(key, kept)
         return kept
 
@@ -136,10 +140,19 @@ class SessionExamples(Sequence[Example]):
         labels = self._session.labels(item) if self._labelled else None
         if self._labelled and labels is None:
             raise SemiGDAError("Its label file is gone.")
+        stored = None
+        if has_many_tiles(item.shape, self._settings):
+            stored = self._session.stored_picture(item)
+        if stored is not None:
+            windows = FramedWindows(stored, self._settings)
+            known = windows.frame_labels(labels)
+            return Example(windows, known, torch.ones(1, 1, dtype=torch.bool).expand(known.shape))
         image = normalise(self._session.picture(item).pixels, self._settings)
         framed = frame(image, labels, self._settings)
         return Example(framed.image, framed.labels, framed.valid)
 
 
 def _size(example: Example) -> int:
-    return sum(part.element_size() * part.nelement() for part in example)
+    parts = [part for part in example if isinstance(part, torch.Tensor)]
+    in_memory = sum(part.untyped_storage().nbytes() for part in parts)
+    return in_memory + (len(example) - len(parts)) * OPEN_FILE

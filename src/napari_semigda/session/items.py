@@ -14,8 +14,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.bands import BandedPixels, LargePicture, open_large, opened_plane
+from napari_semigda.io.bands import BandedPixels, LargePicture, open_large, open_stored, opened_plane
 from napari_semigda.io.pictures import Picture, Plane, read_plane
+from napari_semigda.io.stored import StoredPixels
 
 LONGEST_ID = 100
 """An id takes at most so many bytes in UTF-8, so that `<id>.tif` fits every file system."""
@@ -178,6 +179,20 @@ def opened_picture(item: Item, path: Path) -> Iterator[NDArray[Any] | BandedPixe
     with opened_plane(plane_of(item, path)) as pixels:
         _check_shape(item, path, pixels.shape)
         yield pixels
+
+
+def stored_picture(item: Item, path: Path) -> StoredPixels | None:
+    """Open the picture of an item to read parts of it; see `napari_semigda.io.bands.open_stored`.
+
+    Raises
+    ------
+    SemiGDAError
+        As for `read_picture`.
+    """
+    stored = open_stored(plane_of(item, path))
+    if stored is not None:
+        _check_shape(item, path, stored.shape)
+    return stored
 
 
 def shown_picture(item: Item, path: Path) -> Picture | LargePicture:

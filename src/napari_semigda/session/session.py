@@ -46,6 +46,7 @@ from napari_semigda.session.items import (
     plane_of,
     read_picture,
     shown_picture,
+    stored_picture,
 )
 from napari_semigda.session.journal import JournalEntry
 from napari_semigda.session.labelling import Labelling
@@ -65,6 +66,7 @@ from napari_semigda.training.recipe import Budget, Recipe
 if TYPE_CHECKING:
     from napari_semigda.inference.predictor import Draft, Prediction
     from napari_semigda.io.bands import BandedPixels, LargePicture
+    from napari_semigda.io.stored import StoredPixels
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -618,6 +620,10 @@ class Session:
     def opened_picture(self, item: Item | str) -> AbstractContextManager["NDArray[Any] | BandedPixels"]:
         """Open the picture of an item, to be read by slices; see `items.opened_picture`."""
         return opened_picture(self.item(item), self.picture_path(item))
+
+    def stored_picture(self, item: Item | str) -> "StoredPixels | None":
+        """Open the picture of an item to read parts of it, where it is large; see `items.stored_picture`."""
+        return stored_picture(self.item(item), self.picture_path(item))
 
     def shown_picture(self, item: Item | str) -> "Picture | LargePicture":
         """Read the picture of an item to be looked at, or open it where it is large; see `items`."""

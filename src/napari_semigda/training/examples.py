@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,20 +12,27 @@ from torch import Tensor
 from napari_semigda.model.annotation import UNKNOWN
 
 
+class Windows(Protocol):
+    """A large image, (3, H, W), of which only windows are ever read."""
+
+    def __getitem__(self, key: Any, /) -> Tensor:
+        """Read the window ``[..., top : bottom, left : right]``."""
+
+
 class Example(NamedTuple):
     """One picture as the network sees it.
 
     Attributes
     ----------
-    image : Tensor, float32 or float16, shape (3, H, W)
-        Values in [-1, 1].
+    image : Tensor or Windows, float32 or float16, shape (3, H, W)
+        Values in [-1, 1]; of a large picture, only windows are ever read.
     labels : Tensor, uint8, shape (H, W)
         Class of each pixel, ``UNKNOWN`` (255) where nobody has looked, and in padding.
     valid : Tensor, bool, shape (H, W)
         False in padding: there is no picture there to learn from.
     """
 
-    image: Tensor
+    image: Tensor | Windows
     labels: Tensor
     valid: Tensor
 
@@ -66,17 +73,24 @@ def cut_window(example: Example, size: int, generator: torch.Generator) -> Examp
     height, width = example.labels.shape
     if (height, width) == (size, size):
         return example
-    anything_known = bool((example.labels != UNKNOWN).any())
+    anything_known = not _is_one_value(example.labels) and bool((example.labels != UNKNOWN).any())
     for _ in range(10):
         top, left = _window_corner(example.labels, size, generator)
-        window = Example(*(part[..., top : top + size, left : left + size] for part in example))
-        if not anything_known or bool((window.labels != UNKNOWN).any()):
+        window = (..., slice(top, top + size), slice(left, left + size))
+        if not anything_known or bool((example.labels[window] != UNKNOWN).any()):
             break
-    return window
+    return Example(*(part[window] for part in example))
+
+
+def _is_one_value(labels: Tensor) -> bool:
+    """Whether it is one value stretched out, as for a large picture that nobody looked at."""
+    return labels.stride() == (0, 0)
 
 
 def _window_corner(labels: Tensor, size: int, generator: torch.Generator) -> tuple[int, int]:
     height, width = labels.shape
+    if _is_one_value(labels):
+        return _any_corner(height - size, width - size, generator)
     objects = labels.numpy() - np.uint8(1) < UNKNOWN - 1  # 0 becomes 255: two passes instead of three
     up_to_row = np.count_nonzero(objects, axis=1).cumsum()
     count = int(up_to_row[-1])
@@ -87,9 +101,13 @@ def _window_corner(labels: Tensor, size: int, generator: torch.Generator) -> tup
         row -= int(torch.randint(size, (), generator=generator))
         column -= int(torch.randint(size, (), generator=generator))
         return min(max(row, 0), height - size), min(max(column, 0), width - size)
+    return _any_corner(height - size, width - size, generator)
+
+
+def _any_corner(lowest: int, rightmost: int, generator: torch.Generator) -> tuple[int, int]:
     return (
-        int(torch.randint(height - size + 1, (), generator=generator)),
-        int(torch.randint(width - size + 1, (), generator=generator)),
+        int(torch.randint(lowest + 1, (), generator=generator)),
+        int(torch.randint(rightmost + 1, (), generator=generator)),
     )
 
 

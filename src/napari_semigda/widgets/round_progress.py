@@ -224,7 +224,7 @@ def _drafting(drafts: DraftProgress | None) -> str:
     if drafts is None:
         return "Making drafts for the other images…"
     if drafts.total <= 1:
-        return f"Making a draft: {drafts.done:.0%}.{_left(drafts.remaining)}"
+        return f"Making a draft: {100 * drafts.done:.0f} %.{_left(drafts.remaining)}"
     return f"Making drafts: {int(drafts.done)} of {drafts.total}.{_left(drafts.remaining)}"
 
 
