@@ -33,11 +33,11 @@ from qtpy.QtWidgets import QApplication, QDialog, QLabel, QLineEdit, QPushButton
 from skimage.io import imread
 
 from annotator import ALIKE, Annotator, dice, settle
-from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.widgets.dock import SemiGDAWidget
 from napari_semigda.widgets.new_session import NewSessionDialog
 from napari_semigda.widgets.round_progress import Phase
+from truths import ask_for_pictures, chosen_pairs, collect
 
 WINDOW = (1280, 800)
 DRAWN = 5.0  # seconds after which an image that was not drawn is not waited for: the screen cannot draw
@@ -496,33 +496,9 @@ def open_napari() -> tuple[napari.Viewer, SemiGDAWidget]:
     return viewer, widget
 
 
-def collect(pairs: list[tuple[Path, Path]], images: Path) -> dict[str, Path]:
-    """Copy the images into one new folder; return the true mask of each, by the image's stem."""
-    images.mkdir()
-    for image, _ in pairs:
-        (images / image.name).write_bytes(image.read_bytes())
-    return {image.stem: mask for image, mask in pairs}
-
-
-def _pairs(arguments: argparse.Namespace) -> list[tuple[Path, Path]]:
-    """So many images, evenly over the list, with their masks."""
-    if arguments.samples:
-        pairs = sample_pairs()[::2]  # the lesions
-    elif arguments.images and arguments.masks:
-        paths = sorted(path for path in arguments.images.iterdir() if path.is_file())
-        pairs = [(path, arguments.masks / path.name) for path in paths]
-    else:
-        raise SystemExit("Say --samples, or --images and --masks.")
-    places = np.linspace(0, len(pairs) - 1, min(arguments.count, len(pairs))).astype(int)
-    return [pairs[place] for place in places]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", action="store_true", help="the drawn lesions bundled with the package")
-    parser.add_argument("--images", type=Path, help="folder of images")
-    parser.add_argument("--masks", type=Path, help="folder of their true masks, with the same names")
-    parser.add_argument("--count", type=int, default=60, help="use so many of them, evenly over the list")
+    ask_for_pictures(parser, 60)
     parser.add_argument("--seconds", type=float, default=60, help="length of a round")
     parser.add_argument("--meanwhile", type=int, default=20, help="images accepted during the first round")
     parser.add_argument("--working-size", type=int, default=128, help="of the network")
@@ -535,7 +511,7 @@ def main() -> None:
         images = Path(home) / "images"
         plan = Plan(
             images,
-            collect(_pairs(arguments), images),
+            collect(chosen_pairs(arguments), images),
             name=arguments.name,
             working_size=arguments.working_size,
             seconds=arguments.seconds,

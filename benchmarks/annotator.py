@@ -15,12 +15,12 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 from scipy.ndimage import distance_transform_edt, label
-from skimage.io import imread
 from skimage.measure import find_contours
 
 from napari_semigda.session.items import Item
 from napari_semigda.widgets.dock import SemiGDAWidget
 from napari_semigda.widgets.section import ActionButton, MenuAction
+from truths import true_mask
 
 POINTS = 80  # of a stroke round an object
 ALIKE = 0.9  # a draft whose Dice with the truth is above this is accepted as it is
@@ -120,8 +120,7 @@ class Annotator:
 
     def truth(self) -> np.ndarray:
         """The true mask of the image on the screen, (H, W) of 0 and 1."""
-        mask = imread(self.truths[Path(self.item.name).stem])
-        return ((mask if mask.ndim == 2 else mask[..., 0]) > 0).astype(np.uint8)
+        return true_mask(self.truths[Path(self.item.name).stem])
 
     def place(self, point: tuple[float, float]) -> QPoint:
         """Where a point (y, x) of the image is on the canvas."""

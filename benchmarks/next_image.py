@@ -23,6 +23,7 @@ from napari.layers import Labels
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
+from annotator import settle
 from napari_semigda.inference.predictor import Prediction
 from napari_semigda.io.pictures import find_pictures
 from napari_semigda.samples.generator import generate
@@ -58,14 +59,6 @@ def session_with_drafts(folder: Path, pictures: list[Path]) -> Session:
         drafted = Prediction(nothing[None], disc.astype(np.uint8), nothing, float(random.random()))
         session.store_prediction(item, drafted, 1)
     return session
-
-
-def settle(seconds: float) -> None:
-    """Keep the window alive."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        QApplication.processEvents()
-        time.sleep(0.005)
 
 
 def waits(viewer: napari.Viewer, widget: SemiGDAWidget, count: int) -> Iterator[tuple[float, float]]:

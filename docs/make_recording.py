@@ -12,13 +12,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from make_screenshots import annotate_first_images, close_napari, collect, correct_drafts, open_napari, train
+from make_screenshots import annotate_first_images, close_napari, correct_drafts, open_napari, train
 from PIL import Image
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QWidget
 
 from napari_semigda import Session
+from truths import collect, drawn_lesions
 
 SECONDS_BETWEEN = 0.8  # two looks at the window
 SPEED = 4.0  # how much faster it is shown
@@ -89,7 +90,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="semigda-") as home:
         images = Path(home) / "lesions"
-        annotator = open_napari(collect(argparse.Namespace(samples=True, most=None), images), None)
+        annotator = open_napari(collect(drawn_lesions(), images), None)
         try:
             folder = Path(home) / "session"
             with Session.create(folder, images, classes=("lesion",), one_object=True):

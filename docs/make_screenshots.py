@@ -36,6 +36,7 @@ from napari_semigda.widgets.segment_layer import SegmentDialog
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 from annotator import Annotator, dice, settle
+from truths import ask_for_pictures, chosen_pairs, collect, true_mask
 
 WINDOW = (1280, 800)
 PREFERENCES = (680, 720)
@@ -107,8 +108,7 @@ def mean_dice(annotator: Annotator) -> float:
     drafts = [item for item in session.items if session.state(item) is ItemState.DRAFT]
     scores = []
     for item in drafts:
-        truth = imread(annotator.truths[Path(item.name).stem])
-        truth = (truth if truth.ndim == 2 else truth[..., 0]) > 0
+        truth = true_mask(annotator.truths[Path(item.name).stem])
         scores.append(dice(session.prediction(item) == 1, truth))
     return float(np.mean(scores)) if scores else float("nan")
 
@@ -262,13 +262,10 @@ def enlarged(output: Path, session: Path) -> None:
 def main() -> None:
     """Read the arguments, open napari, and go."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", action="store_true", help="the drawn lesions bundled with the package")
-    parser.add_argument("--images", type=Path, help="folder of images")
-    parser.add_argument("--masks", type=Path, help="folder of their true masks, with the same names")
+    ask_for_pictures(parser, None)
     parser.add_argument("--output", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--minutes", type=float, default=1.0, help="length of a round")
     parser.add_argument("--working-size", type=int, default=128, help="of the network")
-    parser.add_argument("--most", type=int, help="use only so many images")
     parser.add_argument("--session", type=Path, help="only the window with this session, as large as it is")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -281,7 +278,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="semigda-") as home:
         images = Path(home) / "lesions"
-        annotator = open_napari(collect(arguments, images), arguments.output)
+        annotator = open_napari(collect(chosen_pairs(arguments), images), arguments.output)
         try:
             session = afternoon(annotator, images, arguments.minutes, arguments.working_size)
         finally:
@@ -303,22 +300,6 @@ def close_napari(annotator: Annotator) -> None:
     """Close the session and the window."""
     annotator.widget.close_down()
     annotator.viewer.close()
-
-
-def collect(arguments: argparse.Namespace, images: Path) -> dict[str, Path]:
-    """Put the images into one folder, and tell the true mask of each."""
-    if arguments.samples:
-        pairs = sample_pairs()[::2]  # the lesions
-    elif arguments.images and arguments.masks:
-        paths = sorted(path for path in arguments.images.iterdir() if path.is_file())
-        pairs = [(path, arguments.masks / path.name) for path in paths]
-    else:
-        raise SystemExit("Say --samples, or --images and --masks.")
-    pairs = pairs[:: max(1, len(pairs) // arguments.most)] if arguments.most else pairs
-    images.mkdir()
-    for image, _ in pairs:
-        (images / image.name).write_bytes(image.read_bytes())
-    return {image.stem: mask for image, mask in pairs}
 
 
 if __name__ == "__main__":

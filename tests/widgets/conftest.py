@@ -7,7 +7,8 @@ import napari.settings
 import pytest
 from napari.utils import progress
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication
 
 from napari_semigda.downloads import keep_downloads_in
 from napari_semigda.inference.preparation import ImageSettings
@@ -118,6 +119,27 @@ def notices():
     """What napari has notified people of, during this test."""
     notification_manager.records.clear()
     return lambda: [str(record.message) for record in notification_manager.records]
+
+
+@pytest.fixture
+def answer(qtbot):
+    """Waits for the next question, and clicks the button with this text, or presses Enter; gives its text."""
+    asked = []
+
+    def answer(text=None):
+        def press():
+            question = QApplication.activeModalWidget()
+            if question is None:
+                QTimer.singleShot(10, press)
+                return
+            asked.append(question.text())
+            buttons = {button.text().strip("&"): button for button in question.buttons()}
+            (question.defaultButton() if text is None else buttons[text]).click()
+
+        QTimer.singleShot(0, press)
+        return asked
+
+    return answer
 
 
 def activity(words):

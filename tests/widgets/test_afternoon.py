@@ -2,11 +2,11 @@
 
 import pytest
 
-from afternoon import Afternoon, Plan, collect
-from napari_semigda.samples import sample_pairs
+from afternoon import Afternoon, Plan
 from tests.widgets.conftest import TITLE
+from truths import collect, drawn_lesions
 
-LESIONS = sample_pairs()[::2][:12]
+LESIONS = drawn_lesions()[:12]
 
 
 @pytest.fixture

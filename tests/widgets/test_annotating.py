@@ -259,4 +259,4 @@ def test_a_folder_that_is_no_session_is_refused_in_a_sentence(widget, tmp_path, 
     assert any("is no session" in notice for notice in notices())
     assert widget.workbench.session is None
     assert not widget.mask_section.accept.isEnabled()
-    assert widget.mask_section.accept.toolTip() == "Open a session first."
+    assert widget.mask_section.accept.why_not == "Open a session first."

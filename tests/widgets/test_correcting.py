@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from napari.layers import Image, Labels, Shapes
+from qtpy.QtCore import Qt
 
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.items import ItemState
@@ -139,6 +140,14 @@ def test_drawing_a_region_can_be_given_up(opened, viewer, click):
     assert not mask_layer(viewer).data.any()
 
 
+def test_escape_gives_the_drawing_of_a_region_up(opened, viewer, qtbot):
+    opened.mask_section.not_looked_at.press()
+    qtbot.keyClick(viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Escape)
+    assert not any(isinstance(layer, Shapes) for layer in viewer.layers)
+    assert opened.mask_section.give_up_region.isHidden()
+    assert viewer.layers.selection.active == mask_layer(viewer)
+
+
 def test_a_region_outside_of_the_image_is_refused(opened, viewer, qtbot, notices):
     opened.mask_section.not_looked_at.press()
     draw_rectangle(viewer, qtbot, -50, -50, -20, -20)
@@ -200,9 +209,20 @@ def test_after_undo_the_threshold_begins_where_the_mask_is(drafted, viewer, qtbo
     more = turn(section, viewer, qtbot, 0.1)
     turn(section, viewer, qtbot, 0.9)
     np.testing.assert_array_equal(undone(viewer), more)
+    assert section.threshold.value() == pytest.approx(0.1)
+    mask_layer(viewer).redo()
+    assert section.threshold.value() == pytest.approx(0.9)
+    np.testing.assert_array_equal(undone(viewer), more)
     np.testing.assert_array_equal(turn(section, viewer, qtbot, 0.1), more)
     between = turn(section, viewer, qtbot, 0.3)
     assert ((between == 0) | (between == more)).all()
+
+
+def test_with_the_draft_its_threshold_is_back(drafted, viewer, qtbot, click):
+    section = drafted.mask_section
+    turn(section, viewer, qtbot, 0.1)
+    click(section.reset)
+    assert section.threshold.value() == pytest.approx(0.5)
 
 
 def test_the_next_image_begins_with_its_own_draft(drafted, viewer, qtbot, click):

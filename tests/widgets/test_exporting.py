@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication
 
 from napari_semigda.inference.predictor import Prediction
 from napari_semigda.session.exporting.formats import Coco, OmeTiff, PlainTiff
@@ -55,26 +53,6 @@ def test_drafts_are_written_if_asked(opened, export, tmp_path):
     opened.export_section.choice.with_drafts.setChecked(True)
     export(opened)
     assert len(list((tmp_path / "out").rglob("*_mask.tif"))) == 2
-
-
-@pytest.fixture
-def answer(qtbot):
-    """Waits for the next question, and clicks the button with this text; gives the question's text."""
-    asked = []
-
-    def answer(text):
-        def press():
-            question = QApplication.activeModalWidget()
-            if question is None:
-                QTimer.singleShot(10, press)
-                return
-            asked.append(question.text())
-            next(button for button in question.buttons() if button.text().strip("&") == text).click()
-
-        QTimer.singleShot(0, press)
-        return asked
-
-    return answer
 
 
 def test_nothing_is_overwritten_unasked(opened, export, answer, click, tmp_path, viewer):

@@ -4,11 +4,12 @@ import pytest
 from napari._app_model import get_app_model
 from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 
 from napari_semigda.session.items import ItemState
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.keys_window import KeysWindow
-from tests.widgets.conftest import paint
+from tests.widgets.conftest import TITLE, paint
 
 
 @pytest.fixture
@@ -16,6 +17,20 @@ def opened(widget, make_session):
     widget.workbench.adopt(make_session())
     widget.image_section.jump.setValue(2)
     return widget
+
+
+@pytest.fixture
+def dock_on_screen(make_napari_viewer, make_session, qtbot):
+    """The dock in a window that is on the screen, so that its parts can have the focus."""
+    viewer = make_napari_viewer(show=True)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-semigda", TITLE)
+    widget.workbench.adopt(make_session())
+    widget.image_section.jump.setValue(1)
+    window = widget.window()
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow)
+    yield widget
+    widget.close_down()
 
 
 @pytest.fixture
@@ -138,3 +153,28 @@ def test_f1_lists_all_keys(opened, press, qtbot):
         assert f"<b>{key.label}</b>" in window.words.text()
         assert key.words in window.words.text()
     window.close()
+
+
+@pytest.mark.parametrize("ends", [Qt.Key.Key_Return, Qt.Key.Key_Escape])
+def test_after_typing_in_the_dock_return_and_escape_give_the_keys_back(dock_on_screen, qtbot, ends):
+    widget = dock_on_screen
+    for line in (widget.image_section.jump, widget.train_section.minutes, widget.queue_section.search):
+        line.setFocus()
+        qtbot.keyClick(line, ends)
+        assert not line.hasFocus()
+        place = widget.workbench.annotation.position
+        qtbot.keyClick(QApplication.focusWidget() or widget.window(), Qt.Key.Key_D)
+        assert widget.workbench.annotation.position == place + 1
+
+
+def test_a_class_picked_with_the_mouse_does_not_take_the_keys(dock_on_screen, qtbot):
+    rows, annotation = dock_on_screen.classes_section.list, dock_on_screen.workbench.annotation
+    qtbot.mouseClick(
+        rows.viewport(), Qt.MouseButton.LeftButton, pos=rows.visualItemRect(rows.item(1)).center()
+    )
+    assert dock_on_screen.workbench.canvas.selected_label == 0
+    place = annotation.position
+    qtbot.keyClick(rows, Qt.Key.Key_D)
+    assert annotation.position == place + 1
+    qtbot.keyClick(rows, Qt.Key.Key_Up)
+    assert dock_on_screen.workbench.canvas.selected_label == 1

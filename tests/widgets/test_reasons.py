@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSlider, QAbstractSpinBox, Q
 from napari_semigda.widgets.new_session import NewSessionDialog
 from napari_semigda.widgets.section import ActionButton, MenuAction, MenuButton
 from napari_semigda.widgets.segment_layer import SegmentDialog
+from napari_semigda.widgets.tips import wrapped
 from tests.widgets.conftest import paint
 
 PARTS = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit)
@@ -27,7 +28,8 @@ def assert_all_say_why(widget):
     assert found
     for part in found:
         if isinstance(part, ActionButton | MenuAction | MenuButton):
-            assert part.toolTip() != part._tip, part.text()
+            assert part.why_not, part.text()
+            assert part.toolTip() == wrapped(part.why_not)
         assert part.toolTip().strip(), part
 
 

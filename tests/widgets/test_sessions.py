@@ -377,14 +377,19 @@ def test_a_session_that_cannot_be_opened_leaves_the_one_before(
     assert mask_layer(viewer).data.any()
 
 
-def test_drawn_samples_make_a_session_and_are_gone_on_with(widget, tmp_path, monkeypatch, click, qtbot):
+def test_drawn_samples_make_a_session_and_are_gone_on_with(
+    widget, tmp_path, monkeypatch, click, qtbot, answer
+):
     monkeypatch.setattr("napari_semigda.widgets.session_section.user_data_path", lambda _: tmp_path)
     click(widget.session_section.samples)
     qtbot.waitUntil(lambda: widget.workbench.session is not None, timeout=PATIENCE)
     assert len(widget.workbench.session.items) == 44
     click(widget.mask_section.accept)
     click(widget.session_section.close_session)
-    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
+    answer("Cancel")
+    click(widget.session_section.samples)
+    assert widget.workbench.session is None
+    answer()
     click(widget.session_section.samples)
     assert "1 of 44 accepted" in widget.session_section.name.text()
 
@@ -436,22 +441,18 @@ def test_a_class_is_hidden_by_its_tick_and_shown_when_it_is_painted(widget, make
     assert mask_layer(viewer).colormap.color_dict[2][3] == 1
 
 
-def test_a_class_in_use_is_deleted_only_after_asking(widget, make_session, viewer, monkeypatch, click):
+def test_a_class_in_use_is_deleted_only_after_asking(widget, make_session, viewer, click, answer):
     session = make_session(classes=("lesion", "vessel"))
     widget.workbench.adopt(session)
     section, item = widget.classes_section, widget.workbench.annotation.item
     mask_layer(viewer).selected_label = 2
     painted = paint(viewer)
     click(widget.mask_section.accept)
-    asked = []
-    answers = iter([QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes])
-    monkeypatch.setattr(QMessageBox, "question", lambda *given: asked.append(given) or next(answers))
+    asked = answer()
     section.delete.press()
-    _, _, words, _, by_enter = asked[0]
-    assert "one image, in 1 of them accepted" in words
-    assert "not looked at" in words
-    assert by_enter == QMessageBox.StandardButton.No
+    assert asked == ["“vessel” is painted in one image, and accepted in one image."]
     np.testing.assert_array_equal(session.labels(item), painted)
+    answer("Delete the class")
     section.delete.press()
     assert [info.name for info in session.classes] == ["lesion"]
     np.testing.assert_array_equal(session.labels(item), np.where(painted == 2, 255, painted))
@@ -463,10 +464,19 @@ def test_a_class_in_use_is_deleted_only_after_asking(widget, make_session, viewe
     assert "at least one class" in section.delete.toolTip()
 
 
+def test_a_class_painted_but_nowhere_accepted_is_told_as_that(widget, make_session, viewer, answer):
+    widget.workbench.adopt(make_session(classes=("lesion", "vessel")))
+    mask_layer(viewer).selected_label = 2
+    paint(viewer)
+    asked = answer("Cancel")
+    widget.classes_section.delete.press()
+    assert asked == ["“vessel” is painted in one image, and accepted in none."]
+
+
 def test_a_class_that_is_nowhere_is_deleted_without_asking(widget, make_session, monkeypatch):
     session = make_session(classes=("lesion", "vessel"))
     widget.workbench.adopt(session)
-    monkeypatch.setattr(QMessageBox, "question", lambda *_: pytest.fail("nobody has to be asked"))
+    monkeypatch.setattr(QMessageBox, "exec", lambda *_: pytest.fail("nobody has to be asked"))
     widget.classes_section.list.setCurrentRow(0)
     widget.classes_section.delete.press()
     assert [info.name for info in session.classes] == ["vessel"]

@@ -10,7 +10,7 @@ import pint
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.layers.base import ActionType
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import Colormap, DirectLabelColormap
 from napari.utils.notifications import show_info, show_warning
 from numpy.typing import NDArray
 from psygnal import Signal
@@ -31,6 +31,7 @@ UNKNOWN_COLOUR = (0.5, 0.5, 0.5, 0.75)
 STRAY_COLOUR = "magenta"  # a label that is no class: to be seen, for such a mask is not accepted
 COLOURS_OF_CHANNELS = ("green", "magenta", "cyan", "yellow", "red", "blue")
 OPACITY = 0.5
+GLOW = (1.0, 0.1, 0.6, 1.0)  # of uncertainty: pink, like none of the first classes
 MANNER = ("brush_size", "opacity", "contour", "mode")  # of a layer that has to go, given to the next one
 BRUSH_SHARE = 24  # a new brush is the image's short side divided by this
 SEEN_AT_ONCE = 512  # pixels: sides of the least that is read of a large picture
@@ -57,6 +58,7 @@ class NapariCanvas:
     """
 
     painted = Signal()
+    stepped = Signal()
     mask_removed = Signal()
     label_picked = Signal(int)
     region_drawn = Signal(object)
@@ -239,7 +241,7 @@ class NapariCanvas:
             return
         if self._uncertainty is None:
             self._uncertainty = self._viewer.add_image(
-                uncertainty, colormap="inferno", blending="additive", opacity=0.8, contrast_limits=(0, 1)
+                uncertainty, colormap=_glow(), blending="translucent", contrast_limits=(0, 1)
             )
             layers = self._viewer.layers
             layers.move(layers.index(self._uncertainty), layers.index(self._mask))
@@ -272,6 +274,7 @@ class NapariCanvas:
         self._region = self._viewer.add_shapes(name=name, face_color="#ffffff40", edge_color="white")
         _put(self._region, _place(self._mask), name)
         self._region.mode = "add_polygon_lasso"
+        self._region.bind_key("Escape", lambda _: self.cancel_region(), overwrite=True)
         self._region.events.data.connect(self._on_shape)
 
     def cancel_region(self) -> None:
@@ -353,7 +356,7 @@ class NapariCanvas:
         layer.editable = not self.read_only
         layer.selected_label = self._picked
         layer.events.paint.connect(self._on_painted)
-        layer.events.set_data.connect(self._on_painted)  # undo and redo emit only this one
+        layer.events.set_data.connect(self._on_stepped)
         layer.events.selected_label.connect(self._on_label_picked)
         return layer
 
@@ -389,6 +392,13 @@ class NapariCanvas:
         if not self._filling:
             with errors_shown():
                 self.painted.emit()
+
+    def _on_stepped(self) -> None:
+        """Tell of undo and redo, which emit no more than this."""
+        self._on_painted()
+        if not self._filling:
+            with errors_shown():
+                self.stepped.emit()
 
     def _on_label_picked(self) -> None:
         """Tell which class was picked in napari's own controls; a label that is no class is not picked."""
@@ -430,6 +440,13 @@ def _put(layer: Layer, place: dict[str, Any], name: str) -> None:
         layer.scale = place["scale"]
     if tuple(map(str, layer.units)) != place["units"]:
         layer.units = place["units"]
+
+
+def _glow() -> Colormap:
+    """Colours of uncertainty: nothing where there is none, and to be seen on dark and on bright images."""
+    colours = np.tile(np.array(GLOW, np.float32), (256, 1))
+    colours[:, 3] = np.sqrt(np.linspace(0, 1, 256))
+    return Colormap(colours, name="uncertainty")
 
 
 def _place(layer: Layer) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from typing import Any
 
 from qtpy.QtCore import QPoint, QSize, Qt, QTimer
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor, QIcon, QKeyEvent, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
     QListWidget,
     QListWidgetItem,
-    QMessageBox,
     QProgressDialog,
     QVBoxLayout,
     QWidget,
@@ -21,7 +20,9 @@ from napari_semigda.session.classes import MOST_NAMED, ClassInfo
 from napari_semigda.widgets.image_section import NO_SESSION
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.notices import errors_shown
+from napari_semigda.widgets.question import ask
 from napari_semigda.widgets.section import ActionButton, MenuAction, MenuButton, Rows
+from napari_semigda.widgets.tips import wrapped
 from napari_semigda.widgets.workbench import Workbench
 
 BACKGROUND = 0
@@ -35,7 +36,24 @@ TIP = (
     "What is painted as not looked at trains nothing."
 )
 TICKS = " The tick shows and hides a class."
+DELETE = "Delete the class"
+OF_DELETED = (
+    "If it is deleted, these pixels become “not looked at”: they train nothing, and you can paint them over. "
+    "The masks as they are now stay in the session's folder as copies (….replaced-1.tif); other masks are "
+    "not touched."
+)
 NO_CLASS = "Choose a class in the list first."
+
+
+class ClassList(QListWidget):
+    """A list that leaves letters to the canvas, whose keys they are, instead of searching for them."""
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Take the keys that move in a list, and no others."""
+        if event is not None and event.text().isprintable() and event.text():
+            event.ignore()
+        else:
+            super().keyPressEvent(event)
 
 
 class ClassesSection(QWidget):
@@ -44,7 +62,7 @@ class ClassesSection(QWidget):
     def __init__(self, workbench: Workbench) -> None:
         super().__init__()
         self._workbench = workbench
-        self.list = QListWidget()
+        self.list = ClassList()
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.list.setEditTriggers(
             QAbstractItemView.EditTrigger.DoubleClicked | QAbstractItemView.EditTrigger.EditKeyPressed
@@ -106,7 +124,7 @@ class ClassesSection(QWidget):
             self._add_row(BACKGROUND, "Background", QColor("black"))
             self._add_row(UNKNOWN, "Not looked at", QColor("grey"))
         self.list.blockSignals(False)
-        self.list.setToolTip(TIP + (TICKS if len(classes) > 1 else ""))
+        self.list.setToolTip(wrapped(TIP + (TICKS if len(classes) > 1 else "")))
         self.list.setVisible(session is not None)
         self.list.setFixedHeight(self._fitting_height())
         self._follow(self._workbench.canvas.selected_label)
@@ -266,17 +284,10 @@ class ClassesSection(QWidget):
             dialog.deleteLater()
 
     def _is_sure(self, info: ClassInfo, use: ClassUse) -> bool:
-        answer = QMessageBox.question(
-            self,
-            "Delete a class",
-            f"“{info.name}” is in {_images(use.images)}, in {len(use.accepted)} of them accepted.\n\n"
-            "If it is deleted, these pixels become “not looked at”: they train nothing, and you can paint "
-            "them over. The masks as they are now stay in the session's folder as copies "
-            "(labels/….replaced-1.tif). Other masks are not touched.\n\nDelete the class?",
-            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
-            QMessageBox.StandardButton.No,  # what Enter answers
-        )
-        return bool(answer == QMessageBox.StandardButton.Yes)
+        count = len(use.accepted)
+        accepted = f"accepted in {_images(count)}" if count else "accepted in none"
+        words = f"“{info.name}” is painted in {_images(use.images)}, and {accepted}."
+        return ask(self, "Delete a class", words, (DELETE,), more=OF_DELETED) == DELETE
 
 
 def _flags(classes: list[ClassInfo]) -> Any:

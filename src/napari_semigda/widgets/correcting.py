@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from psygnal import Signal
+from psygnal import Signal, SignalInstance
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.draft_maps import DRAFT_THRESHOLD, DraftMaps
@@ -29,6 +29,11 @@ LabelMap = NDArray[np.uint8]
 
 class Sight(Canvas, Protocol):
     """A canvas that can show more than picture and mask."""
+
+    @property
+    def stepped(self) -> SignalInstance:
+        """Emitted after undo and redo."""
+        ...
 
     def preview_mask(self, mask: LabelMap) -> None:
         """Show a mask that may change many times more before it becomes a step of undo."""
@@ -87,6 +92,7 @@ class Correcting:
         self._own: NDArray[np.bool_] | None = None
         annotation.shown.connect(self._begin_anew)
         annotation.changed.connect(self._on_changed)
+        canvas.stepped.connect(self.find_threshold)
 
     # Corrections -------------------------------------------------------------------------------
 
@@ -195,6 +201,15 @@ class Correcting:
         if self._annotation.draft is not None:
             drafts.append(self._annotation.draft)
         return min((mask != draft for draft in drafts), key=np.count_nonzero)
+
+    def find_threshold(self) -> None:
+        """Find which of the thresholds tried the mask is of: undo brings back the draft of an earlier one."""
+        mask, maps = self._canvas.mask(), self._maps
+        if mask is None or maps is None or self._turning or len(self._thresholds) < 2:
+            return
+        tried = sorted(self._thresholds, key=lambda threshold: threshold != self.threshold)  # it first
+        self.threshold = min(tried, key=lambda threshold: np.count_nonzero(mask != maps.labels(threshold)))
+        self.changed.emit()
 
     # What is seen ------------------------------------------------------------------------------
 

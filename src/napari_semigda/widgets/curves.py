@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_semigda.widgets.round_progress import RoundProgress
 from napari_semigda.widgets.section import sentence, timer
+from napari_semigda.widgets.tips import wrapped
 
 REDRAWN_EVERY = 200  # milliseconds
 HEIGHT = 110
@@ -66,7 +67,7 @@ class Curves(QWidget):
             )
         )
         self.numbers.setToolTip(
-            "\n".join(f"{name.replace('_', ' ')}: {value:.4f}" for name, value in last.items())
+            wrapped("\n".join(f"{name.replace('_', ' ')}: {value:.4f}" for name, value in last.items()))
         )
 
     def _draw_soon(self) -> None:

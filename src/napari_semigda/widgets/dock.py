@@ -9,10 +9,12 @@ from napari.components import ViewerModel
 from napari.utils.key_bindings import KeyBinding
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
-from qtpy.QtGui import QShowEvent
+from qtpy.QtGui import QKeyEvent, QShowEvent
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QApplication,
     QFrame,
+    QLineEdit,
     QMainWindow,
     QMessageBox,
     QScrollArea,
@@ -39,6 +41,7 @@ from napari_semigda.widgets.workbench import Workbench
 KEPT_AFTER = 3000  # milliseconds after the last stroke, in case the program is killed
 KEYS_AFTER = 800  # milliseconds after the last change of a key in the preferences, for people type
 USUAL_SIZE = QSize(330, 700)
+ENDS_TYPING = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape)
 ALL_ROOM = 100  # as a share, beside the one of the empty space below
 
 
@@ -116,6 +119,7 @@ class SemiGDAWidget(QWidget):
         stack.addStretch(1)
         images = self.sections["Images"]
         stack.setStretchFactor(images, ALL_ROOM)  # its table can use whatever room there is
+        self.queue_section.narrowed.connect(images.note)
         images.toggled.connect(lambda unfolded: stack.setStretchFactor(images, ALL_ROOM * unfolded))
         for title, section in self.sections.items():
             if title in View().folded:
@@ -208,9 +212,19 @@ class SemiGDAWidget(QWidget):
             elif button.isEnabled():
                 button.press()
             else:
-                viewer.status = button.toolTip()
+                viewer.status = button.why_not
 
         return press
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Give the keys back to the canvas when Return or Escape was pressed in a box or a line."""
+        typing = QApplication.focusWidget()
+        if event is None or event.key() not in ENDS_TYPING:
+            super().keyPressEvent(event)
+        elif isinstance(typing, QAbstractSpinBox | QLineEdit):
+            typing.clearFocus()
+        else:
+            event.ignore()
 
     # Closing -----------------------------------------------------------------------------------
 

@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
-from qtpy.QtWidgets import QMessageBox, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_semigda.session.export import Existing, Export
 from napari_semigda.widgets.exporter import Exporter
 from napari_semigda.widgets.format_choice import FormatChoice
 from napari_semigda.widgets.image_section import NO_SESSION
 from napari_semigda.widgets.path_line import PathLine
+from napari_semigda.widgets.question import ask
 from napari_semigda.widgets.section import ActionButton, Rows, sentence, thin_bar
+from napari_semigda.widgets.tips import wrapped
 from napari_semigda.widgets.workbench import Workbench
 
+ONLY_NEW, OVERWRITE = "Only missing or changed", "Overwrite"
 NAMED = 3  # files in the way that are named; the others are counted
 
 
@@ -23,7 +26,9 @@ class ExportSection(QWidget):
         self._workbench = workbench
         self.exporter = Exporter(self)
         self.folder = PathLine("Export to", for_folders=True, start=Path.home())
-        self.folder.line.setToolTip("Folder the files are written to; it is made if it is not there.")
+        self.folder.line.setToolTip(
+            wrapped("Folder the files are written to; it is made if it is not there.")
+        )
         self.choice = FormatChoice()
         self.export = ActionButton(
             "Export", "Write the files, in the sub-folders of the images; pixel sizes are kept.", self._export
@@ -70,25 +75,15 @@ class ExportSection(QWidget):
         """Ask what to do about files in the way; None is nothing at all."""
         named = ", ".join(path.name for path in there[:NAMED]) + (", …" if len(there) > NAMED else "")
         one = len(there) == 1
-        question = QMessageBox(
-            QMessageBox.Icon.Question,
+        answer = ask(
+            self,
             "Export",
             f"{'A file is' if one else f'{len(there)} files are'} there already in\n{folder}\n\n{named}",
-            parent=self,
+            (ONLY_NEW, OVERWRITE),
+            more="Overwrite them, or write only what is missing or changed since they were exported?",
+            by_enter=ONLY_NEW,
         )
-        question.setInformativeText(
-            "Overwrite them, or write only what is missing or changed since they were exported?"
-        )
-        update = question.addButton("Only missing or changed", QMessageBox.ButtonRole.AcceptRole)
-        overwrite = question.addButton("Overwrite", QMessageBox.ButtonRole.DestructiveRole)
-        question.addButton(QMessageBox.StandardButton.Cancel)
-        question.setDefaultButton(update)
-        question.exec()
-        answer = question.clickedButton()
-        question.deleteLater()
-        if answer is update:
-            return Existing.UPDATE
-        return Existing.OVERWRITE if answer is overwrite else None
+        return {ONLY_NEW: Existing.UPDATE, OVERWRITE: Existing.OVERWRITE}.get(answer or "")
 
     def _refresh(self) -> None:
         running = self.exporter.running

@@ -7,8 +7,17 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QWidget
 
 from napari_semigda.session.exporting.formats import FORMATS, STACKS, Format
 from napari_semigda.widgets.section import Rows, number
+from napari_semigda.widgets.tips import wrapped
 
 LARGEST_MINIMUM = 10**6  # pixels
+WITH_DRAFTS_TIP = (
+    "Write the drafts of images that are not accepted, too, and fill in with drafts what was marked as not "
+    "looked at. Otherwise only accepted masks are written."
+)
+POLYGONS_TIP = (
+    "Outlines, which every program reads, but which round corners and have no holes. Run lengths are exact "
+    "to the pixel."
+)
 
 _STACKS = {
     "image": ("one file for each image", "A plane a file."),
@@ -40,30 +49,27 @@ class FormatChoice(QWidget):
         self.formats = QComboBox()
         for format in FORMATS.values():
             self.formats.addItem(format.title, format.key)
-            self.formats.setItemData(self.formats.count() - 1, format.about, Qt.ItemDataRole.ToolTipRole)
+            place = self.formats.count() - 1
+            self.formats.setItemData(place, wrapped(format.about), Qt.ItemDataRole.ToolTipRole)
         self.with_drafts = QCheckBox("Also drafts that nobody accepted")
-        self.with_drafts.setToolTip(
-            "Write the drafts of images that are not accepted, too, and fill in with drafts what was marked "
-            "as not looked at. Otherwise only accepted masks are written."
-        )
+        self.with_drafts.setToolTip(wrapped(WITH_DRAFTS_TIP))
         self.stacks = QComboBox()
         for stacks in STACKS:
             title, tip = _STACKS[stacks]
             self.stacks.addItem(title, stacks)
-            self.stacks.setItemData(self.stacks.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        self.stacks.setToolTip("What goes into one file.")
+            self.stacks.setItemData(self.stacks.count() - 1, wrapped(tip), Qt.ItemDataRole.ToolTipRole)
+        self.stacks.setToolTip(wrapped("What goes into one file."))
         self.minimum_size = QSpinBox()
         tip = "Connected parts with fewer pixels are left out."
         number(self.minimum_size, 1, 1, LARGEST_MINIMUM, 1, tip)
         self.minimum_size.setPrefix("at least ")
         self.minimum_size.setSuffix(" px")
         self.polygons = QCheckBox("Polygons instead of run lengths")
-        self.polygons.setToolTip(
-            "Outlines, which every program reads, but which round corners and have no holes. Run lengths are "
-            "exact to the pixel."
-        )
+        self.polygons.setToolTip(wrapped(POLYGONS_TIP))
         self.contact_sheet = QCheckBox("And one sheet with all of them")
-        self.contact_sheet.setToolTip("contact_sheet.png: all images in rows, with outlines and names.")
+        self.contact_sheet.setToolTip(
+            wrapped("contact_sheet.png: all images in rows, with outlines and names.")
+        )
         self.contact_sheet.setChecked(True)
         self._size_label = QLabel("Objects")
         self._lay_out()
@@ -104,7 +110,7 @@ class FormatChoice(QWidget):
 
     def _show_options(self) -> None:
         chosen = self._chosen()
-        self.formats.setToolTip(chosen.about)
+        self.formats.setToolTip(wrapped(chosen.about))
         options = {field.name for field in fields(chosen)}
         self.with_drafts.setVisible(not chosen.predicts)
         self.stacks.setVisible("stacks" in options)

@@ -10,6 +10,7 @@ from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.notices import errors_shown
 from napari_semigda.widgets.section import ActionButton, Rows, number
+from napari_semigda.widgets.tips import wrapped
 from napari_semigda.widgets.workbench import Workbench
 
 NO_SESSION = "Open a session first."
@@ -107,7 +108,7 @@ class ImageSection(QWidget):
 
     def _choose_order(self) -> None:
         strategy: Strategy = self.order.currentData()
-        self.order.setToolTip(EXPLANATIONS[strategy])
+        self.order.setToolTip(wrapped(EXPLANATIONS[strategy]))
         if self._annotation is not None:
             self._annotation.strategy = strategy
             self._annotation.session.remember(order=strategy)
@@ -153,10 +154,10 @@ class ImageSection(QWidget):
             return
         self._show_place(annotation.position, len(session.items))
         self.name.setText(item.name)
-        self.name.setToolTip(str(session.picture_path(item)))
+        self.name.setToolTip(wrapped(str(session.picture_path(item))))
         self.state.setText(_state_in_words(annotation))
         meaning = SCORE_MEANS if "score" in self.state.text() else ""
-        self.state.setToolTip(annotation.why_unsaved or meaning)
+        self.state.setToolTip(wrapped(annotation.why_unsaved or meaning))
         self._show_validation(annotation, item)
         self.to_queue.allow(self._why_no_queue())
         self.skip.allow(session.read_only)
@@ -168,7 +169,7 @@ class ImageSection(QWidget):
         self.validation.setChecked(accepted and item in annotation.session.validation)
         why_not = annotation.session.read_only or (None if accepted else NOT_FOR_VALIDATION)
         self.validation.setEnabled(why_not is None)
-        self.validation.setToolTip(why_not or VALIDATION_MEANS)
+        self.validation.setToolTip(wrapped(why_not or VALIDATION_MEANS))
 
     def _show_place(self, place: int, count: int) -> None:
         self.previous.allow("This is the first image." if place == 0 else None)
@@ -193,9 +194,9 @@ def _choice_of_strategies() -> QComboBox:
     box.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # as for buttons: a click leaves the keys to the canvas
     for place, strategy in enumerate(STRATEGIES):
         box.addItem(NAMES[strategy], strategy)
-        box.setItemData(place, EXPLANATIONS[strategy], Qt.ItemDataRole.ToolTipRole)
+        box.setItemData(place, wrapped(EXPLANATIONS[strategy]), Qt.ItemDataRole.ToolTipRole)
     box.setCurrentIndex(STRATEGIES.index(DEFAULT_STRATEGY))
-    box.setToolTip(EXPLANATIONS[DEFAULT_STRATEGY])
+    box.setToolTip(wrapped(EXPLANATIONS[DEFAULT_STRATEGY]))
     return box
 
 

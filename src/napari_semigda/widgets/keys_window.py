@@ -2,8 +2,8 @@
 
 from html import escape
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_semigda.widgets.keys import Key, complaints
 from napari_semigda.widgets.section import dialog_buttons
@@ -16,6 +16,7 @@ OF_NAPARI = {
     "Ctrl+Z, Ctrl+Shift+Z": "Undo, redo",
     "Space": "Move the image while held",
 }
+MARGIN = 48  # pixels around the words, and around the window with its frame
 ELSEWHERE = "Other keys can be chosen in <i>File › Preferences › SemiGDA</i>."
 
 
@@ -30,9 +31,21 @@ class KeysWindow(QDialog):
         self.words.setTextFormat(Qt.TextFormat.RichText)
         buttons = dialog_buttons(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.close)
+        area = QScrollArea()  # a small screen, or a large scaling, cannot hold them all
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setWidgetResizable(True)
+        area.setWidget(self.words)
         layout = QVBoxLayout(self)
-        layout.addWidget(self.words)
+        layout.addWidget(area)
         layout.addWidget(buttons)
+        self.resize(self._fitting_size(buttons.sizeHint().height()))
+
+    def _fitting_size(self, below: int) -> QSize:
+        """As large as the words, with what stands below them, or as the screen."""
+        self.words.ensurePolished()  # in the letters of napari's theme, not of the desktop
+        needed, screen = self.words.sizeHint(), self.screen()
+        size = QSize(needed.width() + MARGIN, needed.height() + below + MARGIN)
+        return size if screen is None else size.boundedTo(screen.availableSize() - QSize(MARGIN, MARGIN))
 
 
 def show_keys(parent: QWidget) -> KeysWindow:

@@ -16,8 +16,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semigda.widgets.section import dialog_buttons, sentence
+from napari_semigda.widgets.section import dialog_buttons, grow, sentence
 from napari_semigda.widgets.session_plan import LayerSource
+from napari_semigda.widgets.tips import wrapped
 
 ROW, MOST_ROWS = 20, 6
 WIDTH = 420
@@ -48,7 +49,8 @@ class LayerChoice(QWidget):
         super().__init__()
         self._layers = list(layers)
         self.list = QListWidget()
-        self.list.setToolTip("The layers that are ticked become images of the session.")
+        self.list.setToolTip(wrapped("The layers that are ticked become images of the session."))
+        self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # the size is at the end
         for layer in self._layers:
             row = QListWidgetItem(f"{layer.name}  ({' × '.join(map(str, layer.data.shape))})")
             row.setFlags(row.flags() | Qt.ItemFlag.ItemIsUserCheckable)
@@ -58,7 +60,7 @@ class LayerChoice(QWidget):
         shown = min(max(self.list.count(), 1), MOST_ROWS)
         self.list.setFixedHeight(shown * ROW + 2 * self.list.frameWidth() + 4)
         self.as_channels = QCheckBox("The ticked layers are channels of the same images")
-        self.as_channels.setToolTip(AS_CHANNELS_TIP)
+        self.as_channels.setToolTip(wrapped(AS_CHANNELS_TIP))
         self.as_channels.setVisible(len(self._layers) > 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -107,6 +109,7 @@ class AddLayersDialog(QDialog):
     def _check(self) -> None:
         missing = self.layers.source().missing()
         self.add.setEnabled(missing is None)
-        self.add.setToolTip(missing or "Copy their planes into the session.")
+        self.add.setToolTip(wrapped(missing or "Copy their planes into the session."))
         self.why_not.setText(missing or "")
         self.why_not.setVisible(missing is not None)
+        grow(self)

@@ -18,12 +18,13 @@ from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.keys_window import show_keys
 from napari_semigda.widgets.notices import errors_shown
 from napari_semigda.widgets.section import ActionButton, MenuAction, MenuButton, Rows, number, sentence
+from napari_semigda.widgets.tips import wrapped
 from napari_semigda.widgets.workbench import Workbench
 
 NO_MASK = "There is no mask on the screen."
 NO_DRAFT = "There is no draft of this image yet: train a round first."
 NO_WEIGHTS = "There are no weights yet: train a round first."
-DRAFT_SHOWN = "You are looking at the draft, not at your mask. Go back to it first: {}."
+DRAFT_SHOWN = "You are looking at the draft, not at your mask. To go back to it: {}."
 DRAW = "Draw around the region with the mouse (a lasso; rectangles are in the layer's tools)."
 LOWEST, HIGHEST, STEP = 0.05, 0.95, 0.01
 THRESHOLD_TIP = (
@@ -58,7 +59,7 @@ class MaskSection(QWidget):
         self.reset = ActionButton(
             "To draft",
             "Replace the mask by the newest draft (Ctrl+Z takes it back).",
-            lambda: self._do(Annotation.reset_to_draft),
+            self._reset_to_draft,
             Key.RESET,
         )
         self.clear = ActionButton(
@@ -75,7 +76,9 @@ class MaskSection(QWidget):
         self._fill_correct_menu()
         self._fill_look_menu()
         self.notice = sentence()
-        self.give_up_region = ActionButton("Give up", "Draw no region.", workbench.canvas.cancel_region)
+        self.give_up_region = ActionButton(
+            "Give up  (Esc)", "Draw no region.", workbench.canvas.cancel_region
+        )
         self.show_again = ActionButton(
             "Show image and mask again", "Add the layers that were deleted.", self._show_again
         )
@@ -213,6 +216,10 @@ class MaskSection(QWidget):
         if self._workbench.annotation is not None:
             action(self._workbench.annotation)
 
+    def _reset_to_draft(self) -> None:
+        self._do(Annotation.reset_to_draft)
+        self._correct(Correcting.find_threshold)
+
     def _correct(self, action: Callable[[Correcting], object]) -> None:
         if self._workbench.correcting is not None:
             action(self._workbench.correcting)
@@ -297,7 +304,8 @@ class MaskSection(QWidget):
         why_not = NO_SESSION if annotation is None else NO_MASK if not annotation.visible else None
         looking = None
         if correcting is not None and correcting.shows_draft:
-            looking = DRAFT_SHOWN.format(f"Look… › {self.show_draft.text().replace(chr(9), ', ')}")
+            words, _, key = self.show_draft.text().partition("\t")
+            looking = DRAFT_SHOWN.format(f"{key}, or Look… › {words}" if key else f"Look… › {words}")
         changes = why_not or self._why_nothing_saved() or looking
         for part in (
             self.accept_and_go_on,
@@ -318,9 +326,9 @@ class MaskSection(QWidget):
         no_weights = self._why_no_weights()
         self.uncertainty.allow(why_not or no_weights)
         self.threshold.setEnabled((changes or no_weights) is None)
-        self.threshold.setToolTip(changes or no_weights or THRESHOLD_TIP)
+        self.threshold.setToolTip(wrapped(changes or no_weights or THRESHOLD_TIP))
         self.smallest.setEnabled(annotation is not None)
-        self.smallest.setToolTip(SPECK_TIP if annotation is not None else NO_SESSION)
+        self.smallest.setToolTip(wrapped(SPECK_TIP if annotation is not None else NO_SESSION))
         self.show_again.setVisible(gone)
         self.give_up_region.setVisible(self._workbench.canvas.drawing_region)
         self._show_what_is_on(correcting)
@@ -374,7 +382,7 @@ def _labelled(words: str, part: QWidget) -> QWidget:
     """A row of a menu: words and a part to work with."""
     row = QWidget()
     layout = QHBoxLayout(row)
-    layout.setContentsMargins(17, 2, 8, 2)
+    layout.setContentsMargins(12, 2, 8, 2)  # where Qt begins the words of the other entries
     layout.addWidget(QLabel(words))
     layout.addWidget(part)
     return row

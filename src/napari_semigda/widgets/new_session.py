@@ -26,8 +26,9 @@ from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.widgets.layer_choice import LayerChoice
 from napari_semigda.widgets.path_line import PathLine
 from napari_semigda.widgets.preferences import chosen_preset
-from napari_semigda.widgets.section import dialog_buttons, number, sentence
+from napari_semigda.widgets.section import dialog_buttons, grow, number, sentence
 from napari_semigda.widgets.session_plan import LayerSource, SessionPlan, session_folder_for
+from napari_semigda.widgets.tips import wrapped
 
 FRAMINGS = {
     "As suits the size of the objects": None,
@@ -128,19 +129,21 @@ class NewSessionDialog(QDialog):
         self.from_layers.setChecked(bool(layers))
         if not layers:
             self.from_layers.setEnabled(False)
-            self.from_layers.setToolTip("No image layer is open in napari.")
+            self.from_layers.setToolTip(wrapped("No image layer is open in napari."))
         for preset in PRESETS.values():
             self.preset.addItem(preset.name, preset.name)
         self.preset.setCurrentIndex(self.preset.findData(chosen_preset()))
         for words, framing in FRAMINGS.items():
             self.framing.addItem(words, framing)
-        self.classes.setToolTip(CLASSES_TIP)
-        self.start.setToolTip(START_TIP)
+        self.classes.setToolTip(wrapped(CLASSES_TIP))
+        self.start.setToolTip(wrapped(START_TIP))
         self.start.line.setPlaceholderText("none: begin anew")
-        self.channels.setToolTip(CHANNELS_TIP)
+        self.channels.setToolTip(wrapped(CHANNELS_TIP))
         self.channels.setPlaceholderText("of images with more than one: the first three")
-        self.one_object.setToolTip("Then training drops all but the largest piece of what it guesses.")
-        self.weights.setToolTip("Only if you have the autoencoder's weights in a file.")
+        self.one_object.setToolTip(
+            wrapped("Then training drops all but the largest piece of what it guesses.")
+        )
+        self.weights.setToolTip(wrapped("Only if you have the autoencoder's weights in a file."))
         self._on_preset()
         self._suggest_folder()
 
@@ -215,7 +218,7 @@ class NewSessionDialog(QDialog):
         for part in self._of_the_model():
             part.setEnabled(free)
             part.setToolTip(self._tips[part] if free else OF_THE_MODEL)
-        self.classes.setToolTip(CLASSES_TIP if free else CLASSES_OF_MODEL)
+        self.classes.setToolTip(wrapped(CLASSES_TIP if free else CLASSES_OF_MODEL))
         if free:
             self._on_preset()
 
@@ -247,5 +250,6 @@ class NewSessionDialog(QDialog):
         """Say what is missing, and let the session be made only when nothing is."""
         missing = self._why_no_model or self.plan().missing()
         self.make.setEnabled(missing is None)
-        self.make.setToolTip(missing or "Make the session and open it.")
+        self.make.setToolTip(wrapped(missing or "Make the session and open it."))
         self.why_not.setText(missing or "")
+        grow(self)

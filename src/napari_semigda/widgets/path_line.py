@@ -4,6 +4,8 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QToolButton, QWidget
 
+from napari_semigda.widgets.tips import wrapped
+
 
 class PathLine(QWidget):
     """A line for a path, and a button to look for it."""
@@ -15,7 +17,7 @@ class PathLine(QWidget):
         self.changed_to = self.line.textChanged
         button = QToolButton()
         button.setText("…")
-        button.setToolTip(f"Choose: {title.lower()}.")
+        button.setToolTip(wrapped(f"Choose: {title.lower()}."))
         button.clicked.connect(self._browse)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

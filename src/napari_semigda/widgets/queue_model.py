@@ -15,6 +15,7 @@ from napari_semigda.session.items import Item, Standing, size_for_people
 from napari_semigda.session.overview import ORDER_OF_STANDINGS, Key, Overview, Places
 from napari_semigda.widgets.image_section import SCORE_MEANS
 from napari_semigda.widgets.thumbnails import SIDE, Thumbnails
+from napari_semigda.widgets.tips import wrapped
 
 NOWHERE = QModelIndex()
 FEW = 200  # rows that come or go one run at a time; of more the view is better told to begin anew
@@ -157,7 +158,7 @@ class QueueModel(QAbstractTableModel):
             if role == Qt.ItemDataRole.DisplayRole:
                 return COLUMNS[section].title
             if role == Qt.ItemDataRole.ToolTipRole:
-                return f"{COLUMNS[section].meaning} A click sorts by it."
+                return wrapped(f"{COLUMNS[section].meaning} A click sorts by it.")
         return None
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -171,7 +172,7 @@ class QueueModel(QAbstractTableModel):
             case Qt.ItemDataRole.DecorationRole if column == NAME:
                 return self._thumbnail_of(self._overview.items[place])
             case Qt.ItemDataRole.ToolTipRole:
-                return self._tip_of(place)
+                return wrapped(self._tip_of(place))
             case Qt.ItemDataRole.TextAlignmentRole if column in (SCORE, EFFORT):
                 return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         return None

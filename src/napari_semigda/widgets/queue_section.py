@@ -1,7 +1,7 @@
 """All images of the session in a table: find one, see how far it is, go there."""
 
 from qtpy.QtCore import QEvent, QModelIndex, QSize, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QLabel, QLineEdit, QTableView, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QLineEdit, QTableView, QWidget
 
 from napari_semigda.session.items import Item, Standing
 from napari_semigda.session.overview import ORDER_OF_STANDINGS, Overview
@@ -11,6 +11,7 @@ from napari_semigda.widgets.notices import errors_shown
 from napari_semigda.widgets.queue_model import EFFORT, MEANINGS, NAME, SCORE, STATE, WORDS, QueueModel
 from napari_semigda.widgets.section import Rows
 from napari_semigda.widgets.thumbnails import SIDE, Thumbnails
+from napari_semigda.widgets.tips import wrapped
 from napari_semigda.widgets.workbench import Workbench
 
 ROW = SIDE + 2
@@ -88,7 +89,15 @@ class QueueTable(QTableView):
 
 
 class QueueSection(QWidget):
-    """The table of images, a search field, and a choice of states."""
+    """The table of images, a search field, and a choice of states.
+
+    Attributes
+    ----------
+    narrowed : Signal
+        Emitted with how many of all images are shown, in words; empty where all are.
+    """
+
+    narrowed = Signal(str)
 
     def __init__(self, workbench: Workbench) -> None:
         super().__init__()
@@ -100,10 +109,9 @@ class QueueSection(QWidget):
         self.table = QueueTable(self.model)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Find by name")
-        self.search.setToolTip("Show only images whose name holds this.")
+        self.search.setToolTip(wrapped("Show only images whose name holds this."))
         self.search.setClearButtonEnabled(True)
         self.states = _choice_of_states()
-        self.count = QLabel()
         self._lay_out()
         self.search.textChanged.connect(self._filter)
         self.states.currentIndexChanged.connect(self._filter)
@@ -119,7 +127,6 @@ class QueueSection(QWidget):
         rows = Rows(self)
         rows.add(self.search, self.states, shares=(7, 5))
         rows.add(self.table)
-        rows.add(self.count)
 
     def _on_opened(self) -> None:
         session, annotation = self._workbench.session, self._workbench.annotation
@@ -149,7 +156,7 @@ class QueueSection(QWidget):
     def _enable(self, is_open: bool) -> None:
         for part, tip in ((self.search, "Show only images whose name holds this."), (self.states, "")):
             part.setEnabled(is_open)
-            part.setToolTip(tip if is_open else "Open a session first.")
+            part.setToolTip(wrapped(tip if is_open else "Open a session first."))
 
     def _go(self, index: QModelIndex) -> None:
         with errors_shown():
@@ -183,8 +190,7 @@ class QueueSection(QWidget):
 
     def _count(self) -> None:
         shown, total = self.model.rowCount(), self.model.total
-        self.count.setText(f"{shown} of {total} images" if shown else "No image is like that.")
-        self.count.setVisible(shown != total)
+        self.narrowed.emit("" if shown == total else f"{shown} of {total}" if shown else f"none of {total}")
 
 
 def _choice_of_states() -> QComboBox:
@@ -193,5 +199,5 @@ def _choice_of_states() -> QComboBox:
     box.addItem("all states", ORDER_OF_STANDINGS)
     for place, standing in enumerate(Standing, start=1):
         box.addItem(WORDS[standing], (standing,))
-        box.setItemData(place, MEANINGS[standing], Qt.ItemDataRole.ToolTipRole)
+        box.setItemData(place, wrapped(MEANINGS[standing]), Qt.ItemDataRole.ToolTipRole)
     return box

@@ -9,6 +9,7 @@ from napari_semigda.session.efforts import in_words, mean_by_round
 from napari_semigda.session.rounds import RoundRecord
 from napari_semigda.widgets.curves import COLOURS, new_plot, paint_plot
 from napari_semigda.widgets.section import sentence
+from napari_semigda.widgets.tips import wrapped
 from napari_semigda.widgets.workbench import Workbench
 
 HEIGHT = 90
@@ -92,7 +93,7 @@ class _Plot(QWidget):
         self.points = {number: 100 * share for number, share in line.items()}
         words = ", ".join(f"round {number}: {share:.1f}" for number, share in self.points.items())
         self.numbers.setText(words)
-        self.setToolTip(f"{self._meaning}\n{words}")
+        self.setToolTip(wrapped(f"{self._meaning}\n{words}"))
         self.setVisible(self.has_points)
         if self._plot is not None:
             self._line.setData(list(self.points), list(self.points.values()))

@@ -1,11 +1,13 @@
 """The parts all sections are made of: a heading that folds, and buttons that say why they are grey."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtGui import QAction, QIcon  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
+    QDialog,
     QDialogButtonBox,
     QDoubleSpinBox,
     QGridLayout,
@@ -21,6 +23,7 @@ from superqt import QCollapsible
 
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.notices import errors_shown
+from napari_semigda.widgets.tips import wrapped
 
 COLUMNS = 12
 BAR_HEIGHT = 8
@@ -34,7 +37,7 @@ class Section(QCollapsible):
 
     def __init__(self, title: str, content: QWidget) -> None:
         super().__init__(title, expandedIcon=QIcon(), collapsedIcon=QIcon())  # the arrow is in the text
-        self._title = title
+        self._title, self._note = title, ""
         self.setDuration(0)
         self.toggleButton().setStyleSheet(HEADING)
         self.setContent(content)
@@ -46,12 +49,68 @@ class Section(QCollapsible):
         self.toggled.connect(self._fit)
         self.expand(animate=False)
 
+    def note(self, words: str) -> None:
+        """Say something behind the title, where it costs no room and moves nothing."""
+        self._note = words
+        self._say(self.isExpanded())
+
     def _fit(self, expanded: bool) -> None:
         self.content().setMaximumHeight(UNLIMITED if expanded else 0)
-        self.setText(f"{'▾' if expanded else '▸'}  {self._title}")
+        self._say(expanded)
+
+    def _say(self, expanded: bool) -> None:
+        note = f"  ({self._note})" if self._note else ""
+        self.setText(f"{'▾' if expanded else '▸'}  {self._title}{note}")
 
 
-class ActionButton(QPushButton):
+class Allowing:
+    """What can be used or says why not; to be mixed into a button or an entry of a menu.
+
+    Attributes
+    ----------
+    why_not : str or None
+        The reason why it cannot be used.
+    """
+
+    why_not: str | None
+    setEnabled: Any  # Qt's, of the class it is mixed into
+    setToolTip: Any
+
+    def _explain(self, tip: str) -> None:
+        """Say what it is for, and allow it."""
+        self._tip = tip
+        self.allow()
+
+    def allow(self, why_not: str | None = None) -> None:
+        """Allow using it, or forbid it with the reason that people read in the tooltip."""
+        self.why_not = why_not
+        self.setEnabled(why_not is None)
+        self.setToolTip(wrapped(self._tip if why_not is None else why_not))
+
+
+class Acting(Allowing):
+    """An action with its words and its key; to be mixed into a button or an entry of a menu."""
+
+    setText: Any
+    _before_key = "  ({})"
+
+    def _prepare(self, text: str, tip: str, action: Callable[[], object], key: Key | None) -> None:
+        self._words, self._action, self._key = text, action, key
+        self.say()
+        self._explain(tip)
+
+    def say(self, text: str | None = None) -> None:
+        """Change what it says; without a text only the key is looked up anew."""
+        self._words = self._words if text is None else text
+        label = "" if self._key is None else self._key.label
+        self.setText(self._words + (self._before_key.format(label) if label else ""))
+
+    def _act(self) -> None:
+        with errors_shown():
+            self._action()
+
+
+class ActionButton(Acting, QPushButton):
     """A button for one action, which is either allowed or says why not.
 
     Parameters
@@ -68,37 +127,17 @@ class ActionButton(QPushButton):
 
     def __init__(self, text: str, tip: str, action: Callable[[], object], key: Key | None = None) -> None:
         super().__init__()
-        self._tip = tip
-        self._action = action
-        self._key = key
-        self._words = text
-        self.say()
-        self.setToolTip(tip)
+        self._prepare(text, tip, action, key)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the canvas
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.clicked.connect(self._act)
-
-    def allow(self, why_not: str | None = None) -> None:
-        """Allow the action, or forbid it with the reason people read in the tooltip."""
-        self.setEnabled(why_not is None)
-        self.setToolTip(self._tip if why_not is None else why_not)
-
-    def say(self, text: str | None = None) -> None:
-        """Change what it says; without a text only the key is looked up anew."""
-        self._words = self._words if text is None else text
-        label = "" if self._key is None else self._key.label
-        self.setText(f"{self._words}  ({label})" if label else self._words)
 
     def press(self) -> None:
         """Do what a click does."""
         self.click()
 
-    def _act(self) -> None:
-        with errors_shown():
-            self._action()
 
-
-class MenuAction(QAction):
+class MenuAction(Acting, QAction):
     """An entry of a menu for one action, which is either allowed or says why not.
 
     Parameters
@@ -109,41 +148,23 @@ class MenuAction(QAction):
         As for `ActionButton`.
     """
 
+    _before_key = "\t{}"  # Qt sets it at the right edge
+
     def __init__(
         self, menu: QMenu, text: str, tip: str, action: Callable[[], object], key: Key | None = None
     ) -> None:
         super().__init__(menu)
-        self._tip = tip
-        self._action = action
-        self._key = key
-        self._words = text
-        self.say()
-        self.setToolTip(tip)
+        self._prepare(text, tip, action, key)
         menu.setToolTipsVisible(True)
         menu.addAction(self)
         self.triggered.connect(self._act)
-
-    def allow(self, why_not: str | None = None) -> None:
-        """Allow the action, or forbid it with the reason people read in the tooltip."""
-        self.setEnabled(why_not is None)
-        self.setToolTip(self._tip if why_not is None else why_not)
-
-    def say(self, text: str | None = None) -> None:
-        """Change what it says; without a text only the key is looked up anew."""
-        self._words = self._words if text is None else text
-        label = "" if self._key is None else self._key.label
-        self.setText(f"{self._words}\t{label}" if label else self._words)  # Qt sets it at the right edge
 
     def press(self) -> None:
         """Do what a click does."""
         self.trigger()
 
-    def _act(self) -> None:
-        with errors_shown():
-            self._action()
 
-
-class MenuButton(QPushButton):
+class MenuButton(Allowing, QPushButton):
     """A button that opens a menu.
 
     Parameters
@@ -156,17 +177,11 @@ class MenuButton(QPushButton):
 
     def __init__(self, text: str, tip: str) -> None:
         super().__init__(text)
-        self._tip = tip
-        self.setToolTip(tip)
+        self._explain(tip)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.entries = QMenu(self)
         self.setMenu(self.entries)
-
-    def allow(self, why_not: str | None = None) -> None:
-        """Allow opening the menu, or forbid it with the reason people read in the tooltip."""
-        self.setEnabled(why_not is None)
-        self.setToolTip(self._tip if why_not is None else why_not)
 
 
 def number(
@@ -176,7 +191,7 @@ def number(
     box.setRange(lowest, highest)  # type: ignore[arg-type]
     box.setSingleStep(step)  # type: ignore[arg-type]
     box.setValue(value)  # type: ignore[arg-type]
-    box.setToolTip(tip)
+    box.setToolTip(wrapped(tip))
     box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)  # napari's take half the box
 
 
@@ -195,7 +210,7 @@ def thin_bar(tip: str = "") -> QProgressBar:
     bar = ThinBar()
     bar.setTextVisible(False)
     bar.setFixedHeight(BAR_HEIGHT)
-    bar.setToolTip(tip)
+    bar.setToolTip(wrapped(tip))
     return bar
 
 
@@ -222,6 +237,13 @@ def sentence() -> QLabel:
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
+
+
+def grow(dialog: QDialog) -> None:
+    """Make room for all text of a dialog, of which Qt counts one line where it wraps: else parts overlap."""
+    layout = dialog.layout()
+    needed = 0 if layout is None else layout.totalHeightForWidth(dialog.width())
+    dialog.resize(dialog.width(), max(dialog.height(), needed))
 
 
 class Rows(QGridLayout):

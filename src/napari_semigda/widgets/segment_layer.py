@@ -31,6 +31,7 @@ from napari_semigda.widgets.path_line import PathLine
 from napari_semigda.widgets.preferences import chosen_device, heed_cache_folder
 from napari_semigda.widgets.section import dialog_buttons, sentence
 from napari_semigda.widgets.segmentation import Segmentation
+from napari_semigda.widgets.tips import wrapped
 
 WIDTH = 520
 NO_CHANNEL = "none"
@@ -128,9 +129,9 @@ class SegmentDialog(QDialog):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Image layer", self.layer)
         for number, box in enumerate(self.channels, start=2):
-            box.setToolTip(CHANNELS_TIP)
+            box.setToolTip(wrapped(CHANNELS_TIP))
             label = QLabel(f"Channel {number}")
-            label.setToolTip(CHANNELS_TIP)
+            label.setToolTip(wrapped(CHANNELS_TIP))
             form.addRow(label, box)
         form.addRow("Model", self.from_session)
         form.addRow("", self.session)
@@ -167,7 +168,7 @@ class SegmentDialog(QDialog):
         """Say what is missing, or what the model is."""
         missing = self._why_no_model or self.segmentation().missing()
         self.segment.setEnabled(missing is None)
-        self.segment.setToolTip(missing or "Add a layer of labels.")
+        self.segment.setToolTip(wrapped(missing or "Add a layer of labels."))
         self.words.setText(missing or ("" if self._model is None else self._model.in_words()))
 
 

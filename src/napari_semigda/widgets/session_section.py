@@ -6,15 +6,17 @@ from pathlib import Path
 from napari.components import ViewerModel
 from napari.layers import Image
 from platformdirs import user_data_path
-from qtpy.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
+from qtpy.QtWidgets import QDialog, QFileDialog, QWidget
 
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 from napari_semigda.session.trained_model import weights_in_words
 from napari_semigda.widgets.layer_choice import AddLayersDialog
 from napari_semigda.widgets.new_session import NewSessionDialog
+from napari_semigda.widgets.question import ask
 from napari_semigda.widgets.section import ActionButton, MenuAction, MenuButton, Rows, sentence, thin_bar
 from napari_semigda.widgets.session_plan import LayerSource, plan_of_samples
+from napari_semigda.widgets.tips import wrapped
 from napari_semigda.widgets.workbench import Workbench
 
 DEVICE_TIP = "Computed on {}. Another device: File › Preferences › SemiGDA."
@@ -23,6 +25,7 @@ HINT = (
     "stay where they are. Make one of your images, or try it with drawn ones."
 )
 NO_LAYERS = "No image layer is open in napari besides those of the session."
+GO_ON = "Go on with it"
 IN_THE_MAKING = "A session is being made."
 
 
@@ -142,21 +145,16 @@ class SessionSection(QWidget):
         folder = user_data_path("napari-semigda") / "samples"
         if not (folder / "semigda.json").exists():
             self._workbench.make(plan_of_samples(folder).make)
-        elif self._goes_on(folder):
+        elif (answer := self._ask_about_samples(folder)) == GO_ON:
             self._workbench.open(folder)
-        else:
+        elif answer is not None:
             number = next(n for n in range(2, 10_000) if not folder.with_name(f"samples-{n}").exists())
             self._workbench.make(plan_of_samples(folder.with_name(f"samples-{number}")).make)
 
-    def _goes_on(self, folder: Path) -> bool:
+    def _ask_about_samples(self, folder: Path) -> str | None:
         """Ask whether to go on with the samples of last time."""
-        answer = QMessageBox.question(
-            self,
-            "Drawn samples",
-            f"There is a session of drawn samples from before, in\n{folder}\n\n"
-            "Go on with it? (No makes a new one.)",
-        )
-        return bool(answer == QMessageBox.StandardButton.Yes)
+        words = f"There is a session of drawn samples from before, in\n{folder}"
+        return ask(self, "Drawn samples", words, (GO_ON, "Make a new one"), by_enter=GO_ON)
 
     def _usual_place(self) -> Path:
         session = self._workbench.session
@@ -187,7 +185,7 @@ class SessionSection(QWidget):
         looking = " (looking only)" if session.read_only is not None else ""
         self.name.setText(f"<b>{escape(session.folder.name)}</b>{looking}: {', '.join(parts)}")
         self.name.setToolTip(
-            session.read_only or f"{session.folder}\nIn training {session.settings.in_words()}."
+            wrapped(session.read_only or f"{session.folder}\nIn training {session.settings.in_words()}.")
         )
         self.share.setMaximum(max(len(session.items), 1))
         self.share.setValue(accepted)
@@ -212,7 +210,7 @@ class SessionSection(QWidget):
             drafting = None if runner is None else runner.engine.drafting_round
             self.weights.setText(_weights_in_words(session, drafting))
             if runner is not None:
-                self.weights.setToolTip(DEVICE_TIP.format(runner.engine.device))
+                self.weights.setToolTip(wrapped(DEVICE_TIP.format(runner.engine.device)))
 
 
 def _hide(source: LayerSource) -> None:

@@ -8,6 +8,7 @@ from napari_semigda.widgets.image_section import NO_SESSION
 from napari_semigda.widgets.round_curves import RoundCurves
 from napari_semigda.widgets.round_progress import Phase, in_words
 from napari_semigda.widgets.section import ActionButton, Rows, number, sentence, thin_bar, timer
+from napari_semigda.widgets.tips import wrapped
 from napari_semigda.widgets.workbench import Workbench
 
 REFRESHED_EVERY = 100  # milliseconds
@@ -44,7 +45,9 @@ class TrainSection(QWidget):
         for box in (self.minutes, self.steps, self.every):
             box.valueChanged.connect(self._on_plan)
         self.fresh = QCheckBox("Start afresh")
-        self.fresh.setToolTip("Forget what earlier rounds have learned; else a round goes on from the last.")
+        self.fresh.setToolTip(
+            wrapped("Forget what earlier rounds have learned; else a round goes on from the last.")
+        )
         self.train = ActionButton(
             "Train", "Train a round on all accepted masks; go on annotating meanwhile.", self._train
         )
@@ -74,7 +77,7 @@ class TrainSection(QWidget):
         rows = Rows(self)
         rows.add(self.minutes, self.steps, self.fresh, shares=(3, 4, 5))
         after = QLabel("Start after")
-        after.setToolTip(AFTER_MEANS)
+        after.setToolTip(wrapped(AFTER_MEANS))
         rows.add(after, self.every, shares=(3, 9))
         rows.add(self.train, self.pause, self.stop)
         rows.add(self.resume)
