@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import napari
 import numpy as np
@@ -37,7 +38,6 @@ WARM_UP = 3  # steps of the round before anything is measured
 INTERVAL = 10  # milliseconds between two ticks
 POINTS = 40  # of a stroke
 PAUSE = 0.5  # seconds that the annotator looks at an image
-AIMS = ("≤ 50 and ≤ 200 ms", "≤ 100 ms", "≤ 150 ms", "≤ 1.5 steps")
 
 
 class Ticks:
@@ -134,12 +134,24 @@ def show(viewer: napari.Viewer) -> None:
     viewer.window._qt_window.show()
 
 
-def work(annotator: Annotator, seconds: float) -> tuple[Ticks, Accepting, Drafting]:
+class Measured(NamedTuple):
+    """What was measured, and the seconds from pressing *Train* to the end of the first step."""
+
+    ticks: Ticks
+    accepting: Accepting
+    drafting: Drafting
+    first_step: float
+
+
+def work(annotator: Annotator, seconds: float) -> Measured:
     """Train, and annotate for so long meanwhile."""
     workbench, section = annotator.widget.workbench, annotator.widget.train_section
     session, runner, progress = workbench.session, workbench.runner, workbench.progress
     section.minutes.setValue(2 + seconds / 60)
+    pressed = time.perf_counter()
     annotator.click(section.train)
+    annotator.wait(lambda: progress.steps > 0, "the first step")
+    first_step = time.perf_counter() - pressed
     annotator.wait(lambda: progress.steps > WARM_UP, "the round")
     ticks, accepting, drafting = Ticks(), Accepting(annotator), Drafting(session, runner)
     others = iter(reversed(session.items))
@@ -154,27 +166,25 @@ def work(annotator: Annotator, seconds: float) -> tuple[Ticks, Accepting, Drafti
     ticks.stop()
     annotator.click(section.stop)
     annotator.wait(lambda: progress.phase is Phase.IDLE and not runner.busy, "the end of the round")
-    return ticks, accepting, drafting
+    return Measured(ticks, accepting, drafting, first_step)
 
 
-def table(ticks: Ticks, accepting: Accepting, drafting: Drafting) -> str:
+def table(measured: Measured) -> str:
     """What was measured, beside what it should be."""
-    step = statistics.median(drafting.steps)
-    in_steps = [wait / step for wait in drafting.waits]
-    gaps = sorted(ticks.gaps)
+    step = statistics.median(measured.drafting.steps)
     rows = (
-        ("from one tick to the next, ms", gaps, AIMS[0]),
-        ("accepting, until the mask is on the disk, ms", accepting.to_disk, AIMS[1]),
-        ("accepting, until the next image is drawn, ms", accepting.to_next, AIMS[2]),
-        ("a draft asked for, until it is there, steps", in_steps, AIMS[3]),
+        ("from one tick to the next, ms", measured.ticks.gaps, "99 % ≤ 50, longest ≤ 200"),
+        ("accepting, until the mask is on the disk, ms", measured.accepting.to_disk, "≤ 100"),
+        ("accepting, until the next image is drawn, ms", measured.accepting.to_next, "≤ 150"),
+        ("a draft asked for, until it is there, steps", [w / step for w in measured.drafting.waits], "≤ 1.5"),
+        ("pressing *Train*, until the first step is done, s", [measured.first_step], "≤ 3"),
     )
     lines = ["| what | times | median | 99 % | longest | aim |", "|---|---|---|---|---|---|"]
     for words, values, aim in rows:
-        if not values:
-            continue
-        share = np.percentile(values, 99)
-        numbers = f"{statistics.median(values):.1f} | {share:.1f} | {max(values):.1f}"
-        lines.append(f"| {words} | {len(values)} | {numbers} | {aim} |")
+        if values:
+            share = np.percentile(values, 99)
+            numbers = f"{statistics.median(values):.1f} | {share:.1f} | {max(values):.1f}"
+            lines.append(f"| {words} | {len(values)} | {numbers} | {aim} |")
     return "\n".join(lines)
 
 
@@ -203,12 +213,12 @@ def main() -> None:
         finally:
             widget.close_down()
             viewer.close()
-    step = statistics.median(measured[2].steps)
+    step = statistics.median(measured.drafting.steps)
     print(
-        f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {len(pictures)} images, "
+        f"{device}, torch {torch.__version__}, {len(pictures)} images, "
         f"{arguments.seconds:.0f} s, a step {step:.2f} s, {datetime.date.today()}\n"
     )
-    print(table(*measured))
+    print(table(measured))
 
 
 if __name__ == "__main__":
