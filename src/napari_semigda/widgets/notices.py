@@ -18,7 +18,7 @@ def errors_shown() -> Iterator[None]:
     """Show an error raised inside as a notification, and go on working.
 
     A `SemiGDAError` is shown as it stands, for its message is written for the person; a `Cancelled` is
-    nobody's fault and passes in silence; anything else is shown in a sentence or two, and its trace is logged.
+    nobody's fault and passes in silence; anything else is told in a sentence or two, and its trace is logged.
     """
     try:
         yield
