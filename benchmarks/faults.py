@@ -300,29 +300,55 @@ def _lost_rounds(session: Session) -> Iterator[str]:
 
 
 def work(folder: Path, seed: int) -> None:
-    """What is killed: accept, paint, train and export without end, telling what begins and what is done."""
+    """What is killed: accept, paint, train, draft and export without end, telling what begins and is done."""
     rng = random.Random(seed)
     with Session.open(folder) as session:
         engine = Engine(session, "cpu")
         print(READY, flush=True)
         while True:
-            for _ in range(rng.randrange(100)):
+            rng.choice((accept_many, paint, train, predict, export))(session, engine, rng)
+
+
+def accept_many(session: Session, engine: Engine, rng: random.Random) -> None:
+    for _ in range(rng.randrange(100)):
+        accept(session, rng)
+
+
+def paint(session: Session, engine: Engine, rng: random.Random) -> None:
+    tell("painting")
+    session.keep_edit(rng.choice(session.items), drawn(rng.randrange(10**6)))
+    tell("done")
+
+
+def train(session: Session, engine: Engine, rng: random.Random) -> None:
+    if not session.has_something_to_learn:
+        return
+    engine.request_round(budget=Budget(steps=rng.randint(1, STEPS)), seed=rng.randrange(10**6))
+    if engine.start_work():
+        tell("training")
+        for event in engine.work():
+            if isinstance(event, Stepped) and rng.random() < 0.2:
                 accept(session, rng)
-            tell("painting")
-            session.keep_edit(rng.choice(session.items), drawn(rng.randrange(10**6)))
-            tell("done")
-            engine.request_round(budget=Budget(steps=rng.randint(1, STEPS)), seed=rng.randrange(10**6))
-            tell("training")
-            for event in engine.work():
-                if isinstance(event, Stepped) and rng.random() < 0.2:
-                    accept(session, rng)
-                    tell("training")
-                elif isinstance(event, RoundEnded | Predicted):
-                    tell("predicting")
-            tell("exporting")
-            for _ in range(rng.randrange(20)):
-                export_masks(session, folder.with_name("export"), include_predicted=True, overwrite=True)
-            tell("done")
+                tell("training")
+            elif isinstance(event, RoundEnded | Predicted):
+                tell("predicting")
+        tell("done")
+
+
+def predict(session: Session, engine: Engine, rng: random.Random) -> None:
+    engine.request_predictions(session.items)
+    if engine.start_work():
+        tell("predicting")
+        for _ in engine.work():
+            pass
+        tell("done")
+
+
+def export(session: Session, engine: Engine, rng: random.Random) -> None:
+    tell("exporting")
+    for _ in range(rng.randrange(20)):
+        export_masks(session, session.folder.with_name("export"), include_predicted=True, overwrite=True)
+    tell("done")
 
 
 def accept(session: Session, rng: random.Random) -> None:

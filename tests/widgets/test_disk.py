@@ -9,9 +9,11 @@ import pytest
 
 from failing_disk import TROUBLES, FailingDisk, why_not
 from napari_semigda.inference.preparation import ImageSettings
+from napari_semigda.log import log_file
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
+from napari_semigda.widgets.notices import errors_shown
 from tests.widgets.conftest import mask_layer, paint
 
 
@@ -92,3 +94,11 @@ def test_a_mask_that_cannot_be_saved_stays_on_the_screen_until_it_can(
         assert again.state(item) is ItemState.ACCEPTED
         np.testing.assert_array_equal(again.labels(item), painted)
         assert not list((session.folder / "labels").glob("*replaced*"))
+
+
+def test_what_the_system_says_of_a_file_is_told_with_what_to_do(widget, notices):
+    with errors_shown():
+        raise OSError(5, "Input/output error", "/share/a.tif")
+    assert "Input/output error: '/share/a.tif'" in notices()[-1]
+    assert "try again" in notices()[-1]
+    assert str(log_file()) in notices()[-1]

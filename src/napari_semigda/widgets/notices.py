@@ -18,7 +18,7 @@ def errors_shown() -> Iterator[None]:
     """Show an error raised inside as a notification, and go on working.
 
     A `SemiGDAError` is shown as it stands, for its message is written for the person; a `Cancelled` is
-    nobody's fault and passes in silence; anything else is shown in one sentence, and logged with its trace.
+    nobody's fault and passes in silence; anything else is told in a sentence or two, and its trace is logged.
     """
     try:
         yield
@@ -35,6 +35,12 @@ def show_failure(error: BaseException) -> None:
         show_error(str(cause))
         return
     logger.error("unexpected error in the SemiGDA widget", exc_info=cause)
+    if isinstance(cause, OSError):
+        show_error(
+            f"A file could not be read or written ({cause}). What you painted stays on the screen: check the "
+            f"disk or network share, then try again. Details: {log_file()}"
+        )
+        return
     show_error(
         f"Something unexpected went wrong ({type(cause).__name__}: {cause}). "
         f"Accepted masks are safe on disk; you can go on. Details: {log_file()}"
