@@ -256,10 +256,10 @@ def large_picture(folder: Path, form: str, side: int, zoom: float, cancel_after:
     engine.request_predictions(session.items)
     with peak_memory() as peak:
         clock, processor = taken(lambda: [_sound(event) for event in events(engine)])
-    asked: list[float] = []
+    asked: list[Taken] = []
 
     def cancel() -> None:
-        asked.append(time.perf_counter())
+        asked.append((time.perf_counter(), time.process_time()))
         engine.close()
 
     engine.request_predictions(session.items)
@@ -267,11 +267,13 @@ def large_picture(folder: Path, form: str, side: int, zoom: float, cancel_after:
     timer.start()
     for event in events(engine):
         _sound(event)
-    answered = 1000 * (time.perf_counter() - asked[0]) if asked else float("nan")
+    ended = time.perf_counter(), time.process_time()
+    waited = [1000 * (now - since) for since, now in zip(*asked, ended, strict=True)] if asked else []
     session.close()
     drafted = f"{clock / 1000:.0f} ({processor / 1000:.0f})"
     size = f"{side} × {side}, {form}"
-    return [size, f"{zoom:g}", f"{peak.mebibytes:.0f}", drafted, f"{answered:.0f}"]
+    answered = f"{waited[0]:.0f} ({waited[1]:.0f})" if waited else "ended before"
+    return [size, f"{zoom:g}", f"{peak.mebibytes:.0f}", drafted, answered]
 
 
 def _sound(event: Event) -> Event:
@@ -332,7 +334,8 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(1, get_context("spawn")) as pool:
                 asked = (Path(name), form, given.picture, given.zoom, given.cancel_after)
                 rows.append(pool.submit(large_picture, *asked).result())
-        table(["picture", "zoom", "MiB above idle", "s (of the processor)", "cancelled after, ms"], rows)
+        head = ["picture", "zoom", "MiB above idle", "s (of the processor)"]
+        table([*head, "cancelled after, ms (of the processor)"], rows)
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ class Predictor:
         progress
             Called with the tiles done and the tiles in all, after each batch of tiles.
         cancelled
-            Asked before each batch of tiles.
+            Asked several times a tile.
 
         Raises
         ------
@@ -284,15 +284,13 @@ class Predictor:
             # read once for all tiles of the row: stored chunks are not decoded again for each of them
             band = np.asarray(pixels[top : top + rows.tile])
             for batch in self._batches(columns.starts):
-                framed = [
-                    frame(
-                        normalise(band[:, left : left + columns.tile], self.settings, limits),
-                        None,
-                        self.settings,
-                    )
-                    for left in batch
-                ]
+                framed = []
+                for left in batch:
+                    work.check()  # large tiles take as long to resize as to infer
+                    colours = normalise(band[:, left : left + columns.tile], self.settings, limits)
+                    framed.append(frame(colours, None, self.settings))
                 for layers, tile in zip(self._infer(framed, work), framed, strict=True):
+                    work.check()
                     yield unframe(layers, tile.geometry)
 
         yield from blender.blend(tiles_of_row(top) for top in rows.starts)
