@@ -349,14 +349,22 @@ class NapariCanvas:
         self._before_preview = None
         self._filling = True
         try:
-            mode = layer.mode
             _drop_polygon(layer)
-            layer.editable = False  # this is what clears the history
+            self._forget_history(layer)
             layer.data = mask.copy()
-            layer.editable = not self.read_only
-            layer.mode = mode
         finally:
             self._filling = False
+
+    def _forget_history(self, layer: Labels) -> None:
+        """Clear the undo history, which is what napari does with a layer that cannot be edited for a moment.
+
+        Nobody is told of that moment: buttons and cursor that follow it would take a third of the time.
+        """
+        with layer.events.blocker_all():
+            mode = layer.mode
+            layer.editable = False
+            layer.editable = not self.read_only
+            layer.mode = mode
 
     def _fit_view(self, extent: tuple[float, float]) -> None:
         if extent != self._extent:
