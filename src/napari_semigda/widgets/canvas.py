@@ -434,6 +434,11 @@ def _put(layer: Layer, place: dict[str, Any], name: str) -> None:
         layer.units = place["units"]
 
 
+def warm_up() -> None:
+    """Colour a mask that nobody sees: what napari compiles for that takes seconds, once; in any thread."""
+    DirectLabelColormap(color_dict={None: STRAY_COLOUR, 0: "transparent"}).map(np.zeros((1, 1), np.uint8))
+
+
 def _glow() -> Colormap:
     """Colours of uncertainty: nothing where there is none, and to be seen on dark and on bright images."""
     colours = np.tile(np.array(GLOW, np.float32), (256, 1))
