@@ -350,21 +350,12 @@ class NapariCanvas:
         self._filling = True
         try:
             _drop_polygon(layer)
-            self._forget_history(layer)
-            layer.data = mask.copy()
+            if layer.editable:
+                _forget_history(layer)
+            layer.data = mask.copy()  # lets it be edited
+            layer.editable = not self.read_only
         finally:
             self._filling = False
-
-    def _forget_history(self, layer: Labels) -> None:
-        """Clear the undo history, which is what napari does with a layer that cannot be edited for a moment.
-
-        Nobody is told of that moment: buttons and cursor that follow it would take a third of the time.
-        """
-        with layer.events.blocker_all():
-            mode = layer.mode
-            layer.editable = False
-            layer.editable = not self.read_only
-            layer.mode = mode
 
     def _fit_view(self, extent: tuple[float, float]) -> None:
         if extent != self._extent:
@@ -448,6 +439,18 @@ def _glow() -> Colormap:
 
 def _place(layer: Layer) -> dict[str, Any]:
     return {"scale": tuple(layer.scale), "units": tuple(map(str, layer.units))}
+
+
+def _forget_history(layer: Labels) -> None:
+    """Clear the undo history, which is what napari does with a layer that cannot be edited for a moment.
+
+    Nobody is told of that moment: buttons and cursor that follow it would take a third of the time.
+    """
+    with layer.events.blocker_all():
+        mode = layer.mode
+        layer.editable = False
+        layer.editable = True
+        layer.mode = mode
 
 
 def _drop_polygon(layer: Labels) -> None:
