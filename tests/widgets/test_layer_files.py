@@ -10,7 +10,7 @@ import tifffile
 from napari._app_model import get_app_model
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
-from npe2 import PluginManifest
+from npe2 import PluginManager, PluginManifest
 
 from napari_semigda.io.legend import read_legend
 from napari_semigda.io.pictures import list_planes
@@ -85,10 +85,9 @@ def test_naparis_menus_lead_here(viewer, menu, titles):
 # --- sessions -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["semigda.json", ""])
-def test_a_session_opens_in_the_dock(viewer, dock, make_session, name):
+def test_a_session_opens_in_the_dock(viewer, dock, make_session):
     folder = make_session().folder
-    assert viewer.open(str(folder / name), plugin=PLUGIN) == []
+    assert viewer.open(str(folder / "semigda.json"), plugin=PLUGIN) == []
     widget = dock()
     assert widget.workbench.session.folder == folder
     assert any(isinstance(layer, Labels) for layer in viewer.layers)
@@ -100,7 +99,9 @@ def test_a_manifest_dropped_on_the_window_opens_its_session(viewer, widget, make
     assert widget.workbench.session.folder == folder
 
 
-def test_other_folders_are_left_to_others(tmp_path):
+def test_folders_are_left_to_others_so_that_napari_need_not_ask(tmp_path):
+    readers = PluginManager.instance().iter_compatible_readers(str(tmp_path))
+    assert PLUGIN not in {reader.plugin_name for reader in readers}
     assert session_reader(str(tmp_path)) is None
     assert session_reader([str(tmp_path)]) is None
 

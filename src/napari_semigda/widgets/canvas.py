@@ -365,12 +365,11 @@ class NapariCanvas:
         self._before_preview = None
         self._filling = True
         try:
-            mode = layer.mode
             _drop_polygon(layer)
-            layer.editable = False  # this is what clears the history
-            layer.data = mask.copy()
+            if layer.editable:
+                _forget_history(layer)
+            layer.data = mask.copy()  # lets it be edited
             layer.editable = not self.read_only
-            layer.mode = mode
         finally:
             self._filling = False
 
@@ -442,6 +441,11 @@ def _put(layer: Layer, place: dict[str, Any], name: str) -> None:
         layer.units = place["units"]
 
 
+def warm_up() -> None:
+    """Colour a mask that nobody sees: what napari compiles for that takes seconds, once; in any thread."""
+    DirectLabelColormap(color_dict={None: STRAY_COLOUR, 0: "transparent"}).map(np.zeros((1, 1), np.uint8))
+
+
 def _glow() -> Colormap:
     """Colours of uncertainty: nothing where there is none, and to be seen on dark and on bright images."""
     colours = np.tile(np.array(GLOW, np.float32), (256, 1))
@@ -451,6 +455,18 @@ def _glow() -> Colormap:
 
 def _place(layer: Layer) -> dict[str, Any]:
     return {"scale": tuple(layer.scale), "units": tuple(map(str, layer.units))}
+
+
+def _forget_history(layer: Labels) -> None:
+    """Clear the undo history, which is what napari does with a layer that cannot be edited for a moment.
+
+    Nobody is told of that moment: buttons and cursor that follow it would take a third of the time.
+    """
+    with layer.events.blocker_all():
+        mode = layer.mode
+        layer.editable = False
+        layer.editable = True
+        layer.mode = mode
 
 
 def _drop_polygon(layer: Labels) -> None:

@@ -25,7 +25,8 @@ from qtpy.QtWidgets import (
 from napari_semigda.log import keep_log
 from napari_semigda.session.view import View
 from napari_semigda.widgets import keys
-from napari_semigda.widgets.canvas import NapariCanvas
+from napari_semigda.widgets.background import Background
+from napari_semigda.widgets.canvas import NapariCanvas, warm_up
 from napari_semigda.widgets.classes_section import ClassesSection
 from napari_semigda.widgets.export_section import ExportSection
 from napari_semigda.widgets.image_section import ImageSection
@@ -62,6 +63,8 @@ class SemiGDAWidget(QWidget):
         self._viewer = napari_viewer
         self._window: QMainWindow | None = None
         self._docked = self._closing = False
+        self._warming_up = Background(self)
+        self._warming_up.do(warm_up, lambda _: None)  # or the first image would keep people waiting
         self.canvas = NapariCanvas(napari_viewer)
         self.workbench = Workbench(self.canvas, device)
         self.workbench.opened.connect(self._watch_window)  # one that is never shown can be closed, too
@@ -276,6 +279,7 @@ class SemiGDAWidget(QWidget):
         self._viewer.events.theme.disconnect(self._on_theme)
         keys.no_more_on_change(self._bind_keys_soon)
         self._new_keys.stop()
+        self._warming_up.close()
         self._unbind_keys()
         self.workbench.close(layers_stay=window_closes)
         self.canvas.close(layers_stay=window_closes)

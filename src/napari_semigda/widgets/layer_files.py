@@ -35,10 +35,9 @@ _STRAY_COLOUR = "magenta"
 
 
 def session_reader(path: str | Sequence[str]) -> Reader | None:
-    """Return what opens a session folder, or the `semigda.json` in one, in the dock; None for others."""
+    """Return what opens a session in the dock, given its `semigda.json`; None for others."""
     place = _single(path)
-    found = place is not None and (place.name == MANIFEST_NAME or (place / MANIFEST_NAME).is_file())
-    return _open_session if found else None
+    return _open_session if place is not None and place.name == MANIFEST_NAME else None
 
 
 def label_reader(path: str | Sequence[str]) -> Reader | None:
