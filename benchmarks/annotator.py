@@ -11,7 +11,7 @@ from pathlib import Path
 import napari
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEventLoop, QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 from scipy.ndimage import distance_transform_edt, label
@@ -178,11 +178,10 @@ class Annotator:
 
 
 def settle(seconds: float = 0.1) -> None:
-    """Let the window catch up."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        QApplication.processEvents()
-        time.sleep(0.005)
+    """Let the window go on by itself, as it does between what a person does."""
+    loop = QEventLoop()
+    QTimer.singleShot(round(1000 * seconds), Qt.TimerType.PreciseTimer, loop.quit)
+    loop.exec()
 
 
 def contours(truth: np.ndarray, points: int) -> Iterator[np.ndarray]:

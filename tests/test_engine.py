@@ -371,6 +371,15 @@ def test_a_paused_round_waits_and_still_serves_drafts(engine: Engine, session: S
     assert session.rounds[-1].status == "complete"
 
 
+def test_who_asks_last_for_an_urgent_draft_waits_least(engine: Engine, session: Session) -> None:
+    train(engine)
+    *others, shown = session.items[2:]
+    engine.request_predictions(others, urgent=True)
+    engine.request_predictions([shown], urgent=True)
+    drafted = [event.item.id for event in of(Predicted, drain(engine))]
+    assert drafted == [item.id for item in (shown, *others)]
+
+
 def test_a_pause_does_not_wait_for_drafts(engine: Engine, session: Session) -> None:
     train(engine)
     engine.request_round(budget=Budget(steps=STEPS))

@@ -353,14 +353,18 @@ class Engine:
     def request_predictions(self, items: Iterable[Item], *, urgent: bool = False) -> None:
         """Ask for drafts of these items; urgent ones are served between two steps of a running round.
 
-        In a session that can only be looked at, nothing is drafted.
+        The newest request that is urgent comes first: somebody looks at that image now. In a session that can
+        only be looked at, nothing is drafted.
         """
         if self.session.read_only is not None:
             return
         with self._lock:
-            waiting = self._requests.urgent if urgent else self._requests.background
-            for item in items:
-                waiting.setdefault(item.id)
+            if not urgent:
+                self._requests.background.update((item.id, None) for item in items)
+                return
+            for item in reversed(list(items)):
+                self._requests.urgent[item.id] = None
+                self._requests.urgent.move_to_end(item.id, last=False)
 
     def request_maps(self, item: Item) -> None:
         """Ask for the probabilities behind the draft of one item, in place of those asked for before.
@@ -656,7 +660,9 @@ class Engine:
         """Draft anew, before the next step, what an annotator will look at soon; not what is on screen."""
         shown = self.session.current_item
         if shown is not None:
-            self.request_predictions(queue(self.session, shown, count=REFRESHED), urgent=True)
+            soon = queue(self.session, shown, count=REFRESHED)
+            with self._lock:  # behind what somebody waits for
+                self._requests.urgent.update((item.id, None) for item in soon)
 
     def _file(self, record: RoundRecord, name: str) -> Path:
         return self.session.round_folder(record.number) / name

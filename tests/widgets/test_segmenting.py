@@ -182,7 +182,7 @@ def in_tiles(model):
 
 
 def test_a_large_plane_is_read_band_by_band(model):
-    pixels = np.random.default_rng(0).integers(0, 255, (640, 64), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 255, (320, 64), np.uint8)
     watched = Watched(pixels)
     layer = Image(dask.array.from_array(watched, chunks=(32, 32), name=False), contrast_limits=(0, 255))
     watched.asked = 0
