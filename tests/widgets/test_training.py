@@ -1,10 +1,12 @@
 """Rounds from the dock: train, annotate meanwhile, pause, stop, resume; drafts appear."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
@@ -279,3 +281,22 @@ def test_a_class_added_after_a_round_is_learned_by_the_next(begun, train, wait, 
     wait(is_at_rest(begun))
     assert session.rounds[-1].status == "complete"
     assert session.counts()[ItemState.DRAFT] == 3
+
+
+def test_images_without_a_draft_are_counted_once_however_often_it_was_tried(
+    widget, train, wait, notices, click, viewer, tmp_path
+):
+    pictures = [shutil.copy(picture, tmp_path) for picture, _ in sample_pairs()[:5]]
+    settings = ImageSettings(working_size=32)
+    widget.workbench.adopt(Session.create(tmp_path / "session", pictures, settings=settings))
+    for number in (1, 2):
+        widget.image_section.jump.setValue(number)
+        paint(viewer)
+        click(widget.mask_section.accept)
+    for broken in pictures[3:]:
+        Path(broken).unlink()
+    train(widget, 8)  # tried at each quarter of the round, and at its end
+    wait(is_at_rest(widget))
+    (told,) = [notice for notice in notices() if "There is no draft of" in notice]
+    assert "is not there" in told
+    assert told.endswith("(1 more image has no draft, either.)")

@@ -607,7 +607,7 @@ class Session:
 
     def picture_path(self, item: Item | str) -> Path:
         """Return where the picture file of an item is."""
-        return self.folder / self.item(item).path
+        return Path(os.path.normpath(self.folder / self.item(item).path))
 
     def plane(self, item: Item | str) -> Plane:
         """Return the plane of a picture file that an item was made of."""

@@ -72,6 +72,7 @@ class _Plot(QWidget):
         layout.addWidget(self.numbers if self._plot is None else self._plot)
         if self._plot is not None:
             self._plot.getAxis("bottom").setTickSpacing(5, 1)
+            self._plot.setLimits(yMin=-0.5, minYRange=5)  # of percentages; room for a dot at 0
             self._dots = self._plot.plot(pen=None, symbol="o", symbolSize=4, symbolPen=None)
             self._dots.setSymbolBrush(COLOURS[1])
             self._line = self._plot.plot(pen={"color": COLOURS[0], "width": 2}, symbol="o", symbolSize=5)

@@ -92,7 +92,7 @@ class Workbench:
         self._device = device
         self._maker: Any = None
         self._warnings_told = 0
-        self._without_draft: list[PredictionFailed] = []
+        self._without_draft: dict[str, PredictionFailed] = {}
         self._count_drafts = qthrottled(self.counted.emit, timeout=COUNTED_EVERY)
         self._background: Background | None = None
         self._look_ahead = qthrottled(self._prepare_next, timeout=LOOK_AHEAD_AFTER, leading=False)
@@ -479,7 +479,7 @@ class Workbench:
             elif isinstance(event, FramingFitted):
                 show_info(event.message)
             elif isinstance(event, PredictionFailed):
-                self._without_draft.append(event)
+                self._without_draft.setdefault(event.item.id, event)
             elif isinstance(event, Mapped):
                 if self.correcting is not None:
                     self.correcting.take_maps(event.item, event.maps)
@@ -504,8 +504,9 @@ class Workbench:
 
     def _on_rest(self) -> None:
         if self._without_draft:
-            first, count = self._without_draft[0], len(self._without_draft)
-            more = f" ({count - 1} more images have no draft, either.)" if count > 1 else ""
+            first, *others = self._without_draft.values()
+            have = "more image has" if len(others) == 1 else "more images have"
+            more = f" ({len(others)} {have} no draft, either.)" if others else ""
             show_warning(f"There is no draft of {first.item.name}: {first.message}{more}")
             self._without_draft.clear()
         if self.runner is not None:
