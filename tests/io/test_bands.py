@@ -137,3 +137,12 @@ def test_its_file_is_closed_when_nobody_looks_any_more(
     del large
     gc.collect()
     assert str(path) not in {file.path for file in process.open_files()}
+
+
+def test_of_a_line_nothing_would_be_left_from_afar_so_it_is_not_opened_by_parts(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "line.tif", np.zeros((13_000, 2), np.uint8), rowsperstrip=64)
+    tifffile.imwrite(tmp_path / "band.tif", np.zeros((13_000, 64), np.uint8), rowsperstrip=64)
+    assert open_large(list_planes(tmp_path / "line.tif")[0]) is None
+    large = open_large(list_planes(tmp_path / "band.tif")[0])
+    assert large is not None
+    assert all(min(level.shape) > 0 for level in large.overviews)

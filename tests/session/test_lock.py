@@ -6,6 +6,7 @@ import pytest
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.session.items import ItemState
+from napari_semigda.session.layout import LOCK
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
 
@@ -83,6 +84,21 @@ def test_a_program_that_was_killed_keeps_nobody_out(session, holding):
     with Session.open(session.folder) as again:
         assert again.read_only is None
         again.accept("image_1", np.ones(again.item("image_1").shape, np.uint8))
+
+
+def test_a_lock_that_could_not_be_taken_again_is_taken_before_the_next_mask_is_saved(session, tmp_path):
+    mask = np.ones(session.item("image_1").shape, np.uint8)
+    lock = session.folder / LOCK
+    lock.rename(tmp_path / "away")
+    lock.mkdir()  # what cannot be locked
+
+    with pytest.raises(SemiGDAError, match="share, then try again"):
+        session.accept("image_1", mask)
+    lock.rmdir()
+    (tmp_path / "away").rename(lock)
+    session.accept("image_1", mask)
+
+    assert Session.open(session.folder).read_only is not None
 
 
 def test_a_closed_session_can_be_opened_for_writing_again(session):

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from napari.layers import Image
 from qtpy.QtCore import Qt
 
+from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.masks import read_labels
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
@@ -260,3 +262,20 @@ def test_a_folder_that_is_no_session_is_refused_in_a_sentence(widget, tmp_path, 
     assert widget.workbench.session is None
     assert not widget.mask_section.accept.isEnabled()
     assert widget.mask_section.accept.why_not == "Open a session first."
+
+
+def test_an_image_that_cannot_be_shown_does_not_lend_its_name_to_the_mask_before(opened, viewer):
+    session, annotation = opened.workbench.session, opened.workbench.annotation
+    paint(viewer)
+
+    def fail(event):
+        raise ValueError("somebody else's listener")
+
+    next(layer for layer in viewer.layers if isinstance(layer, Image)).events.data.connect(fail)
+    other = next(item for item in session.items if item != annotation.item)
+    with pytest.raises(ValueError, match="listener"):
+        annotation.show(other)
+    assert not annotation.visible
+    with pytest.raises(SemiGDAError, match="no mask on the screen"):
+        annotation.accept()
+    assert session.labels(other) is None

@@ -35,11 +35,17 @@ def test_closing_the_window_keeps_the_strokes(shown):
         np.testing.assert_array_equal(again.edit(session.items[1]), painted)
 
 
+def press(question, words):
+    next(button for button in question.buttons() if button.text() == words).click()
+
+
 def test_closing_the_window_asks_before_strokes_are_lost(shown, monkeypatch):
     viewer, widget = shown
     session, asked = widget.workbench.session, []
-    answers = iter([QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes])
-    monkeypatch.setattr(QMessageBox, "question", lambda *given: asked.append(given[2]) or next(answers))
+    answers = iter(["Cancel", "Close and lose them"])
+    monkeypatch.setattr(
+        QMessageBox, "exec", lambda box: asked.append(box.text()) or press(box, next(answers))
+    )
     painted = paint(viewer, (20, 20))
     (session.folder / "edits").rmdir()
     (session.folder / "edits").touch()  # no folder can be made in its place
@@ -51,6 +57,16 @@ def test_closing_the_window_asks_before_strokes_are_lost(shown, monkeypatch):
     viewer.window.close()
     assert len(asked) == 2
     assert widget.workbench.session is None
+
+
+def test_closing_the_dock_leaves_strokes_on_the_screen_that_cannot_be_saved(shown):
+    viewer, widget = shown
+    painted = paint(viewer, (20, 20))
+    edits = widget.workbench.session.folder / "edits"
+    edits.rmdir()
+    edits.touch()  # no folder can be made in its place
+    widget.close_down()
+    np.testing.assert_array_equal(mask_layer(viewer).data, painted)
 
 
 @pytest.mark.slow

@@ -133,7 +133,7 @@ def open_stored(plane: Plane) -> StoredPixels | None:
 
 
 def open_large(plane: Plane) -> LargePicture | None:
-    """Open a large plane to be looked at; None where it is small, or has to be read whole.
+    """Open a large plane to be looked at; None where it is small or a mere line, or has to be read whole.
 
     Its file stays open as long as what is returned lives.
 
@@ -142,7 +142,8 @@ def open_large(plane: Plane) -> LargePicture | None:
     SemiGDAError
         As `read_plane`.
     """
-    if max(plane.shape) <= OVERVIEW_SIDE:
+    narrow, long = sorted(plane.shape)
+    if long <= OVERVIEW_SIDE or narrow * OVERVIEW_SIDE < 2 * long:  # of a line nothing is left from afar
         return None
     levels = _kept_open(plane)
     if not levels:

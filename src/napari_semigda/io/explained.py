@@ -1,5 +1,6 @@
 """Why a picture file could not be read, in a sentence for the person at the screen."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,7 +33,7 @@ def _reason(path: Path, error: Exception) -> str:
             return "the file is empty (0 bytes)."
     if isinstance(error, PermissionError):
         return "you have no permission to read it."
-    if isinstance(error, OSError) and error.errno is not None:  # decoders give none
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # which decoders give
         return f"{error.strerror}. Bring back its disk or network share, then try again."
     if isinstance(error, MemoryError):
         return "it is too large for this computer's memory."

@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path, PurePosixPath
@@ -85,7 +86,7 @@ def fetch_nuclei(
     Cancelled
         If `cancelled` said so. Nothing is left of it.
     """
-    if not folder.is_dir():
+    if not any((folder / "images").glob("*.png")):
         watch = _Watch(progress, cancelled)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +94,9 @@ def fetch_nuclei(
                 fetched = _download(archive, folder.parent, Path(temporary), watch)
                 unpacked = Path(temporary) / "unpacked"
                 _unpack(fetched, unpacked, watch)
+                with suppress(OSError):  # empty folders that an emptied cache left; nothing else goes
+                    for left in (folder / "images", folder / "masks", folder):
+                        left.rmdir()
                 unpacked.rename(folder)
         except OSError as error:
             reason = error.strerror or str(error)

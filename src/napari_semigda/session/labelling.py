@@ -368,7 +368,7 @@ class Labelling:
                 self._edits.write(item, mask)
             self._labels.write(item, mask)
             self._accepts[item.id] += 1
-            self._seen[item.id] = self._labels.stamp(item.id)
+            self._has_seen(item)
             entry = JournalEntry(now(), item.id, event, dice, changed, round_number, note)
             self._note(entry)
             self._drop_edit(item)
@@ -441,7 +441,7 @@ class Labelling:
             for masks, item, copy in take_out(places, value, commit):
                 if masks is self._labels:
                     self._accepts[item.id] += 1
-                    self._seen[item.id] = masks.stamp(item.id)
+                    self._has_seen(item)
                     note = f"“{name}” is not looked at any more; the mask before is kept as {copy.name}"
                     self._note(JournalEntry(now(), item.id, "class removed", note=note))
         return use
@@ -449,6 +449,12 @@ class Labelling:
     def journal(self) -> list[JournalEntry]:
         """Read what happened so far, oldest first."""
         return read_entries(self.folder / JOURNAL)
+
+    def _has_seen(self, item: Item) -> None:
+        """Note how the label file is that was just written; a disk that fails only now takes nothing back."""
+        self._seen.pop(item.id, None)
+        with suppress(SemiGDAError):
+            self._seen[item.id] = self._labels.stamp(item.id)
 
     def _keep_unseen(self, item: Item) -> str:
         """Set a copy aside of a label file that nobody here has seen as it is; say so for the journal."""

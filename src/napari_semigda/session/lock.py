@@ -124,7 +124,7 @@ class SessionLock:
         if not self._is_there():
             raise self._not_there()
         with self._looking_again:
-            if self._held is not None and self._identity() != self._held:
+            if self._held is not None and not (self._lock.is_locked and self._identity() == self._held):
                 self._acquire_again()
 
     def _acquire(self) -> None:

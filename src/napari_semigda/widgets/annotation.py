@@ -157,7 +157,7 @@ class Annotation:
             self._saved = mask.copy()
             self._remember(item)
             self.shown.emit(item)
-        except SemiGDAError:
+        except Exception:  # of whatever kind: the mask before must not stay under this name
             self._canvas.clear()
             raise
         finally:
@@ -204,7 +204,7 @@ class Annotation:
             write it. The mask stays on the screen.
         """
         mask = self._canvas.mask()
-        if self.item is None or mask is None:
+        if self.item is None or mask is None or self._saved is None:
             raise SemiGDAError("There is no mask on the screen to accept. Show an image first.")
         with self._saving():
             self.session.accept(self.item, mask)

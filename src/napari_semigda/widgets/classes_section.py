@@ -46,11 +46,14 @@ NO_CLASS = "Choose a class in the list first."
 
 
 class ClassList(QListWidget):
-    """A list that leaves letters to the canvas, whose keys they are, instead of searching for them."""
+    """A list that leaves letters to the canvas, whose keys they are, instead of searching for them.
+
+    The space bar ticks a row, as in all lists.
+    """
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Take the keys that move in a list, and no others."""
-        if event is not None and event.text().isprintable() and event.text():
+        if event is not None and event.text().isprintable() and event.text().strip():
             event.ignore()
         else:
             super().keyPressEvent(event)

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QFrame,
     QLineEdit,
     QMainWindow,
-    QMessageBox,
     QScrollArea,
     QVBoxLayout,
     QWidget,
@@ -33,6 +32,7 @@ from napari_semigda.widgets.image_section import ImageSection
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.mask_section import MaskSection
 from napari_semigda.widgets.notices import errors_shown
+from napari_semigda.widgets.question import ask
 from napari_semigda.widgets.queue_section import QueueSection
 from napari_semigda.widgets.section import ActionButton, MenuAction, Section, timer
 from napari_semigda.widgets.session_section import SessionSection
@@ -281,8 +281,8 @@ class SemiGDAWidget(QWidget):
         self._new_keys.stop()
         self._warming_up.close()
         self._unbind_keys()
-        self.workbench.close(layers_stay=window_closes)
-        self.canvas.close(layers_stay=window_closes)
+        kept = self.workbench.close(layers_stay=window_closes)
+        self.canvas.close(layers_stay=window_closes or not kept)
 
     def _watch_window(self) -> None:
         if self._window is None:
@@ -303,15 +303,14 @@ class SemiGDAWidget(QWidget):
         annotation = self.workbench.annotation
         if annotation is None or annotation.item is None or annotation.why_unsaved is None:
             return True
-        answer = QMessageBox.question(
+        answer = ask(
             self,
             "Strokes that are not saved",
-            f"What you painted on {annotation.item.name} could not be saved.\n\n{annotation.why_unsaved}\n\n"
-            "Close napari all the same, and lose these strokes? What you accepted before stays as it is.",
-            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
-            QMessageBox.StandardButton.No,  # what Enter answers
+            f"What you painted on {annotation.item.name} could not be saved.\n\n{annotation.why_unsaved}",
+            ("Close and lose them",),
+            more="Close napari all the same? What you accepted before stays as it is.",
         )
-        return bool(answer == QMessageBox.StandardButton.Yes)
+        return answer is not None
 
 
 def _main_window(widget: QWidget) -> QMainWindow | None:

@@ -153,7 +153,7 @@ class Workbench:
             self.annotation.keep()
             self.close()
 
-    def close(self, *, layers_stay: bool = False) -> None:
+    def close(self, *, layers_stay: bool = False) -> bool:
         """Keep what was painted, stop the engine at its next step, and close the session.
 
         Strokes that cannot be kept stay on the screen.
@@ -162,9 +162,14 @@ class Workbench:
         ----------
         layers_stay : bool
             Leave the image and the mask on the screen: the window is closing, and takes them along.
+
+        Returns
+        -------
+        bool
+            False where strokes could not be kept, and stay on the screen.
         """
         if self.session is None or self.annotation is None or self.runner is None:
-            return
+            return True
         kept = False
         with errors_shown():
             self.annotation.close()
@@ -184,6 +189,7 @@ class Workbench:
             self.canvas.clear()
         self.progress.reset()
         self.closed.emit()
+        return kept
 
     @property
     def is_making(self) -> bool:
