@@ -425,6 +425,16 @@ def test_a_class_takes_another_colour(widget, make_session, viewer, monkeypatch)
     assert session.classes[1].color == "#123456"
 
 
+def test_the_space_bar_ticks_a_class_and_letters_are_left_to_the_canvas(widget, make_session, qtbot):
+    widget.workbench.adopt(make_session(classes=("lesion", "vessel")))
+    rows = widget.classes_section.list
+    rows.setCurrentRow(0)
+    qtbot.keyClick(rows, Qt.Key.Key_V)  # a list would search for it
+    assert rows.currentRow() == 0
+    qtbot.keyClick(rows, Qt.Key.Key_Space)
+    assert rows.item(0).checkState() == Qt.CheckState.Unchecked
+
+
 def test_a_class_is_hidden_by_its_tick_and_shown_when_it_is_painted(widget, make_session, viewer):
     widget.workbench.adopt(make_session(classes=("lesion", "vessel")))
     rows = widget.classes_section.list
