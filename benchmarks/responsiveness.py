@@ -172,7 +172,9 @@ def work(annotator: Annotator, seconds: float) -> Measured:
         meanwhile=lambda: drafting.ask(next(others)),
     )
     annotator.click(section.stop)
-    annotator.wait(lambda: progress.phase is Phase.IDLE and not runner.busy, "the end of the round")
+    annotator.wait(lambda: progress.phase is Phase.IDLE, "the end of the round")
+    runner.engine.cancel_predictions()  # the drafts of all other images, which nobody waits for here
+    annotator.wait(lambda: not runner.busy, "the end of the last draft")
     return Measured(alone, in_round, drafting, first_step)
 
 

@@ -2,6 +2,7 @@ import gc
 import threading
 from collections.abc import Callable, Iterator
 from importlib import resources
+from itertools import count
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -11,6 +12,7 @@ import tifffile
 import torch
 
 from napari_semigda.engine import (
+    REFRESH_SHARE,
     Engine,
     Event,
     FramingFitted,
@@ -350,7 +352,33 @@ def test_what_an_annotator_sees_next_is_drafted_anew_while_a_round_runs(
     engine.request_round(budget=Budget(steps=STEPS))
     events = drain(engine)
     meanwhile = events[: events.index(*of(RoundEnded, events))]
-    assert {event.item.id for event in of(Predicted, meanwhile)} == {item.id for item in others}
+    drafted = [event.item.id for event in of(Predicted, meanwhile)]
+    assert drafted
+    assert set(drafted) <= {item.id for item in others}
+
+
+def test_a_held_round_leaves_time_to_draft_anew_all_that_comes_next(engine: Engine, session: Session) -> None:
+    shown, *others = session.items[2:]
+    session.current_item = shown
+    engine.request_round(budget=Budget(steps=STEPS))
+
+    def hold(event: Event) -> None:
+        if isinstance(event, Predicted):
+            engine.pause()
+
+    assert {event.item.id for event in of(Predicted, drain(engine, hold))} == {item.id for item in others}
+
+
+def test_drafts_made_anew_meanwhile_take_little_of_a_rounds_time(session: Session) -> None:
+    ticks = count()
+    engine = Engine(session, "cpu", clock=lambda: float(next(ticks)))  # every look at it takes a second
+    session.current_item = session.items[2]
+    engine.request_round(budget=Budget(steps=5 * STEPS))
+    events = drain(engine)
+    meanwhile = events[: events.index(*of(RoundEnded, events))]
+    of_training = max(event.report.seconds for event in of(Stepped, meanwhile)) * 5 * STEPS
+    drafted = len(of(Predicted, meanwhile))
+    assert 1 <= drafted <= 1 + REFRESH_SHARE * of_training
 
 
 def test_a_paused_round_waits_and_still_serves_drafts(engine: Engine, session: Session) -> None:

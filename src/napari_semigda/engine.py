@@ -55,8 +55,11 @@ STATE_INTERVAL = 60.0
 #: Part of a round after which drafts asked for meanwhile are made with what it has learned so far.
 REFRESH_INTERVAL = 0.25
 
-#: So many drafts, of the items that come next, are made anew each time; the others when the round has ended.
+#: So many drafts, of the items that come next, are made anew at most; the others when the round has ended.
 REFRESHED = 8
+
+#: Share of a round's time that these drafts may take; more would be taken from what the round can learn.
+REFRESH_SHARE = 0.1
 
 SMALLER_BATCH = (
     "There is too little memory for this many images at once: the round goes on with half of them a step. "
@@ -224,6 +227,7 @@ class _RunningRound:
     labelled: tuple[Item, ...]
     state_saved: float
     refreshed: float = 0.0
+    seconds_drafting: float = 0.0
     last: StepReport | None = None
     changes: int = 0
     pause_told: bool = False
@@ -244,6 +248,7 @@ class _Requests:
     maps: str | None = None
     given_up: bool = False
     urgent: _Waiting = field(default_factory=OrderedDict)
+    soon: _Waiting = field(default_factory=OrderedDict)
     background: _Waiting = field(default_factory=OrderedDict)
     latents: list[str] = field(default_factory=list)
 
@@ -410,6 +415,7 @@ class Engine:
             self._requests.given_up = True
             self._requests.maps = None
             self._requests.urgent.clear()
+            self._requests.soon.clear()
             self._requests.background.clear()
             self._requests.latents.clear()
 
@@ -501,6 +507,8 @@ class Engine:
             return self._map
         if requests.round is not None:
             return self._begin
+        if self._running is not None and requests.soon and self._has_time_to_refresh(self._running):
+            return self._refresh
         if self._running is not None and not requests.paused:
             return self._step
         drafts_wait = requests.background and self.has_model
@@ -651,18 +659,32 @@ class Engine:
                 running.round.save_state(self._file(running.record, STATE))
         except (OSError, SemiGDAError) as error:  # a full disk is no reason to stop learning
             self.session.warn(_in_words(error))
-        if report.stage == 2 and report.fraction - running.refreshed >= REFRESH_INTERVAL:
+        due = report.fraction - running.refreshed >= REFRESH_INTERVAL
+        if report.stage == 2 and due and report.fraction < 1:  # at its end all are drafted
             running.refreshed = report.fraction
             self._predict_with(running.record, running.round)
-            self._refresh_next()
+            self._request_refresh()
 
-    def _refresh_next(self) -> None:
-        """Draft anew, before the next step, what an annotator will look at soon; not what is on screen."""
+    def _request_refresh(self) -> None:
+        """Have drafted anew what an annotator will look at soon; not what is on screen."""
         shown = self.session.current_item
         if shown is not None:
             soon = queue(self.session, shown, count=REFRESHED)
-            with self._lock:  # behind what somebody waits for
-                self._requests.urgent.update((item.id, None) for item in soon)
+            with self._lock:
+                self._requests.soon = OrderedDict((item.id, None) for item in soon)
+
+    def _has_time_to_refresh(self, running: _RunningRound) -> bool:
+        """Whether drafts made anew took no more than their share so far; while it is held, all may come."""
+        return self._requests.paused or (
+            running.seconds_drafting <= REFRESH_SHARE * running.round.seconds_done
+        )
+
+    def _refresh(self) -> Iterator[Event]:
+        running, began = self._running, self._clock()
+        assert running is not None
+        yield from self._predict(self._requests.soon)
+        if not self._requests.paused:
+            running.seconds_drafting += self._clock() - began
 
     def _file(self, record: RoundRecord, name: str) -> Path:
         return self.session.round_folder(record.number) / name
@@ -805,6 +827,7 @@ class Engine:
         """Let go of a round with its optimisers and gradients."""
         with self._lock:
             self._running = self._describer = None
+            self._requests.soon.clear()
             self._requests.stop = False
             self._memory_is_due = True
 
