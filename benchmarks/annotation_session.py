@@ -35,8 +35,9 @@ from numpy.typing import NDArray
 
 from baselines import SupervisedUNet, UNet
 from label_efficiency import changed, device_name
-from napari_semigda.engine import Engine, PredictionFailed, RoundFailed, RoundNotSaved, Stepped
+from napari_semigda.engine import Engine
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.events import PredictionFailed, RoundFailed, RoundNotSaved, Stepped
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.atomic import write_bytes

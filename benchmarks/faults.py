@@ -43,8 +43,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from failing_disk import TROUBLES, FailingDisk, why_not
-from napari_semigda.engine import Engine, Predicted, RoundEnded, RoundFailed, Stepped
+from napari_semigda.engine import Engine
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.events import Predicted, RoundEnded, RoundFailed, Stepped
 from napari_semigda.inference.preparation import ImageSettings, normalise
 from napari_semigda.io.masks import read_labels
 from napari_semigda.io.pictures import list_planes, read_plane

@@ -25,7 +25,7 @@ from qtpy.QtCore import Qt, QTimer
 
 from annotator import Annotator, settle
 from napari_semigda import Session
-from napari_semigda.engine import Predicted, Stepped
+from napari_semigda.events import Predicted, Stepped
 from napari_semigda.io.pictures import find_pictures
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.widgets.round_progress import Phase

@@ -20,7 +20,8 @@ import imageio.v3 as iio
 import numpy as np
 import torch
 
-from napari_semigda.engine import Engine, PredictionFailed, RoundFailed
+from napari_semigda.engine import Engine
+from napari_semigda.events import PredictionFailed, RoundFailed
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.checkpoint import load_checkpoint

@@ -11,9 +11,9 @@ import pytest
 import tifffile
 import torch
 
-from napari_semigda.engine import (
-    REFRESH_SHARE,
-    Engine,
+from napari_semigda.engine import REFRESH_SHARE, Engine
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.events import (
     Event,
     FramingFitted,
     Mapped,
@@ -27,7 +27,6 @@ from napari_semigda.engine import (
     RoundStarted,
     Stepped,
 )
-from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.checkpoint import read_metadata
 from napari_semigda.model.semigda import SemiGDANetwork

@@ -10,7 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_semigda.engine import Engine, Predicted, PredictionFailed, RoundEnded
+from napari_semigda.engine import Engine
+from napari_semigda.events import Predicted, PredictionFailed, RoundEnded
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget

@@ -24,8 +24,25 @@ import torch
 from safetensors import SafetensorError
 
 from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.events import (
+    Drafting,
+    DraftProgress,
+    Event,
+    FramingFitted,
+    Mapped,
+    MappingFailed,
+    ModelLoading,
+    Predicted,
+    PredictionFailed,
+    RoundEnded,
+    RoundFailed,
+    RoundNotSaved,
+    RoundPaused,
+    RoundStarted,
+    Stepped,
+)
 from napari_semigda.inference.description import Describer
-from napari_semigda.inference.draft_maps import DraftMaps, draft_maps
+from napari_semigda.inference.draft_maps import draft_maps
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import Pixels
 from napari_semigda.log import log_file
@@ -37,7 +54,6 @@ from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.pace import Pace
 from napari_semigda.session.items import Item
 from napari_semigda.session.journal import effort
-from napari_semigda.session.predictions import PredictionInfo
 from napari_semigda.session.queue import queue
 from napari_semigda.session.rounds import MODEL, STATE, RoundRecord, Validation, append_point, keep_points
 from napari_semigda.session.selection import spread_order
@@ -69,144 +85,6 @@ SMALLER_BATCH = (
 
 NOTHING_TO_LEARN = (
     "A round needs at least one accepted mask that is not kept for validation: accept one, then train."
-)
-
-
-@dataclass(frozen=True)
-class ModelLoading:
-    """The model is being made ready; ``done`` of ``total`` bytes are fetched (0 of 0: nothing to fetch)."""
-
-    message: str
-    done: int = 0
-    total: int = 0
-
-
-@dataclass(frozen=True)
-class RoundStarted:
-    """A round begins or goes on."""
-
-    record: RoundRecord
-
-
-@dataclass(frozen=True)
-class FramingFitted:
-    """How images are seen was fitted to the objects that were outlined, and now is as the message says."""
-
-    message: str
-
-
-@dataclass(frozen=True)
-class Stepped:
-    """One optimiser step was made; ``remaining`` is in seconds of training, None while unknown."""
-
-    record: RoundRecord
-    report: StepReport
-    remaining: float | None
-
-
-@dataclass(frozen=True)
-class RoundPaused:
-    """The round waits in memory until `Engine.unpause`."""
-
-    record: RoundRecord
-
-
-@dataclass(frozen=True)
-class RoundEnded:
-    """The round is complete, or was stopped and can be resumed: see the record's status."""
-
-    record: RoundRecord
-
-
-@dataclass(frozen=True)
-class RoundNotSaved:
-    """The round is over, but what it learned could not be written: it is held, and can be ended again."""
-
-    record: RoundRecord
-    message: str
-
-
-@dataclass(frozen=True)
-class RoundFailed:
-    """The round broke off, and the weights from before stay in use; ``record`` is None if it never began."""
-
-    record: RoundRecord | None
-    message: str
-
-
-@dataclass(frozen=True)
-class Drafting:
-    """A draft of a large image is being made, of which a ``share`` in [0, 1] is done."""
-
-    item: Item
-    share: float
-
-
-@dataclass(frozen=True)
-class DraftProgress:
-    """How far the making of drafts is, counting those that were made since nothing was left to do.
-
-    Parameters
-    ----------
-    done
-        Drafts made, and the part of the one that is being made.
-    total
-        All that were asked for.
-    remaining
-        Seconds until they are made, at the pace of the last minute; None while unknown.
-    """
-
-    done: float
-    total: int
-    remaining: float | None
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """A draft was stored in the session."""
-
-    item: Item
-    info: PredictionInfo
-
-
-@dataclass(frozen=True)
-class PredictionFailed:
-    """There is no draft for this item, and why; the others go on."""
-
-    item: Item
-    message: str
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """What lies behind the newest weights' draft of an item, as asked for; nothing of it is kept."""
-
-    item: Item
-    maps: DraftMaps
-
-
-@dataclass(frozen=True)
-class MappingFailed:
-    """There are no maps of this item, and why."""
-
-    item: Item
-    message: str
-
-
-Event = (
-    ModelLoading
-    | RoundStarted
-    | FramingFitted
-    | Stepped
-    | RoundPaused
-    | RoundEnded
-    | RoundNotSaved
-    | RoundFailed
-    | Drafting
-    | Predicted
-    | PredictionFailed
-    | Mapped
-    | MappingFailed
 )
 
 

@@ -17,7 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from napari_semigda.pace import time_left
 
 if TYPE_CHECKING:
-    from napari_semigda.engine import Drafting, DraftProgress, Engine, ModelLoading, Stepped
+    from napari_semigda.engine import Engine
+    from napari_semigda.events import Drafting, DraftProgress, ModelLoading, Stepped
     from napari_semigda.session.rounds import RoundRecord
     from napari_semigda.session.session import Session
 
@@ -114,7 +115,7 @@ class EngineDisplay:
 
     def progress(self, event: ModelLoading | Drafting) -> None:
         """Show that the model is being made ready; a large image has a bar of its own."""
-        from napari_semigda.engine import Drafting
+        from napari_semigda.events import Drafting
 
         if isinstance(event, Drafting):
             self._share_drafted(event)
@@ -124,27 +125,27 @@ class EngineDisplay:
 
     def show(self, event: object, drafts: DraftProgress) -> None:
         """Show one event of an engine whose drafts are so far."""
-        from napari_semigda import engine
+        from napari_semigda import events
 
         match event:
-            case engine.RoundStarted(record):
+            case events.RoundStarted(record):
                 self._started(record)
-            case engine.FramingFitted(message):
+            case events.FramingFitted(message):
                 self.say(message)
-            case engine.Stepped():
+            case events.Stepped():
                 self._stepped(event)
-            case engine.RoundEnded(record):
+            case events.RoundEnded(record):
                 self._record = record
                 self.round_is_over = True
                 self._progress.update(self._round_bar, visible=False)
                 self.say(f"Round {record.number} is {record.status}: {_duration(record)}.")
-            case engine.RoundFailed(_, message) | engine.RoundNotSaved(_, message):
+            case events.RoundFailed(_, message) | events.RoundNotSaved(_, message):
                 self._failure = True
                 warn(message)
-            case engine.Predicted():
+            case events.Predicted():
                 self._drafts += 1
                 self._drafted(drafts)
-            case engine.PredictionFailed(item, message):
+            case events.PredictionFailed(item, message):
                 self._failed_drafts += 1
                 warn(f"{item.name}: {message}")
                 self._drafted(drafts)

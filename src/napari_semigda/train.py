@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from napari_semigda.engine import Engine, PredictionFailed, RoundEnded, RoundFailed, RoundNotSaved, Stepped
+from napari_semigda.engine import Engine
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.events import PredictionFailed, RoundEnded, RoundFailed, RoundNotSaved, Stepped
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Recipe, chosen_budget
 from napari_semigda.training.round import StepReport

@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_semigda.engine import (
+from napari_semigda.events import (
     Drafting,
     DraftProgress,
     ModelLoading,

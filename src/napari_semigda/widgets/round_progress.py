@@ -7,7 +7,7 @@ from enum import Enum
 
 from psygnal import Signal
 
-from napari_semigda.engine import (
+from napari_semigda.events import (
     Drafting,
     DraftProgress,
     Event,

@@ -11,7 +11,8 @@ from napari.utils.notifications import show_info, show_warning
 from psygnal import Signal
 from superqt.utils import FunctionWorker, qthrottled
 
-from napari_semigda.engine import (
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.events import (
     Event,
     FramingFitted,
     Mapped,
@@ -22,7 +23,6 @@ from napari_semigda.engine import (
     RoundFailed,
     RoundNotSaved,
 )
-from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.model.device import choose_device
 from napari_semigda.session.creation import Progress
