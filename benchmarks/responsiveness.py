@@ -5,7 +5,7 @@
 
 Opens napari with the plugin on a new session in a temporary folder (of drawn lesions where no folder of
 images is given), paints with the mouse, accepts and goes on, then does the same while a round trains, and
-asks for drafts of other images meanwhile. A timer that should fire every 10 ms on the main thread tells for
+asks for drafts of other images in it. A timer that should fire every 10 ms on the main thread tells for
 how long the window did nothing else. Without a display, run it under `xvfb-run -s "-screen 0 1400x900x24"`.
 """
 
@@ -37,6 +37,7 @@ FIRST = 5  # masks accepted before the round
 WARM_UP = 3  # steps of the first round, and of the second one before anything is measured
 INTERVAL = 10  # milliseconds between two ticks
 POINTS = 40  # of a stroke
+DRAFTS = 10  # asked for in the round
 PAUSE = 0.5  # seconds that the annotator looks at an image
 
 
@@ -68,25 +69,30 @@ class Ticks:
 class Drafting:
     """Asks for drafts during a round, one after another, and counts the steps that each takes to come."""
 
-    def __init__(self, session: Session, runner: EngineRunner) -> None:
+    def __init__(self, annotator: Annotator, runner: EngineRunner) -> None:
         self.waits: list[float] = []
         self.steps: list[float] = []
-        self._session, self._runner = session, runner
-        self._asked: tuple[Item, float] | None = None
+        self._annotator, self._runner = annotator, runner
+        self._drafted: set[str] = set()
         runner.happened.connect(self._follow)
 
-    def ask(self, item: Item) -> None:
-        """Ask for the draft of an image, unless one is being waited for."""
-        if self._asked is None:
-            self._asked = item, time.perf_counter()
+    def ask_for(self, items: Sequence[Item]) -> None:
+        """Ask for these drafts, each at another moment of a step; steps are counted from now on."""
+        step = statistics.median(self.steps)
+        self.steps.clear()
+        for place, item in enumerate(items):
+            settle(place / len(items) * step)
+            self._drafted.discard(item.id)
+            asked = time.perf_counter()
             self._runner.engine.request_predictions([item], urgent=True)
+            self._annotator.wait(lambda item=item: item.id in self._drafted, "a draft")
+            self.waits.append(time.perf_counter() - asked)
 
     def _follow(self, event: object) -> None:
         if isinstance(event, Stepped):
             self.steps.append(event.report.seconds)
-        elif isinstance(event, Predicted) and self._asked is not None and event.item.id == self._asked[0].id:
-            self.waits.append(time.perf_counter() - self._asked[1])
-            self._asked = None
+        elif isinstance(event, Predicted):
+            self._drafted.add(event.item.id)
 
 
 class Accepting:
@@ -164,23 +170,18 @@ def work(annotator: Annotator, seconds: float) -> Measured:
     section.minutes.setValue(2 + seconds / 60)
     annotator.click(section.train)
     annotator.wait(lambda: progress.phase is Phase.TRAINING and progress.steps >= WARM_UP, "the second round")
-    drafting, others = Drafting(session, runner), iter(reversed(session.items))
+    drafting = Drafting(annotator, runner)
     end = time.monotonic() + seconds
-    in_round = annotate(
-        annotator,
-        lambda: time.monotonic() < end and progress.phase is Phase.TRAINING,
-        meanwhile=lambda: drafting.ask(next(others)),
-    )
+    in_round = annotate(annotator, lambda: time.monotonic() < end and progress.phase is Phase.TRAINING)
+    drafting.ask_for(session.items[-DRAFTS:])
     annotator.click(section.stop)
-    annotator.wait(lambda: progress.phase is Phase.IDLE, "the end of the round")
+    annotator.wait(lambda: not progress.active, "the end of the round")
     runner.engine.cancel_predictions()  # the drafts of all other images, which nobody waits for here
     annotator.wait(lambda: not runner.busy, "the end of the last draft")
     return Measured(alone, in_round, drafting, first_step)
 
 
-def annotate(
-    annotator: Annotator, going_on: Callable[[], bool], meanwhile: Callable[[], None] = lambda: None
-) -> tuple[Ticks, Accepting]:
+def annotate(annotator: Annotator, going_on: Callable[[], bool]) -> tuple[Ticks, Accepting]:
     """Paint a stroke, look, accept and look at the next image, again and again."""
     ticks, accepting = Ticks(), Accepting(annotator)
     ticks.start()
@@ -188,7 +189,6 @@ def annotate(
         annotator.drag(circle(annotator.item.shape))
         settle(PAUSE)
         accepting.accept()
-        meanwhile()
         settle(PAUSE)
     ticks.stop()
     return ticks, accepting
@@ -202,7 +202,7 @@ def _short_round(annotator: Annotator) -> float:
     annotator.click(section.train)
     annotator.wait(lambda: progress.steps > 0, "the first step")
     first_step = time.perf_counter() - pressed
-    annotator.wait(lambda: progress.phase is Phase.IDLE, "the end of the first round")
+    annotator.wait(lambda: not progress.active, "the end of the first round")
     section.steps.setValue(0)
     return first_step
 

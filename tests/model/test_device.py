@@ -1,13 +1,16 @@
 """Devices are chosen by name, and precision by device."""
 
 import os
+import sys
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.model.device import autocast, choose_device, leave_a_core
+from napari_semigda.model.device import autocast, choose_device, leave_room_for_window
 
 
 def test_the_cpu_is_always_there() -> None:
@@ -35,22 +38,49 @@ def test_a_cpu_computes_in_bfloat16_only_with_units_for_it() -> None:
 
 @pytest.fixture
 def threads() -> Iterator[None]:
-    """Puts back how many threads compute."""
-    before = torch.get_num_threads()
+    """Puts back how many threads compute, and how long one of Python's keeps the others waiting."""
+    before, turn = torch.get_num_threads(), sys.getswitchinterval()
     yield
     torch.set_num_threads(before)
+    sys.setswitchinterval(turn)
 
 
 @pytest.mark.usefixtures("threads")
 def test_a_core_is_left_to_the_window_but_one_always_computes() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(cores + 3)
-    leave_a_core()
+    leave_room_for_window()
     assert torch.get_num_threads() == max(1, cores - 1)
 
 
 @pytest.mark.usefixtures("threads")
 def test_fewer_threads_that_somebody_asked_for_stay() -> None:
     torch.set_num_threads(1)
-    leave_a_core()
+    leave_room_for_window()
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_window_gets_its_turn_soon_while_another_thread_computes_in_python() -> None:
+    before = seconds_of_turns_given_away()
+    leave_room_for_window()
+    assert seconds_of_turns_given_away() < before / 2
+
+
+def seconds_of_turns_given_away() -> float:
+    """How long it takes to give one's turn away fifty times, as drawing does, to a thread that never does."""
+    ended = threading.Event()
+
+    def compute() -> None:
+        while not ended.is_set():
+            sum(range(100))
+
+    other = threading.Thread(target=compute)
+    other.start()
+    started = time.perf_counter()
+    for _ in range(50):
+        time.sleep(0)
+    seconds = time.perf_counter() - started
+    ended.set()
+    other.join()
+    return seconds

@@ -1,12 +1,16 @@
 """Which device computes, in which precision, and with how many threads."""
 
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import torch
 
 from napari_semigda.errors import SemiGDAError
+
+TURN = 0.0005
+"""Seconds for which one thread of Python may keep others waiting, a tenth of Python's own choice."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -55,13 +59,15 @@ def has_bfloat16_units(kind: str) -> bool:
     return False
 
 
-def leave_a_core() -> None:
-    """Compute on the CPU with one thread fewer than there are cores, so that a window beside it stays free.
+def leave_room_for_window() -> None:
+    """Compute on the CPU so that a window in the same process stays free.
 
-    Holds for the calling thread and for all that begin to compute afterwards. Fewer threads, such as
-    ``OMP_NUM_THREADS`` asks for, stay as they are.
+    One thread fewer computes than there are cores; this holds for the calling thread and for all that begin
+    to compute afterwards. Fewer threads, such as ``OMP_NUM_THREADS`` asks for, stay as they are. Python's own
+    threads take turns more often, for a window gives its turn away at each call that draws.
     """
     torch.set_num_threads(max(1, min(torch.get_num_threads(), _cores() - 1)))
+    sys.setswitchinterval(min(sys.getswitchinterval(), TURN))
 
 
 def _cores() -> int:

@@ -11,7 +11,7 @@ from superqt.utils import GeneratorWorker
 
 from napari_semigda.engine import Engine
 from napari_semigda.events import Drafting, Event, ModelLoading, Predicted, PredictionFailed, Stepped
-from napari_semigda.model.device import leave_a_core
+from napari_semigda.model.device import leave_room_for_window
 from napari_semigda.pace import time_left
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.activity import WHOLE, Activity
@@ -150,7 +150,7 @@ class EngineRunner(QObject):
 
 
 def _working(engine: Engine, ended: threading.Event) -> Iterator[Event]:
-    leave_a_core()
+    leave_room_for_window()
     try:
         yield from engine.work()
     finally:

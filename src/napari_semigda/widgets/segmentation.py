@@ -13,7 +13,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_semigda.inference.preparation import Pixels
-from napari_semigda.model.device import leave_a_core
+from napari_semigda.model.device import leave_room_for_window
 from napari_semigda.session.classes import named_classes
 from napari_semigda.session.trained_model import SemiGDA, TrainedModel
 
@@ -77,7 +77,7 @@ class Segmentation:
         """
         assert self.model is not None
         yield 0.0
-        leave_a_core()
+        leave_room_for_window()
         model = self.model.load(self.device, self._settings(self.model))
         labels = np.zeros(self._shape, np.uint8)
         planes = self.planes
