@@ -1,6 +1,7 @@
 import gc
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from importlib import resources
 from itertools import count
 from pathlib import Path
@@ -27,11 +28,11 @@ from napari_semigda.events import (
     RoundStarted,
     Stepped,
 )
-from napari_semigda.inference.preparation import ImageSettings
+from napari_semigda.inference.preparation import ImageSettings, Pixels
 from napari_semigda.model.checkpoint import read_metadata
 from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.samples import sample_pairs
-from napari_semigda.session.items import ItemState
+from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.journal import effort
 from napari_semigda.session.rounds import read_curves
 from napari_semigda.session.session import Session
@@ -366,6 +367,43 @@ def test_a_held_round_leaves_time_to_draft_anew_all_that_comes_next(engine: Engi
             engine.pause()
 
     assert {event.item.id for event in of(Predicted, drain(engine, hold))} == {item.id for item in others}
+
+
+def test_what_was_accepted_or_is_shown_since_is_not_drafted_anew(engine: Engine, session: Session) -> None:
+    shown, *others = session.items[2:]
+    session.current_item = shown
+    engine.request_round(budget=Budget(steps=STEPS))
+    first: list[Item] = []
+
+    def go_on(event: Event) -> None:
+        if isinstance(event, Predicted) and not first:
+            first.append(event.item)
+            left = [item for item in others if item != event.item]
+            session.accept(left[0], session.prediction(event.item))
+            session.current_item = left[1]
+            engine.pause()
+
+    drafted = {event.item.id for event in of(Predicted, drain(engine, go_on))}
+    assert drafted == {first[0].id, *(item.id for item in others[3:])}
+
+
+def test_a_draft_made_anew_is_given_up_for_one_that_somebody_waits_for(
+    engine: Engine, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, *others = session.items[2:]
+    session.current_item = wanted
+    opened = session.opened_picture
+
+    def ask_meanwhile(item: Item) -> AbstractContextManager[Pixels]:
+        if item in others:
+            engine.request_predictions([wanted], urgent=True)
+        return opened(item)
+
+    monkeypatch.setattr(session, "opened_picture", ask_meanwhile)
+    engine.request_round(budget=Budget(steps=STEPS))
+    events = drain(engine)
+    meanwhile = events[: events.index(*of(RoundEnded, events))]
+    assert {event.item.id for event in of(Predicted, meanwhile)} == {wanted.id}
 
 
 def test_drafts_made_anew_meanwhile_take_little_of_a_rounds_time(session: Session) -> None:

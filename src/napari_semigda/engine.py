@@ -74,7 +74,7 @@ REFRESH_INTERVAL = 0.25
 #: So many drafts, of the items that come next, are made anew at most; the others when the round has ended.
 REFRESHED = 8
 
-#: Share of a round's time that these drafts may take; more would be taken from what the round can learn.
+#: Share of a round's time that these drafts may take, for whoever waits for the round waits for them, too.
 REFRESH_SHARE = 0.1
 
 SMALLER_BATCH = (
@@ -246,6 +246,7 @@ class Engine:
                 self._requests.background.update((item.id, None) for item in items)
                 return
             for item in reversed(list(items)):
+                self._requests.soon.pop(item.id, None)
                 self._requests.urgent[item.id] = None
                 self._requests.urgent.move_to_end(item.id, last=False)
 
@@ -271,7 +272,7 @@ class Engine:
                 self._requests.latents = self._items_to_describe()
 
     def pause(self) -> None:
-        """Hold the round after its present step; predictions are still served."""
+        """Hold the round after its present step; drafts are still made, those of what comes next, too."""
         with self._lock:
             self._requests.paused = True
 
@@ -333,7 +334,8 @@ class Engine:
     def drafts(self) -> DraftProgress:
         """How far the drafts are that were asked for."""
         with self._lock:
-            total = math.ceil(self._drafts_done) + len(self._requests.urgent) + len(self._requests.background)
+            waiting = self._requests.urgent, self._requests.soon, self._requests.background
+            total = math.ceil(self._drafts_done) + sum(map(len, waiting))
             return DraftProgress(self._drafts_done, total, self._pace.remaining(total))
 
     # The work itself
@@ -459,7 +461,12 @@ class Engine:
             training.load_state(self._file(record, STATE))
             keep_points(self.session.round_folder(record.number), training.steps_done)
         return _RunningRound(
-            record, training, training.run(), labelled.items, state_saved=training.seconds_done
+            record,
+            training,
+            training.run(),
+            labelled.items,
+            state_saved=training.seconds_done,
+            seconds_drafting=REFRESH_SHARE * training.seconds_done,
         )
 
     def _training_model(self, record: RoundRecord) -> SemiGDANetwork:
@@ -558,11 +565,28 @@ class Engine:
         )
 
     def _refresh(self) -> Iterator[Event]:
-        running, began = self._running, self._clock()
+        """Make the next of these drafts, unless somebody wants something else meanwhile."""
+        running, began, requests = self._running, self._clock(), self._requests
         assert running is not None
-        yield from self._predict(self._requests.soon)
-        if not self._requests.paused:
+        self._drop_from_refresh()
+        yield from self._predict(
+            requests.soon,
+            unless=lambda: (
+                requests.stop or bool(requests.urgent) or (requests.paused and not running.pause_told)
+            ),
+        )
+        if not requests.paused:
             running.seconds_drafting += self._clock() - began
+
+    def _drop_from_refresh(self) -> None:
+        """Forget the first ones that were dealt with since, or are on screen."""
+        shown = self.session.current_item
+        with self._lock:
+            while self._requests.soon:
+                item = self.session.item(next(iter(self._requests.soon)))
+                if self.session.state(item).waits and item != shown:
+                    return
+                del self._requests.soon[item.id]
 
     def _file(self, record: RoundRecord, name: str) -> Path:
         return self.session.round_folder(record.number) / name
@@ -730,7 +754,8 @@ class Engine:
         self.request_latents()
         self.request_predictions(queue(self.session))
 
-    def _predict(self, waiting: _Waiting) -> Iterator[Event]:
+    def _predict(self, waiting: _Waiting, unless: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+        """Make the first of these drafts; it is given up as soon as ``unless`` says so."""
         with self._lock:
             if not waiting:
                 return
@@ -750,7 +775,7 @@ class Engine:
                 draft = predictor.draft(
                     pixels,
                     progress=lambda done, total: self._tell_share(item, done / total),
-                    cancelled=lambda: self._requests.closing or self._requests.given_up,
+                    cancelled=lambda: self._requests.closing or self._requests.given_up or unless(),
                 )
                 info = self.session.store_prediction(item, draft, self._predictor_round)
             except Cancelled:

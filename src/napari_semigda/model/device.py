@@ -9,7 +9,7 @@ import torch
 
 from napari_semigda.errors import SemiGDAError
 
-TURN = 0.0005
+TURN = 0.001 if sys.platform == "win32" else 0.0005  # Windows does not wait for less than a millisecond
 """Seconds for which one thread of Python may keep others waiting, a tenth of Python's own choice."""
 
 
@@ -64,7 +64,8 @@ def leave_room_for_window() -> None:
 
     One thread fewer computes than there are cores; this holds for the calling thread and for all that begin
     to compute afterwards. Fewer threads, such as ``OMP_NUM_THREADS`` asks for, stay as they are. Python's own
-    threads take turns more often, for a window gives its turn away at each call that draws.
+    threads take turns more often, in the whole process and for good, for a window gives its turn away at each
+    call that draws.
     """
     torch.set_num_threads(max(1, min(torch.get_num_threads(), _cores() - 1)))
     sys.setswitchinterval(min(sys.getswitchinterval(), TURN))
