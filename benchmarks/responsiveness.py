@@ -29,6 +29,7 @@ from annotator import Annotator, settle
 from napari_semigda import Session
 from napari_semigda.events import Predicted, Stepped
 from napari_semigda.io.pictures import find_pictures
+from napari_semigda.model import device as devices
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.widgets.round_progress import Phase
 from napari_semigda.widgets.runner import EngineRunner
@@ -241,7 +242,11 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=512, metavar="SIDE", help="side of drawn pictures")
     parser.add_argument("--count", type=int, default=100, help="images in the session")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long it is measured")
+    parser.add_argument(
+        "--turn", type=float, default=devices.TURN, help="seconds for which one of Python's threads may go on"
+    )
     arguments = parser.parse_args()
+    devices.TURN = arguments.turn
     with tempfile.TemporaryDirectory(prefix="semigda-") as name:
         folder = Path(name)
         if arguments.images is not None:

@@ -384,7 +384,7 @@ def test_what_was_accepted_or_is_shown_since_is_not_drafted_anew(engine: Engine,
             engine.pause()
 
     drafted = {event.item.id for event in of(Predicted, drain(engine, go_on))}
-    assert drafted == {first[0].id, *(item.id for item in others[3:])}
+    assert drafted == {first[0].id}  # of three: one was accepted, and one is on screen now
 
 
 def test_a_draft_made_anew_is_given_up_for_one_that_somebody_waits_for(
