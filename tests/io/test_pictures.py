@@ -170,6 +170,39 @@ def test_a_file_is_what_it_is_whatever_its_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_all(tmp_path / "tif.png")[0], pixels)
 
 
+@pytest.mark.parametrize("dots", [72, 72.009, 96, 100, 150, 300, 600, 1200, 2400])
+@pytest.mark.parametrize("unit", ["INCH", "CENTIMETER"])
+def test_how_large_to_print_it_is_no_pixel_size(tmp_path: Path, dots: float, unit: str) -> None:
+    density = dots if unit == "INCH" else dots / 2.54
+    tifffile.imwrite(tmp_path / "a.tif", numbers(8, 9), resolution=(density, density), resolutionunit=unit)
+    Image.fromarray(numbers(8, 9)).save(tmp_path / "a.png", dpi=(dots, dots))
+    for name in ("a.tif", "a.png"):
+        (plane,) = list_planes(tmp_path / name)
+        assert (plane.pixel_size, plane.unit) == ((1, 1), "pixel")
+
+
+@pytest.mark.parametrize(
+    ("unit", "read"),
+    [
+        ("x\nimages=7\nframes=7", "x images=7 frames=7"),
+        ("u" * 1_000_000, "u" * 32),
+        ("\t \r\n", "pixel"),
+        ("a\u2028b\x85c", "a b c"),
+        ("\u202e\u200bm\u03bcm", "mµm"),
+    ],
+)
+def test_a_unit_is_a_short_line_whatever_the_file_says(tmp_path: Path, unit: str, read: str) -> None:
+    path = tmp_path / "a.ome.tif"
+    sized = {f"PhysicalSize{axis}": 0.5 for axis in "XY"} | {f"PhysicalSize{axis}Unit": "@@" for axis in "XY"}
+    tifffile.imwrite(path, numbers(8, 9), ome=True, metadata=sized)
+    xml = tifffile.TiffFile(path).ome_metadata
+    assert xml is not None
+    escaped = "".join(f"&#{ord(letter)};" if ord(letter) < 32 else letter for letter in unit)
+    tifffile.imwrite(path, numbers(8, 9), description=xml.replace("@@", escaped).encode(), metadata=None)
+    (plane,) = list_planes(path)
+    assert plane.unit == read
+
+
 @pytest.mark.parametrize(
     ("given", "size", "unit"),
     [
@@ -178,9 +211,11 @@ def test_a_file_is_what_it_is_whatever_its_name(tmp_path: Path) -> None:
         ({"imagej": True, "resolution": (4, 8), "metadata": {"unit": "mm"}}, (125, 250), "µm"),
         ({"imagej": True, "resolution": (4, 8), "metadata": {"unit": "lines"}}, (0.125, 0.25), "lines"),
         ({"imagej": True}, (1, 1), "pixel"),
-        ({"resolution": (5, 10), "resolutionunit": "CENTIMETER"}, (1000, 2000), "µm"),
-        ({"resolution": (100, 100), "resolutionunit": "INCH"}, (254, 254), "µm"),
-        ({"resolution": (72, 72), "resolutionunit": "INCH"}, (1, 1), "pixel"),
+        ({"resolution": (5000, 20_000), "resolutionunit": "CENTIMETER"}, (0.5, 2), "µm"),
+        ({"resolution": (25_400, 25_400), "resolutionunit": "INCH"}, (1, 1), "µm"),
+        ({"imagej": True, "resolution": (10, 10), "metadata": {"unit": "cm"}}, (1000, 1000), "µm"),
+        ({"imagej": True, "resolution": (300, 300), "metadata": {"unit": "inch"}}, (1, 1), "pixel"),
+        ({"imagej": True, "resolution": (1000, 1000), "metadata": {"unit": "inch"}}, (25.4, 25.4), "µm"),
         ({"resolution": (0, 0), "resolutionunit": "CENTIMETER"}, (1, 1), "pixel"),
         ({}, (1, 1), "pixel"),
         (

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import atomic_file
 from napari_semigda.io.legend import NOT_LOOKED_AT, Legend
+from napari_semigda.io.units import clean_unit
 
 NOT_LOOKED_AT_COLOUR = "#808080"
 
@@ -93,8 +94,9 @@ def write_imagej(
     if grid.spacing is not None:
         given["spacing"] = grid.spacing
     resolution = None
-    if grid.unit != "pixel" and all(1 / _LARGEST_RATIO < size < _LARGEST_RATIO for size in grid.pixel_size):
-        given["unit"] = grid.unit.replace("µ", "\\u00B5").encode("ascii", "replace").decode()
+    unit = clean_unit(grid.unit)
+    if unit != "pixel" and all(1 / _LARGEST_RATIO < size < _LARGEST_RATIO for size in grid.pixel_size):
+        given["unit"] = unit.replace("µ", "\\u00B5").encode("ascii", "replace").decode()
         resolution = (1 / grid.pixel_size[1], 1 / grid.pixel_size[0])
     if colours is not None:
         given["LUTs"] = [colours]

@@ -8,7 +8,6 @@ in ``.zarr``.
 import math
 import os
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +25,14 @@ from napari_semigda.io.atomic import atomic_file
 from napari_semigda.io.explained import explained
 from napari_semigda.io.ome import OTHER_UNIT, ome_unit
 from napari_semigda.io.omezarr import ZarrImage, is_zarr, read_images
+from napari_semigda.io.units import (
+    NO_SIZE,
+    from_density,
+    number_in,
+    size_of_pixel,
+    unless_dots_per_inch,
+    unless_printed,
+)
 
 SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 """Endings of the file names that `find_pictures` looks for; beside them it finds the folders of OME-Zarr."""
@@ -44,30 +51,6 @@ _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PHOTOGRAPHS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "PPM")
 _CHANNEL_AXES = "CS"
 _EXIF_ORIENTATION = 274
-_MICROMETRES = {
-    "m": 1e6,
-    "meter": 1e6,
-    "dm": 1e5,
-    "decimeter": 1e5,
-    "cm": 1e4,
-    "centimeter": 1e4,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "µm": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "pm": 1e-6,
-    "picometer": 1e-6,
-    "å": 1e-4,
-    "angstrom": 1e-4,
-    "inch": 25_400.0,
-    "in": 25_400.0,
-}
-_SCREEN_RESOLUTIONS = (72.0, 96.0)  # written by programs that know nothing of the picture's real size
 
 
 @dataclass(frozen=True)
@@ -355,14 +338,14 @@ def _zarr_letters(image: ZarrImage) -> str:
 
 
 def _zarr_pixel_size(image: ZarrImage) -> tuple[tuple[float, float], str]:
-    return _size_of_pixel(image.along("y"), image.along("x"))
+    return size_of_pixel(image.along("y"), image.along("x"))
 
 
 def _zarr_spacing(image: ZarrImage) -> float | None:
     """Return the distance of planes along z, in the unit of `_zarr_pixel_size`; None if unknown."""
     if "z" not in image.axes:
         return None
-    (spacing, _), told = _size_of_pixel(image.along("z"), image.along("z"))
+    (spacing, _), told = size_of_pixel(image.along("z"), image.along("z"))
     return None if told == "pixel" else spacing
 
 
@@ -556,27 +539,28 @@ def _tiff_pixel_size(
     per_unit = tuple(_ratio(tags.valueof(name)) for name in ("YResolution", "XResolution"))
     if tif.is_imagej:
         unit = str((tif.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
-        return _length(per_unit, unit)
+        size = from_density(per_unit, unit)
+        return unless_dots_per_inch(per_unit[1], size) if unit in ("inch", "in") else size
     resolution_unit = tags.valueof("ResolutionUnit")
     if resolution_unit == tifffile.RESUNIT.CENTIMETER:
-        return _length(per_unit, "cm")
-    if resolution_unit == tifffile.RESUNIT.INCH and per_unit[0] not in _SCREEN_RESOLUTIONS:
-        return _length(per_unit, "inch")
-    return (1.0, 1.0), "pixel"
+        return unless_printed(from_density(per_unit, "cm"))
+    if resolution_unit == tifffile.RESUNIT.INCH:
+        return unless_printed(from_density(per_unit, "inch"))
+    return NO_SIZE
 
 
 def _ome_pixel_size(xml: str, number: int) -> tuple[tuple[float, float], str]:
     try:
         elements = ElementTree.fromstring(xml).iter()
     except ElementTree.ParseError:  # a damaged description does not make the pixels unreadable
-        return (1.0, 1.0), "pixel"
+        return NO_SIZE
     pixels = [one for one in elements if one.tag.rpartition("}")[2] == "Pixels"]
     if number >= len(pixels):
-        return (1.0, 1.0), "pixel"
+        return NO_SIZE
     given = pixels[number].attrib
-    return _size_of_pixel(
+    return size_of_pixel(
         *(
-            (_number(given.get(f"PhysicalSize{axis}")), given.get(f"PhysicalSize{axis}Unit", "µm"))
+            (number_in(given.get(f"PhysicalSize{axis}")), given.get(f"PhysicalSize{axis}Unit", "µm"))
             for axis in "YX"
         )
     )
@@ -591,45 +575,20 @@ def _tiff_spacing(tif: tifffile.TiffFile, number: int) -> float | None:
             if one.tag.rpartition("}")[2] == "Pixels"
         ]
         given = pixels[number].attrib if number < len(pixels) else {}
-        size, unit = _number(given.get("PhysicalSizeZ")), given.get("PhysicalSizeZUnit", "µm")
+        size, unit = number_in(given.get("PhysicalSizeZ")), given.get("PhysicalSizeZUnit", "µm")
     else:
         given = tif.imagej_metadata or {}
-        size, unit = _number(given.get("spacing")), str(given.get("unit", "")).replace("\\u00B5", "µ")
-    (spacing, _), told = _length((1 / size, 1 / size), unit) if size > 0 else ((0.0, 0.0), "pixel")
+        size, unit = number_in(given.get("spacing")), str(given.get("unit", "")).replace("\\u00B5", "µ")
+    (spacing, _), told = from_density((1 / size, 1 / size), unit) if size > 0 else ((0.0, 0.0), "pixel")
     return None if told == "pixel" else spacing
-
-
-def _size_of_pixel(y: tuple[float, str], x: tuple[float, str]) -> tuple[tuple[float, float], str]:
-    """Bring a pixel's height and width, each with its unit, into one unit."""
-    (height, unit_y), (width, unit) = y, x
-    sizes = (height * _MICROMETRES.get(unit_y, 1.0) / _MICROMETRES.get(unit, 1.0), width)
-    return _length(tuple(1 / size if size else 0.0 for size in sizes), unit)
-
-
-def _length(per_unit: tuple[float, ...], unit: str) -> tuple[tuple[float, float], str]:
-    """Turn pixels per unit (y, x) into the size of a pixel; one pixel where they make no sense."""
-    unit = unicodedata.normalize("NFKC", unit).strip().replace("\u03bc", "µ")
-    known = _MICROMETRES.get(unit.lower() if unit.lower() in _MICROMETRES else unit)
-    sizes = tuple((known or 1.0) / ratio if ratio > 0 else 0.0 for ratio in per_unit)
-    if unit in ("", "pixel", "pixels") or not all(0 < size < math.inf for size in sizes):
-        return (1.0, 1.0), "pixel"
-    return (sizes[0], sizes[1]), "µm" if known else unit
 
 
 def _ratio(value: Any) -> float:
     """Return the number that a resolution tag stands for, 0 where it stands for none."""
     try:
-        return _number(value[0] / value[1] if isinstance(value, tuple) else value)
+        return number_in(value[0] / value[1] if isinstance(value, tuple) else value)
     except (ZeroDivisionError, IndexError, TypeError):
         return 0.0
-
-
-def _number(value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return 0.0
-    return number if math.isfinite(number) else 0.0
 
 
 def _storable(pixels: NDArray[Any], path: Path) -> NDArray[Any]:

@@ -1,0 +1,98 @@
+"""The size of a pixel: lengths in a file's own words, brought to µm, and units that are safe to write."""
+
+import math
+import unicodedata
+from typing import Any
+
+MICROMETRES = {
+    "m": 1e6,
+    "meter": 1e6,
+    "dm": 1e5,
+    "decimeter": 1e5,
+    "cm": 1e4,
+    "centimeter": 1e4,
+    "mm": 1e3,
+    "millimeter": 1e3,
+    "µm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "nm": 1e-3,
+    "nanometer": 1e-3,
+    "pm": 1e-6,
+    "picometer": 1e-6,
+    "å": 1e-4,
+    "angstrom": 1e-4,
+    "inch": 25_400.0,
+    "in": 25_400.0,
+}
+"""Micrometers in a unit, by its name in lower case."""
+
+LONGEST_UNIT = 32
+"""Characters of a unit; the rest is cut off."""
+
+PixelSize = tuple[tuple[float, float], str]
+"""(y, x) and their unit."""
+
+NO_SIZE: PixelSize = ((1.0, 1.0), "pixel")
+"""What nothing is known of."""
+
+_PRINTED_FROM = 10.0
+"""µm: of files that only have TIFF's resolution, larger pixels are those of a print (2540 dots per inch)."""
+
+_PRINT_DENSITIES = (72, 75, 96, 100, 120, 144, 150, 180, 200, 220, 240, 254, 266, 300)
+_PRINT_DENSITIES += (350, 360, 400, 480, 600, 720, 800, 1200, 1440, 2400)
+
+
+def clean_unit(unit: str) -> str:
+    """Return a unit as one short line of printable text, as it may stand in any file; ``"pixel"`` for none.
+
+    Examples
+    --------
+    >>> clean_unit(" µm"), clean_unit("x" + chr(10) + "images=7"), clean_unit(chr(0))
+    ('µm', 'x images=7', 'pixel')
+    """
+    start = unit[: 8 * LONGEST_UNIT]  # normalizing makes text longer, and a file may hold millions of letters
+    text = unicodedata.normalize("NFKC", start).replace("\u03bc", "µ")
+    words = "".join(letter if letter.isprintable() else " " for letter in text).split()
+    short = " ".join(words)[:LONGEST_UNIT].strip()
+    return "pixel" if short in ("", "pixels") else short
+
+
+def size_of_pixel(y: tuple[float, str], x: tuple[float, str]) -> PixelSize:
+    """Bring a pixel's height and width, each with its unit, into one unit."""
+    (height, unit_y), (width, unit) = y, x
+    sizes = (height * MICROMETRES.get(unit_y, 1.0) / MICROMETRES.get(unit, 1.0), width)
+    return from_density(tuple(1 / size if size else 0.0 for size in sizes), unit)
+
+
+def from_density(per_unit: tuple[float, ...], unit: str) -> PixelSize:
+    """Turn pixels per unit (y, x) into the size of a pixel; one pixel where they make no sense."""
+    unit = clean_unit(unit)
+    known = MICROMETRES.get(unit.lower())
+    sizes = tuple((known or 1.0) / ratio if ratio > 0 else 0.0 for ratio in per_unit)
+    if unit == "pixel" or not all(0 < size < math.inf for size in sizes):
+        return NO_SIZE
+    return (sizes[0], sizes[1]), "µm" if known else unit
+
+
+def unless_printed(size: PixelSize) -> PixelSize:
+    """Leave out a size that comes from TIFF's resolution alone and only says how large to print the image."""
+    (height, width), unit = size
+    return NO_SIZE if unit == "µm" and max(height, width) >= _PRINTED_FROM else size
+
+
+def unless_dots_per_inch(per_inch: float, size: PixelSize) -> PixelSize:
+    """Leave out a size in inches whose density is one that printers and screens have."""
+    near = any(abs(per_inch - density) <= 0.005 * density for density in _PRINT_DENSITIES)
+    return NO_SIZE if near else size
+
+
+def number_in(value: Any) -> float:
+    """Return the finite number that metadata hold, 0 where they hold none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return number if math.isfinite(number) else 0.0
