@@ -92,7 +92,7 @@ def test_a_lock_that_could_not_be_taken_again_is_taken_before_the_next_mask_is_s
     lock.rename(tmp_path / "away")
     lock.mkdir()  # what cannot be locked
 
-    with pytest.raises(SemiGDAError, match="share, then try again"):
+    with pytest.raises(SemiGDAError, match="is a folder where a file should be"):
         session.accept("image_1", mask)
     lock.rmdir()
     (tmp_path / "away").rename(lock)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.files import open_own, read_own
 
 _TEMPORARY = ".semigda-"
 _ABANDONED_AFTER_SECONDS = 3600.0
@@ -81,10 +82,20 @@ def write_json(path: Path | str, value: Any, *, durable: bool = True) -> None:
     write_bytes(path, text.encode("utf-8", errors="surrogatepass"), durable=durable)
 
 
-def append_line(path: Path | str, line: str, *, durable: bool = True) -> None:
+def append_line(path: Path | str, line: str, *, durable: bool = True, within: Path | None = None) -> None:
     """Add one line to a text file and wait until the disk has it.
 
-    A last line torn by a crash is closed first, so that it cannot swallow the new one.
+    A last line torn by a crash is closed first, so that it cannot swallow the new one. A file that has a
+    second name (a hard link, as some backups make them) becomes one of its own first.
+
+    Parameters
+    ----------
+    path, within
+        See `napari_semigda.io.files.open_own`: a link is not followed.
+    line
+        Without its end.
+    durable
+        See `atomic_file`.
 
     Raises
     ------
@@ -93,7 +104,9 @@ def append_line(path: Path | str, line: str, *, durable: bool = True) -> None:
     """
     path = Path(path)
     try:
-        with path.open("a+b") as file:
+        if path.is_file() and path.lstat().st_nlink > 1:
+            write_bytes(path, read_own(path, within), durable=durable)
+        with open_own(path, within, mode="a+b") as file:
             lead = b"" if _ends_with_newline(file) else b"\n"
             file.write(lead + line.encode("utf-8", errors="surrogatepass") + b"\n")
             file.flush()

@@ -8,12 +8,14 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.io.files import check_regular
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Say in a sentence which file could not be read and why, whatever the decoder raised."""
     try:
+        check_regular(path)
         yield
     except (SemiGDAError, Cancelled):
         raise

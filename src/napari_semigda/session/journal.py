@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.io.atomic import append_line, cannot_read
+from napari_semigda.io.files import read_json_lines
 from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.session.layout import MOST_ROUNDS
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,11 @@ def read_entries(path: Path) -> list[JournalEntry]:
         When it cannot be read.
     """
     try:
-        lines = path.read_bytes().splitlines()
+        return [entry for values in read_json_lines(path) if (entry := _entry(values)) is not None]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise cannot_read(path, error) from error
-    return [entry for line in lines if (entry := _entry(line)) is not None]
 
 
 def effort(
@@ -113,11 +114,7 @@ def effort(
     return round(mean_dice, 6), round(float((before != after).mean()), 6)
 
 
-def _entry(line: bytes) -> JournalEntry | None:
-    try:
-        values = json.loads(line)
-    except ValueError:
-        return None
+def _entry(values: Any) -> JournalEntry | None:
     if not isinstance(values, Mapping) or not _is_event(values):
         return None
     known = {name: values[name] for name in JournalEntry.__dataclass_fields__ if name in values}
@@ -127,6 +124,12 @@ def _entry(line: bytes) -> JournalEntry | None:
 def _is_event(values: Mapping[str, Any]) -> bool:
     return (
         all(isinstance(values.get(name), str) for name in ("time", "item", "event"))
-        and all(isinstance(values.get(name), int | float | None) for name in ("dice", "changed"))
-        and isinstance(values.get("round"), int | None)
+        and all(_is_fraction(values.get(name)) for name in ("dice", "changed"))
+        and isinstance(number := values.get("round"), int | None)
+        and 0 <= (number or 0) < MOST_ROUNDS
+        and isinstance(values.get("note", ""), str)
     )
+
+
+def _is_fraction(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and 0 <= value <= 1)

@@ -4,7 +4,6 @@ The files are the truth. An item is accepted if and only if its label file exist
 the folders held when the session was opened and what happened since.
 """
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_json
+from napari_semigda.io.files import MOST_OF_LINES, check_own, json_or_none
 from napari_semigda.session.class_removal import ClassUse, Progress, items_with, take_out
 from napari_semigda.session.efforts import Efforts
 from napari_semigda.session.items import Item, ItemState, Standing, standing
@@ -196,7 +196,13 @@ class Labelling:
         """What correcting took so far; the journal is read at the first question."""
         with self._lock:
             if self._efforts is None:
-                self._efforts = Efforts(self.journal())
+                try:
+                    check_own(self.folder / JOURNAL, most=MOST_OF_LINES)
+                except SemiGDAError as error:
+                    self._warn(str(error))
+                    self._efforts = Efforts(())
+                else:
+                    self._efforts = Efforts(self.journal())
             return self._efforts
 
     def changes(self, since: int = 0) -> tuple[set[str], int]:
@@ -515,7 +521,7 @@ class Labelling:
     # As it was left
 
     def _read_skipped(self) -> set[str]:
-        skipped = _read_json(self.folder / SKIPPED)
+        skipped = json_or_none(self.folder / SKIPPED)
         ids = self._known(skipped if isinstance(skipped, list) else [])
         for item_id in ids:
             self._items[item_id] = replace(self._items[item_id], skipped=True)
@@ -523,10 +529,3 @@ class Labelling:
 
     def _known(self, ids: Iterable[Any]) -> set[str]:
         return {one for one in ids if isinstance(one, str) and one in self._items}
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None

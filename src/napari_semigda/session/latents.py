@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.description import is_same_describer
 from napari_semigda.io.atomic import atomic_file
+from napari_semigda.io.files import check_own, parse_json
 from napari_semigda.session.selection import Floats, nearest
 
 SAVED_AT_GROWTH = 1 / 8
@@ -22,6 +23,8 @@ SAVED_AT_GROWTH = 1 / 8
 
 SAVED_TOGETHER = 32
 """So many new ones are worth writing the file, however few it holds."""
+
+_LONGEST = 2**14  # numbers in a latent
 
 _MOST = 1e4  # no latent is anywhere near; a half-precision number holds it
 
@@ -158,14 +161,18 @@ class Latents:
 
     def _read(self) -> None:
         with suppress(OSError, SafetensorError, SemiGDAError, KeyError, TypeError, ValueError):
+            check_own(self._file, self._file.parents[1])
             with safe_open(self._file, framework="numpy") as content:
                 header = content.metadata() or {}
-                vectors, ids = content.get_tensor("latents"), json.loads(header["ids"])
-                signature = json.loads(header["signature"])
+                ids, signature = parse_json(header["ids"]), parse_json(header["signature"])
+                count, length = content.get_slice("latents").get_shape()
+                if count > len(self._rows) or length > _LONGEST:
+                    return
+                vectors = content.get_tensor("latents")
             self._take(np.asarray(vectors, np.float16), ids, signature)
 
     def _take(self, vectors: NDArray[np.float16], ids: list[Any], signature: Any) -> None:
-        if vectors.ndim != 2 or len(vectors) != len(ids) or not np.isfinite(vectors).all():
+        if not isinstance(ids, list) or len(vectors) != len(ids) or not np.isfinite(vectors).all():
             raise ValueError("no latents")
         places = [place for place, item_id in enumerate(ids) if item_id in self._rows]
         rows = [self._rows[ids[place]] for place in places]

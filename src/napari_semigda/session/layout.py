@@ -1,14 +1,24 @@
 """What the files and folders of a session are called, and making them fit to be written into."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.atomic import remove_abandoned
+from napari_semigda.io.atomic import cannot_read, remove_abandoned
+from napari_semigda.io.files import check_own, is_link
 
 LABELS, EDITS, PREDICTIONS, ROUNDS, IMAGES = "labels", "edits", "predictions", "rounds", "images"
 JOURNAL, SKIPPED, VIEW = "journal.jsonl", "skipped.json", "view.json"
 LOCK, HOLDER = "session.lock", "in-use.json"
 LATENTS = f"{PREDICTIONS}/latents.safetensors"
+
+MODEL, STATE = "model.safetensors", "state.safetensors"
+CURVES, RECORD = "curves.jsonl", "round.json"
+"""In the folder of a round."""
+
+MOST_ROUNDS = 10**9
+"""Rounds have lower numbers."""
 
 OWN_FOLDERS = (LABELS, EDITS, PREDICTIONS, ROUNDS)
 """Those that only the session writes into."""
@@ -20,7 +30,7 @@ def make_folder(folder: Path) -> None:
     Raises
     ------
     SemiGDAError
-        When it cannot be made.
+        When it cannot be made, or is a link to another place.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -29,6 +39,7 @@ def make_folder(folder: Path) -> None:
             f"The folder “{folder}” cannot be made: {error.strerror or error}. Make room there, or give "
             "write permission, then try again."
         ) from error
+    _refuse_link(folder)
 
 
 def check_folders(folder: Path) -> None:
@@ -40,14 +51,50 @@ def check_folders(folder: Path) -> None:
         When one of them is a link to another place.
     """
     for name in OWN_FOLDERS:
-        if (folder / name).is_symlink():
-            raise SemiGDAError(
-                f"“{folder / name}” is a link to another place, where a session writes nothing. "
-                "Replace it by a real folder."
-            )
+        _refuse_link(folder / name)
+    for number in round_numbers(folder / ROUNDS):
+        _refuse_link(folder / ROUNDS / f"{number:03d}")
+
+
+def round_numbers(rounds: Path) -> list[int]:
+    """List the numbers of the rounds that have a folder (or a link in its place), in order.
+
+    Raises
+    ------
+    SemiGDAError
+        When the folder of all rounds cannot be read.
+    """
+    try:
+        names = [entry.name for entry in os.scandir(rounds) if entry.is_dir() or entry.is_symlink()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise cannot_read(rounds, error) from error
+    numbers = {int(name) for name in names if name.isascii() and name.isdigit() and 3 <= len(name) <= 9}
+    return sorted(number for number in numbers if f"{number:03d}" in names)
+
+
+def left_alone(folder: Path) -> Iterator[str]:
+    """Say which files of a session are neither read nor written, because they are links or no files."""
+    names = [JOURNAL, SKIPPED, VIEW, HOLDER, LATENTS]
+    for number in round_numbers(folder / ROUNDS):
+        names += [f"{ROUNDS}/{number:03d}/{name}" for name in (RECORD, MODEL, STATE, CURVES)]
+    for name in names:
+        try:
+            check_own(folder / name, folder)
+        except SemiGDAError as error:
+            yield str(error)
 
 
 def clean_up(folder: Path) -> None:
     """Remove what a killed program left half-written in a session's folders."""
     for name in ("", *OWN_FOLDERS):
         remove_abandoned(folder / name)
+
+
+def _refuse_link(folder: Path) -> None:
+    if is_link(folder):
+        raise SemiGDAError(
+            f"“{folder}” is a link to another place, where a session writes nothing. "
+            "Replace it by a real folder."
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import socket
 import threading
@@ -17,8 +16,11 @@ from filelock import FileLock, Timeout
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_json
+from napari_semigda.io.files import check_own, json_or_none
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.session.layout import HOLDER, LOCK
+
+_MOST_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,11 @@ class SessionLock:
         self._held: tuple[int, int] | None = None
         self._looking_again = threading.Lock()
         try:
+            _check_lock_file(folder / LOCK)
+        except SemiGDAError as error:
+            self.refused = f"{error} Until then you can look at everything here, but save nothing."
+            return
+        try:
             self._acquire()
             write_json(self._holder, asdict(Holder.this_program()), durable=False)
         except Timeout:
@@ -135,6 +142,7 @@ class SessionLock:
         """Lock the file that is there now: a share that went away and came back has forgotten the lock."""
         with suppress(OSError):
             self._lock.release(force=True)
+        _check_lock_file(self._folder / LOCK)
         try:
             self._acquire()
         except Timeout as error:
@@ -170,8 +178,24 @@ class SessionLock:
         )
 
 
+def _check_lock_file(path: Path) -> None:
+    """Make sure that locking, which empties the file, empties nothing but a lock file.
+
+    Raises
+    ------
+    SemiGDAError
+        When it is a link, no regular file, or a second name of a file that holds something.
+    """
+    check_own(path)
+    with suppress(OSError):
+        found = path.lstat()
+        if found.st_nlink > 1 and found.st_size:
+            raise SemiGDAError(f"“{path}” is a second name of another file. Move it away.")
+
+
 def _in_words(path: Path) -> str:
-    try:
-        return Holder(**json.loads(path.read_bytes())).in_words()
-    except (OSError, ValueError, TypeError):
+    values = json_or_none(path, most=_MOST_BYTES)
+    kinds = {"user": str, "host": str, "pid": int, "since": str}
+    if not isinstance(values, dict) or not all(isinstance(values.get(k), kinds[k]) for k in kinds):
         return "by another program"
+    return Holder(**{name: values[name] for name in kinds}).in_words()

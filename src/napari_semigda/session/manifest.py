@@ -1,6 +1,7 @@
 """`semigda.json`: what a session is about. Read with suspicion, written as a whole."""
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.atomic import cannot_read, cannot_write, write_bytes
+from napari_semigda.io.files import read_json, read_own
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.session.classes import (
     MOST_NAMED,
@@ -24,7 +26,7 @@ from napari_semigda.session.items import Item, identity, is_safe_id
 SCHEMA_VERSION = 2
 """Of the manifests written here. Older ones are brought into its form; newer ones are refused, untouched."""
 
-_LARGEST_FILE = 512 * 2**20
+_LARGEST_FILE = 128 * 2**20
 _MOST_PIXELS = 10**11
 
 
@@ -180,8 +182,8 @@ def _keep_older(folder: Path, version: int) -> None:
     """Copy a manifest before it is written in a newer form; a copy that is there already stays."""
     path, number = folder / MANIFEST_NAME, 1
     try:
-        content = path.read_bytes()
-        while (kept := _kept_name(path, version, number)).exists() and kept.read_bytes() != content:
+        content = read_own(path)
+        while os.path.lexists(kept := _kept_name(path, version, number)) and read_own(kept) != content:
             number += 1
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -304,15 +306,16 @@ def _is_positive(value: Any, whole: bool) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return "nested too deeply"
     return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _read_json(path: Path) -> Any:
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise SemiGDAError(f"“{path}” is larger than a session's manifest can be; it is not read.")
-        return json.loads(path.read_bytes())
+        return read_json(path, most=_LARGEST_FILE)
     except FileNotFoundError as error:
         raise SemiGDAError(
             f"“{path.parent}” is no session: it has no {path.name}. Choose another folder, "
@@ -320,7 +323,7 @@ def _read_json(path: Path) -> Any:
         ) from error
     except OSError as error:
         raise cannot_read(path, error) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SemiGDAError(
             f"“{path}” is damaged: it is not valid JSON ({error}). "
             "Mend it by hand or bring back a copy; the masks beside it are not touched."

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import cannot_read, cannot_write, temporary_name, write_bytes
+from napari_semigda.io.files import check_own, is_own_file, read_own
 from napari_semigda.io.masks import read_labels, write_labels
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.items import Item, size_for_people
@@ -91,7 +92,7 @@ class MaskFolder:
             return None
         path = self.file(item.id)
         try:
-            return self.checked(item, read_labels(path))
+            return self.checked(item, self._read_file(path))
         except SemiGDAError as error:
             if self._is_gone(path):
                 with self._lock:
@@ -102,6 +103,10 @@ class MaskFolder:
                 f"“{path}” cannot be used as a mask of {item.name}: {error} "
                 "Bring back a copy of it, or move it away to label the image again."
             ) from error
+
+    def _read_file(self, path: Path) -> NDArray[np.integer]:
+        check_own(path, self.folder.parent)
+        return read_labels(path)
 
     def write(self, item: Item, mask: NDArray[np.uint8], *, durable: bool = True) -> None:
         """Write a checked mask; the one that was there before is whole until this one is.
@@ -160,7 +165,7 @@ class MaskFolder:
     def notice(self, item_id: str) -> None:
         """Take over a file that another program put there since the folder was looked through."""
         with self._lock:
-            if item_id not in self._present and self.file(item_id).is_file():
+            if item_id not in self._present and is_own_file(self.file(item_id), self.folder.parent):
                 self._present.add(item_id)
                 self._changed(item_id)
 
@@ -174,7 +179,7 @@ class MaskFolder:
         """
         path = self.file(item_id)
         try:
-            status = path.stat()
+            status = path.lstat()
         except OSError as error:
             if item_id not in self or self._is_gone(path):
                 return None
@@ -184,20 +189,20 @@ class MaskFolder:
     def _is_gone(self, path: Path) -> bool:
         """Whether a file of this folder was taken away; without the folder the whole disk may be gone."""
         try:
-            return self.folder.is_dir() and not path.exists()
+            return self.folder.is_dir() and not os.path.lexists(path)
         except OSError:  # a disk that does not answer has taken nothing away
             return False
 
     def holds_mask(self, item: Item) -> bool:
         """Tell whether what stands in the place of the item's mask is one."""
         try:
-            self.checked(item, read_labels(self.file(item.id)))
+            self.checked(item, self._read_file(self.file(item.id)))
         except SemiGDAError:
             return False
         return True
 
     def set_aside(self, item: Item) -> Path:
-        """Copy the file that stands in the place of an item's mask.
+        """Copy the file that stands in the place of an item's mask; what is no file there is moved.
 
         Returns
         -------
@@ -214,7 +219,10 @@ class MaskFolder:
         while (kept := path.with_name(f"{item.id}.replaced-{number}.tif")).exists():
             number += 1
         try:
-            content = path.read_bytes()
+            if not is_own_file(path, self.folder.parent):
+                path.rename(kept)
+                return kept
+            content = read_own(path, self.folder.parent)
         except OSError as error:
             raise cannot_read(path, error) from error
         write_bytes(kept, content)

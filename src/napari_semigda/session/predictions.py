@@ -1,22 +1,25 @@
 """What was predicted for the items of a session: the label maps, and what is remembered beside them."""
 
-import json
 import threading
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_json
+from napari_semigda.io.files import json_or_none
 from napari_semigda.session.items import Item
+from napari_semigda.session.layout import MOST_ROUNDS
 from napari_semigda.session.mask_files import MaskFolder
 
 if TYPE_CHECKING:
     from napari_semigda.inference.predictor import Draft, Prediction
+
+_MOST_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -130,19 +133,17 @@ def write_info(path: Path, info: PredictionInfo) -> None:
 
 def read_info(path: Path) -> PredictionInfo | None:
     """Read what `write_info` wrote; None where it is missing or damaged."""
-    try:
-        values = json.loads(path.read_bytes())
-        return PredictionInfo(
-            score=_fraction(values["score"]),
-            round=int(values["round"]),
-            uncertainty=_fraction(values.get("uncertainty", 0.0)),
-        )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+    values = json_or_none(path, path.parents[1], most=_MOST_BYTES)
+    if not isinstance(values, dict):
         return None
+    known: dict[str, Any] = {"uncertainty": 0.0, **values}
+    score, number, uncertainty = (known.get(name) for name in ("score", "round", "uncertainty"))
+    if not isinstance(number, int) or not 0 <= number < MOST_ROUNDS:
+        return None
+    if not _is_fraction(score) or not _is_fraction(uncertainty):
+        return None
+    return PredictionInfo(float(score), int(number), float(uncertainty))
 
 
-def _fraction(value: Any) -> float:
-    number = float(value)
-    if not 0 <= number <= 1:
-        raise ValueError(f"{number} is no fraction")
-    return number
+def _is_fraction(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and 0 <= value <= 1

@@ -1,29 +1,29 @@
 """The rounds of a session, a folder each: weights, the state to go on from, curves, and a record."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from safetensors import SafetensorError, safe_open
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.atomic import append_line, cannot_read, write_bytes, write_json
+from napari_semigda.io.atomic import append_line, write_bytes, write_json
+from napari_semigda.io.files import check_own, is_own_file, json_or_none, read_json_lines
 from napari_semigda.session.journal import now
+from napari_semigda.session.layout import CURVES, MOST_ROUNDS, RECORD, round_numbers
+from napari_semigda.session.layout import MODEL as MODEL
+from napari_semigda.session.layout import STATE as STATE
 from napari_semigda.training.recipe import Budget, Recipe
 
 RoundStatus = Literal["running", "stopped", "complete", "failed"]
 
-MODEL = "model.safetensors"
-STATE = "state.safetensors"
-CURVES = "curves.jsonl"
-RECORD = "round.json"
-
 COMPLETE_KEPT = 2
 """Of so many complete rounds the weights are kept; in a session of fifty they would fill the disk."""
 
+_MOST = 10**12
 _ENDED_WITH_PROGRAM = "The program ended while this round was running."
 
 
@@ -172,7 +172,7 @@ class Rounds:
         record = next((one for one in self.records() if one.number == number), None)
         if record is None:
             raise SemiGDAError(f"There is no round {number} to resume.")
-        if record.status != "stopped" or not (self.folder_of(number) / STATE).is_file():
+        if record.status != "stopped" or not self._has_state(number):
             raise SemiGDAError(f"Round {number} cannot be resumed: it is {record.status}. Start a new one.")
         resumed = replace(record, status="running", message="", ended=None)
         self._write(resumed)
@@ -255,30 +255,28 @@ class Rounds:
     def _is_whole(self, path: Path) -> bool:
         """Whether a file of weights can be read; a file that has not changed is not opened again."""
         try:
+            check_own(path, self.folder.parent)
             stamp = (path.stat().st_mtime_ns, path.stat().st_size)
             if self._whole.get(path) != stamp:
                 with safe_open(path, framework="numpy") as tensors:
                     if not tensors.keys():
                         return False
-        except (OSError, SafetensorError):
+        except (OSError, SafetensorError, SemiGDAError):
             return False
         self._whole[path] = stamp
         return True
 
     def _numbers(self) -> list[int]:
-        try:
-            names = [entry.name for entry in self.folder.iterdir() if entry.is_dir()]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise cannot_read(self.folder, error) from error
-        return sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) >= 3)
+        return round_numbers(self.folder)
 
     def _as_it_is(self, record: RoundRecord) -> RoundRecord:
         if record.status != "running" or record.number in self._running_here:
             return record
-        resumable = (self.folder_of(record.number) / STATE).is_file()
+        resumable = self._has_state(record.number)
         return replace(record, status="stopped" if resumable else "failed", message=_ENDED_WITH_PROGRAM)
+
+    def _has_state(self, number: int) -> bool:
+        return is_own_file(self.folder_of(number) / STATE, self.folder.parent)
 
     def _write(self, record: RoundRecord) -> None:
         write_json(self.folder_of(record.number) / RECORD, asdict(record))
@@ -286,22 +284,54 @@ class Rounds:
 
 def read_record(folder: Path) -> RoundRecord | None:
     """Read the record in a round's folder; None where it is missing or damaged."""
-    try:
-        values = json.loads((folder / RECORD).read_bytes())
-        record = RoundRecord(
-            **{one.name: values[one.name] for one in fields(RoundRecord) if one.name in values}
-        )
-        sound = record.number == int(folder.name) and record.status in get_args(RoundStatus)
-        return (
-            replace(record, stages=tuple(record.stages), labelled=tuple(record.labelled)) if sound else None
-        )
-    except (OSError, ValueError, TypeError):
+    values = json_or_none(folder / RECORD, folder.parents[1])
+    if not isinstance(values, dict):
         return None
+    known = {one.name: values[one.name] for one in fields(RoundRecord) if one.name in values}
+    if _REQUIRED - known.keys() or not all(_CHECKS[name](value) for name, value in known.items()):
+        return None
+    if f"{known['number']:03d}" != folder.name:
+        return None
+    return RoundRecord(**known | {name: tuple(known[name]) for name in ("stages", "labelled")})
+
+
+def _is_number(value: Any, most: float, kind: Any = int) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _are(values: Any, sound: Callable[[Any], bool]) -> bool:
+    return isinstance(values, list) and all(map(sound, values))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_REQUIRED = frozenset(one.name for one in fields(RoundRecord) if one.default is MISSING)
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "number": lambda value: _is_number(value, MOST_ROUNDS),
+    "status": lambda value: _is_text(value) and value in get_args(RoundStatus),
+    "stages": lambda values: _are(values, lambda one: one in (1, 2)) and 1 <= len(values) <= 2,
+    "recipe": lambda value: isinstance(value, dict),
+    "budget": lambda value: isinstance(value, dict),
+    "seed": lambda value: isinstance(value, int) and abs(value) < 2**64,
+    "warm": lambda value: isinstance(value, bool),
+    "started_from": _is_text,
+    "labelled": lambda values: _are(values, _is_text),
+    "unlabelled": lambda value: _is_number(value, _MOST),
+    "steps": lambda value: _is_number(value, _MOST),
+    "seconds": lambda value: _is_number(value, _MOST, int | float),
+    "message": _is_text,
+    "started": _is_text,
+    "ended": lambda value: value is None or _is_text(value),
+    "validation_dice": lambda value: value is None or _is_number(value, 1, int | float),
+    "validation_images": lambda value: _is_number(value, _MOST),
+}
 
 
 def append_point(folder: Path, point: Mapping[str, Any]) -> None:
     """Add one point (step, losses, …) to the curves of a round."""
-    append_line(folder / CURVES, json.dumps(point), durable=False)
+    append_line(folder / CURVES, json.dumps(point), durable=False, within=folder.parents[1])
 
 
 def keep_points(folder: Path, count: int) -> None:
@@ -319,15 +349,7 @@ def keep_points(folder: Path, count: int) -> None:
 def read_curves(folder: Path) -> list[dict[str, Any]]:
     """Read the curves of a round; a torn line is passed over."""
     try:
-        lines = (folder / CURVES).read_bytes().splitlines()
-    except OSError:
+        lines = list(read_json_lines(folder / CURVES, folder.parents[1]))
+    except (OSError, SemiGDAError):
         return []
-    points = []
-    for line in lines:
-        try:
-            point = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(point, dict):
-            points.append(point)
-    return points
+    return [point for point in lines if isinstance(point, dict)]

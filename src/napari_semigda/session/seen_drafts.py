@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.files import check_own
 from napari_semigda.io.masks import read_labels, write_labels
 from napari_semigda.session.items import Item
 
@@ -73,6 +74,7 @@ class SeenDrafts:
         for file in self._files(item):
             number = file.stem.removeprefix(f"{item.id}{_MARK}")
             with suppress(SemiGDAError):
+                check_own(file, self._folder.parent)
                 draft = read_labels(file).astype(np.uint8)
                 return SeenDraft(draft, int(number) if number.isdecimal() else None)
         return SeenDraft()

@@ -51,7 +51,7 @@ from napari_semigda.session.items import (
 from napari_semigda.session.journal import JournalEntry
 from napari_semigda.session.labelling import Labelling
 from napari_semigda.session.latents import Latents
-from napari_semigda.session.layout import LATENTS, ROUNDS, VIEW, check_folders, clean_up
+from napari_semigda.session.layout import LATENTS, ROUNDS, VIEW, check_folders, clean_up, left_alone
 from napari_semigda.session.layout import OWN_FOLDERS as OWN_FOLDERS
 from napari_semigda.session.lock import SessionLock
 from napari_semigda.session.manifest import Manifest, ManifestFile, read_manifest
@@ -247,6 +247,8 @@ class Session:
         session = cls(folder, manifest)
         if session.read_only is None:
             clean_up(folder)
+        for sentence in left_alone(folder):
+            session.warn(sentence)
         return session
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.predictor import Predictor, Strip, Summary
 from napari_semigda.inference.preparation import ImageSettings, Pixels
 from napari_semigda.io.atomic import cannot_read, write_bytes, write_json
+from napari_semigda.io.files import json_or_none
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from napari_semigda.model.device import choose_device
@@ -26,6 +26,7 @@ from napari_semigda.session.manifest import read_manifest
 from napari_semigda.session.rounds import MODEL, Rounds
 
 ORIGIN = "origin.json"
+_MOST_ORIGIN = 2**16
 BROUGHT_ALONG = 0
 """Number of the round that stands for weights from elsewhere."""
 
@@ -261,10 +262,9 @@ def weights_in_words(path: Path) -> str:
     number = int(path.parent.name)
     if number != BROUGHT_ALONG:
         return f"round {number}"
-    try:
-        return str(json.loads((path.parent / ORIGIN).read_bytes())["from"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another session"
+    values = json_or_none(path.parent / ORIGIN, path.parents[2], most=_MOST_ORIGIN)
+    origin = values.get("from") if isinstance(values, dict) else None
+    return origin if isinstance(origin, str) and origin else "another session"
 
 
 def _newest_of_session(folder: Path) -> Path:
@@ -278,7 +278,11 @@ def _newest_of_session(folder: Path) -> Path:
 
 def _session_of(path: Path) -> Path | None:
     """The session whose weights these are, if they lie where a session puts them."""
-    if path.name != MODEL or not path.parent.name.isdigit() or path.parent.parent.name != ROUNDS:
+    if (
+        path.name != MODEL
+        or not (path.parent.name.isascii() and path.parent.name.isdigit())
+        or path.parent.parent.name != ROUNDS
+    ):
         return None
     folder = path.parents[2]
     return folder if (folder / MANIFEST_NAME).is_file() else None

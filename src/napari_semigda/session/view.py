@@ -1,7 +1,5 @@
 """What the annotator chose in passing and would not like to choose again tomorrow: `view.json`."""
 
-import json
-import math
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -10,6 +8,10 @@ from typing import Any
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_json
+from napari_semigda.io.files import json_or_none
+
+_MOST_BYTES = 2**20
+_MOST_NUMBER = 10**6  # what a field of the window can show
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,7 @@ class ViewFile:
 
 
 def _read(path: Path) -> View:
-    try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return View()
+    values = json_or_none(path, most=_MOST_BYTES)
     if not isinstance(values, dict):
         return View()
     usual = {one.name: one.default for one in fields(View)}
@@ -96,4 +95,4 @@ def _is_like(value: Any, usual: Any) -> bool:
         return isinstance(value, list) and all(isinstance(one, str) for one in value)
     whole = isinstance(usual, int)
     number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    return usual is not None and number and 0 <= value < math.inf
+    return usual is not None and number and 0 <= value <= _MOST_NUMBER

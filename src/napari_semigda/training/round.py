@@ -18,6 +18,7 @@ from torch.nn import Parameter
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import atomic_file
+from napari_semigda.io.files import check_own, parse_json
 from napari_semigda.model.device import autocast, is_out_of_memory
 from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.training.augmentation import augment
@@ -234,8 +235,9 @@ class Round:
             Where the file is not the state of such a round.
         """
         try:
+            check_own(path)
             with safe_open(path, framework="pt") as file:
-                position = json.loads((file.metadata() or {})["semigda-round"])
+                position = parse_json((file.metadata() or {})["semigda-round"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             self._resume(position, tensors)
         except (OSError, KeyError, ValueError, TypeError, IndexError, RuntimeError, SafetensorError) as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_semigda.io.atomic import append_line, cannot_read
+from napari_semigda.io.files import read_json_lines
 
 RECORD_NAME = ".semigda_export.jsonl"
 
@@ -50,18 +51,14 @@ def _stamp(path: Path) -> list[int]:
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """Read the record; lines that are none (torn by a crash, say) are passed over."""
+    found = {}
     try:
-        lines = path.read_bytes().splitlines()
+        for values in read_json_lines(path):
+            kinds = {"name": str, "made_of": str, "file": list}
+            if isinstance(values, dict) and all(isinstance(values.get(k), kinds[k]) for k in kinds):
+                found[values["name"]] = values
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise cannot_read(path, error) from error
-    found = {}
-    for line in lines:
-        try:
-            values = json.loads(line)
-            if isinstance(values["made_of"], str) and isinstance(values["file"], list):
-                found[str(values["name"])] = values
-        except (ValueError, KeyError, TypeError):
-            continue
     return found

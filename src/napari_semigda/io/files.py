@@ -1,0 +1,268 @@
+"""Opening files that others may have put there: no links, no pipes or devices, never more than fits.
+
+A session may come from anybody. Whoever made it chose every file in its folder, so nothing below that folder
+is opened before it is known to be a regular file that stands there itself. The folder as such is the person's
+own and may be reached through a link.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from napari_semigda.errors import SemiGDAError
+
+MOST_BYTES = 64 * 2**20
+"""Of a file of JSON, unless its reader knows better."""
+MOST_OF_LINES = 2 * MOST_BYTES
+"""Of a file with JSON in each line."""
+
+_MOST_LINE = 2**20
+_MOST_VALUES = 16 * 2**20
+_MOST_CONTAINERS = 4 * 2**20  # each takes 64 bytes of memory, however short its text
+_FLAGS = {
+    "rb": os.O_RDONLY,
+    "a+b": os.O_RDWR | os.O_APPEND | os.O_CREAT,
+}
+# A pipe must not be waited for; a terminal must not become this program's.
+_ALWAYS = sum(
+    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY", "O_NOINHERIT")
+)
+_NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
+_BY_FOLDERS = bool(_NO_LINK) and os.open in os.supports_dir_fd
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def open_own(
+    path: Path,
+    within: Path | None = None,
+    *,
+    mode: Literal["rb", "a+b"] = "rb",
+    most: int | None = None,
+) -> BinaryIO:
+    """Open a file of a session, or of another folder that a stranger may have made.
+
+    Parameters
+    ----------
+    path
+        The file.
+    within
+        The folder that the person chose. It may be reached through links; below it nothing may be one.
+        None is the file's folder.
+    mode
+        ``"rb"``, or ``"a+b"`` to add to a file, which is made if it is not there.
+    most
+        The largest size in bytes.
+
+    Raises
+    ------
+    SemiGDAError
+        When the file or a folder below `within` is a link, it is no regular file, or it is too large.
+    OSError
+        As for `open`.
+    """
+    within = path.parent if within is None else within
+    check_own(path, within, most=most)
+    try:
+        descriptor = _open_below(within, path.relative_to(within).parts, _FLAGS[mode] | _ALWAYS | _NO_LINK)
+    except OSError:
+        check_own(path, within)  # what it became meanwhile
+        raise
+    return _opened(descriptor, path, mode, most)
+
+
+def check_own(path: Path, within: Path | None = None, *, most: int | None = None) -> None:
+    """Make sure that a library may open a file of a session by its name; see `open_own`.
+
+    A file that is not there is left to the library.
+
+    Raises
+    ------
+    SemiGDAError
+        As for `open_own`.
+    """
+    within = path.parent if within is None else within
+    place = within
+    for part in path.relative_to(within).parts:
+        place /= part
+        if is_link(place):
+            raise SemiGDAError(
+                f"“{place}” is a link to another place; a session follows none. "
+                f"Replace it by the {'file' if place == path else 'folder'} itself."
+            )
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return
+    _check_kind(found, path)
+    if most is not None and found.st_size > most:
+        raise _too_large(path, most)
+
+
+def check_regular(path: Path) -> None:
+    """Make sure that a file which the person chose, perhaps a link, is one that comes to an end.
+
+    Raises
+    ------
+    SemiGDAError
+        When it is a pipe, a socket or a device.
+    OSError
+        When it is not there, or the disk does not say.
+    """
+    found = os.stat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        _check_kind(found, path)
+
+
+def is_own_file(path: Path, within: Path | None = None) -> bool:
+    """Whether `open_own` would open the file to read it."""
+    try:
+        check_own(path, within)
+        return path.is_file()
+    except (SemiGDAError, OSError):
+        return False
+
+
+def is_link(path: Path) -> bool:
+    """Whether a path is a symbolic link, dangling or not, or a junction of Windows."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    tag, junction = getattr(found, "st_reparse_tag", 0), getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
+    return stat.S_ISLNK(found.st_mode) or tag == junction
+
+
+def read_own(path: Path, within: Path | None = None, *, most: int | None = None) -> bytes:
+    """Read a file of a session; see `open_own`."""
+    with open_own(path, within, most=most) as file:
+        return _content(file, path, most)
+
+
+def read_json(path: Path, within: Path | None = None, *, most: int = MOST_BYTES, links: bool = False) -> Any:
+    """Read a file of JSON.
+
+    Parameters
+    ----------
+    path, within, most
+        See `open_own`.
+    links
+        Whether the person chose the file, so that it may be a link.
+
+    Raises
+    ------
+    SemiGDAError
+        As for `open_own`, and when it holds more values than fit into memory.
+    ValueError
+        When it is no JSON.
+    OSError
+        As for `open`.
+    """
+    if not links:
+        return parse_json(read_own(path, within, most=most))
+    check_regular(path)
+    with _opened(os.open(path, _FLAGS["rb"] | _ALWAYS), path, "rb", most) as file:
+        return parse_json(_content(file, path, most))
+
+
+def json_or_none(path: Path, within: Path | None = None, *, most: int = MOST_BYTES) -> Any:
+    """Read a file of JSON that can be done without; None where it is missing or `read_json` refuses it."""
+    try:
+        return read_json(path, within, most=most)
+    except (OSError, ValueError, SemiGDAError):
+        return None
+
+
+def read_json_lines(path: Path, within: Path | None = None, *, most: int = MOST_OF_LINES) -> Iterator[Any]:
+    """Read a file with JSON in each line; lines that hold none (torn by a crash, say) are passed over.
+
+    Raises
+    ------
+    SemiGDAError, OSError
+        As for `open_own`.
+    """
+    with open_own(path, within, most=most) as file:
+        while line := file.readline(_MOST_LINE):
+            whole = line.endswith(b"\n") or len(line) < _MOST_LINE
+            while not whole:
+                rest = file.readline(_MOST_LINE)
+                whole, line = rest.endswith(b"\n") or len(rest) < _MOST_LINE, b""
+            try:
+                yield parse_json(line)
+            except ValueError:
+                continue
+
+
+def parse_json(text: bytes | str) -> Any:
+    """Parse JSON; whatever is wrong with it is a ValueError.
+
+    Examples
+    --------
+    >>> parse_json("[" * 100_000)
+    Traceback (most recent call last):
+    ...
+    ValueError: it is nested too deeply
+    """
+    counts = [text.count(one) if isinstance(text, str) else text.count(one.encode()) for one in "[{,"]
+    if counts[0] + counts[1] > _MOST_CONTAINERS or counts[2] > _MOST_VALUES:
+        raise ValueError("it holds more values than fit into memory")
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except MemoryError as error:
+        raise ValueError("it does not fit into memory") from error
+
+
+def _open_below(within: Path, parts: tuple[str, ...], flags: int) -> int:
+    """Open a file folder by folder where the system can, so that none becomes a link meanwhile."""
+    if not _BY_FOLDERS:
+        return os.open(within.joinpath(*parts), flags, 0o666)
+    folder = os.open(within, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | _NO_LINK, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        return os.open(parts[-1], flags, 0o666, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _opened(descriptor: int, path: Path, mode: str, most: int | None) -> BinaryIO:
+    try:
+        found = os.fstat(descriptor)
+        _check_kind(found, path)
+        if most is not None and found.st_size > most:
+            raise _too_large(path, most)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    file: BinaryIO = os.fdopen(descriptor, mode)  # type: ignore[assignment]  # opened for bytes
+    return file
+
+
+def _content(file: BinaryIO, path: Path, most: int | None) -> bytes:
+    content = file.read() if most is None else file.read(most + 1)
+    if most is not None and len(content) > most:  # files of /proc say that they are empty
+        raise _too_large(path, most)
+    return content
+
+
+def _check_kind(found: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((word for is_kind, word in _KINDS if is_kind(found.st_mode)), "no regular file")
+        raise SemiGDAError(f"“{path}” is {kind} where a file should be; it is not opened. Move it away.")
+
+
+def _too_large(path: Path, most: int) -> SemiGDAError:
+    size = f"{most / 2**20:.0f} MB" if most >= 2**20 else f"{most / 2**10:.0f} kB"
+    return SemiGDAError(f"“{path}” is larger than such a file can be ({size}); it is not read.")
