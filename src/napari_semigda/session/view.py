@@ -37,7 +37,7 @@ class View:
     round_after: int = 0
     round_seconds: float = 60.0
     round_steps: int = 0
-    folded: tuple[str, ...] = ("Export",)
+    folded: tuple[str, ...] = ("Session", "Train", "Export")
 
 
 class ViewFile:

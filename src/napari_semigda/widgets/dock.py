@@ -13,28 +13,29 @@ from qtpy.QtGui import QKeyEvent, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
-    QFrame,
     QLineEdit,
     QMainWindow,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_semigda.log import keep_log
-from napari_semigda.session.view import View
 from napari_semigda.widgets import keys
 from napari_semigda.widgets.background import Background
 from napari_semigda.widgets.canvas import NapariCanvas, warm_up
 from napari_semigda.widgets.classes_section import ClassesSection
+from napari_semigda.widgets.column import Column
 from napari_semigda.widgets.export_section import ExportSection
 from napari_semigda.widgets.image_section import ImageSection
+from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.keys import Key
+from napari_semigda.widgets.main_actions import MainActions
 from napari_semigda.widgets.mask_section import MaskSection
 from napari_semigda.widgets.notices import errors_shown
+from napari_semigda.widgets.opening import without_proxy
 from napari_semigda.widgets.question import ask
 from napari_semigda.widgets.queue_section import QueueSection
-from napari_semigda.widgets.section import ActionButton, MenuAction, Section, timer
+from napari_semigda.widgets.section import ActionButton, MenuAction, Rows, Section, timer
 from napari_semigda.widgets.session_section import SessionSection
 from napari_semigda.widgets.train_section import TrainSection
 from napari_semigda.widgets.workbench import Workbench
@@ -60,7 +61,7 @@ class SemiGDAWidget(QWidget):
     def __init__(self, napari_viewer: ViewerModel, device: str | None = None) -> None:
         super().__init__()
         keep_log()
-        self._viewer = napari_viewer
+        self._viewer = napari_viewer = without_proxy(napari_viewer)
         self._window: QMainWindow | None = None
         self._docked = self._closing = False
         self._warming_up = Background(self)
@@ -88,6 +89,7 @@ class SemiGDAWidget(QWidget):
         keys.on_change(self._bind_keys_soon)
         napari_viewer.events.theme.connect(self._on_theme)
         self._on_theme()
+        self._guard = InputGuard(self)
 
     def open_session(self, folder: Path | str) -> None:
         """Open a session folder; errors are shown as notifications."""
@@ -96,7 +98,13 @@ class SemiGDAWidget(QWidget):
 
     def sizeHint(self) -> QSize:
         """Wide enough for two buttons side by side."""
-        return USUAL_SIZE
+        return USUAL_SIZE.expandedTo(self.minimumSizeHint())
+
+    def minimumSizeHint(self) -> QSize:
+        """So wide that no button is cut off, in letters of any size."""
+        rows = (rows for part in self.sections.values() for rows in part.content().findChildren(Rows))
+        widths = [rows.needed_width() for rows in (*rows, *self.main_actions.findChildren(Rows))]
+        return QSize(max(widths) + self._column.room_beside(), super().minimumSizeHint().height())
 
     # Layout ------------------------------------------------------------------------------------
 
@@ -123,24 +131,31 @@ class SemiGDAWidget(QWidget):
         images = self.sections["Images"]
         stack.setStretchFactor(images, ALL_ROOM)  # its table can use whatever room there is
         self.queue_section.narrowed.connect(images.note)
+        self.session_section.summed_up.connect(self.sections["Session"].note)
         images.toggled.connect(lambda unfolded: stack.setStretchFactor(images, ALL_ROOM * unfolded))
-        for title, section in self.sections.items():
-            if title in View().folded:
-                section.collapse(animate=False)
+        for section in self.sections.values():
             section.toggled.connect(self._remember_folded)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(column)
+            section.toggleButton().clicked.connect(lambda _, part=section: self._column.reveal(part))
+        self._column = Column(column)
+        self.main_actions = MainActions(self.mask_section, self.train_section, self.export_section)
+        self.export_section.ended.connect(self._show_exported)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(area)
+        layout.setSpacing(0)
+        layout.addWidget(self._column, stretch=1)
+        layout.addWidget(self.main_actions)
+
+    def _show_exported(self) -> None:
+        self.sections["Export"].expand(animate=False)
+        self._column.reveal(self.export_section.outcome)
 
     def _show_sections(self) -> None:
         """Show only what can be used: without a session that is where to get one."""
         for title, section in self.sections.items():
             section.setVisible(title == "Session" or self.workbench.session is not None)
+        self.main_actions.setVisible(self.workbench.session is not None)
+        if self.workbench.session is None:
+            self.sections["Session"].expand(animate=False)
 
     def _fold_sections(self) -> None:
         """Fold the sections that were folded when the session was on the screen the last time."""
@@ -223,11 +238,23 @@ class SemiGDAWidget(QWidget):
         """Give the keys back to the canvas when Return or Escape was pressed in a box or a line."""
         typing = QApplication.focusWidget()
         if event is None or event.key() not in ENDS_TYPING:
-            super().keyPressEvent(event)
+            self._pass_on(event)
         elif isinstance(typing, QAbstractSpinBox | QLineEdit):
             typing.clearFocus()
         else:
             event.ignore()
+
+    def keyReleaseEvent(self, event: QKeyEvent | None) -> None:
+        """End what a key that is held down does."""
+        self._pass_on(event)
+
+    def _pass_on(self, event: QKeyEvent | None) -> None:
+        """Give a key to napari's window, which the keys of a dock that floats do not reach by themselves."""
+        if event is None:
+            return
+        event.ignore()
+        if self._window is not None and self.window() is not self._window:
+            QApplication.sendEvent(self._window, event)
 
     # Closing -----------------------------------------------------------------------------------
 

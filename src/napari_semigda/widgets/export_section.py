@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QWidget
 
 from napari_semigda.session.export import Existing, Export
@@ -19,7 +20,15 @@ NAMED = 3  # files in the way that are named; the others are counted
 
 
 class ExportSection(QWidget):
-    """Where to, what of, how far."""
+    """Where to, what of, how far.
+
+    Attributes
+    ----------
+    ended : Signal
+        Emitted when there is something to say of an export that has ended.
+    """
+
+    ended = Signal()
 
     def __init__(self, workbench: Workbench) -> None:
         super().__init__()
@@ -47,8 +56,7 @@ class ExportSection(QWidget):
         rows = Rows(self)
         rows.add(self.choice)
         rows.add(self.folder)
-        rows.add(self.export, self.cancel)
-        rows.add(self.bar)
+        rows.add(self.bar, self.cancel, shares=(8, 4))
         rows.add(self.outcome)
 
     def _on_opened(self) -> None:
@@ -89,9 +97,11 @@ class ExportSection(QWidget):
         running = self.exporter.running
         no_session = NO_SESSION if self._workbench.session is None else None
         self.export.allow(no_session or ("An export is running." if running else None))
-        self.cancel.allow(None if running else "No export is running.")
-        self.bar.setVisible(running)
+        for part in (self.bar, self.cancel):
+            part.setVisible(running)
         self.bar.setMaximum(self.exporter.total)
         self.bar.setValue(self.exporter.done)
         self.outcome.setText(self.exporter.outcome)
         self.outcome.setVisible(bool(self.exporter.outcome))
+        if self.exporter.outcome and not running:
+            self.ended.emit()

@@ -182,11 +182,9 @@ class MaskSection(QWidget):
 
     def _lay_out(self) -> None:
         rows = Rows(self)
-        rows.add(self.accept_and_go_on, self.accept)
         rows.add(self.reset, self.to_accepted, self.clear)
-        rows.add(QLabel("Threshold"), self.threshold, shares=(3, 9))
+        rows.add(QLabel("Threshold"), self.threshold, shares=(4, 8))
         rows.add(self.correct, self.look)
-        rows.add(self.notice)
         rows.add(self.give_up_region)
         rows.add(self.show_again)
 

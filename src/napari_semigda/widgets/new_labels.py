@@ -9,7 +9,7 @@ from napari_semigda.io.legend import Legend, LegendEntry
 from napari_semigda.session.classes import named_classes
 from napari_semigda.widgets.layer_files import meaning
 from napari_semigda.widgets.notices import errors_shown
-from napari_semigda.widgets.opening import session_in
+from napari_semigda.widgets.opening import session_in, without_proxy
 from napari_semigda.widgets.segmentation import place_of
 
 WITHOUT_SESSION = ("object",)
@@ -21,6 +21,7 @@ def new_labels(viewer: napari.viewer.Viewer) -> None:
     Its classes are those of the session that is open in the dock, or one, `object`. It lies where the image
     does, and has its scale and units.
     """
+    viewer = without_proxy(viewer)
     with errors_shown():
         image = _image_of(viewer)
         session = session_in(viewer)
@@ -39,4 +40,4 @@ def _image_of(viewer: napari.viewer.Viewer) -> Image:
     if not images:
         raise SemiGDAError("There is no image to put labels on. Open one first.")
     active = viewer.layers.selection.active
-    return active if active in images else images[-1]
+    return active if isinstance(active, Image) else images[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import napari
 from napari.components import ViewerModel
@@ -10,6 +11,8 @@ from napari.components import ViewerModel
 from napari_semigda.session.session import Session
 
 PLUGIN, WIDGET = "napari-semigda", "Annotate and train"
+
+ViewerLike = TypeVar("ViewerLike", bound=ViewerModel)
 
 
 def open_in_napari(session: Path, *, run: bool = True) -> napari.Viewer:
@@ -28,6 +31,16 @@ def open_in_napari(session: Path, *, run: bool = True) -> napari.Viewer:
     if run:
         napari.run()
     return viewer
+
+
+def without_proxy(viewer: ViewerLike) -> ViewerLike:
+    """Give the viewer itself where napari handed out a proxy of it, as it does to menu commands and docks.
+
+    A proxy hands out proxies in turn: Qt takes none for a window or an icon, and comparing a layer by
+    identity fails.
+    """
+    found: ViewerLike = getattr(viewer, "__wrapped__", viewer)
+    return found
 
 
 def session_in(viewer: ViewerModel) -> Session | None:

@@ -1,6 +1,7 @@
 """All images of the session in a table: find one, see how far it is, go there."""
 
 from qtpy.QtCore import QEvent, QModelIndex, QSize, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QLineEdit, QTableView, QWidget
 
 from napari_semigda.session.items import Item, Standing
@@ -14,8 +15,9 @@ from napari_semigda.widgets.thumbnails import SIDE, Thumbnails
 from napari_semigda.widgets.tips import wrapped
 from napari_semigda.widgets.workbench import Workbench
 
-ROW = SIDE + 2
-FEWEST_ROWS = 3  # the dock has other sections, too; where it has room, the table takes it
+ROW, LOW_ROW = SIDE + 2, 28
+FEWEST_ROWS = 5  # the dock has other sections, too; where it has room, the table takes it
+ENOUGH_ROWS = 8  # where so many are seen, their thumbnails are shown as large as they are
 WIDEST = {STATE: "accepted", SCORE: "Score", EFFORT: "Effort"}
 MARGIN = 10  # pixels beside the text of a cell
 ARROW = 14  # pixels beside the title of the column sorted by
@@ -39,11 +41,13 @@ class QueueTable(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerItem)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setWordWrap(False)
         self.setShowGrid(False)
-        self.setIconSize(QSize(SIDE, SIDE))
+        self._rows.setVisible(False)
+        self._rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        self._rows.setMinimumSectionSize(LOW_ROW)
         self._fit_rows()
         self._fit_columns()
         self._columns.sortIndicatorChanged.connect(self._on_sorted)
@@ -53,6 +57,12 @@ class QueueTable(QTableView):
     def sizeHint(self) -> QSize:
         """No higher than it has to be, unless there is room."""
         return QSize(super().sizeHint().width(), self.minimumHeight())
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Let whole rows fill the height."""
+        super().resizeEvent(event)
+        self._fit_rows()
+        self.scrollTo(self.currentIndex())
 
     def leaveEvent(self, event: QEvent | None) -> None:
         """Tell that the mouse is elsewhere."""
@@ -68,11 +78,14 @@ class QueueTable(QTableView):
             self.scrollTo(index)
 
     def _fit_rows(self) -> None:
-        self._rows.setVisible(False)
-        self._rows.setMinimumSectionSize(ROW)
-        self._rows.setDefaultSectionSize(ROW)
-        self._rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        self.setMinimumHeight(FEWEST_ROWS * ROW + self._columns.sizeHint().height() + 4)
+        viewport = self.viewport()
+        height = 0 if viewport is None else viewport.height()
+        lowest = max(ROW if height >= ENOUGH_ROWS * ROW else LOW_ROW, self.fontMetrics().height() + 4)
+        row = max(height // max(height // lowest, 1), lowest)
+        self._rows.setDefaultSectionSize(row)
+        side = min(row - 2, SIDE)
+        self.setIconSize(QSize(side, side))
+        self.setMinimumHeight(FEWEST_ROWS * lowest + self._columns.sizeHint().height() + 4)
 
     def _on_sorted(self) -> None:
         self._fit_columns()

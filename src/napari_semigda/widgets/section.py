@@ -6,6 +6,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtGui import QAction, QIcon  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QAbstractSpinBox,
     QDialog,
     QDialogButtonBox,
@@ -19,7 +20,7 @@ from qtpy.QtWidgets import (
     QSpinBox,
     QWidget,
 )
-from superqt import QCollapsible
+from superqt import QCollapsible, QElidingLabel
 
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.notices import errors_shown
@@ -27,6 +28,7 @@ from napari_semigda.widgets.tips import wrapped
 
 COLUMNS = 12
 BAR_HEIGHT = 8
+FRAME = 12  # pixels beside the text of a box
 UNLIMITED = 16777215  # Qt's own largest height of a widget
 
 HEADING = "text-align: left; border: none; background: transparent; font-weight: bold; padding: 2px"
@@ -263,3 +265,24 @@ class Rows(QGridLayout):
             part.setMinimumWidth(1)  # all columns stay alike, whatever the texts
             self.addWidget(part, row, column, 1, share)
             column += share
+
+    def needed_width(self) -> int:
+        """How wide it has to be so that no button or word in it is cut off."""
+        needed = [0]
+        for place in range(self.count()):
+            item = self.itemAt(place)
+            part = None if item is None else item.widget()
+            if part is not None and not part.isHidden():
+                share = self.getItemPosition(place)[3]  # type: ignore[index]
+                width = _words_width(part) + self.horizontalSpacing()
+                needed.append(width * COLUMNS // share - self.horizontalSpacing())
+        margins = self.contentsMargins()
+        return max(needed) + margins.left() + margins.right()
+
+
+def _words_width(part: QWidget) -> int:
+    """The width of words that can be neither wrapped nor shortened."""
+    if isinstance(part, QAbstractSpinBox):
+        return part.fontMetrics().horizontalAdvance(part.text()) + FRAME
+    fixed = isinstance(part, QLabel) and not (part.wordWrap() or isinstance(part, QElidingLabel))
+    return part.sizeHint().width() if fixed or isinstance(part, QAbstractButton) else 0

@@ -10,6 +10,7 @@ from napari.qt.threading import create_worker
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QApplication,
     QComboBox,
     QDialog,
     QDialogButtonBox,
@@ -25,8 +26,9 @@ from qtpy.QtWidgets import (
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.widgets.activity import WHOLE, Activity
+from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.notices import errors_shown, show_failure
-from napari_semigda.widgets.opening import session_in
+from napari_semigda.widgets.opening import session_in, without_proxy
 from napari_semigda.widgets.path_line import PathLine
 from napari_semigda.widgets.preferences import chosen_device, heed_cache_folder
 from napari_semigda.widgets.section import dialog_buttons, sentence
@@ -41,14 +43,14 @@ LINES = 4  # of what is said about a model
 
 def segment_layer(viewer: napari.viewer.Viewer) -> None:
     """Ask which layer and which model, and segment; what napari's menu calls."""
+    viewer = without_proxy(viewer)
     with errors_shown():
         layers = [layer for layer in viewer.layers if isinstance(layer, Image)]
         if not layers:
             raise SemiGDAError("There is no image to segment. Open one first.")
         active = viewer.layers.selection.active
-        dialog = SegmentDialog(
-            layers, active if active in layers else layers[0], _open_session(viewer), _window(viewer)
-        )
+        chosen = active if isinstance(active, Image) else layers[0]
+        dialog = SegmentDialog(layers, chosen, _open_session(viewer), QApplication.activeWindow())
         if dialog.exec() == QDialog.DialogCode.Accepted:
             begin(viewer, dialog.segmentation())
         dialog.deleteLater()
@@ -112,6 +114,7 @@ class SegmentDialog(QDialog):
         self._lay_out()
         self._connect()
         self._find_model()
+        self._guard = InputGuard(self)
 
     def segmentation(self) -> Segmentation:
         """What was asked for."""
@@ -177,7 +180,3 @@ def _open_session(viewer: napari.viewer.Viewer) -> Path | None:
     session = session_in(viewer)
     return None if session is None or session.last_model() is None else session.folder
 
-
-def _window(viewer: napari.viewer.Viewer) -> QWidget | None:
-    window: QWidget | None = getattr(viewer.window, "_qt_window", None)
-    return window

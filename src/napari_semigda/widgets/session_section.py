@@ -6,6 +6,7 @@ from pathlib import Path
 from napari.components import ViewerModel
 from napari.layers import Image
 from platformdirs import user_data_path
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QDialog, QFileDialog, QWidget
 
 from napari_semigda.session.items import ItemState
@@ -30,7 +31,15 @@ IN_THE_MAKING = "A session is being made."
 
 
 class SessionSection(QWidget):
-    """Open or make a session; counts and weights of the open one."""
+    """Open or make a session; counts and weights of the open one.
+
+    Attributes
+    ----------
+    summed_up : Signal
+        Emitted with the session's name and how far it is, for where there is one line only.
+    """
+
+    summed_up = Signal(str)
 
     def __init__(self, workbench: Workbench, viewer: ViewerModel) -> None:
         super().__init__()
@@ -170,7 +179,9 @@ class SessionSection(QWidget):
         self._allow_adding()
         for button in (self.open, self.new, self.samples):
             button.allow(IN_THE_MAKING if self._workbench.is_making else None)
-        if session is not None:
+        if session is None:
+            self.summed_up.emit("")
+        else:
             self._show(session)
             self._refresh_weights()
 
@@ -187,6 +198,7 @@ class SessionSection(QWidget):
         self.name.setToolTip(
             wrapped(session.read_only or f"{session.folder}\nIn training {session.settings.in_words()}.")
         )
+        self.summed_up.emit(f"{session.folder.name}: {parts[0]}")
         self.share.setMaximum(max(len(session.items), 1))
         self.share.setValue(accepted)
 

@@ -75,14 +75,11 @@ class TrainSection(QWidget):
 
     def _lay_out(self) -> None:
         rows = Rows(self)
-        rows.add(self.minutes, self.steps, self.fresh, shares=(3, 4, 5))
+        rows.add(self.minutes, self.steps, self.fresh)
         after = QLabel("Start after")
         after.setToolTip(wrapped(AFTER_MEANS))
-        rows.add(after, self.every, shares=(3, 9))
-        rows.add(self.train, self.pause, self.stop)
+        rows.add(after, self.every, shares=(4, 8))
         rows.add(self.resume)
-        rows.add(self.state)
-        rows.add(self.bar)
         rows.add(self.curves)
         rows.add(self.rounds)
 

@@ -1,0 +1,45 @@
+"""What is done again and again, at the foot of the dock where it never scrolls away: accept, train, export."""
+
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
+
+from napari_semigda.widgets.export_section import ExportSection
+from napari_semigda.widgets.mask_section import MaskSection
+from napari_semigda.widgets.section import Rows
+from napari_semigda.widgets.train_section import TrainSection
+
+LINES = 2  # always kept free, so that nothing moves when something is said
+
+
+class MainActions(QWidget):
+    """The main buttons of the sections, and one place for what the dock has to say.
+
+    What has to be known about the mask on screen takes the place of the sentence on training meanwhile.
+    """
+
+    def __init__(self, mask: MaskSection, train: TrainSection, export: ExportSection) -> None:
+        super().__init__()
+        self._notice, self._state = mask.notice, train.state
+        said = QWidget()
+        said.setMinimumHeight(LINES * self.fontMetrics().lineSpacing() + 4)
+        lines = QVBoxLayout(said)
+        lines.setContentsMargins(0, 0, 0, 0)
+        for label in (self._notice, self._state):
+            lines.addWidget(label)
+        rule = QFrame()
+        rule.setFrameShape(QFrame.Shape.HLine)
+        rule.setFixedHeight(1)
+        rows = Rows(self)
+        rows.setContentsMargins(8, 0, 8, 4)
+        rows.add(rule)
+        rows.add(said)
+        rows.add(train.bar)
+        rows.add(mask.accept_and_go_on, mask.accept)
+        rows.add(train.train, train.pause, train.stop, export.export)
+        self._notice.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Let the notice and the sentence take turns."""
+        if event is not None and event.type() in (QEvent.Type.ShowToParent, QEvent.Type.HideToParent):
+            self._state.setVisible(not self._notice.isVisibleTo(self))
+        return False

@@ -1,0 +1,149 @@
+"""The wheel scrolls, and turns only what was clicked on; the keys stay with the canvas."""
+
+import pytest
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QScrollBar,
+    QSpinBox,
+    QWidget,
+)
+
+from napari_semigda.widgets.new_session import NewSessionDialog
+from napari_semigda.widgets.segment_layer import SegmentDialog
+from tests.widgets.conftest import TITLE
+
+
+@pytest.fixture
+def dock_on_screen(make_napari_viewer, make_trained, qtbot):
+    """The dock in a window that is on the screen, with everything in it unfolded."""
+    viewer = make_napari_viewer(show=True)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-semigda", TITLE)
+    widget.workbench.adopt(make_trained(classes=("lesion", "vessel")))
+    for section in widget.sections.values():
+        section.expand(animate=False)
+    window = widget.window()
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow)
+    yield widget
+    widget.close_down()
+
+
+def turn(widget, steps=-1):
+    """Turn the wheel over a widget, as the window system tells it."""
+    middle = QPointF(widget.rect().center())
+    QApplication.sendEvent(
+        widget,
+        QWheelEvent(
+            middle,
+            widget.mapToGlobal(middle),
+            QPoint(0, 0),
+            QPoint(0, 120 * steps),
+            Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier,
+            Qt.ScrollPhase.NoScrollPhase,
+            False,
+        ),
+    )
+
+
+def turnable(widget):
+    """Whatever a wheel could change inside a widget, with the lines and labels in it."""
+    kinds = (QAbstractSpinBox, QAbstractSlider, QComboBox)
+    parts = [one for one in widget.findChildren(QWidget) if isinstance(one, kinds)]
+    return [one for one in parts if not isinstance(one, QScrollBar)]
+
+
+def value(part):
+    return part.currentIndex() if isinstance(part, QComboBox) else part.value()
+
+
+def assert_the_wheel_changes_nothing(widget):
+    parts = turnable(widget)
+    before = [value(part) for part in parts]
+    for part in parts:
+        part.setEnabled(True)
+        for over in (part, *part.findChildren(QWidget)):
+            turn(over, 1)
+            turn(over, -1)
+            turn(over, -1)
+            assert not over.hasFocus()
+    assert [value(part) for part in parts] == before
+    return parts
+
+
+def test_nothing_in_the_dock_is_changed_by_scrolling(dock_on_screen):
+    item = dock_on_screen.workbench.annotation.item
+    assert len(assert_the_wheel_changes_nothing(dock_on_screen)) > 8
+    assert dock_on_screen.workbench.annotation.item == item
+
+
+def test_the_wheel_scrolls_the_dock_wherever_it_is(dock_on_screen, qtbot):
+    column = dock_on_screen.mask_section.parentWidget()
+    while not hasattr(column, "reveal"):
+        column = column.parentWidget()
+    bar = column.verticalScrollBar()
+    dock_on_screen.window().resize(900, 600)
+    qtbot.waitUntil(lambda: bar.maximum() > 0)
+    for part in (dock_on_screen.train_section.minutes, dock_on_screen.image_section.order):
+        bar.setValue(0)
+        turn(part)
+        assert bar.value() > 0
+
+
+def test_what_was_clicked_on_turns_until_something_else_is(dock_on_screen, qtbot):
+    minutes = dock_on_screen.train_section.minutes
+    before = minutes.value()
+    qtbot.mouseClick(minutes, Qt.MouseButton.LeftButton)
+    minutes.setFocus()
+    turn(minutes, 1)
+    assert minutes.value() > before
+    changed = minutes.value()
+    minutes.clearFocus()
+    turn(minutes, 1)
+    assert minutes.value() == changed
+
+
+def test_what_comes_later_is_guarded_too(dock_on_screen, qtbot):
+    late = QSpinBox(dock_on_screen.mask_section)
+    late.show()
+    qtbot.waitUntil(late.isVisible)
+    turn(late, 1)
+    assert late.value() == 0
+    assert late.focusPolicy() != Qt.FocusPolicy.WheelFocus
+
+
+def test_dialogs_are_guarded_too(dock_on_screen, viewer, tmp_path, qtbot):
+    layer = viewer.add_image(__import__("numpy").zeros((8, 8)))
+    for dialog in (NewSessionDialog([layer], tmp_path, dock_on_screen), SegmentDialog([layer, layer], layer, None)):
+        dialog.show()
+        qtbot.waitUntil(dialog.isVisible)
+        assert assert_the_wheel_changes_nothing(dialog)
+        dialog.close()
+        dialog.deleteLater()
+
+
+def test_letters_typed_in_a_box_for_a_number_are_keys_of_the_canvas(dock_on_screen, qtbot):
+    jump, annotation = dock_on_screen.image_section.jump, dock_on_screen.workbench.annotation
+    jump.setValue(1)
+    place = annotation.position
+    jump.setFocus()
+    qtbot.keyClick(jump, Qt.Key.Key_D)
+    assert annotation.position == place + 1
+    assert not jump.hasFocus()
+
+
+def test_keys_work_while_the_dock_floats(dock_on_screen, qtbot):
+    annotation = dock_on_screen.workbench.annotation
+    dock_on_screen.image_section.jump.setValue(1)
+    floating = dock_on_screen.parentWidget()
+    while not hasattr(floating, "setFloating"):
+        floating = floating.parentWidget()
+    floating.setFloating(True)
+    place = annotation.position
+    qtbot.keyClick(dock_on_screen.image_section.next, Qt.Key.Key_D)
+    assert annotation.position == place + 1
