@@ -5,6 +5,7 @@ import pytest
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QApplication, QDialog
 
+from napari_semigda.session.items import ItemState
 from napari_semigda.widgets.dock import SemiGDAWidget
 from napari_semigda.widgets.segment_layer import SegmentDialog
 from tests.widgets.conftest import PATIENCE
@@ -57,7 +58,9 @@ def test_segment_a_layer_while_the_dock_is_open(viewer, image, press, widget, ma
     viewer.layers.selection.active = image
     asked = []
     monkeypatch.setattr(
-        SegmentDialog, "exec", lambda dialog: asked.append(dialog.layer.currentText()) or QDialog.DialogCode.Rejected
+        SegmentDialog,
+        "exec",
+        lambda dialog: asked.append(dialog.layer.currentText()) or QDialog.DialogCode.Rejected,
     )
     press("Layers", "Segment", "Segment a layer with a model…")
     assert asked == ["scan"]
@@ -80,7 +83,7 @@ def test_the_dock_opens_and_works(viewer, image, press, make_session, path, qtbo
     (dock,) = (one for one in QApplication.allWidgets() if isinstance(one, SemiGDAWidget))
     dock.workbench.adopt(make_session(count=2))
     dock.mask_section.accept_and_go_on.click()
-    assert len(dock.workbench.session.labeled if hasattr(dock.workbench.session, "labeled") else [1]) == 1
+    assert dock.workbench.session.counts()[ItemState.ACCEPTED] == 1
     dock.close_down()
     dock.deleteLater()
     qtbot.wait(1)

@@ -312,7 +312,7 @@ class SemiGDAWidget(QWidget):
         self.canvas.close(layers_stay=window_closes or not kept)
 
     def _watch_window(self) -> None:
-        if self._window is None:
+        if self._window is None and self._docked:  # Qt shows it once more when a window closes
             self._window = _main_window(self)
             if self._window is not None:
                 self._window.installEventFilter(self)

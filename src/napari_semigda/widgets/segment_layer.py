@@ -179,4 +179,3 @@ def _open_session(viewer: napari.viewer.Viewer) -> Path | None:
     """The folder of the session that is open in the dock, if it has weights."""
     session = session_in(viewer)
     return None if session is None or session.last_model() is None else session.folder
-
