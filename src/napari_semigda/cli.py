@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from napari_semigda.io.pictures import Plane
     from napari_semigda.session.export import Existing
     from napari_semigda.session.exporting.formats import Format
+    from napari_semigda.session.importing import ImportReport
     from napari_semigda.session.items import Item
     from napari_semigda.session.session import Session
     from napari_semigda.session.trained_model import SemiGDA
@@ -53,6 +54,9 @@ EXPORT_FORMATS = (
     "measurements",
 )
 """Keys of `napari_semigda.session.exporting.formats.FORMATS`, known before anything heavy is imported."""
+
+_ROWS_SHOWN = 20
+"""So many images and mask files that need attention are told one by one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     _add_new(command("new", _new, "make a session of a folder of images"))
+    _add_import(command("import", _import, "accept masks that were made elsewhere"))
     _add_train(command("train", _train, "train a round on all accepted masks and all other images"))
     _add_predict(command("predict", _predict, "predict the images of a session, or any images with a model"))
     _add_export(command("export", _export, "write the masks of a session in the formats of other programs"))
@@ -152,12 +157,28 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
         help="a pre-trained encoder: a folder, or a name on the hub like microsoft/resnet-18",
     )
     parser.add_argument(
-        "--masks", type=Path, metavar="FOLDER", help="accept existing masks of the same names"
+        "--masks", type=Path, metavar="FOLDER", help="accept existing masks of the same paths and names"
     )
+    _add_import_options(parser)
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="the session's folder")
+    parser.add_argument("masks", type=Path, help="folder of masks with the images' paths and names")
+    _add_import_options(parser)
+
+
+def _add_import_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label-count", type=_positive_integer, metavar="N", help="accept only N of the masks, spread evenly"
     )
     parser.add_argument("--seed", type=int, help="draw the N masks at random instead")
+    parser.add_argument(
+        "--table",
+        type=Path,
+        metavar="FILE.csv",
+        help="write what became of every image and every mask file",
+    )
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -294,6 +315,7 @@ def _new(given: argparse.Namespace, console: Console) -> int:
             one_object=given.one_object,
             weights=given.weights,
             encoder=given.encoder,
+            masks=given.masks,
             progress=progress,
         )
     with session:
@@ -305,7 +327,7 @@ def _new(given: argparse.Namespace, console: Console) -> int:
             f"preset {session.preset}, seen {settings.framing} at {settings.working_size} pixels.",
             markup=False,
         )
-        for _, reason in session.left_out:
+        for reason in (*(reason for _, reason in session.left_out), *session.notices):
             warn(reason)
         complete = _accept_masks(session, given, console) if given.masks else True
         console.print(f"The session is in {session.folder}", markup=False, soft_wrap=True)
@@ -333,19 +355,46 @@ def _settings(session: Session, chosen: dict[str, Any]) -> ImageSettings:
 
 
 def _accept_masks(session: Session, given: argparse.Namespace, console: Console) -> bool:
+    """Import masks, tell what became of them, and return whether nothing needs attention."""
     with progress_bar(console, "Accepting masks") as progress:
         report = session.import_masks(
             given.masks, count=given.label_count, seed=given.seed, progress=progress
         )
-    for item, reason in report.left_out:
-        warn(f"{item.name}: {reason}")
-    console.print(f"{len(report.accepted)} masks accepted from {given.masks}", markup=False, soft_wrap=True)
+    if given.table is not None:
+        report.write(given.table)
+    attention = report.attention
+    for row in attention[:_ROWS_SHOWN]:
+        warn(row.in_words())
+    for reason in report.skipped:
+        warn(reason)
+    if len(attention) > _ROWS_SHOWN:
+        where = "the table has all of them" if given.table else "--table FILE.csv writes all of them"
+        warn(f"{len(attention) - _ROWS_SHOWN} more images and mask files need attention; {where}.")
+    console.print(f"{report.in_words()}. Masks: {given.masks}", markup=False, soft_wrap=True)
     if not report.accepted:
         raise SemiGDAError(
-            f"None of the masks in “{given.masks}” fits an image: they must have the images' names. "
-            f"The session in “{session.folder}” was made without masks."
+            f"No mask in “{given.masks}” was accepted. {_why_none(report)} "
+            f"The session in “{session.folder}” has no new masks; mend the files, then import them: "
+            "semigda import SESSION FOLDER."
         )
     return not report.left_out
+
+
+def _why_none(report: ImportReport) -> str:
+    from napari_semigda.session.matching import SUFFIXES_OF_MASKS
+
+    if report.left_out:
+        return "The reasons are above."
+    return (
+        f"A mask has the path and name of its image, or the name and one of {', '.join(SUFFIXES_OF_MASKS)}."
+    )
+
+
+def _import(given: argparse.Namespace, console: Console) -> int:
+    from napari_semigda.session.session import Session
+
+    with Session.open(given.folder) as session:
+        return DONE if _accept_masks(session, given, console) else PARTLY_DONE
 
 
 # --- train --------------------------------------------------------------------------------------
@@ -422,10 +471,11 @@ def _predict_images(given: argparse.Namespace, console: Console) -> int:
 
     model = SemiGDA.from_pretrained(given.model, device=given.device, weights=given.weights)
     files = find_files(given.paths, given.output)
-    planes, left_out = read_headers(files)
+    planes, left_out = read_headers(files.named)
+    left_out = [*files.left_out(), *left_out]
     items = make_items(planes, given.output)
     targets = [given.output / name for name in export_names(items)]
-    _refuse_conflicts(targets, [file for file, _ in files], given.overwrite)
+    _refuse_conflicts(targets, [file for file, _ in files.named], given.overwrite)
     problems = [reason for _, reason in left_out]
     with progress_bar(console, "Predicting") as progress:
         for done, ((plane, name), target) in enumerate(zip(planes, targets, strict=True), start=1):

@@ -86,6 +86,10 @@ SMALLER_BATCH = (
 NOTHING_TO_LEARN = (
     "A round needs at least one accepted mask that is not kept for validation: accept one, then train."
 )
+NOTHING_LABELED = (
+    "Every pixel of the accepted masks is unlabeled (255), so there is nothing to learn from: paint objects "
+    "or background in at least one of them, accept it, then train."
+)
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,8 @@ class Engine:
         Raises
         ------
         SemiGDAError
-            If a round is running, nothing is accepted yet, or there is nothing to resume.
+            If a round is running, nothing is accepted yet, no pixel of it is labeled, or there is nothing
+            to resume.
         """
         with self._lock:
             if self._running is not None or self._requests.round is not None:
@@ -224,6 +229,8 @@ class Engine:
                 raise SemiGDAError("There is no stopped round to resume: start a new one.")
             if not self.session.has_something_to_learn:
                 raise SemiGDAError(NOTHING_TO_LEARN)
+            if self.session.labels_nothing():
+                raise SemiGDAError(NOTHING_LABELED)
             chosen = recipe or Recipe().with_one_object(self.session.one_object)
             self._requests.round = _RoundRequest(chosen, budget or Budget(), fresh, seed, resume)
             self._requests.stop = self._requests.paused = False

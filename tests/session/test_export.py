@@ -70,8 +70,8 @@ def test_files_in_the_way_are_reported_before_anything_is_written(labelled: Sess
 def test_an_image_of_the_session_is_never_overwritten(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for name in ("cell.tif", "cell_mask.tif"):
-        tifffile.imwrite(folder / name, np.zeros((8, 8), np.uint8))
+    for name, height in (("cell.tif", 8), ("cell_mask.tif", 9)):  # of another size: no mask, but an image
+        tifffile.imwrite(folder / name, np.zeros((height, 8), np.uint8))
     before = (folder / "cell_mask.tif").read_bytes()
     session = Session.create(tmp_path / "session", folder)
     session.accept("cell", np.ones((8, 8), int))
@@ -160,8 +160,8 @@ def test_images_of_one_name_get_files_of_their_own() -> None:
         Item(id="5", name="s · image 2, z 2", path="../s.tif", series=1, index=1, **shared),
     ]
     assert export_names(items) == [
-        "a_mask.tif",
-        "a-2_mask.tif",
+        "a.png_mask.tif",
+        "a.tif_mask.tif",
         "s_s1_p0001_mask.tif",
         "s_s2_p0001_mask.tif",
         "s_s2_p0002_mask.tif",

@@ -75,16 +75,18 @@ def test_masks_that_do_not_fit_are_reported_and_the_others_go_on(session: Sessio
     assert "5 × 5" in reasons["image_1"]
     assert "image 2_mask.png" in reasons["image_2"]
     assert "the value 128" in reasons["image_3"]
-    assert "has 1 pages" in reasons["stack_p0002"]
-    assert [item.id for item in report.accepted] == ["stack_p0001"]
+    for page in (1, 2, 3):
+        assert "has 1 page, but the image file has 3" in reasons[f"stack_p000{page}"]
+    assert report.accepted == ()
 
 
-def test_with_more_classes_255_means_unknown(session: Session, masks: Path) -> None:
+def test_with_more_classes_a_mask_of_0_and_255_is_not_accepted_but_explained(
+    session: Session, masks: Path
+) -> None:
     session.add_class("border")
-    session.import_masks(masks)
-    labels = session.labels("image_1")
-    assert labels is not None
-    assert set(np.unique(labels)) == {0, 255}
+    reasons = {item.id: reason for item, reason in session.import_masks(masks).left_out}
+    assert session.labels("image_1") is None
+    assert "With 2 classes, 255 means unlabeled" in reasons["image_1"]
 
 
 def test_with_one_class_255_beside_1_means_unknown(session: Session, masks: Path) -> None:

@@ -8,7 +8,8 @@ in ``.zarr``.
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,23 @@ from napari_semigda.io.units import (
 
 SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 """Endings of the file names that `find_pictures` looks for; beside them it finds the folders of OME-Zarr."""
+
+UNREAD_SUFFIXES = frozenset(
+    {
+        *(".czi", ".nd2", ".lif", ".lei", ".lsm", ".stk", ".oib", ".oif", ".oir", ".vsi", ".ets", ".ims"),
+        *(".zvi", ".dv", ".r3d", ".bif", ".svs", ".ndpi", ".mrxs", ".scn", ".dcm", ".dicom", ".ima"),
+        *(".nii", ".nii.gz"),
+        *(".nrrd", ".nhdr", ".mha", ".mhd", ".mrc", ".rec", ".dm3", ".dm4", ".ser", ".emd", ".fits", ".h5"),
+        *(".hdf5", ".n5", ".npy", ".npz", ".mat", ".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx"),
+        *(".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".psd", ".xcf", ".tga", ".pgm", ".ppm"),
+        *(".pnm", ".pbm", ".svg", ".eps", ".avi", ".mp4", ".mov", ".mkv"),
+    }
+)
+"""Endings of images that are not read; people are told how many there are."""
+
+READ_FORMATS = "TIFF, PNG, JPEG, BMP, WebP and OME-Zarr"
+_KINDS_TOLD = 5
+_UNNAMED = 3  # files without an ending: so many are no README any more, but perhaps DICOM
 
 MOST_PLANES = 100_000
 """A file that says it holds more planes than this is taken for a broken one."""
@@ -105,8 +123,59 @@ class Picture:
     unit: str = "pixel"
 
 
-def find_pictures(folder: Path | str) -> list[Path]:
-    """List the picture files in a folder and below, in the order a person would sort them.
+@dataclass(frozen=True)
+class Listing:
+    """What there is in a folder and below.
+
+    Parameters
+    ----------
+    pictures
+        The picture files, in the order a person would sort them.
+    others
+        How many files there are of each other kind, by the ending of their names; hidden ones do not count.
+    links
+        Links to folders, which are not followed.
+    """
+
+    pictures: list[Path]
+    others: Mapping[str, int]
+    links: list[Path]
+
+    def skipped(self, *, everything: bool = False) -> list[str]:
+        """Tell in sentences what was skipped: images of kinds that are not read, and linked folders.
+
+        Parameters
+        ----------
+        everything
+            Tell of files that are no images, too: nothing else was found.
+        """
+        kinds = [
+            (ending, count)
+            for ending, count in sorted(self.others.items(), key=lambda one: (-one[1], one[0]))
+            if everything or ending in UNREAD_SUFFIXES or (not ending and count >= _UNNAMED)
+        ]
+        sentences = []
+        if kinds:
+            told = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in kinds[:_KINDS_TOLD])
+            more = f" and {len(kinds) - _KINDS_TOLD} more kinds" if len(kinds) > _KINDS_TOLD else ""
+            one = sum(count for _, count in kinds) == 1
+            sentences.append(
+                f"{told}{more}: {'this file was' if one else 'these files were'} skipped. {READ_FORMATS} are "
+                "read; save the images as one of these."
+            )
+        if self.links:
+            told = ", ".join(f"“{link}”" for link in self.links[:_KINDS_TOLD])
+            more = f" and {len(self.links) - _KINDS_TOLD} more" if len(self.links) > _KINDS_TOLD else ""
+            many = len(self.links) > 1
+            sentences.append(
+                f"{len(self.links)} linked folder{'s were' if many else ' was'} skipped: {told}{more}. "
+                f"Name {'them' if many else 'it'} as a folder of images to read {'them' if many else 'it'}."
+            )
+        return sentences
+
+
+def list_folder(folder: Path | str) -> Listing:
+    """List the picture files in a folder and below, and count what else is there.
 
     The folder of an OME-Zarr is one picture, and nothing is looked for inside of it. Hidden files and folders
     are left out, and so are the sub-folders that are sessions.
@@ -120,17 +189,37 @@ def find_pictures(folder: Path | str) -> list[Path]:
     if not folder.is_dir():
         raise SemiGDAError(f"There is no folder “{folder}”. Choose a folder that holds images.")
     found: list[Path] = []
+    others: Counter[str] = Counter()
+    links: list[Path] = []
     for parent, folders, files in os.walk(folder, onerror=_raise_unreadable):
         folders[:] = [name for name in folders if not _is_left_alone(Path(parent, name))]
         stores = {name for name in folders if is_zarr(Path(parent, name))}
         folders[:] = [name for name in folders if name not in stores]
         found += [Path(parent, name) for name in stores]
-        found += [
-            Path(parent, name)
-            for name in files
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-        ]
-    return sorted(found, key=lambda path: natural_order(path.relative_to(folder).as_posix()))
+        links += [link for name in folders if (link := Path(parent, name)).is_symlink()]
+        for name in files:
+            if name.startswith("."):
+                continue
+            ending = _ending(name)
+            if ending in SUFFIXES:
+                found.append(Path(parent, name))
+            else:
+                others[ending] += 1
+    found.sort(key=lambda path: natural_order(path.relative_to(folder).as_posix()))
+    return Listing(found, others, sorted(links))
+
+
+def find_pictures(folder: Path | str) -> list[Path]:
+    """List the picture files in a folder and below; see `list_folder`."""
+    return list_folder(folder).pictures
+
+
+def _ending(name: str) -> str:
+    """Return what tells the kind of a file: its ending, where letters or digits are one; else nothing."""
+    ending = os.path.splitext(name)[1].lower()
+    if ending == ".gz":
+        ending = os.path.splitext(name[:-3])[1].lower() + ending
+    return ending if re.fullmatch(r"(\.(?!\d+$)\w{1,10}){1,2}", ending) else ""
 
 
 def natural_order(text: str) -> tuple[Any, ...]:

@@ -1,11 +1,12 @@
 """How a session starts: which planes it will label, what they are called, how they will be seen."""
 
 import os
+import re
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,19 +18,34 @@ from napari_semigda.io.atomic import cannot_read
 from napari_semigda.io.omezarr import is_zarr
 from napari_semigda.io.pictures import (
     MANIFEST_NAME,
+    Listing,
     Picture,
     Plane,
-    find_pictures,
+    list_folder,
     list_planes,
     write_picture,
 )
 from napari_semigda.model.backbone import known_encoder
 from napari_semigda.model.presets import PRESETS
 from napari_semigda.session.classes import named_classes
-from napari_semigda.session.items import Item, read_picture, real_place, stored_path, unique_ids
+from napari_semigda.session.items import (
+    Item,
+    file_identity,
+    file_stem,
+    for_people,
+    image_name,
+    looks,
+    numbered,
+    read_picture,
+    real_place,
+    stored_path,
+    tell_apart,
+    unique_ids,
+)
 from napari_semigda.session.journal import now
 from napari_semigda.session.layout import IMAGES, JOURNAL, OWN_FOLDERS, make_folder
 from napari_semigda.session.manifest import Manifest, write_manifest
+from napari_semigda.session.matching import has_mask_suffix, masks_beside
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -42,6 +58,11 @@ Array = tuple[Pixels, tuple[float, float], str]
 
 Arrays = Mapping[str, Array | Pixels]
 """Pictures in memory, by their names for people; an array alone has no pixel size."""
+
+_TOLD = 3
+"""So many files are named in one sentence."""
+
+_NUMBER = re.compile(r" \(\d+\)$")
 
 _TILES_FROM = 4
 """Pictures whose long side is more working sizes than this are seen tile by tile."""
@@ -69,22 +90,28 @@ def begin_with_files(
     folder: Path,
     images: Path | str | Sequence[Path | str],
     choices: Choices,
+    masks: Path | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> tuple[Manifest, list[LeftOut]]:
+) -> tuple[Manifest, list[LeftOut], list[str]]:
     """Write a new session of picture files; see `Session.create`.
 
     Returns
     -------
-    manifest, left_out
-        What was written, and the files that could not be read.
+    manifest, left_out, notices
+        What was written, the files that could not be read, and what else became no image.
     """
     _refuse_occupied(folder)
-    planes, left_out = read_headers(find_files(images, folder), progress, cancelled)
+    files = find_files(images, folder)
+    planes, left_out = read_headers(files.named, progress, cancelled)
+    planes, of_masks = _without_masks(planes, masks, _folders(images))
     if not planes:
-        reasons = " ".join(reason for _, reason in left_out[:3])
+        reasons = " ".join(
+            [*files.skipped(everything=True), *(reason for _, reason in left_out[:3]), *of_masks]
+        )
         raise SemiGDAError(f"No image was found that can be read in {_told(images)}. {reasons}".strip())
-    return _begin(folder, make_items(planes, folder), choices), left_out
+    left_out = [*files.left_out(), *left_out]
+    return _begin(folder, make_items(planes, folder), choices), left_out, [*files.twice(), *of_masks]
 
 
 def begin_with_arrays(
@@ -122,7 +149,7 @@ def with_more_arrays(
     """
     known = defaultdict(list)
     for item in manifest.items:
-        known[item.name].append(item)
+        known[_NUMBER.sub("", item.name)].append(item)
     new = [
         (name, array)
         for name, array in ((name, _in_order(array)) for name, array in arrays.items())
@@ -130,6 +157,8 @@ def with_more_arrays(
     ]
     if not new:
         raise SemiGDAError("The session has these images already.")
+    names = numbered((name for name, _ in new), (looks(item.name) for item in manifest.items))
+    new = [(name, array) for name, (_, array) in zip(names, new, strict=True)]
     there = [file_stem(file) for file in (folder / IMAGES).glob("*")]
     ids = unique_ids((name for name, _ in new), [*(item.id for item in manifest.items), *there])
     with _written(folder, dict(zip(ids, new, strict=True)), progress, cancelled) as items:
@@ -200,8 +229,49 @@ def _begin(folder: Path, items: tuple[Item, ...], choices: Choices) -> Manifest:
     return manifest
 
 
-def find_files(images: Path | str | Sequence[Path | str], folder: Path) -> list[tuple[Path, str]]:
-    """List the picture files meant by `images`, each once, with their names for people.
+@dataclass(frozen=True)
+class Files:
+    """The picture files that were found, and what was not taken.
+
+    Parameters
+    ----------
+    named
+        Each file once, with its name for people.
+    repeated
+        Files that are another name of one of these (links), with that one.
+    listings
+        What the folders hold that were searched.
+    """
+
+    named: list[tuple[Path, str]]
+    repeated: list[tuple[Path, Path]]
+    listings: list[tuple[Path, Listing]]
+
+    def skipped(self, *, everything: bool = False) -> list[str]:
+        """Tell of files of kinds that are not read and of linked folders, with their numbers."""
+        return [one for _, listing in self.listings for one in listing.skipped(everything=everything)]
+
+    def left_out(self) -> list[LeftOut]:
+        """Tell the same, each with the folder."""
+        return [(folder, one) for folder, listing in self.listings for one in listing.skipped()]
+
+    def twice(self) -> list[str]:
+        """Tell of files that were found under two names."""
+        if not self.repeated:
+            return []
+        again, first = self.repeated[0]
+        more = f", and {len(self.repeated) - 1} more" if len(self.repeated) > 1 else ""
+        return [
+            f"{len(self.repeated)} {'files are links' if more else 'file is a link'} to an image taken "
+            f"already: “{again}” is “{first}”{more}. Each file becomes an image once."
+        ]
+
+
+def find_files(images: Path | str | Sequence[Path | str], folder: Path, known: Iterable[Item] = ()) -> Files:
+    """List the picture files meant by `images`, each once, with names for people that tell them apart.
+
+    A name is the path below the folder that was given. Where files of several folders have one name, the
+    folders' own names come before it, as many as needed.
 
     Parameters
     ----------
@@ -209,6 +279,8 @@ def find_files(images: Path | str | Sequence[Path | str], folder: Path) -> list[
         A folder (searched with its sub-folders), a file (or the folder of an OME-Zarr), or several of these.
     folder
         The session's own folder: its files are left out, unless `images` lie in it.
+    known
+        Items that there are already: names are told apart from theirs, and their files keep their names.
 
     Raises
     ------
@@ -217,16 +289,77 @@ def find_files(images: Path | str | Sequence[Path | str], folder: Path) -> list[
     """
     given = [images] if isinstance(images, Path | str) else list(images)
     found: dict[Path, str] = {}
+    listings = []
     for one in (Path(path) for path in given):
         if is_zarr(one) or not one.is_dir():
-            found.setdefault(real_place(one), one.name)
+            found.setdefault(real_place(one), for_people(one.name))
             continue
         inside = real_place(one).is_relative_to(folder)
-        for file in find_pictures(one):
+        listing = list_folder(one)
+        listings.append((one, listing))
+        for file in listing.pictures:
             place = real_place(file)
             if inside or not place.is_relative_to(folder):
-                found.setdefault(place, file.relative_to(one).as_posix())
-    return list(found.items())
+                found.setdefault(place, for_people(file.relative_to(one).as_posix()))
+    files = _Once(item_files(known, folder))
+    named = [(place, name) for place, name in found.items() if files.is_new(place)]
+    return Files(_told_apart(named, folder, known), files.repeated, _without_given(listings, given))
+
+
+class _Once:
+    """Tells which files are another name of a file that was seen before, by links of any kind."""
+
+    def __init__(self, known: Mapping[Path, Item]) -> None:
+        self.repeated: list[tuple[Path, Path]] = []
+        self._known = known
+        self._seen: dict[tuple[int, int], Path] = {}
+        for path in known:
+            if (identity := file_identity(path)) is not None:
+                self._seen.setdefault(identity, path)
+
+    def is_new(self, path: Path) -> bool:
+        """Whether no other name of this file was seen; one that is known by this very name counts as new."""
+        identity = file_identity(path)
+        if identity is None or path in self._known:
+            return True
+        first = self._seen.setdefault(identity, path)
+        if first != path:
+            self.repeated.append((path, first))
+        return first == path
+
+
+def item_files(items: Iterable[Item], folder: Path) -> dict[Path, Item]:
+    """Return the image files of a session's items, with one item of each."""
+    files: dict[str, Item] = {}
+    for item in items:
+        files.setdefault(item.path, item)
+    return {real_place(folder / path): item for path, item in files.items()}
+
+
+def _without_given(
+    listings: list[tuple[Path, Listing]], given: Sequence[Path | str]
+) -> list[tuple[Path, Listing]]:
+    """Do not tell of linked folders that were named themselves."""
+    named = {os.path.abspath(path) for path in given}
+    return [
+        (
+            folder,
+            replace(listing, links=[link for link in listing.links if os.path.abspath(link) not in named]),
+        )
+        for folder, listing in listings
+    ]
+
+
+def _told_apart(
+    named: Sequence[tuple[Path, str]], folder: Path, known: Iterable[Item]
+) -> list[tuple[Path, str]]:
+    """Put the names of folders before the names of files from different folders that are alike."""
+    own_names = {place: image_name(item) for place, item in item_files(known, folder).items()}
+    taken = {looks(name) for name in own_names.values()}
+    new = [(place, name) for place, name in named if place not in own_names]
+    places = [place for place, _ in new]
+    names = dict(zip(places, tell_apart([name for _, name in new], places, taken), strict=True))
+    return [(place, own_names.get(place) or names[place]) for place, _ in named]
 
 
 def read_headers(
@@ -261,27 +394,89 @@ def with_more_files(
     images: Path | str | Sequence[Path | str],
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> tuple[tuple[Item, ...], list[LeftOut]]:
+) -> tuple[tuple[Item, ...], list[LeftOut], list[str]]:
     """Make items of picture files that a session does not have yet; see `Session.add_images`.
 
     Returns
     -------
-    items, left_out
-        The new ones, and the files that could not be read.
+    items, left_out, notices
+        The new ones, the files that could not be read, and what else became no image.
     """
-    planes, left_out = read_headers(find_files(images, folder), progress, cancelled)
+    files = find_files(images, folder, manifest.items)
+    planes, left_out = read_headers(files.named, progress, cancelled)
+    planes, of_masks = _without_masks(planes, None, (), item_files(manifest.items, folder))
     known = {(real_place(folder / item.path), item.series, item.index) for item in manifest.items}
     new = [
         named
         for named in planes
         if (real_place(named.plane.path), named.plane.series, named.plane.index) not in known
     ]
+    notices = [*files.twice(), *of_masks]
     if not new:
-        reasons = " ".join(reason for _, reason in left_out[:3])
+        reasons = " ".join(
+            [*files.skipped(everything=not planes), *(reason for _, reason in left_out[:3]), *notices]
+        )
         raise SemiGDAError(
             f"No image was found in {_told(images)} that the session does not have yet. {reasons}".strip()
         )
-    return make_items(new, folder, [item.id for item in manifest.items]), left_out
+    new_items = make_items(new, folder, [item.id for item in manifest.items])
+    return new_items, [*files.left_out(), *left_out], notices
+
+
+def _without_masks(
+    planes: Sequence[NamedPlane],
+    folder: Path | None,
+    folders_of_images: Sequence[Path],
+    known: Collection[Path] = (),
+) -> tuple[list[NamedPlane], list[str]]:
+    """Leave out files that are masks of others, and tell which.
+
+    What is named as the mask of an image beside it is one if it has the image's size. In a folder of masks
+    everything is one; where that is a folder of images, too, what is named as a mask.
+
+    Parameters
+    ----------
+    folder
+        Holds masks that are imported afterwards, if it is known.
+    folders_of_images
+        Where images were looked for.
+    known
+        Files that are images to label already.
+    """
+    files: dict[str, NamedPlane] = {}
+    for named in planes:
+        files.setdefault(named.name, named)
+    names = list(files)
+    paths = [files[name].plane.path for name in names]
+    shapes = [files[name].plane.shape for name in names]
+    beside = masks_beside(names)
+    masks = {mask for mask, image in beside.items() if shapes[mask] == shapes[image]}
+    if folder is not None:
+        folder = folder.resolve()
+        within = {number for number, path in enumerate(paths) if path.is_relative_to(folder)}
+        if any(folder != top and folder.is_relative_to(top) for top in folders_of_images):
+            masks |= within
+        else:
+            masks |= {number for number in within if number in beside or has_mask_suffix(names[number])}
+    left_out = [names[number] for number in sorted(masks) if paths[number] not in known]
+    if not left_out or len(masks) == len(names):
+        return list(planes), []
+    told = ", ".join(f"“{name}”" for name in left_out[:_TOLD])
+    more = f" and {len(left_out) - _TOLD} more" if len(left_out) > _TOLD else ""
+    notice = (
+        f"{len(left_out)} files are masks by their names, not images to label: {told}{more}."
+        if len(left_out) > 1
+        else f"1 file is a mask by its name, not an image to label: {told}."
+    )
+    if folder is None:
+        notice += " Import masks with “semigda import”; to label them as images, rename them."
+    skipped = set(left_out)
+    return [named for named in planes if named.name not in skipped], [notice]
+
+
+def _folders(images: Path | str | Sequence[Path | str]) -> list[Path]:
+    given = [images] if isinstance(images, Path | str) else images
+    return [path.resolve() for path in map(Path, given) if path.is_dir()]
 
 
 def make_items(planes: Sequence[NamedPlane], folder: Path, others: Sequence[str] = ()) -> tuple[Item, ...]:
@@ -292,7 +487,7 @@ def make_items(planes: Sequence[NamedPlane], folder: Path, others: Sequence[str]
     return tuple(
         Item(
             id=item_id,
-            name=f"{name} · {plane.name}" if plane.name else name,
+            name=for_people(f"{name} · {plane.name}" if plane.name else name),
             path=stored_path(plane.path, folder),
             shape=plane.shape,
             series=plane.series,
@@ -328,18 +523,6 @@ def choose_settings(preset: str, items: Iterable[Item], working_size: int | None
     return ImageSettings(
         working_size=working_size, framing="tiles" if long_side > _TILES_FROM * working_size else "whole"
     )
-
-
-def file_stem(path: Path | str) -> str:
-    """Return the name of a picture file without its endings.
-
-    Examples
-    --------
-    >>> file_stem("folder/cells.ome.tif"), file_stem("v1.2.png")
-    ('cells', 'v1.2')
-    """
-    stem = Path(path).stem
-    return stem[: -len(".ome")] if stem.lower().endswith(".ome") else stem
 
 
 def plane_suffixes(planes: Sequence[tuple[str, int, int]]) -> list[str]:
@@ -386,4 +569,5 @@ def _refuse_existing(files: Sequence[Path]) -> None:
 
 
 def _told(images: Path | str | Sequence[Path | str]) -> str:
-    return f"“{images}”" if isinstance(images, Path | str) else f"the {len(images)} files given"
+    given = [images] if isinstance(images, Path | str) else images
+    return f"“{given[0]}”" if len(given) == 1 else f"the {len(given)} files and folders given"

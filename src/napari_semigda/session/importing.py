@@ -1,27 +1,79 @@
-"""Accepting masks that were made elsewhere."""
+"""Accepting masks that were made elsewhere, and telling what became of every image and every mask file."""
 
 import random
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import Cancelled, SemiGDAError
-from napari_semigda.io.legend import read_legend
+from napari_semigda.io.legend import Legend, read_legend
 from napari_semigda.io.masks import read_labels
-from napari_semigda.io.pictures import find_pictures, list_planes
+from napari_semigda.io.pictures import Plane, list_folder, list_planes
+from napari_semigda.io.tables import write_table
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.session.creation import Progress, file_stem, plane_suffixes
-from napari_semigda.session.items import Item, ItemState
+from napari_semigda.session.creation import Progress, item_files, plane_suffixes
+from napari_semigda.session.items import (
+    Item,
+    ItemState,
+    file_identity,
+    file_stem,
+    for_people,
+    image_name,
+)
+from napari_semigda.session.matching import (
+    ImageName,
+    Matching,
+    NearestNames,
+    Target,
+    match,
+)
 
 if TYPE_CHECKING:
     from napari_semigda.session.session import Session
 
-_ENDINGS = ("", "_mask", "-mask", "_label", "_labels", "_segmentation")
+COLUMNS = ("image", "mask", "result", "reason", "nearest_name")
+
+Result = Literal["accepted", "not accepted", "no mask", "not used", "not chosen", "image"]
+"""What became of an image's mask; or that a mask file was not used, or is an image of the session."""
+
+_MANY_VALUES = 20
+"""A mask of so many values that are no classes was smoothed or compressed, or numbers objects."""
+
+
+class ImportRow(NamedTuple):
+    """What became of one image, with its mask if it has one, or of one mask file that belongs to no image.
+
+    Parameters
+    ----------
+    image
+        Name of the item; empty for a mask file alone.
+    mask
+        The mask file below its folder; posix; empty where there is none.
+    result
+        What became of it.
+    reason
+        Why, in words.
+    nearest
+        The most similar name, of a mask file for an image without one, of an image for a mask file.
+    """
+
+    image: str
+    mask: str
+    result: Result
+    reason: str
+    nearest: str = ""
+
+    def in_words(self) -> str:
+        """Return one line for people."""
+        subject = self.image or self.mask
+        nearest = f" Nearest name: “{self.nearest}”." if self.nearest else ""
+        return f"{subject}: {self.reason.rstrip('.')}.{nearest}"
 
 
 @dataclass(frozen=True)
@@ -34,10 +86,58 @@ class ImportReport:
         Items that have a mask now.
     left_out
         Items that a mask file was found for, but not accepted, and why.
+    rows
+        Every image and every mask file, and what became of it.
+    recognized
+        How the masks were found (such as “by its path and “_mask””), with how many each.
+    skipped
+        What in the folder of masks cannot be read, in sentences.
     """
 
     accepted: tuple[Item, ...]
     left_out: tuple[tuple[Item, str], ...]
+    rows: tuple[ImportRow, ...] = ()
+    recognized: tuple[tuple[str, int], ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def attention(self) -> list[ImportRow]:
+        """The rows to look at: masks that were not accepted or used, and images that could have one."""
+        return [
+            row
+            for row in self.rows
+            if row.result in ("not accepted", "not used") or (row.result == "no mask" and row.nearest)
+        ]
+
+    def count(self, result: Result) -> int:
+        """Count the rows with a result."""
+        return sum(row.result == result for row in self.rows)
+
+    def in_words(self) -> str:
+        """Return a sentence on what was done."""
+        parts = [f"{len(self.accepted)} {'mask' if len(self.accepted) == 1 else 'masks'} accepted"]
+        if self.recognized:
+            parts[0] += f" ({', '.join(f'{count} {how}' for how, count in self.recognized)})"
+        parts += [
+            f"{count} {words}"
+            for result, words in (
+                ("not accepted", "not accepted"),
+                ("no mask", "images without a mask"),
+                ("not used", "mask files not used"),
+            )
+            if (count := self.count(result))  # type: ignore[arg-type]
+        ]
+        return "; ".join(parts)
+
+    def write(self, path: Path | str) -> None:
+        """Write all rows as CSV.
+
+        Raises
+        ------
+        SemiGDAError
+            When the file cannot be written.
+        """
+        write_table(path, COLUMNS, self.rows)
 
 
 def import_masks(
@@ -51,22 +151,28 @@ def import_masks(
 ) -> ImportReport:
     """Accept, for each item that has none, the mask that a folder holds for it.
 
-    A mask belongs to the image of the same name; it may end in ``_mask``, ``_label``, ``_labels`` or
-    ``_segmentation``. Images in sub-folders find their masks in the same sub-folders, or by name alone
-    where that is unique. The pages of a multi-page mask belong to those of the multi-page image; or each has
-    a file of its own, named as an export names it (`stack_p0002_mask.tif`).
+    A mask belongs to the image of the same path below its folder; it may end in a suffix such as ``_mask``
+    (see `SUFFIXES_OF_MASKS`), in any case. By its name alone it is found where no other image and no other
+    mask has that name. What could be meant twice is not accepted, and no file is used twice. The pages of a
+    multi-page mask belong to those of the multi-page image, if there are as many; or each has a file of its
+    own, named as an export names it (`stack_p0002_mask.tif`).
 
     Parameters
     ----------
     session
         Whose items; accepted ones stay as they are.
     folder
-        Holds TIFF or PNG files with the values 0 … K-1 and 255 for unknown. With one class, a file that
+        Holds TIFF or PNG files with the values 0 … K-1 and 255 for unlabeled. With one class, a file that
         holds 0 and 255 only means background and object, unless this program wrote it.
     count
         Take so many of the masks only, as if somebody had labelled a part; None takes all.
     seed
         Draw those at random; None spreads them evenly over the list.
+
+    Returns
+    -------
+    ImportReport
+        With a row for every image and every mask file.
 
     Raises
     ------
@@ -75,38 +181,183 @@ def import_masks(
     Cancelled
         When the person cancelled; masks accepted so far stay.
     """
-    masks = _MaskFiles(folder)
-    accepted, left_out = [], []
-    items = session.items
-    pages = _pages(items)
-    suffixes = plane_suffixes([(item.path, item.series, item.index) for item in items])
-    found = [
-        _Found(item, *place)
-        for item, suffix in zip(items, suffixes, strict=True)
-        if (place := masks.of(item, suffix, pages[item.id])) is not None
-    ]
-    chosen = _chosen(found, count, seed)
-    for done, (item, path, page) in enumerate(chosen, start=1):
-        if cancelled is not None and cancelled():
-            raise Cancelled
-        try:
-            accepted.append(_import(session, item, path, page))
-        except SemiGDAError as error:
-            left_out.append((item, str(error)))
-        if progress is not None:
-            progress(done, len(chosen))
-    return ImportReport(tuple(accepted), tuple(left_out))
+    listing = list_folder(folder)
+    images = _Images(session)
+    masks = _MaskFiles(listing.pictures, folder, images.identities)
+    names = [one.name for one in session.classes]
+    found = match(images.names, masks.names, root=folder.resolve().name, class_names=names)
+    chosen = set(_chosen([item.id for item in images.with_mask(found)], count, seed))
+    results: dict[str, tuple[Result, str]] = {}
+    accepted, left_out, how = [], [], Counter[str]()
+    done = 0
+    for target, number in sorted(found.taken.items(), key=lambda one: images.place(one[0])):
+        wanted = [(item, page) for page, item in enumerate(images.items_of(target)) if item.id in chosen]
+        file: _MaskFile | SemiGDAError | None = None
+        for item, page in wanted:
+            if cancelled is not None and cancelled():
+                raise Cancelled
+            try:
+                if session.state(item) is ItemState.ACCEPTED:
+                    raise SemiGDAError(f"{item.name} has an accepted mask already; it is kept.")
+                file = file or _MaskFile.opened(masks.paths[number], images.items_of(target))
+                if isinstance(file, SemiGDAError):
+                    raise file
+                session.accept(item, file.read(page, session), event="imported")
+                accepted.append(session.item(item))
+                how[found.how[number]] += 1
+                results[item.id] = "accepted", found.how[number]
+            except SemiGDAError as error:
+                left_out.append((item, str(error)))
+                results[item.id] = "not accepted", str(error)
+            done += 1
+            if progress is not None:
+                progress(done, len(chosen))
+    ambiguous = [(item, why) for item, why in images.ambiguous(found) if item.id not in results]
+    return ImportReport(
+        images.in_order(accepted),
+        tuple(sorted([*left_out, *ambiguous], key=lambda one: session.place(one[0]))),
+        tuple(_rows(images, masks, found, results)),
+        tuple(how.most_common()),
+        tuple(listing.skipped(everything=not listing.pictures)),
+    )
 
 
-class _Found(NamedTuple):
-    """The mask of an item: a page of a file, counted from 0."""
+class _Images:
+    """The image files of a session, with the items of each in the order of its planes."""
 
-    item: Item
+    def __init__(self, session: "Session") -> None:
+        self.items = session.items
+        self._place = {item.id: place for place, item in enumerate(self.items)}
+        by_file: dict[str, list[Item]] = defaultdict(list)
+        for item in self.items:
+            by_file[item.path].append(item)
+        self._planes = [sorted(items, key=lambda one: (one.series, one.index)) for items in by_file.values()]
+        suffixes = plane_suffixes(
+            [(item.path, item.series, item.index) for one in self._planes for item in one]
+        )
+        ends = iter(suffixes)
+        self.names = [
+            ImageName(
+                image_name(items[0]),
+                tuple(end for end in [next(ends) for _ in items] if end),
+                file_stem(items[0].name) if len(items) == 1 else "",
+            )
+            for items in self._planes
+        ]
+        self.identities = {
+            identity: item
+            for path, item in item_files(self.items, session.folder).items()
+            if (identity := file_identity(path)) is not None
+        }
+
+    def items_of(self, target: Target) -> list[Item]:
+        """Return the items that a mask file of the target is for, one a page."""
+        items = self._planes[target.image]
+        return items if target.plane is None else [items[target.plane]]
+
+    def place(self, target: Target) -> int:
+        """Return the place in the list of a target's first item."""
+        return self._place[self.items_of(target)[0].id]
+
+    def with_mask(self, found: Matching) -> list[Item]:
+        """Return the items that a mask file was found for, in the order of the list."""
+        return list(self.in_order([item for target in found.taken for item in self.items_of(target)]))
+
+    def ambiguous(self, found: Matching) -> list[tuple[Item, str]]:
+        """Return the items that have mask files none of which is taken, and why."""
+        return [
+            (item, f"{why.rstrip('.')}.")
+            for number, why in found.why_no_mask.items()
+            for plane, item in enumerate(self._planes[number])
+            if Target(number) not in found.taken and Target(number, plane) not in found.taken
+        ]
+
+    def masks_of(self, found: Matching) -> dict[str, int]:
+        """Return the number of the mask file of each item, by its id."""
+        return {item.id: mask for target, mask in found.taken.items() for item in self.items_of(target)}
+
+    def in_order(self, items: Sequence[Item]) -> tuple[Item, ...]:
+        """Bring items into the order of the list."""
+        return tuple(sorted(items, key=lambda item: self._place[item.id]))
+
+
+class _MaskFiles:
+    """The files of a folder of masks: those that are images of the session are none.
+
+    Attributes
+    ----------
+    paths
+        Of each mask file, one.
+    names
+        Of each mask file its paths below the folder; several where links lead to it.
+    images
+        Files that are images of the session, with the name of the item.
+    """
+
+    def __init__(self, files: Sequence[Path], folder: Path, images: dict[tuple[int, int], Item]) -> None:
+        by_file: dict[object, list[Path]] = defaultdict(list)
+        self.images: dict[str, str] = {}
+        for path in files:
+            identity = file_identity(path)
+            if identity in images:
+                self.images[path.relative_to(folder).as_posix()] = images[identity].name
+            else:
+                by_file[path if identity is None else identity].append(path)
+        self.paths = [paths[0] for paths in by_file.values()]
+        self.names = [[path.relative_to(folder).as_posix() for path in paths] for paths in by_file.values()]
+
+
+class _MaskFile(NamedTuple):
+    """A mask file with as many pages as there are items."""
+
     path: Path
-    page: int
+    planes: Sequence[Plane]
+    legend: Legend | None
+
+    @classmethod
+    def opened(cls, path: Path, items: Sequence[Item]) -> "_MaskFile | SemiGDAError":
+        """Look into a file; what is wrong with it counts for all of its items."""
+        try:
+            planes = list_planes(path)
+            if len(planes) != len(items):
+                whole = f"the image {items[0].name}" if len(items) == 1 else "the image file"
+                raise SemiGDAError(
+                    f"“{path}” has {_counted(planes)}, but {whole} has {_counted(items)}: which belong "
+                    "together is not guessed. Save a mask with as many pages."
+                )
+            axes = [_axes(names) for names in ([one.name for one in planes], [one.name for one in items])]
+            if all(axes) and axes[0] != axes[1]:
+                raise SemiGDAError(
+                    f"The pages of “{path}” are counted along other axes than those of the image file. Save "
+                    "them in the same order."
+                )
+            return cls(path, planes, read_legend(path))
+        except SemiGDAError as error:
+            return error
+
+    def read(self, page: int, session: "Session") -> NDArray[np.integer]:
+        """Read a page as a mask of a session's classes."""
+        labels = read_labels(self.planes[page])
+        if self.legend is None:
+            return as_classes(labels, [one.value for one in session.classes], self.path)
+        if self.legend.objects:
+            raise SemiGDAError(f"“{self.path}” numbers objects. Import the label map of the classes instead.")
+        if (labels == UNKNOWN).all():
+            raise SemiGDAError(f"Every pixel of “{self.path}” is unlabeled; there is nothing to accept.")
+        return labels
 
 
-def _chosen(found: list[_Found], count: int | None, seed: int | None) -> list[_Found]:
+def _counted(pages: Sequence[object]) -> str:
+    return f"{len(pages)} page{'' if len(pages) == 1 else 's'}"
+
+
+def _axes(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the places on the axes along which pages are counted; nothing where that is one axis or none."""
+    places = [tuple(re.findall(r"\d+", name.rpartition(" · ")[2])) for name in names]
+    return places if all(len(one) > 1 for one in places) else []
+
+
+def _chosen(found: list[str], count: int | None, seed: int | None) -> list[str]:
     if count is None or count >= len(found):
         return found
     if seed is None:
@@ -116,77 +367,72 @@ def _chosen(found: list[_Found], count: int | None, seed: int | None) -> list[_F
     return [found[place] for place in places]
 
 
-def _import(session: "Session", item: Item, path: Path, page: int) -> Item:
-    if session.state(item) is ItemState.ACCEPTED:
-        raise SemiGDAError(f"{item.name} has an accepted mask already; it is kept.")
-    planes = list_planes(path)
-    if page >= len(planes):
-        raise SemiGDAError(f"“{path}” has {len(planes)} pages; there is none for {item.name}.")
-    labels = read_labels(planes[page])
-    legend = read_legend(path)
-    if legend is None:
-        labels = as_classes(labels, session.class_count)
-    elif legend.objects:
-        raise SemiGDAError(f"“{path}” numbers objects. Import the label map of the classes instead.")
-    elif (labels == UNKNOWN).all():
-        raise SemiGDAError(f"Nobody has looked at {item.name} in “{path}”.")
-    session.accept(item, labels, event="imported")
-    return session.item(item)
+def _rows(
+    images: _Images, masks: _MaskFiles, found: Matching, results: dict[str, tuple[Result, str]]
+) -> list[ImportRow]:
+    """Tell of every image, then of every mask file that no image has."""
+    mask_of = images.masks_of(found)
+    unclear = {item.id: why for item, why in images.ambiguous(found)}
+    taken = set(found.taken.values())
+    unused = [number for number in range(len(masks.paths)) if number not in taken]
+    nearest_mask = NearestNames(masks.names[number][0] for number in unused)
+    nearest_image = NearestNames(name.name for name in images.names)
+    rows = []
+    for item in images.items:
+        mask = for_people(masks.names[mask_of[item.id]][0]) if item.id in mask_of else ""
+        if item.id in results:
+            rows.append(ImportRow(item.name, mask, *results[item.id]))
+        elif mask:
+            rows.append(ImportRow(item.name, mask, "not chosen", "only a part of the masks was asked for"))
+        elif item.id in unclear:
+            rows.append(ImportRow(item.name, "", "not accepted", unclear[item.id]))
+        else:
+            nearest = nearest_mask.of(image_name(item))
+            rows.append(ImportRow(item.name, "", "no mask", "no mask file has its name", for_people(nearest)))
+    for number in unused:
+        name = masks.names[number][0]
+        why = found.why_not_used.get(number)
+        nearest = "" if why else nearest_image.of(name)
+        rows.append(
+            ImportRow("", for_people(name), "not used", why or "no image has its name", for_people(nearest))
+        )
+    rows += [
+        ImportRow("", for_people(name), "image", f"it is the image {image} of the session")
+        for name, image in masks.images.items()
+    ]
+    return rows
 
 
-def as_classes(labels: NDArray[np.integer], class_count: int) -> NDArray[np.integer]:
-    """Read another program's 255 as the object, where there is one class and only 0 and 255 in the mask."""
-    if class_count == 2 and np.isin(labels, (0, 255)).all():
-        return np.where(labels == 255, np.uint8(1), np.uint8(0))
+def as_classes(labels: NDArray[np.integer], values: Collection[int], path: Path) -> NDArray[np.integer]:
+    """Read another program's mask as one of classes: with one class, 255 beside 0 alone is the object.
+
+    Parameters
+    ----------
+    labels
+        (H, W), as in the file.
+    values
+        Of the classes.
+    path
+        The file, for the message.
+
+    Raises
+    ------
+    SemiGDAError
+        When it holds 0 and 255 only, and there are several classes, or when its values cannot be classes.
+    """
+    present = np.unique(labels)
+    if not set(present.tolist()) - {0, UNKNOWN} and UNKNOWN in present:
+        if len(values) == 1:
+            return np.where(labels == UNKNOWN, np.uint8(*values), np.uint8(0))
+        raise SemiGDAError(
+            f"“{path}” holds no values but 0 and 255, or 255 alone. With {len(values)} classes, 255 means "
+            "unlabeled, and which class the object is of is not known: give it the value of its class."
+        )
+    foreign = np.setdiff1d(present, [0, UNKNOWN, *values])
+    if len(foreign) >= _MANY_VALUES:
+        raise SemiGDAError(
+            f"“{path}” holds {len(present)} different values up to {int(present[-1])}: it numbers objects, "
+            "or its edges were smoothed, as by scaling or JPEG. Save a mask with the classes' values, as PNG "
+            "or TIFF."
+        )
     return labels
-
-
-def _pages(items: Sequence[Item]) -> dict[str, int]:
-    """Count, for each item's id, which of its file's planes it is."""
-    so_far: Counter[str] = Counter()
-    pages = {}
-    for item in items:
-        pages[item.id] = so_far[item.path]
-        so_far[item.path] += 1
-    return pages
-
-
-class _MaskFiles:
-    """The mask files of a folder, found by the name of the image."""
-
-    def __init__(self, folder: Path) -> None:
-        self._by_place: dict[str, Path] = {}
-        self._by_stem: Mapping[str, list[Path]] = defaultdict(list)
-        for path in find_pictures(folder):
-            within = path.relative_to(folder).parent
-            self._by_place[(within / file_stem(path)).as_posix()] = path
-            self._by_stem[file_stem(path)].append(path)
-
-    def of(self, item: Item, suffix: str, page: int) -> tuple[Path, int] | None:
-        """Return the file and page of an item's mask, if there is one and no other could be meant.
-
-        Parameters
-        ----------
-        item
-            Whose mask.
-        suffix
-            What the name of a file of its own would have behind the image's.
-        page
-            Where it would be in a file for all planes of the image file.
-        """
-        stem = file_stem(item.path)
-        alone = self._named(item, stem + suffix) if suffix else None
-        if alone is not None:
-            return alone, 0
-        shared = self._named(item, stem)
-        return None if shared is None else (shared, page)
-
-    def _named(self, item: Item, stem: str) -> Path | None:
-        within = PurePosixPath(item.name).parent
-        for name in (stem + ending for ending in _ENDINGS):
-            place = (within / name).as_posix()
-            if place in self._by_place:
-                return self._by_place[place]
-            if len(self._by_stem.get(name, ())) == 1:
-                return self._by_stem[name][0]
-        return None

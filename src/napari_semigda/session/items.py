@@ -4,11 +4,12 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ _RESERVED_BY_WINDOWS = frozenset(
     {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in "0123456789")}
 )
 _STEPS_UP = 2
+_NO_NAMES = ("/", "\\", "..")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class ItemState(Enum):
@@ -132,6 +135,124 @@ def unique_ids(names: Iterable[str], others: Iterable[str] = ()) -> list[str]:
         taken.add(identity(candidate))
         ids.append(candidate)
     return ids
+
+
+def folded(name: str) -> str:
+    """Return what two file names share that look the same, or differ in the case of their letters only."""
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def file_stem(path: Path | str) -> str:
+    """Return the name of an image file without its endings.
+
+    Examples
+    --------
+    >>> file_stem("folder/cells.ome.tif"), file_stem("v1.2.png")
+    ('cells', 'v1.2')
+    """
+    stem = Path(path).stem
+    return stem[: -len(".ome")] if stem.lower().endswith(".ome") else stem
+
+
+def looks(name: str) -> str:
+    """Return what two names share that look the same, in whatever form their accents are."""
+    return unicodedata.normalize("NFC", name)
+
+
+def for_people(name: str) -> str:
+    """Return a name that can be shown in one line: a sign stands for each control character."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", name)
+
+
+def tell_apart(names: Sequence[str], paths: Sequence[PurePath], taken: Collection[str] = ()) -> list[str]:
+    """Make names of files that are alike different, by the names of the folders above, as many as needed.
+
+    Parameters
+    ----------
+    names
+        Of each file, the path below the folder it was found in; posix.
+    paths
+        The whole path of each file, of which the name is the end.
+    taken
+        What names look like that others have; see `looks`.
+
+    Examples
+    --------
+    >>> tell_apart(["f1.png", "f1.png"], [PurePath("/data/p1/f1.png"), PurePath("/data/p2/f1.png")])
+    ['p1/f1.png', 'p2/f1.png']
+    """
+    tops = [_top(path, name) for path, name in zip(paths, names, strict=True)]
+    alike = _alike(names, tops, taken)
+    for depth in range(1, max(map(len, alike), default=0) + 1):
+        told = [
+            "/".join([*top[-depth:], name]) if top in alike else name
+            for top, name in zip(tops, names, strict=True)
+        ]
+        if not _alike(told, tops, taken):
+            return numbered(told, taken)
+    return numbered(names, taken)
+
+
+def _alike(
+    names: Sequence[str], tops: Sequence[tuple[str, ...]], taken: Collection[str]
+) -> set[tuple[str, ...]]:
+    """Return the folders with files that are named as files of other folders are."""
+    folders: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for name, top in zip(names, tops, strict=True):
+        folders[looks(name)].add(top)
+    return {top for name, of_name in folders.items() if len(of_name) > 1 or name in taken for top in of_name}
+
+
+def _top(path: PurePath, name: str) -> tuple[str, ...]:
+    """Return the folders above that the name does not hold."""
+    above = path.parts[: len(path.parts) - len(PurePosixPath(name).parts)]
+    return tuple(part for part in above if part not in _NO_NAMES)
+
+
+def items_told_apart(items: Sequence[Item]) -> tuple[Item, ...]:
+    """Give items other names where two have the same, as earlier versions made them; see `tell_apart`."""
+    if len({looks(item.name) for item in items}) == len(items):
+        return tuple(items)
+    files = {item.path: image_name(item) for item in items}
+    told = tell_apart(list(files.values()), [PurePath(path) for path in files])
+    before = {
+        path: new[: -len(name)] if new.endswith(name) else ""
+        for new, (path, name) in zip(told, files.items(), strict=True)
+    }
+    names = numbered(before[item.path] + item.name for item in items)
+    return tuple(replace(item, name=name) for item, name in zip(items, names, strict=True))
+
+
+def numbered(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Put a number behind names that are alike, such as ``scan.png (2)``."""
+    seen, told = set(taken), []
+    last: dict[str, int] = {}
+    for name in names:
+        file, dot, plane = name.partition(" · ")
+        number, candidate = last.get(looks(name), 1), name
+        while looks(candidate) in seen:
+            number += 1
+            candidate = f"{file} ({number}){dot}{plane}"
+        last[looks(name)] = number
+        seen.add(looks(candidate))
+        told.append(candidate)
+    return told
+
+
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Return what all names of one file share, links of any kind among them; None where it is not there."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if status.st_ino else None
+
+
+def image_name(item: Item) -> str:
+    """Return the name of an item's image file, below the folder of the images; posix."""
+    return (PurePosixPath(item.name).parent / PurePosixPath(item.path).name).as_posix()
 
 
 def is_safe_id(text: str) -> bool:

@@ -21,7 +21,7 @@ from napari_semigda.session.classes import (
     with_class,
     without_class,
 )
-from napari_semigda.session.items import Item, identity, is_safe_id
+from napari_semigda.session.items import Item, for_people, identity, is_safe_id, items_told_apart
 
 SCHEMA_VERSION = 2
 """Of the manifests written here. Older ones are brought into its form; newer ones are refused, untouched."""
@@ -224,7 +224,7 @@ def read_manifest(folder: Path) -> Manifest:
         classes=tuple(_read_classes(fields)),
         preset=fields.take("preset", str),
         settings=_read_settings(fields),
-        items=tuple(_read_items(fields)),
+        items=items_told_apart(list(_read_items(fields))),
         one_object=fields.take("one_object", bool, default=False),
         weights=Path(weights) if (weights := fields.take("weights", str, default=None)) else None,
         encoder=fields.take("encoder", str, default=None),
@@ -373,7 +373,7 @@ def _read_items(fields: _Fields) -> Iterable[Item]:
         pixel_size = one.pair("pixel_size", default=[1.0, 1.0])
         yield Item(
             id=item_id,
-            name=one.take("name", str),
+            name=for_people(one.take("name", str)),
             path=path,
             shape=(int(height), int(width)),
             series=series,

@@ -65,7 +65,9 @@ class MaskFolder:
         self._forgiving = forgiving
         self._lock = lock
         self._changed = changed
-        self._present = _stems(folder).intersection(ids)
+        stems = _stems(folder)
+        self._present = stems.keys() & set(ids)
+        self._stems = {item_id: stem for item_id in self._present if (stem := stems[item_id]) != item_id}
 
     def __contains__(self, item_id: str) -> bool:
         with self._lock:
@@ -78,7 +80,7 @@ class MaskFolder:
 
     def file(self, item_id: str) -> Path:
         """Return where the mask of an item is, or would be."""
-        return self.folder / f"{item_id}.tif"
+        return self.folder / f"{self._stems.get(item_id, item_id)}.tif"
 
     def read(self, item: Item) -> NDArray[np.uint8] | None:
         """Read the mask of an item: (H, W) uint8; None without.
@@ -282,11 +284,14 @@ def _in_words(values: Collection[int]) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
-def _stems(folder: Path) -> set[str]:
+def _stems(folder: Path) -> dict[str, str]:
+    """List the masks in a folder by ids; a name copied from macOS may have its accents decomposed."""
     try:
         files = [entry.name for entry in os.scandir(folder)]
     except FileNotFoundError:
-        return set()
+        return {}
     except OSError as error:
         raise cannot_read(folder, error) from error
-    return {unicodedata.normalize("NFC", file[:-4]) for file in files if file.endswith(".tif")}
+    stems = [file[:-4] for file in files if file.endswith(".tif")]
+    exact = {stem: stem for stem in stems if unicodedata.is_normalized("NFC", stem)}
+    return {unicodedata.normalize("NFC", stem): stem for stem in stems} | exact

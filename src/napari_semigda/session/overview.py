@@ -1,12 +1,15 @@
 """All items of a session in a table: how far each is, its score and its effort; in any order, or in part."""
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import PurePosixPath
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_semigda.session.items import Item, Standing
+from napari_semigda.io.pictures import SUFFIXES
+from napari_semigda.session.items import Item, Standing, file_stem, folded
 from napari_semigda.session.session import Session
 
 Key = Literal["place", "standing", "score", "effort"]
@@ -33,6 +36,8 @@ class Overview:
     ----------
     items : tuple of Item
         In the order of the list; so are the others.
+    titles : list of str
+        Their names as a narrow column shows them: without endings where these tell nothing apart.
     standings : list of Standing
         How far each item is.
     scores, efforts : ndarray
@@ -45,6 +50,7 @@ class Overview:
         _, self._seen = session.changes()
         self.items: tuple[Item, ...] = session.items
         self._places = {item.id: place for place, item in enumerate(self.items)}
+        self.titles = short_names([item.name for item in self.items])
         self._folded = [item.name.casefold() for item in self.items]
         self.standings = [Standing.UNLABELLED] * len(self.items)
         self.scores, self.efforts = (np.full(len(self.items), np.nan, np.float32) for _ in range(2))
@@ -118,3 +124,22 @@ class Overview:
         self.standings[place] = self._session.standing(item)
         self.scores[place] = np.nan if info is None else info.score
         self.efforts[place] = np.nan if effort is None else effort
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Leave out the endings of image files, but not where names would look alike then.
+
+    Examples
+    --------
+    >>> short_names(["scan 7.png", "stack.tif · z 3", "a.png", "a.tif"])
+    ['scan 7', 'stack · z 3', 'a.png', 'a.tif']
+    """
+    short = [_without_ending(name) for name in names]
+    count = Counter(map(folded, short))
+    return [full if count[folded(name)] > 1 else name for full, name in zip(names, short, strict=True)]
+
+
+def _without_ending(name: str) -> str:
+    file, dot, plane = name.partition(" · ")
+    path = PurePosixPath(file)
+    return f"{path.with_name(file_stem(file)) if path.suffix.lower() in SUFFIXES else file}{dot}{plane}"

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePath
+from typing import TypeVar
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.io.pictures import find_pictures, list_planes
 from napari_semigda.session.creation import Progress
-from napari_semigda.session.items import Item, size_for_people, stored_path
+from napari_semigda.session.items import (
+    Item,
+    file_identity,
+    folded,
+    real_place,
+    size_for_people,
+    stored_path,
+)
+
+_ENOUGH = 2
 
 
 @dataclass(frozen=True)
@@ -38,22 +49,22 @@ def missing_pictures(items: Iterable[Item], session_folder: Path) -> list[Item]:
 
 
 def look_for_pictures(
-    missing: Sequence[Item],
+    items: Sequence[Item],
     session_folder: Path,
     folder: Path,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Relocation:
-    """Look in a folder, and below, for pictures of the same names.
+    """Look in a folder, and below, for missing pictures by their names.
 
     Of several files of one name the one counts that has the most folders above it in common with the old
-    place; where two have equally many, neither does. A file takes the old one's place only if it holds the
-    same plane in the same size.
+    place; where two have equally many, neither does. A file that is or could be the picture of another item
+    is not taken, and each file is taken once. It also has to hold the same plane in the same size.
 
     Parameters
     ----------
-    missing
-        Items whose pictures are not there, from `missing_pictures`.
+    items
+        All of the session; those whose pictures are not there are looked for.
     session_folder
         What the new paths are relative to.
     folder
@@ -68,10 +79,8 @@ def look_for_pictures(
     Cancelled
         When the person cancelled.
     """
-    by_name: dict[str, list[Path]] = defaultdict(list)
-    for path in find_pictures(folder):
-        by_name[_folded(path.name)].append(path)
-    places = {path: _place(PurePath(path), by_name) for path in dict.fromkeys(item.path for item in missing)}
+    missing = missing_pictures(items, session_folder)
+    places = _Places(items, missing, session_folder, folder).find()
     shapes: dict[str, dict[tuple[int, int], tuple[int, int]] | str] = {}
     for done, (old, place) in enumerate(places.items(), start=1):
         if cancelled is not None and cancelled():
@@ -92,25 +101,111 @@ def look_for_pictures(
     return Relocation(tuple(found), tuple(still))
 
 
-def _place(old: PurePath, by_name: Mapping[str, list[Path]]) -> Path | str:
-    """Return where the file is now, or why nobody knows."""
-    candidates = by_name.get(_folded(old.name), [])
-    if not candidates:
-        return f"There is no file “{old.name}” there."
-    alike = [_folders_in_common(old, candidate) for candidate in candidates]
-    if alike.count(max(alike)) > 1:
-        return f"There are several files “{old.name}” there, and nothing tells which one it is."
-    return candidates[alike.index(max(alike))]
+class _Places:
+    """Finds where missing files are now: two files belong together if each is the other's nearest."""
+
+    def __init__(
+        self, items: Sequence[Item], missing: Sequence[Item], session_folder: Path, folder: Path
+    ) -> None:
+        self._folder = real_place(folder)
+        self._missing = list(dict.fromkeys(item.path for item in missing))
+        self._names: dict[str, str] = {}  # of an item of each file, for people
+        for item in items:
+            self._names.setdefault(item.path, item.name)
+        self._old = {path: PurePath(os.path.normpath(session_folder / path)) for path in self._names}
+        gone = set(self._missing)
+        self._owners = {
+            identity: path
+            for path in self._names
+            if path not in gone and (identity := file_identity(session_folder / path)) is not None
+        }
+        wanted = {folded(self._old[path].name) for path in self._missing}
+        alike = [real_place(path) for path in find_pictures(folder) if folded(path.name) in wanted]
+        self._identities = {path: file_identity(path) for path in alike}
+        self._candidates = [path for path in alike if self._identities[path] not in self._owners]
+        alike_old = {path: old for path, old in self._old.items() if folded(old.name) in wanted}
+        self._files_by_end = _by_end(alike_old)
+        self._candidates_by_end = _by_end({path: path for path in self._candidates})
+
+    def find(self) -> dict[str, Path | str]:
+        """Return for each missing file where it is, or why nobody knows."""
+        places = {path: self._place(path) for path in self._missing}
+        count = Counter(self._identities[place] for place in places.values() if isinstance(place, Path))
+        return {
+            path: f"“{place}” is one file with that of another image."
+            if isinstance(place, Path) and count[self._identities[place]] > 1
+            else place
+            for path, place in places.items()
+        }
+
+    def _place(self, path: str) -> Path | str:
+        old = self._old[path]
+        nearest, depth = _nearest(old, self._candidates_by_end)
+        if not nearest:
+            return self._why_none(old)
+        if len(nearest) > 1:
+            return f"There are several files “{old.name}” there, and nothing tells which one it is."
+        (place,) = nearest
+        owners, _ = _nearest(place, self._files_by_end)
+        if len(owners) > 1:
+            other = next(one for one in owners if one != path)
+            return f"“{place}” could be {self._names[other]} as well."
+        if path not in owners:
+            return f"“{place}” fits {self._names[owners[0]]} better."
+        if not depth and self._is_folder_of_others(place, old):
+            return (
+                f"“{place}” is in a folder of other images. If it is the right one, look in its folder alone."
+            )
+        return place
+
+    def _why_none(self, old: PurePath) -> str:
+        taken = [path for path in self._identities if folded(path.name) == folded(old.name)]
+        if not taken:
+            return f"There is no file “{old.name}” there."
+        owner = self._owners[self._identities[taken[0]]]  # type: ignore[index]
+        return f"The file “{old.name}” there is the image of {self._names[owner]}."
+
+    def _is_folder_of_others(self, place: Path, old: PurePath) -> bool:
+        """Whether a file is below the folder that is searched, where other images of the session were."""
+        if place.parent == self._folder:
+            return False
+        return folded(place.parent.name) in self._folders - {folded(old.parent.name)}
+
+    @cached_property
+    def _folders(self) -> set[str]:
+        return {folded(path.parent.name) for path in self._old.values()}
 
 
-def _folders_in_common(first: PurePath, second: PurePath) -> int:
-    """Count the folders right above both that have the same names."""
-    count = 0
-    for one, other in zip(reversed(first.parts[:-1]), reversed(second.parts[:-1]), strict=False):
-        if _folded(one) != _folded(other):
+_Key = TypeVar("_Key")
+
+
+def _ends(path: PurePath) -> Iterator[int]:
+    """Hash a file's name, then the same with one folder above it after the other; folded."""
+    end = 0
+    for part in reversed(path.parts):
+        end = hash((end, folded(part)))
+        yield end
+
+
+def _by_end(paths: Mapping[_Key, PurePath]) -> dict[int, list[_Key]]:
+    """Find files by the ends of their paths; of each end no more than two, which tells that it is not one."""
+    found: dict[int, list[_Key]] = defaultdict(list)
+    for key, path in paths.items():
+        for end in _ends(path):
+            if len(found[end]) < _ENOUGH:
+                found[end].append(key)
+    return found
+
+
+def _nearest(path: PurePath, by_end: Mapping[int, list[_Key]]) -> tuple[list[_Key], int]:
+    """Return the files that have the most folders in common with a path, and how many these are."""
+    nearest: list[_Key] = []
+    depth = -1
+    for end in _ends(path):
+        if end not in by_end:
             break
-        count += 1
-    return count
+        nearest, depth = by_end[end], depth + 1
+    return nearest, depth
 
 
 def _shapes(place: Path) -> dict[tuple[int, int], tuple[int, int]] | str:
@@ -131,7 +226,3 @@ def _wrong(item: Item, place: Path, shapes: Mapping[tuple[int, int], tuple[int, 
     return (
         f"“{place}” is another picture: it {holds}, and it should have {size_for_people(item.shape)} pixels."
     )
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()

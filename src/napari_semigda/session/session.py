@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
@@ -20,6 +21,7 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.framing import MASKS_MEASURED, settings_for_objects
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.pictures import MANIFEST_NAME, Picture, Plane
+from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.backbone import known_encoder
 from napari_semigda.model.presets import starts_trained
 from napari_semigda.session.class_removal import ClassUse
@@ -94,7 +96,10 @@ class Session:
     folder : Path
         The session's folder, absolute.
     left_out : list of (Path, str)
-        Files that `create` could not take as pictures, and why. Empty for an opened session.
+        Files that `create` could not take as pictures, and why; for kinds of files that are not read, and for
+        linked folders, the folder and their number. Empty for an opened session.
+    notices : list of str
+        What else `create` or `add_images` did not take as images to label: masks, and links to the same file.
     latents : Latents
         What the pictures look like, as far as it was computed.
     read_only : str or None
@@ -106,6 +111,7 @@ class Session:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.left_out: list[LeftOut] = []
+        self.notices: list[str] = []
         self._lock = threading.RLock()
         self._writing = SessionLock(folder)
         self._file = ManifestFile(folder, manifest, self._lock)
@@ -139,6 +145,7 @@ class Session:
         one_object: bool = False,
         weights: Path | str | None = None,
         encoder: str | None = None,
+        masks: Path | str | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:
@@ -163,6 +170,8 @@ class Session:
             The autoencoder's file or folder, where it is not the preset's own.
         encoder
             A pre-trained encoder's folder or name on the hub, see `napari_semigda.model.backbone`.
+        masks
+            The folder that `import_masks` is given afterwards: the masks in it are no images to label.
         progress
             Told after each file what is done, and how much there is to do.
         cancelled
@@ -171,7 +180,7 @@ class Session:
         Returns
         -------
         Session
-            With `left_out` telling which files could not be read.
+            With `left_out` telling which files could not be read, and `notices` what else became no image.
 
         Raises
         ------
@@ -183,9 +192,11 @@ class Session:
         """
         folder = Path(folder).resolve()
         choices = Choices(classes, preset, settings, one_object, weights, encoder)
-        manifest, left_out = begin_with_files(folder, images, choices, progress, cancelled)
+        manifest, left_out, notices = begin_with_files(
+            folder, images, choices, None if masks is None else Path(masks), progress, cancelled
+        )
         session = cls(folder, manifest)
-        session.left_out = left_out
+        session.left_out, session.notices = left_out, notices
         return session
 
     @classmethod
@@ -465,7 +476,8 @@ class Session:
         Returns
         -------
         int
-            How many were added; `left_out` tells which files could not be read.
+            How many were added; `left_out` tells which files could not be read, `notices` what else was not
+            added.
 
         Raises
         ------
@@ -475,7 +487,7 @@ class Session:
             When the person cancelled; nothing was added.
         """
         with self._lock:
-            new, self.left_out = with_more_files(
+            new, self.left_out, self.notices = with_more_files(
                 self._file.manifest, self.folder, images, progress, cancelled
             )
             self._file.change(items=(*self._file.manifest.items, *new))
@@ -666,12 +678,19 @@ class Session:
         Cancelled
             When the person cancelled; nothing was changed.
         """
-        missing = self.missing_pictures()
-        relocation = look_for_pictures(missing, self.folder, Path(folder), progress, cancelled)
-        with self._lock:
-            moved = {item.id: item for item in relocation.found}
-            self._file.change(items=tuple(moved.get(item.id, item) for item in self.items))
-            self._labelling.replace_items(relocation.found)
+        items = self._file.manifest.items  # with those that were added since the session was opened
+        relocation = look_for_pictures(items, self.folder, Path(folder), progress, cancelled)
+        if relocation.found:
+            with self._lock:
+                paths = {item.id: item.path for item in relocation.found}
+                self._file.change(
+                    items=tuple(
+                        replace(item, path=paths.get(item.id, item.path))
+                        for item in self._file.manifest.items
+                    )
+                )
+                known = {item.id for item in self.items}
+                self._labelling.replace_items(item for item in relocation.found if item.id in known)
         return relocation
 
     # Masks
@@ -807,6 +826,13 @@ class Session:
     def has_something_to_learn(self) -> bool:
         """Whether there is an accepted mask that is not kept for validation."""
         return self.counts()[ItemState.ACCEPTED] > len(self.validation)
+
+    def labels_nothing(self) -> bool:
+        """Whether not one pixel is labeled in the accepted masks to learn from; reads until one is found."""
+        masks = self._readable_masks(self._labelling.to_learn_from())
+        unlabeled = ((mask == UNKNOWN).all() for mask in masks)
+        first = next(unlabeled, None)
+        return bool(first) and all(unlabeled)
 
     def examples(
         self, labelled_ids: Collection[str] | None = None

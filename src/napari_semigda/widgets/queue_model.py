@@ -2,15 +2,12 @@
 
 import math
 from collections.abc import Collection
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 from qtpy.QtGui import QIcon, QPixmap
 
-from napari_semigda.io.pictures import SUFFIXES
-from napari_semigda.session.creation import file_stem
 from napari_semigda.session.items import Item, Standing, size_for_people
 from napari_semigda.session.overview import ORDER_OF_STANDINGS, Key, Overview, Places
 from napari_semigda.widgets.image_section import SCORE_MEANS
@@ -240,7 +237,7 @@ class QueueModel(QAbstractTableModel):
         assert self._overview is not None
         match column:
             case 0:
-                return _without_ending(self._overview.items[place].name)
+                return self._overview.titles[place]
             case 1:
                 return WORDS[self._overview.standings[place]]
             case 2:
@@ -261,13 +258,6 @@ class QueueModel(QAbstractTableModel):
         if not math.isnan(effort):
             lines.append(f"{_share(effort)} of the draft's pixels were changed before it was accepted")
         return "\n".join(lines)
-
-
-def _without_ending(name: str) -> str:
-    """A name as a narrow column can show it: ``"scan 7"``, ``"stack · z 3"``."""
-    file, dot, plane = name.partition(" · ")
-    path = PurePosixPath(file)
-    return f"{path.with_name(file_stem(file)) if path.suffix.lower() in SUFFIXES else file}{dot}{plane}"
 
 
 def _score(value: float) -> str:

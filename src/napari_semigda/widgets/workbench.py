@@ -43,6 +43,7 @@ from napari_semigda.widgets.session_plan import LayerSource
 
 COUNTED_EVERY = 200  # milliseconds, while drafts come in one after the other
 LOOK_AHEAD_AFTER = 300  # milliseconds after something changed: the image on screen comes first
+SKIPPED_TOLD = 3  # sentences on files that became no image
 
 
 class Workbench:
@@ -303,10 +304,10 @@ class Workbench:
         self.making.emit()
 
     def _tell_left_out(self, session: Session) -> None:
-        if session.left_out:
-            first, why = session.left_out[0]
-            more = f" So do {len(session.left_out) - 1} more files." if len(session.left_out) > 1 else ""
-            show_warning(f"{first.name} stays out of the session: {why}{more}")
+        told = [*(why for _, why in session.left_out), *session.notices]
+        if told:
+            more = f" {len(told) - SKIPPED_TOLD} more were skipped." if len(told) > SKIPPED_TOLD else ""
+            show_warning(" ".join(told[:SKIPPED_TOLD]) + more)
 
     def _on_not_made(self, error: Exception) -> None:
         self._maker = None

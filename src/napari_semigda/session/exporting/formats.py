@@ -32,10 +32,10 @@ from napari_semigda.session.exporting.measuring import (
     measure_image,
     measure_objects,
 )
-from napari_semigda.session.exporting.names import export_names, image_name, safe_part, stack_names
+from napari_semigda.session.exporting.names import export_names, safe_part, stack_names
 from napari_semigda.session.exporting.objects import Objects, number_objects
 from napari_semigda.session.exporting.source import NotExported, Source
-from napari_semigda.session.items import Item, size_for_people
+from napari_semigda.session.items import Item, image_name, size_for_people
 from napari_semigda.session.session import Session
 
 Stacks = Literal["image", "file", "session"]

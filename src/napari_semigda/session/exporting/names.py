@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-from napari_semigda.session.creation import file_stem, plane_suffixes
-from napari_semigda.session.items import Item, identity
+from napari_semigda.session.creation import plane_suffixes
+from napari_semigda.session.items import Item, file_stem, identity
 
 _LONGEST_PART = 180  # bytes; leaves room for the ending within the 255 of most file systems
 
@@ -24,11 +24,6 @@ def stack_names(items: Sequence[Item], ending: str) -> list[str]:
     return _unique(zip(items, suffixes, strict=True), ending)
 
 
-def image_name(item: Item) -> str:
-    """Return the name of an item's picture file, below the folder of the images; posix."""
-    return (PurePosixPath(item.name).parent / PurePosixPath(item.path).name).as_posix()
-
-
 def safe_part(part: str) -> str:
     """Return a name that every file system takes for a file or a folder."""
     clean = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]', "_", part).rstrip(". ") or "image"
@@ -36,19 +31,32 @@ def safe_part(part: str) -> str:
 
 
 def _unique(items: Iterable[tuple[Item, str]], ending: str) -> list[str]:
+    """Name files so that `semigda import` finds the right image for each: no name fits another image too."""
+    items = list(items)
+    by_stem = [_path(item, file_stem(item.path) + suffix) for item, suffix in items]
+    by_file = [_path(item, PurePosixPath(item.path).name + suffix) for item, suffix in items]
+    count = Counter(identity(name) for name, _ in by_stem)
+    chosen = [
+        stem if count[identity(stem[0])] == 1 else file for stem, file in zip(by_stem, by_file, strict=True)
+    ]
     taken: set[str] = set()
-    names = []
-    for item, suffix in items:
-        within = [
-            safe_part(part) for part in PurePosixPath(item.name).parent.parts if part not in ("/", "..")
-        ]
-        stem = safe_part(file_stem(item.path)) + suffix
-        number = 1
-        while identity(name := "/".join([*within, _numbered(stem, number) + ending])) in taken:
-            number += 1
+    names = [""] * len(items)
+    reserved = {identity(name) for name, _ in (*by_stem, *by_file)}
+    for number in sorted(range(len(items)), key=lambda one: not chosen[one][1]):
+        name, count_of_name = chosen[number][0], 1
+        while identity(name) in taken or (count_of_name > 1 and identity(name) in reserved):
+            count_of_name += 1
+            name = _numbered(chosen[number][0], count_of_name)
         taken.add(identity(name))
-        names.append(name)
+        names[number] = name + ending
     return names
+
+
+def _path(item: Item, stem: str) -> tuple[str, bool]:
+    """Return the name of an item's file without its ending, and whether it is as the image is named."""
+    parts = [part for part in PurePosixPath(item.name).parent.parts if part not in ("/", "..")]
+    safe = [*map(safe_part, parts), safe_part(stem)]
+    return "/".join(safe), safe == [*parts, stem]
 
 
 def _numbered(stem: str, number: int) -> str:
