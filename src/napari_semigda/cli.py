@@ -3,12 +3,18 @@
 Nothing heavy is imported before a command runs, so that ``semigda --help`` answers at once.
 """
 
+# ruff: noqa: E402 - Ctrl-C is taken care of before anything that takes time is imported
 from __future__ import annotations
+
+from napari_semigda.interrupt import MESSAGE, interruptible, leave_on_interrupt, stop_watching, watch_imports
+
+_before_imports = watch_imports()
 
 import argparse
 import json
 import logging
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -27,7 +33,11 @@ from napari_semigda.terminal import (
     INTERRUPTED,
     PARTLY_DONE,
     EngineDisplay,
+    SafeConsole,
     follow,
+    make_output_safe,
+    positive,
+    positive_integer,
     progress_bar,
     warn,
 )
@@ -42,6 +52,8 @@ if TYPE_CHECKING:
     from napari_semigda.session.items import Item
     from napari_semigda.session.session import Session
     from napari_semigda.session.trained_model import SemiGDA
+
+stop_watching(_before_imports)
 
 EXPORT_FORMATS = (
     "tiff",
@@ -72,21 +84,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 done, 1 failed, 2 wrong usage, 3 done for some images but not for all, 130 interrupted.
     """
+    whole_program = arguments is None
+    if whole_program:
+        make_output_safe()
     try:
-        given = _parser().parse_args(arguments)
-        return _run(given)
+        with interruptible():
+            code = _run_typed(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+        SafeConsole(stderr=True).print(MESSAGE, style="yellow")
+    if whole_program:
+        leave_on_interrupt(code)
+    return code
+
+
+def _run_typed(arguments: Sequence[str]) -> int:
+    parser = _parser()
+    try:
+        if any("\0" in one for one in arguments):
+            parser.error("an argument holds a null character")
+        return _run(parser.parse_args(arguments))
     except SystemExit as end:  # argparse has said what is wrong, or printed the help
         return int(end.code or DONE)
 
 
 def _run(given: argparse.Namespace) -> int:
-    errors = Console(stderr=True)
-    keep_log()
+    errors = SafeConsole(stderr=True)
     try:
-        code: int = given.run(given, Console())
+        keep_log()
+        code: int = given.run(given, SafeConsole())
         return code
     except (Cancelled, KeyboardInterrupt):
-        errors.print("Interrupted.", style="yellow")
+        errors.print(MESSAGE, style="yellow")
         return INTERRUPTED
     except Exception as error:
         if given.debug:
@@ -100,6 +129,10 @@ def _run(given: argparse.Namespace) -> int:
 def _in_words(error: Exception) -> str:
     if isinstance(error, SemiGDAError):
         return str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"“{error.filename!s:.200}” could not be used: {error.strerror}."
+    if isinstance(error, MemoryError):
+        return "This needs more memory than there is."
     return f"Something unexpected went wrong ({type(error).__name__}: {error}). Details: {log_file()}"
 
 
@@ -170,7 +203,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
 
 def _add_import_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--label-count", type=_positive_integer, metavar="N", help="accept only N of the masks, spread evenly"
+        "--label-count", type=positive_integer, metavar="N", help="accept only N of the masks, spread evenly"
     )
     parser.add_argument("--seed", type=int, help="draw the N masks at random instead")
     parser.add_argument(
@@ -183,8 +216,8 @@ def _add_import_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="the session")
-    parser.add_argument("--steps", type=_positive_integer, help="train so many optimiser steps")
-    parser.add_argument("--seconds", type=_positive, help=f"train so long (default: {DEFAULT_SECONDS:g})")
+    parser.add_argument("--steps", type=positive_integer, help="train so many optimiser steps")
+    parser.add_argument("--seconds", type=positive, help=f"train so long (default: {DEFAULT_SECONDS:g})")
     parser.add_argument(
         "--recipe", choices=("default", "paper"), help="the paper's without a limit: its epochs"
     )
@@ -232,7 +265,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--minimum-size",
-        type=_positive_integer,
+        type=positive_integer,
         metavar="N",
         help="objects, coco, measurements: leave out smaller objects; in pixels",
     )
@@ -281,22 +314,6 @@ def _numbers(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\d+(,\d+)*", text):
         raise argparse.ArgumentTypeError("give channels counted from 0, like 0,2")
     return tuple(int(part) for part in text.split(","))
-
-
-def _positive_integer(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("give a whole number above 0")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("give a number above 0")
-    return number
 
 
 # --- new ----------------------------------------------------------------------------------------
@@ -607,7 +624,7 @@ def _relocate(given: argparse.Namespace, console: Console) -> int:
 def _info(given: argparse.Namespace, console: Console) -> int:
     about = _about_model(given.path) if given.path.is_file() else _about_session(given.path)
     if given.json:
-        print(json.dumps(about, ensure_ascii=False, indent=2))
+        print(json.dumps(about, indent=2))
     else:
         _show(about, console)
     return DONE

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from napari_semigda.errors import Cancelled, SemiGDAError
-from napari_semigda.terminal import INTERRUPTED, EngineDisplay, follow
+from napari_semigda.terminal import INTERRUPTED, EngineDisplay, follow, positive, positive_integer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,9 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run` understands."""
     parser.add_argument("--session", type=Path, metavar="FOLDER", help="keep the session and the masks here")
     parser.add_argument("--gui", action="store_true", help="open napari on the session afterwards")
-    parser.add_argument("--steps", type=int, default=120, help="optimiser steps of a round (default: 120)")
     parser.add_argument(
-        "--seconds", type=float, default=110.0, help="a round trains no longer than this (default: 110)"
+        "--steps", type=positive_integer, default=120, help="optimiser steps of a round (default: 120)"
+    )
+    parser.add_argument(
+        "--seconds", type=positive, default=110.0, help="a round trains no longer than this (default: 110)"
     )
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
 

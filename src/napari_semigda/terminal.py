@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
+import codecs
+import io
+import re
 import shlex
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from napari_semigda.interrupt import INTERRUPTED as INTERRUPTED
 from napari_semigda.pace import time_left
 
 if TYPE_CHECKING:
@@ -22,11 +29,83 @@ if TYPE_CHECKING:
     from napari_semigda.session.rounds import RoundRecord
     from napari_semigda.session.session import Session
 
-DONE, FAILED, WRONG_USAGE, PARTLY_DONE, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, WRONG_USAGE, PARTLY_DONE = 0, 1, 2, 3
 """Exit codes."""
 
 LINE_EVERY = 10.0
 """Seconds between two lines about a round, where the output is no terminal."""
+
+
+_READ_AS_ASCII = {
+    **dict.fromkeys("“”„", '"'),
+    **dict.fromkeys("‘’", "'"),
+    **dict.fromkeys("–—−", "-"),
+    "…": "...",
+    "×": "x",
+    "µ": "u",
+    "·": "-",
+}
+
+
+class SafeConsole(Console):
+    """A console that shows control characters in names as text, so that no file can steer the terminal."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make text of what is printed; see rich."""
+        return super().render_str(visible(text), **options)
+
+
+def visible(text: str) -> str:
+    r"""Write characters that a terminal obeys, and those that turn the direction of writing, as text.
+
+    Examples
+    --------
+    >>> print(visible("red\x1b[31m.tif"))
+    red\x1b[31m.tif
+    """
+    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def make_output_safe() -> None:
+    """Let nothing that is printed fail because the output has no such characters; for the whole program."""
+    codecs.register_error("napari_semigda", _in_other_characters)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="napari_semigda")
+
+
+def _in_other_characters(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    readable = (
+        _READ_AS_ASCII.get(one) or one.encode("ascii", "backslashreplace").decode() for one in missing
+    )
+    return "".join(readable), error.end
+
+
+def positive_integer(text: str) -> int:
+    """Read a whole number above 0 from the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("give a whole number above 0")
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """Read a number above 0 from the command line."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("give a number above 0")
+    return number
 
 
 def follow(engine: Engine, display: EngineDisplay, *, with_drafts: bool = True) -> int:
@@ -87,9 +166,9 @@ class EngineDisplay:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[remaining]}"),
+            TextColumn("{task.fields[remaining]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
@@ -188,7 +267,7 @@ class EngineDisplay:
 
     def _share_drafted(self, event: Drafting) -> None:
         """Show how far a large image is."""
-        text = f"Predicting {event.item.name}"
+        text = f"Predicting {visible(event.item.name)}"
         self._progress.update(
             self._draft_bar, visible=True, description=text, completed=event.share, total=1.0, remaining=""
         )
@@ -229,4 +308,4 @@ def progress_bar(console: Console, title: str) -> Iterator[Callable[[int, int], 
 
 def warn(message: str) -> None:
     """Print a warning where errors go."""
-    Console(stderr=True).print(escape(message), style="yellow", soft_wrap=True, highlight=False)
+    SafeConsole(stderr=True).print(escape(message), style="yellow", soft_wrap=True, highlight=False)

@@ -126,7 +126,7 @@ def is_same_describer(one: Any, other: Any) -> bool:
             and numbers[0].shape == numbers[1].shape
             and np.abs(numbers[0] - numbers[1]).max() < 0.05
         )
-    except (KeyError, TypeError, ValueError):
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
         return False
 
 

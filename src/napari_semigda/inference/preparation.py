@@ -21,6 +21,8 @@ Framing = Literal["whole", "tiles"]
 SAMPLED_PIXELS = 1_000_000
 """So many pixels, evenly spread, are enough to find the percentiles of a picture."""
 
+_MOST_CHANNELS = 10_000
+
 BAND_ROWS = 1024
 """Rows read at a time while looking for the percentiles of a picture that may not fit into memory."""
 
@@ -89,7 +91,7 @@ class ImageSettings:
             return
         if not isinstance(self.channels, tuple) or not 1 <= len(self.channels) <= 3:
             raise SemiGDAError(f"Choose one, two or three channels, not {self.channels!r}.")
-        if not all(_is_whole_number(channel) and channel >= 0 for channel in self.channels):
+        if not all(_is_whole_number(channel) and 0 <= channel < _MOST_CHANNELS for channel in self.channels):
             raise SemiGDAError(f"Channels are counted from 0 on, but {self.channels!r} were chosen.")
 
     def _check_percentiles(self) -> None:
@@ -517,4 +519,4 @@ def _is_whole_number(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf

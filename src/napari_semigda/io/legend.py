@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 
 import tifffile
 
+from napari_semigda.io.files import check_regular, parse_json
+
 NOT_LOOKED_AT = 255
 """The value of pixels that nobody has looked at."""
 
@@ -85,6 +87,7 @@ def read_legend(path: Path | str) -> Legend | None:
         None for files that are no TIFF, that were written by other programs, or that are damaged.
     """
     try:
+        check_regular(Path(path))
         with tifffile.TiffFile(path) as tif:
             return parse_legend(_text(tif))
     except Exception:  # tifffile raises nearly anything, and the pixels tell what is wrong with the file
@@ -97,9 +100,9 @@ def parse_legend(text: str) -> Legend | None:
     if line is None:
         return None
     try:
-        values = json.loads(line[1])
+        values = parse_json(line[1])
         entries = [_entry(one) for one in values.get("classes", ())]
-    except (ValueError, TypeError):
+    except (AttributeError, ValueError, TypeError):
         return None
     return Legend(tuple(one for one in entries if one is not None), objects=bool(values.get("objects")))
 

@@ -4,7 +4,6 @@ The metadata are read and checked here, before zarr sees them: they come from fi
 among the codecs that zarr knows are some that execute code.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.explained import explained
+from napari_semigda.io.files import read_json
 from napari_semigda.io.stored import StoredPixels
 
 SUFFIX = ".zarr"
@@ -319,10 +319,10 @@ def _json(path: Path, file: Path) -> dict[str, Any] | None:
         try:
             if file.stat().st_size > MOST_METADATA:
                 raise _refused(path, f"its “{file.name}” is too large to be metadata.")
-            document = json.loads(file.read_bytes())
+            document = read_json(file, most=MOST_METADATA, links=True)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise _refused(path, f"its “{file.name}” is damaged ({error}).") from error
     return _dict(path, document, file.name)
 

@@ -4,7 +4,6 @@ A backbone is a classification network without its head. Its code is the library
 here; from the hub or a folder come sizes and weights only.
 """
 
-import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -17,12 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.files import read_json
 from napari_semigda.model.encoder import latent_head, normalisation, residual_stage
 from napari_semigda.model.hub import fetch
 from napari_semigda.model.loading import read_tensors
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _LARGEST_CONFIG = 2**24
+_MOST_WEIGHTS = 10**8  # in the widest layers alone; ConvNeXt V2 “huge” has 79 million there
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 _FIRST_STRIDE = 4
@@ -265,7 +266,9 @@ def load_backbone(
     else:
         folder = fetch(place, (_CONFIG, _WEIGHTS), progress, cancelled, purpose="the encoder")
         name = place
-    backbone = Backbone(name, _read_architecture(folder))
+    architecture = _read_architecture(folder)
+    least_weights(architecture, name)
+    backbone = Backbone(name, architecture)
     backbone.fill(read_tensors(folder / _WEIGHTS), f"“{folder / _WEIGHTS}”")
     return backbone
 
@@ -304,12 +307,10 @@ def _read_architecture(folder: Path) -> dict[str, Any]:
     """Read the fields that make the architecture; what else the configuration says is left out."""
     path = folder / _CONFIG
     try:
-        if path.stat().st_size > _LARGEST_CONFIG:
-            raise SemiGDAError(f"“{path}” is larger than a configuration can be; it is not read.")
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path, most=_LARGEST_CONFIG, links=True)
     except FileNotFoundError as error:
         raise SemiGDAError(f"The folder “{folder}” holds no encoder: it has no {_CONFIG}.") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise SemiGDAError(f"“{path}” could not be read ({error}).") from error
     if not isinstance(config, dict):
         raise SemiGDAError(f"“{path}” is no configuration of a network.")
@@ -339,6 +340,23 @@ def _checked(architecture: Mapping[str, Any], where: str) -> tuple[str, dict[str
     if len(set(stages)) > 1 or not stages[0]:
         raise SemiGDAError(f"{where} does not say how many stages the network has.")
     return kind, {name: value for name, value in fields.items() if name not in _FIXED}
+
+
+def least_weights(architecture: Mapping[str, Any], where: str) -> int:
+    """Count the weights that a backbone has at least, before memory is taken for them.
+
+    Raises
+    ------
+    SemiGDAError
+        If the architecture is none of the known kinds, or larger than any network there is.
+    """
+    _, fields = _checked(architecture, f"“{where}”")
+    count: int = sum(
+        depth * width**2 for depth, width in zip(fields["depths"], fields["hidden_sizes"], strict=True)
+    )
+    if count > _MOST_WEIGHTS:
+        raise SemiGDAError(f"“{where}” describes a network that is too large to serve as encoder.")
+    return count
 
 
 def _is_count(value: Any, most: int) -> bool:

@@ -1,19 +1,23 @@
 """A trained network in one safetensors file: the parts that learn, and what they were trained for."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_bytes
+from napari_semigda.io.files import parse_json
+from napari_semigda.io.tensors import opened_tensors, read_all
+from napari_semigda.model.annotation import MOST_CLASSES
 from napari_semigda.model.autoencoder import Autoencoder
-from napari_semigda.model.backbone import Backbone, BackboneEncoder
+from napari_semigda.model.backbone import Backbone, BackboneEncoder, least_weights
 from napari_semigda.model.loading import load_autoencoder, random_autoencoder_of
 from napari_semigda.model.presets import PRESETS, assemble
 from napari_semigda.model.semigda import SemiGDANetwork
@@ -21,9 +25,7 @@ from napari_semigda.model.semigda import SemiGDANetwork
 FORMAT = 1
 _KEY = "semigda"
 _SAME_AUTOENCODER = 0.02
-_NEEDED = {"format", "preset", "classes", "autoencoder"}
-_NEEDED_OF_AUTOENCODER = {"source", "signature"}
-_NEEDED_OF_ENCODER = {"name", "architecture"}
+_LARGEST_NUMBER = 1e6  # of a signature, whose numbers are of order 1
 
 
 def save_checkpoint(path: Path | str, model: SemiGDANetwork, metadata: dict[str, Any] | None = None) -> None:
@@ -88,14 +90,18 @@ def load_checkpoint(
     """
     path = Path(path)
     metadata = read_metadata(path)
+    backbone = _backbone(path, metadata)
     autoencoder = _autoencoder(path, metadata, weights, progress, cancelled)
-    model = assemble(
-        PRESETS[metadata["preset"]], autoencoder, metadata["classes"], backbone=_backbone(metadata)
-    )
+    model = assemble(PRESETS[metadata["preset"]], autoencoder, metadata["classes"], backbone=backbone)
     try:
-        model.load_trainable_state(safetensors.torch.load_file(path))
-    except (ValueError, OSError, safetensors.SafetensorError) as error:
+        model.load_trainable_state(read_all(path))
+    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise SemiGDAError(f"“{path}” does not hold a whole “{model.preset}” network: {error}") from error
+    if not all(bool(tensor.isfinite().all()) for tensor in model.trainable_state().values()):
+        raise SemiGDAError(
+            f"“{path}” holds weights that are no finite numbers. Choose another round's model, or train "
+            "from scratch."
+        )
     return model.eval(), metadata
 
 
@@ -114,11 +120,11 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with opened_tensors(path, "pt") as file:
             header = (file.metadata() or {}).get(_KEY)
     except FileNotFoundError as error:
         raise SemiGDAError(f"There is no file “{path}”.") from error
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, SafetensorError) as error:
         raise SemiGDAError(
             f"“{path}” is damaged or no safetensors file ({error}). Choose another round's model."
         ) from error
@@ -129,24 +135,50 @@ def _checked(path: Path, header: str | None) -> dict[str, Any]:
     if header is None:
         raise SemiGDAError(f"“{path}” is a safetensors file, but no model of this program.")
     try:
-        metadata: dict[str, Any] = json.loads(header)
-        newer = metadata["format"] > FORMAT
-        complete = newer or (
-            metadata.keys() >= _NEEDED
-            and metadata["autoencoder"].keys() >= _NEEDED_OF_AUTOENCODER
-            and (metadata.get("encoder") is None or metadata["encoder"].keys() >= _NEEDED_OF_ENCODER)
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        metadata = parse_json(header)
+    except ValueError as error:
         raise SemiGDAError(f"The header of “{path}” is damaged.") from error
-    if newer:
+    if not isinstance(metadata, dict) or not _is_count(metadata.get("format"), 2**31):
+        raise SemiGDAError(f"The header of “{path}” is damaged.")
+    if metadata["format"] > FORMAT:
         raise SemiGDAError(f"“{path}” was written by a newer version of napari-semigda: update this one.")
-    if not complete:
+    if not all(is_sound(metadata.get(name)) for name, is_sound in _FIELDS.items()):
         raise SemiGDAError(f"The header of “{path}” is damaged: it does not say what was trained.")
     if metadata["preset"] not in PRESETS:
         raise SemiGDAError(
-            f"“{path}” has the preset “{metadata['preset']}”, which this version does not know."
+            f"“{path}” has the preset “{metadata['preset']:.40}”, which this version does not know."
         )
     return metadata
+
+
+def _is_count(value: Any, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def _is_autoencoder(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(source := value.get("source"), str)
+        and (not source.startswith("random") or re.fullmatch("random:[0-9]{1,18}", source) is not None)
+        and isinstance(numbers := value.get("signature"), list)
+        and all(type(one) in (int, float) and abs(one) < _LARGEST_NUMBER for one in numbers)
+    )
+
+
+def _is_encoder(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and isinstance(value.get("architecture"), dict)
+    )
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "preset": lambda value: isinstance(value, str),
+    "classes": lambda value: _is_count(value, MOST_CLASSES) and value > 1,
+    "autoencoder": _is_autoencoder,
+    "encoder": _is_encoder,
+}
 
 
 def _autoencoder(
@@ -162,8 +194,9 @@ def _autoencoder(
         autoencoder = random_autoencoder_of(metadata["preset"], int(seed))
     else:
         autoencoder = load_autoencoder(metadata["preset"], weights, progress, cancelled)
-    difference = torch.tensor(autoencoder.signature()) - torch.tensor(stored["signature"])
-    if difference.abs().max() > _SAME_AUTOENCODER:
+    own, other = (torch.tensor(numbers) for numbers in (autoencoder.signature(), stored["signature"]))
+    same = own.shape == other.shape and bool((own - other).abs().max() <= _SAME_AUTOENCODER)
+    if not same:
         raise SemiGDAError(
             f"“{path}” was trained with another “{metadata['preset']}” autoencoder than the one given here"
             f" ({weights or autoencoder.source}). Give the file or folder it was trained with."
@@ -171,10 +204,14 @@ def _autoencoder(
     return autoencoder
 
 
-def _backbone(metadata: dict[str, Any]) -> Backbone | None:
+def _backbone(path: Path, metadata: dict[str, Any]) -> Backbone | None:
     """Build E's backbone, if it has one, from what the checkpoint says of it: nothing is fetched."""
     stored = metadata.get("encoder")
-    return None if stored is None else Backbone(stored["name"], stored["architecture"])
+    if stored is None:
+        return None
+    if least_weights(stored["architecture"], stored["name"]) > path.stat().st_size:
+        raise SemiGDAError(f"“{path}” is too small for the encoder that it describes; it is damaged.")
+    return Backbone(stored["name"], stored["architecture"])
 
 
 def _stored(tensor: Tensor) -> Tensor:

@@ -7,12 +7,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.files import read_json
+from napari_semigda.io.tensors import read_all
 from napari_semigda.model.autoencoder import Autoencoder, KLAutoencoder, TinyAutoencoder
 from napari_semigda.model.hub import fetch
 from napari_semigda.model.naming import LEVELS, kl_weights, tiny_weights
@@ -31,6 +33,8 @@ SD_CONFIG: dict[str, Any] = {
 REPOSITORIES = {"sd": "stabilityai/sd-vae-ft-mse", "taesd": "madebyollin/taesd"}
 """Where the hub has the presets' weights; both are under the MIT licence."""
 
+_LARGEST_CONFIG = 2**20
+_MOST_LEVELS, _MOST_BLOCKS, _MOST_CHANNELS = 16, 64, 8192
 _HUB_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 _PACKAGE_FILES = resources.files("napari_semigda.model") / "weights"
 
@@ -109,14 +113,14 @@ def read_tensors(path: Path) -> dict[str, Any]:
         raise SemiGDAError(f"There is no file “{path}”.")
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
+            return read_all(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
     except pickle.UnpicklingError as error:
         raise SemiGDAError(
             f"“{path}” is damaged or holds Python objects besides weights, and is not opened because such a "
             "file can execute code. Use a .safetensors version of it."
         ) from error
-    except (OSError, RuntimeError, EOFError, safetensors.SafetensorError) as error:
+    except (OSError, RuntimeError, EOFError, SafetensorError) as error:
         raise SemiGDAError(f"“{path}” could not be read as weights: {_first_line(error)}.") from error
     if not isinstance(content, dict):
         raise SemiGDAError(f"“{path}” holds no weights by name.")
@@ -164,11 +168,15 @@ def autoencoder_from(
     """
     if preset != "taesd":
         tensors = kl_weights(tensors)
-    copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
     try:
         with torch.device("meta"):
             network = _network(preset, config)
+        # Names and shapes first: a copy of what does not fit may be larger than the memory.
+        network.load_state_dict({name: tensor.to("meta") for name, tensor in tensors.items()}, assign=True)
+        copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
         network.load_state_dict(copies, assign=True)
+    except (ArithmeticError, AttributeError, LookupError, NotImplementedError) as error:
+        raise SemiGDAError(f"{where} does not hold the weights of a “{preset}” autoencoder.") from error
     except (RuntimeError, TypeError, ValueError) as error:
         raise SemiGDAError(
             f"{where} does not hold the weights of a “{preset}” autoencoder: {_first_line(error)}"
@@ -203,10 +211,23 @@ def _config_beside(file: Path, preset: str) -> dict[str, Any]:
     if not config_file.is_file():
         return _default_config(preset)
     try:
-        config: dict[str, Any] = json.loads(config_file.read_text(encoding="utf-8"))
+        config: dict[str, Any] = read_json(config_file, most=_LARGEST_CONFIG, links=True)
     except (OSError, ValueError) as error:
         raise SemiGDAError(f"“{config_file}” could not be read: {_first_line(error)}.") from error
+    if not isinstance(config, dict) or not all(_is_plausible(*field) for field in config.items()):
+        raise SemiGDAError(f"“{config_file}” is no configuration of an autoencoder.")
     return config
+
+
+def _is_plausible(name: str, value: Any) -> bool:
+    """Whether a field of a configuration is of a size that a network can have."""
+    if isinstance(value, list):
+        return len(value) <= _MOST_LEVELS and all(_is_plausible(name, one) for one in value)
+    if isinstance(value, dict) or name.startswith("_"):  # notes of the library
+        return name.startswith("_")
+    counts_blocks = "layers" in name or ("block" in name and "channels" not in name)
+    most = _MOST_BLOCKS if counts_blocks else _MOST_CHANNELS
+    return not isinstance(value, int | float) or abs(value) <= most
 
 
 def _original_pair(folder: Path) -> tuple[Path, Path] | None:

@@ -278,13 +278,13 @@ def _listed(paths: Iterable[Path]) -> str:
 
 
 def _make_parent(target: Path, folder: Path) -> None:
+    if not target.parent.resolve().is_relative_to(folder.resolve()):
+        raise SemiGDAError(
+            f"“{target.parent}” is a link that leads out of “{folder}”; nothing is written there."
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SemiGDAError(
             f"The folder “{target.parent}” cannot be made: {error.strerror or error}."
         ) from error
-    if not target.parent.resolve().is_relative_to(folder.resolve()):
-        raise SemiGDAError(
-            f"“{target.parent}” is a link that leads out of “{folder}”; nothing is written there."
-        )

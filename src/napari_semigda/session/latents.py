@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.description import is_same_describer
 from napari_semigda.io.atomic import atomic_file
 from napari_semigda.io.files import check_own, parse_json
+from napari_semigda.io.tensors import opened_tensors
 from napari_semigda.session.selection import Floats, nearest
 
 SAVED_AT_GROWTH = 1 / 8
@@ -24,6 +25,7 @@ SAVED_AT_GROWTH = 1 / 8
 SAVED_TOGETHER = 32
 """So many new ones are worth writing the file, however few it holds."""
 
+_DAMAGED = (AttributeError, KeyError, TypeError, ValueError)
 _LONGEST = 2**14  # numbers in a latent
 
 _MOST = 1e4  # no latent is anywhere near; a half-precision number holds it
@@ -160,9 +162,9 @@ class Latents:
         self._single = self._near = None
 
     def _read(self) -> None:
-        with suppress(OSError, SafetensorError, SemiGDAError, KeyError, TypeError, ValueError):
+        with suppress(OSError, SafetensorError, SemiGDAError, *_DAMAGED):
             check_own(self._file, self._file.parents[1])
-            with safe_open(self._file, framework="numpy") as content:
+            with opened_tensors(self._file, "numpy") as content:
                 header = content.metadata() or {}
                 ids, signature = parse_json(header["ids"]), parse_json(header["signature"])
                 count, length = content.get_slice("latents").get_shape()

@@ -7,11 +7,12 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import append_line, write_bytes, write_json
 from napari_semigda.io.files import check_own, is_own_file, json_or_none, read_json_lines
+from napari_semigda.io.tensors import opened_tensors
 from napari_semigda.session.journal import now
 from napari_semigda.session.layout import CURVES, MOST_ROUNDS, RECORD, round_numbers
 from napari_semigda.session.layout import MODEL as MODEL
@@ -258,7 +259,7 @@ class Rounds:
             check_own(path, self.folder.parent)
             stamp = (path.stat().st_mtime_ns, path.stat().st_size)
             if self._whole.get(path) != stamp:
-                with safe_open(path, framework="numpy") as tensors:
+                with opened_tensors(path, "numpy") as tensors:
                     if not tensors.keys():
                         return False
         except (OSError, SafetensorError, SemiGDAError):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from napari_semigda.errors import SemiGDAError
 
 DEFAULT_SECONDS = 60.0
 """How long a round trains if nothing else is said."""
 
+OptimiserKind = Literal["adamw", "sgd"]
+PseudoLabel = Literal["soft", "hard"]
+
 
 @dataclass(frozen=True)
 class OptimiserSettings:
     """One optimiser of a stage; the learning rate decays polynomially to 0 over the stage."""
 
-    kind: Literal["adamw", "sgd"] = "adamw"
+    kind: OptimiserKind = "adamw"
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     momentum: float = 0.9
@@ -85,7 +89,7 @@ class Recipe:
     unlabelled_from: float = 0.5
     mixing_from: float = 0.5
     mixing_side: float = 2 / 3
-    pseudo_label: Literal["soft", "hard"] = "soft"
+    pseudo_label: PseudoLabel = "soft"
     temperature: float = 0.1
     one_object: bool = False
     noise_probability: float = 0.5
@@ -127,10 +131,16 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """The recipe that `to_dict` wrote."""
+        """The recipe that `to_dict` wrote.
+
+        Raises
+        ------
+        SemiGDAError
+            When it is none.
+        """
+        _check_like(values, cls().to_dict())
         optimisers = {
-            key: OptimiserSettings(**values[key])
-            for key in ("mapping_optimiser", "encoder_optimiser", "stage_two_optimiser")
+            key: OptimiserSettings(**value) for key, value in values.items() if isinstance(value, dict)
         }
         return cls(**{**values, **optimisers})
 
@@ -151,7 +161,7 @@ class Budget:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if (self.steps is not None and self.steps < 1) or (self.seconds is not None and self.seconds <= 0):
+        if (self.steps is not None and self.steps < 1) or (self.seconds is not None and not self.seconds > 0):
             raise SemiGDAError("A round needs at least one step and more than zero seconds.")
 
     def split(self, share: float) -> tuple[Budget, Budget]:
@@ -179,7 +189,14 @@ class Budget:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Budget:
-        """The budget that `to_dict` wrote."""
+        """The budget that `to_dict` wrote.
+
+        Raises
+        ------
+        SemiGDAError
+            When it is none.
+        """
+        _check_like(values, {"steps": 1, "seconds": 1.0})
         return cls(**values)
 
 
@@ -188,3 +205,28 @@ def chosen_budget(recipe: str, steps: int | None = None, seconds: float | None =
     if steps is None and seconds is None and recipe != "paper":
         return Budget(seconds=DEFAULT_SECONDS)
     return Budget(steps, seconds)
+
+
+def _check_like(values: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
+    """Make sure that stored values are of the kinds of the usual ones; the file may be anybody's."""
+    for name, value in values.items():
+        if name not in usual or not _is_like(name, value, usual[name]):
+            raise SemiGDAError(f"The record of the round is damaged (“{name}”). Start a new round.")
+
+
+def _is_like(name: str, value: Any, usual: Any) -> bool:
+    if isinstance(usual, dict):
+        if isinstance(value, dict):
+            _check_like(value, usual)
+        return isinstance(value, dict)
+    if isinstance(usual, bool | str):
+        return isinstance(value, type(usual)) and value in _CHOICES.get(name, (value,))
+    if value is None:
+        return name in _MAY_BE_NONE
+    kind = (int,) if isinstance(usual, int) else (int, float)
+    return type(value) in kind and 0 <= value <= _MOST.get(name, 1e9) and value == value
+
+
+_CHOICES = {"pseudo_label": get_args(PseudoLabel), "kind": get_args(OptimiserKind)}
+_MAY_BE_NONE = ("stage_one_share", "steps", "seconds")
+_MOST = {"stage_one_batch": 1024, "stage_two_batch": 1024}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import Parameter
@@ -19,6 +19,7 @@ from torch.nn import Parameter
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import atomic_file
 from napari_semigda.io.files import check_own, parse_json
+from napari_semigda.io.tensors import opened_tensors
 from napari_semigda.model.device import autocast, is_out_of_memory
 from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.training.augmentation import augment
@@ -27,6 +28,8 @@ from napari_semigda.training.objective import Objective, Terms
 from napari_semigda.training.recipe import Budget, OptimiserSettings, Recipe
 from napari_semigda.training.sampling import Stream, mixed_seed
 from napari_semigda.training.schedule import averaging_decay, polynomial_decay
+
+_MOST = 10**12  # steps or seconds
 
 _DIVERGED = (
     "Training has diverged (the loss is no longer a number). The weights from before this round stay in use; "
@@ -236,14 +239,19 @@ class Round:
         """
         try:
             check_own(path)
-            with safe_open(path, framework="pt") as file:
+            with opened_tensors(path, "pt") as file:
                 position = parse_json((file.metadata() or {})["semigda-round"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             self._resume(position, tensors)
-        except (OSError, KeyError, ValueError, TypeError, IndexError, RuntimeError, SafetensorError) as error:
-            raise SemiGDAError(
-                f"The stopped round in {path} cannot be resumed ({error}); start a new round instead."
-            ) from error
+        except (OSError, SafetensorError, ArithmeticError, AttributeError, LookupError) as error:
+            raise self._not_resumed(path, error) from error
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise self._not_resumed(path, error) from error
+
+    def _not_resumed(self, path: Path, error: Exception) -> SemiGDAError:
+        return SemiGDAError(
+            f"The stopped round in “{path}” cannot be resumed ({error}); start a new round instead."
+        )
 
     def _position(self) -> dict[str, Any]:
         return {
@@ -261,6 +269,7 @@ class Round:
     def _resume(self, position: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         if position["stages"] != [stage.number for stage in self._stages]:
             raise ValueError("it has other stages")
+        _check_position(position, len(self._stages))
         # Epochs were counted with the examples there were then.
         for place, (share, budget) in enumerate(position.get("plan", [])):
             self._stages[place] = replace(
@@ -473,3 +482,17 @@ def _forked(device: torch.device) -> list[int]:
     if device.type != "cuda":
         return []
     return [torch.cuda.current_device() if device.index is None else device.index]
+
+
+def _check_position(position: dict[str, Any], stages: int) -> None:
+    """Make sure that a round can go on from there; the file may be anybody's."""
+    counts = [position[name] for name in ("stage_index", "step", "steps_done")]
+    counts.append(position.get("batch_divisor", 1))
+    counts += [one for pair in position.get("labelled", []) for one in pair]
+    seconds = [position[name] for name in ("seconds", "seconds_done")]
+    if not all(type(one) is int and 0 <= one <= _MOST for one in counts) or counts[3] < 1:
+        raise ValueError("it does not say how far it was")
+    if not all(type(one) in (int, float) and 0 <= one <= _MOST for one in seconds):
+        raise ValueError("it does not say how long it took")
+    if counts[0] > stages or len(position.get("plan", [])) > stages:
+        raise ValueError("it has other stages")
