@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from safetensors import SafetensorError
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.events import (
@@ -621,11 +620,14 @@ class Engine:
             validation = yield from self._validate(running.record)
         try:
             record = self._save(running, status, model, validation)
-        except (OSError, SafetensorError, SemiGDAError) as error:
-            message = (
-                f"{_in_words(error)} The round is held and nothing is lost: make room, then end it again."
-            )
+        except (OSError, SemiGDAError) as error:
+            message = _in_words(error)
+        if message is not None and self._requests.closing:  # nobody will end it again
+            resumable = self._file(running.record, STATE).is_file()
+            yield self._failed(running.record, message, "stopped" if resumable else "failed")
+            return
         if message is not None:
+            message += " The round is held and nothing is lost: make room, then end it again."
             with self._lock:
                 self._requests.paused = True
             yield RoundNotSaved(running.record, message)

@@ -1,5 +1,6 @@
 """Files that are either whole or not there: written beside their place, flushed, then renamed into it."""
 
+import errno
 import json
 import os
 import secrets
@@ -9,15 +10,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.files import open_own, read_own
 
 _TEMPORARY = ".semigda-"
 _ABANDONED_AFTER_SECONDS = 3600.0
 
+# What file systems answer that cannot flush a folder, or cannot link a file: no fault of the disk.
+_CANNOT = frozenset(
+    {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.EMLINK}
+)
+
+
+class MayNotLast(SemiGDAError):
+    """A file stands in its place, but the disk failed to say that it will survive a power cut."""
+
 
 @contextmanager
-def atomic_file(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
+def atomic_file(path: Path | str, *, durable: bool = True, new: bool = False) -> Iterator[Path]:
     """Write a file so that readers, and a crash, see the old file or the new one and nothing between.
 
     The body writes to the temporary path it is given (same folder, same suffix). When the body ends well,
@@ -31,6 +43,8 @@ def atomic_file(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
     durable
         Wait until the disk has it. Give False for what can be computed again; the file is still never
         seen half-written by other programs.
+    new
+        Refuse to replace a file, also one that another program writes in the same moment.
 
     Yields
     ------
@@ -41,22 +55,40 @@ def atomic_file(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
     ------
     SemiGDAError
         When the file cannot be written (no space, no permission, the folder is gone).
+    MayNotLast
+        When it was written, but the disk failed while the folder was flushed.
     """
     path = Path(path)
     temporary = temporary_name(path)
+    folder: int | None = None
     try:
         yield temporary
         if durable:
-            _flush_file(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
+            flush_file(temporary)
+            folder = _opened_folder(path.parent)  # now: after the renaming, failing would be too late
+        if new:
+            _put_new(temporary, path)
+        else:
+            os.replace(temporary, path)
+    except BaseException as error:
         _remove(temporary)
-        raise cannot_write(path, error) from error
-    except BaseException:
-        _remove(temporary)
+        if folder is not None:
+            os.close(folder)
+        if isinstance(error, FileExistsError) and new:
+            raise SemiGDAError(
+                f"“{path}” exists already, and is not overwritten. Choose another name or folder."
+            ) from error
+        if isinstance(error, OSError | SafetensorError):
+            raise cannot_write(path, error) from error
         raise
-    if durable:
-        _flush_folder(path.parent)
+    if folder is not None:
+        try:
+            _flush_opened(folder)
+        except OSError as error:
+            raise MayNotLast(
+                f"“{path}” was written, but the disk failed ({_reason(error)}) and may lose it. "
+                "Check the disk, then save again."
+            ) from error
 
 
 def temporary_name(path: Path) -> Path:
@@ -64,9 +96,9 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
 
 
-def write_bytes(path: Path | str, content: bytes, *, durable: bool = True) -> None:
+def write_bytes(path: Path | str, content: bytes, *, durable: bool = True, new: bool = False) -> None:
     """Write `content` to `path` atomically; see `atomic_file`."""
-    with atomic_file(path, durable=durable) as temporary:
+    with atomic_file(path, durable=durable, new=new) as temporary:
         temporary.write_bytes(content)
 
 
@@ -104,6 +136,7 @@ def append_line(path: Path | str, line: str, *, durable: bool = True, within: Pa
     """
     path = Path(path)
     try:
+        begins = durable and not path.exists()
         if path.is_file() and path.lstat().st_nlink > 1:
             write_bytes(path, read_own(path, within), durable=durable)
         with open_own(path, within, mode="a+b") as file:
@@ -112,6 +145,8 @@ def append_line(path: Path | str, line: str, *, durable: bool = True, within: Pa
             file.flush()
             if durable:
                 os.fsync(file.fileno())
+        if begins:
+            flush_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
 
@@ -127,21 +162,19 @@ def remove_abandoned(folder: Path) -> None:
                 _remove(Path(entry.path))
 
 
-def cannot_write(path: Path, error: OSError) -> SemiGDAError:
+def cannot_write(path: Path, error: OSError | SafetensorError) -> SemiGDAError:
     """What to tell the person when the system refuses to write `path`."""
-    reason = error.strerror or str(error) or type(error).__name__
     return SemiGDAError(
-        f"“{path}” could not be written: {reason}. What stood there before is unchanged. "
+        f"“{path}” could not be written: {_reason(error)}. What stood there before is unchanged. "
         "Make room or give write permission there, then try again."
     )
 
 
 def cannot_read(path: Path, error: OSError) -> SemiGDAError:
     """What to tell the person when the system refuses to read `path`."""
-    reason = error.strerror or str(error) or type(error).__name__
     return SemiGDAError(
-        f"“{path}” cannot be read: {reason}. See to it that its disk or network share is there and that you "
-        "may read it, then try again."
+        f"“{path}” cannot be read: {_reason(error)}. See to it that its disk or network share is there and "
+        "that you may read it, then try again."
     )
 
 
@@ -152,7 +185,8 @@ def _ends_with_newline(file: Any) -> bool:
     return bool(file.read(1) == b"\n")
 
 
-def _flush_file(path: Path) -> None:
+def flush_file(path: Path) -> None:
+    """Wait until the disk has the content of a file; raises `OSError`."""
     descriptor = os.open(path, os.O_RDWR)  # Windows flushes only what is open for writing
     try:
         os.fsync(descriptor)
@@ -160,15 +194,70 @@ def _flush_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def _flush_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    with suppress(OSError):  # some network shares refuse; the rename itself has happened
-        descriptor = os.open(folder, os.O_RDONLY)
+def flush_folder(folder: Path) -> None:
+    """Wait until the disk has the names in a folder, where its file system can; raises `OSError`."""
+    descriptor = _opened_folder(folder)
+    if descriptor is not None:
+        _flush_opened(descriptor)
+
+
+def put(path: Path, place: Path, kept: Path | None = None) -> None:
+    """Rename a file into its place, and keep the one there under another name; raises `OSError`.
+
+    Needs no new room. Where the file system has no hard links, the place is empty for a moment. May be
+    repeated after it was interrupted anywhere: then it goes on.
+    """
+    if kept is not None and not os.path.lexists(kept) and os.path.lexists(place):
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            os.link(place, kept, follow_symlinks=False)
+        except (OSError, NotImplementedError) as error:
+            if isinstance(error, OSError) and error.errno not in _CANNOT:
+                raise
+            os.rename(place, kept)
+    os.replace(path, place)
+
+
+def _put_new(path: Path, place: Path) -> None:
+    """Give a file its final name if there is none of that name."""
+    if os.name == "nt":
+        os.rename(path, place)
+        return
+    try:
+        os.link(path, place)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+        if os.path.lexists(place):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+        os.replace(path, place)  # a file system without hard links leaves a moment between
+    else:
+        os.unlink(path)
+
+
+def _opened_folder(folder: Path) -> int | None:
+    """Open a folder for flushing; None where the system cannot."""
+    if os.name != "posix":
+        return None
+    try:
+        return os.open(folder, os.O_RDONLY)
+    except PermissionError:  # one may write into it and not list it
+        return None
+
+
+def _flush_opened(folder: int) -> None:
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+    finally:
+        os.close(folder)
+
+
+def _reason(error: OSError | SafetensorError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    return str(error).rpartition("I/O error: ")[2].partition(" (os error")[0]
 
 
 def _distance(entry: os.DirEntry[str]) -> float:

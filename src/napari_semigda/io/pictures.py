@@ -303,7 +303,7 @@ def read_plane(plane: Plane) -> Picture:
             return Picture(_photograph_pixels(image))
 
 
-def write_picture(path: Path | str, picture: Picture) -> None:
+def write_picture(path: Path | str, picture: Picture, *, new: bool = False) -> None:
     """Write a picture as OME-TIFF, with its pixel size; readable by `read_plane`. Atomic.
 
     Parameters
@@ -314,6 +314,8 @@ def write_picture(path: Path | str, picture: Picture) -> None:
         (H, W) or (H, W, C) of any boolean, integer or floating type. Types that OME-TIFF does not have
         (bool, float16, 64-bit integers) become the next that holds the values. A pixel size without a unit
         (``"pixel"``) comes back in OME's "reference frame".
+    new
+        Refuse to replace a file.
 
     Raises
     ------
@@ -331,7 +333,7 @@ def write_picture(path: Path | str, picture: Picture) -> None:
         for axis, size in zip("YX", picture.pixel_size, strict=True):
             metadata[f"PhysicalSize{axis}"] = size
             metadata[f"PhysicalSize{axis}Unit"] = ome_unit(picture.unit) if sized else OTHER_UNIT
-    with atomic_file(path) as temporary:
+    with atomic_file(path, new=new) as temporary:
         tifffile.imwrite(
             temporary,
             np.ascontiguousarray(pixels),

@@ -127,7 +127,6 @@ def begin_with_arrays(
         raise SemiGDAError("There is no image to make a session of; open one first.")
     ids = unique_ids(arrays)
     named = [(name, _in_order(array)) for name, array in arrays.items()]
-    _refuse_existing([_array_file(folder, item_id) for item_id in ids])
     with _written(folder, dict(zip(ids, named, strict=True)), progress, cancelled) as items:
         return _begin(folder, items, choices)
 
@@ -173,13 +172,15 @@ def _written(
     cancelled: Callable[[], bool] | None,
 ) -> Iterator[tuple[Item, ...]]:
     """Write named arrays under their ids, which no file may have, and give their items these ids."""
-    files = {item_id: _array_file(folder, item_id) for item_id in arrays}
+    files: dict[str, Path] = {}
     make_folder(folder / IMAGES)
     try:
         for done, (item_id, (_, (pixels, pixel_size, unit))) in enumerate(arrays.items(), start=1):
             if cancelled is not None and cancelled():
                 raise Cancelled
-            write_picture(files[item_id], Picture(np.asarray(pixels), pixel_size, unit))
+            file = _array_file(folder, item_id)
+            write_picture(file, Picture(np.asarray(pixels), pixel_size, unit), new=True)
+            files[item_id] = file  # only now is it ours to remove again
             if progress is not None:
                 progress(done, len(arrays))
         planes, _ = read_headers([(files[item_id], name) for item_id, (name, _) in arrays.items()])
@@ -223,6 +224,7 @@ def _begin(folder: Path, items: tuple[Item, ...], choices: Choices) -> Manifest:
         encoder=None if choices.encoder is None else known_encoder(choices.encoder),
         created=now(),
     )
+    _refuse_occupied(folder)  # somebody may have made a session there while the headers were read
     for name in OWN_FOLDERS:
         make_folder(folder / name)
     write_manifest(folder, manifest)
@@ -560,12 +562,6 @@ def _is_in_the_way(place: Path) -> bool:
         return place.is_symlink() or place.is_file() or (place.is_dir() and any(place.iterdir()))
     except OSError as error:
         raise cannot_read(place, error) from error
-
-
-def _refuse_existing(files: Sequence[Path]) -> None:
-    there = next((file for file in files if file.exists()), None)
-    if there is not None:
-        raise SemiGDAError(f"“{there}” exists already and is not overwritten. Choose another folder.")
 
 
 def _told(images: Path | str | Sequence[Path | str]) -> str:

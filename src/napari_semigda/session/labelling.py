@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.atomic import write_json
+from napari_semigda.io.atomic import MayNotLast, write_json
 from napari_semigda.io.files import MOST_OF_LINES, check_own, json_or_none
 from napari_semigda.session.class_removal import ClassUse, Progress, items_with, take_out
 from napari_semigda.session.efforts import Efforts
@@ -363,6 +363,8 @@ class Labelling:
         ------
         SemiGDAError
             When the mask does not fit the item, or cannot be saved; what was accepted before still is.
+        MayNotLast
+            When it was saved, but the disk failed then: accept it again once the disk works.
         """
         item = self.item(item)
         mask = self._labels.checked(item, labels)
@@ -372,9 +374,12 @@ class Labelling:
             dice, changed, round_number = self._effort(item, mask)
             if item.id in self._edits:
                 self._edits.write(item, mask)
-            self._labels.write(item, mask)
-            self._accepts[item.id] += 1
-            self._has_seen(item)
+            try:
+                self._labels.write(item, mask)
+            except MayNotLast:
+                self._has_written(item)
+                raise
+            self._has_written(item)
             entry = JournalEntry(now(), item.id, event, dice, changed, round_number, note)
             self._note(entry)
             self._drop_edit(item)
@@ -446,8 +451,7 @@ class Labelling:
             places = ((self._labels, use.accepted), (self._edits, use.painted))
             for masks, item, copy in take_out(places, value, commit):
                 if masks is self._labels:
-                    self._accepts[item.id] += 1
-                    self._has_seen(item)
+                    self._has_written(item)
                     note = f"“{name}” is not looked at any more; the mask before is kept as {copy.name}"
                     self._note(JournalEntry(now(), item.id, "class removed", note=note))
         return use
@@ -456,8 +460,9 @@ class Labelling:
         """Read what happened so far, oldest first."""
         return read_entries(self.folder / JOURNAL)
 
-    def _has_seen(self, item: Item) -> None:
+    def _has_written(self, item: Item) -> None:
         """Note how the label file is that was just written; a disk that fails only now takes nothing back."""
+        self._accepts[item.id] += 1
         self._seen.pop(item.id, None)
         with suppress(SemiGDAError):
             self._seen[item.id] = self._labels.stamp(item.id)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.atomic import cannot_read, remove_abandoned
+from napari_semigda.io.atomic import cannot_read, flush_folder, remove_abandoned
 from napari_semigda.io.files import check_own, is_link
 
 LABELS, EDITS, PREDICTIONS, ROUNDS, IMAGES = "labels", "edits", "predictions", "rounds", "images"
@@ -25,7 +25,7 @@ OWN_FOLDERS = (LABELS, EDITS, PREDICTIONS, ROUNDS)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder where there is none.
+    """Make a folder where there is none, and wait until the disk has it.
 
     Raises
     ------
@@ -33,7 +33,10 @@ def make_folder(folder: Path) -> None:
         When it cannot be made, or is a link to another place.
     """
     try:
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        for one in missing:
+            flush_folder(one.parent)
     except OSError as error:
         raise SemiGDAError(
             f"The folder “{folder}” cannot be made: {error.strerror or error}. Make room there, or give "

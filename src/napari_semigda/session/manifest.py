@@ -11,7 +11,7 @@ from typing import Any
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
-from napari_semigda.io.atomic import cannot_read, cannot_write, write_bytes
+from napari_semigda.io.atomic import MayNotLast, cannot_read, cannot_write, write_bytes
 from napari_semigda.io.files import read_json, read_own
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.session.classes import (
@@ -114,6 +114,25 @@ class ManifestFile:
         ------
         SemiGDAError
             When it cannot be written; then nothing is changed.
+        MayNotLast
+            When it is written, but the disk failed then.
+        """
+        with self._lock:
+            changed, content = self.changed(**changes)
+            try:
+                write_bytes(self.folder / MANIFEST_NAME, content)
+            except MayNotLast:
+                self.manifest = changed
+                raise
+            self.manifest = changed
+
+    def changed(self, **changes: Any) -> tuple[Manifest, bytes]:
+        """Return the manifest with other values in some fields, and what its file would hold.
+
+        Raises
+        ------
+        SemiGDAError
+            When a manifest of an older version cannot be kept beside it.
         """
         with self._lock:
             if self.manifest.schema_version < SCHEMA_VERSION:
@@ -121,8 +140,7 @@ class ManifestFile:
             changed = replace(self.manifest, **changes, schema_version=SCHEMA_VERSION)
             if self._items_text is None or self._items_text[0] is not changed.items:
                 self._items_text = changed.items, _text_of(changed.items)
-            _write(self.folder, changed, self._items_text[1])
-            self.manifest = changed
+            return changed, _content(changed, self._items_text[1])
 
     def keep_for_validation(self, item_id: str, keep: bool) -> None:
         """Keep an item for validation, or no longer, and save."""
@@ -149,18 +167,18 @@ class ManifestFile:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `semigda.json` into the session folder, atomically.
+    """Write the `semigda.json` of a new session, atomically; one that is there already is never replaced.
 
     Raises
     ------
     SemiGDAError
-        When it cannot be written.
+        When it cannot be written, or another program made a session there in this moment.
     """
-    _write(folder, manifest, _text_of(manifest.items))
+    write_bytes(folder / MANIFEST_NAME, _content(manifest, _text_of(manifest.items)), new=True)
 
 
-def _write(folder: Path, manifest: Manifest, items: str) -> None:
-    """Write a manifest with the JSON of its items, which is nearly all of it and seldom changes."""
+def _content(manifest: Manifest, items: str) -> bytes:
+    """Return a manifest as JSON, with that of its items, which is nearly all of it and seldom changes."""
     value = {
         "schema_version": SCHEMA_VERSION,
         "created": manifest.created,
@@ -175,7 +193,7 @@ def _write(folder: Path, manifest: Manifest, items: str) -> None:
     }
     head = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
     text = f'{head},\n "items": [\n{items}\n ]\n}}\n'
-    write_bytes(folder / MANIFEST_NAME, text.encode("utf-8", errors="surrogatepass"))
+    return text.encode("utf-8", errors="surrogatepass")
 
 
 def _keep_older(folder: Path, version: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.atomic import cannot_read, cannot_write, temporary_name, write_bytes
+from napari_semigda.io.atomic import MayNotLast, cannot_read, cannot_write, temporary_name, write_bytes
 from napari_semigda.io.files import check_own, is_own_file, read_own
 from napari_semigda.io.masks import read_labels, write_labels
 from napari_semigda.model.annotation import UNKNOWN
@@ -117,12 +117,22 @@ class MaskFolder:
         ------
         SemiGDAError
             When it cannot be written.
+        MayNotLast
+            When it is written, but the disk failed then.
         """
         with self._lock:
             make_folder(self.folder)
-            write_labels(self.file(item.id), mask, item.pixel_size, item.unit, durable=durable)
-            self._present.add(item.id)
-            self._changed(item.id)
+            try:
+                write_labels(self.file(item.id), mask, item.pixel_size, item.unit, durable=durable)
+            except MayNotLast:
+                self._note(item.id)
+                raise
+            self._note(item.id)
+
+    def _note(self, item_id: str) -> None:
+        """Know of a mask that was written."""
+        self._present.add(item_id)
+        self._changed(item_id)
 
     @contextmanager
     def staged(self, item: Item, mask: NDArray[np.uint8]) -> Iterator[Callable[[], None]]:

@@ -10,11 +10,11 @@ from typing import Any, Literal, get_args
 from safetensors import SafetensorError
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.atomic import append_line, write_bytes, write_json
+from napari_semigda.io.atomic import append_line, flush_folder, write_bytes, write_json
 from napari_semigda.io.files import check_own, is_own_file, json_or_none, read_json_lines
 from napari_semigda.io.tensors import opened_tensors
 from napari_semigda.session.journal import now
-from napari_semigda.session.layout import CURVES, MOST_ROUNDS, RECORD, round_numbers
+from napari_semigda.session.layout import CURVES, MOST_ROUNDS, RECORD, make_folder, round_numbers
 from napari_semigda.session.layout import MODEL as MODEL
 from napari_semigda.session.layout import STATE as STATE
 from napari_semigda.training.recipe import Budget, Recipe
@@ -151,8 +151,10 @@ class Rounds:
             unlabelled=unlabelled,
             started=now(),
         )
+        make_folder(self.folder)
         try:
-            self.folder_of(number).mkdir(parents=True)
+            self.folder_of(number).mkdir()
+            flush_folder(self.folder)
         except OSError as error:
             raise SemiGDAError(
                 f"The folder “{self.folder_of(number)}” for the next round cannot be made: "

@@ -265,10 +265,12 @@ class Session:
     def close(self) -> None:
         """Let go of the memory; everything that cannot be computed again is on the disk already."""
         self._examples.clear()
-        if self.read_only is None:
-            with suppress(SemiGDAError):
-                self.latents.save()
-        self._writing.release()
+        try:
+            if self.read_only is None:
+                with suppress(SemiGDAError):
+                    self.latents.save()
+        finally:
+            self._writing.release()
 
     def __enter__(self) -> Self:
         return self
