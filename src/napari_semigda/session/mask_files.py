@@ -297,7 +297,11 @@ def _in_words(values: Collection[int]) -> str:
 def _stems(folder: Path) -> dict[str, str]:
     """List the masks in a folder by ids; a name copied from macOS may have its accents decomposed."""
     try:
-        files = [entry.name for entry in os.scandir(folder)]
+        files = [
+            entry.name
+            for entry in os.scandir(folder)
+            if entry.name.endswith(".tif") and not entry.is_dir(follow_symlinks=False)
+        ]
     except FileNotFoundError:
         return {}
     except OSError as error:
