@@ -122,6 +122,7 @@ NO_PICTURES = {
     "bomb.tif": "claims to hold",
     "larger than the file.tif": "claims to hold",
     "no width.tif": "holds no picture",
+    "no channels.tif": "too few",
 }
 
 

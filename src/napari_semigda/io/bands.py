@@ -2,19 +2,20 @@
 
 import math
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from napari_semigda.io.explained import explained
 from napari_semigda.io.omezarr import is_zarr
-from napari_semigda.io.pictures import Plane, is_tiff, opened_tiff, read_plane, zarr_image
+from napari_semigda.io.pictures import Plane, read_plane, zarr_image
 from napari_semigda.io.stored import StoredPixels
+from napari_semigda.io.tiff import StoredPlane, is_tiff, open_tiff_plane
 
 LARGE = 2**24
 """Pixels from which on a picture is read piece by piece; a smaller one is whole in memory."""
@@ -42,8 +43,8 @@ def opened_copy(plane: Plane, side: int) -> Iterator["NDArray[Any] | BandedPixel
 def opened_plane(plane: Plane) -> Iterator["NDArray[Any] | BandedPixels"]:
     """Open one plane for reading it by slices, (H, W) or (H, W, C).
 
-    A large plane of an OME-Zarr or of a tiled (or finely striped) TIFF is read when it is sliced; everything
-    else is read at once, as by `read_plane`. What is read is the same.
+    A large plane of an OME-Zarr, or of a TIFF in tiles or strips of any compression, is read when it is
+    sliced; everything else is read at once, as by `read_plane`. What is read is the same.
 
     Raises
     ------
@@ -196,59 +197,28 @@ def _stored_levels(plane: Plane, stack: ExitStack) -> list[StoredPixels]:
             image, position = zarr_image(plane)
             return [image.opened(level, position, plane.path) for level in range(len(image.levels))]
         if is_tiff(plane.path):
-            return _tiff_levels(stack.enter_context(opened_tiff(plane.path)), plane)
+            return _tiff_levels(open_tiff_plane(plane.path, plane.series, plane.index, stack), plane)
     return []
 
 
-def _tiff_levels(tif: tifffile.TiffFile, plane: Plane) -> list[StoredPixels]:
-    import zarr  # takes a third of a second
-
-    if not 0 <= plane.series < len(tif.series):
+def _tiff_levels(plane: StoredPlane, source: Plane) -> list[StoredPixels]:
+    if plane.block is None:
         return []
-    series = tif.series[plane.series]
-    lead = [
-        (axis, length) for axis, length in zip(series.axes, series.shape, strict=True) if axis not in "CSYX"
-    ]
-    lengths = [length for _, length in lead]
-    if not _reads_in_pieces(series) or not 0 <= plane.index < math.prod(lengths):
-        return []
-    position = tuple(map(int, np.unravel_index(plane.index, lengths))) if lengths else ()
-    axes = ["c" if axis in "CS" else axis.lower() for axis in series.axes]
-    return [
-        StoredPixels(zarr.open_array(series.aszarr(level=number), mode="r"), axes, position, plane.path)
-        for number, level in enumerate(series.levels)
-        if number == 0 or _is_smaller(level, series)
-    ]
+    levels = [stored_tiff(level, source.path) for level in (plane, *plane.smaller())]
+    full = levels[0]
+    return [level for level in levels if (level.dtype, level.shape[2:]) == (full.dtype, full.shape[2:])]
 
 
-def _reads_in_pieces(series: tifffile.TiffPageSeries) -> bool:
-    """Whether tifffile decodes each tile or strip of it alone, and by itself."""
-    page = series.keyframe
-    axes = series.axes
-    return (
-        {"Y", "X"} <= set(axes)
-        and len(set(axes)) == len(axes)
-        and not {"C", "S"} <= set(axes)
-        and page.photometric in _PLAIN
-        and page.compression in _LOSSLESS
-        and (page.is_tiled or page.rowsperstrip < page.imagelength)
-    )
+def stored_tiff(plane: StoredPlane, path: Path) -> StoredPixels:
+    """Show one plane of a TIFF."""
+    example = plane.example()
 
+    def read(slices: tuple[slice, ...]) -> NDArray[Any]:
+        rows, columns = (
+            slice(*part.indices(length)) for part, length in zip(slices, plane.shape, strict=False)
+        )
+        pixels = plane.picture(slice(rows.start, rows.stop), slice(columns.start, columns.stop))
+        return pixels[(slice(None, None, rows.step), slice(None, None, columns.step), *slices[2:])]
 
-def _is_smaller(level: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries) -> bool:
-    pairs: Sequence[tuple[str, int, int]] = list(zip(series.axes, level.shape, series.shape, strict=False))
-    return (
-        level.axes == series.axes
-        and _reads_in_pieces(level)
-        and all(one < full if axis in "YX" else one == full for axis, one, full in pairs)
-    )
-
-
-_PLAIN = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
-_LOSSLESS = (
-    tifffile.COMPRESSION.NONE,
-    tifffile.COMPRESSION.ADOBE_DEFLATE,
-    tifffile.COMPRESSION.DEFLATE,
-    tifffile.COMPRESSION.PACKBITS,
-)
-"""What tifffile decodes by itself."""
+    chunks = (*(plane.block or plane.shape), *example.shape[2:])
+    return StoredPixels((*plane.shape, *example.shape[2:]), example.dtype, chunks, read, path)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.imagej import Grid, write_imagej
 from napari_semigda.io.legend import NOT_LOOKED_AT, Legend
-from napari_semigda.io.pictures import Plane, list_planes, read_plane
+from napari_semigda.io.pictures import Plane, list_planes, read_samples
 
 _OWN = Legend()
 
@@ -63,8 +63,10 @@ def write_labels(
 def read_labels(source: Path | str | Plane) -> NDArray[np.integer]:
     """Read a label map: from a file that holds one, or one plane of a file.
 
-    Accepts TIFF, PNG and the other formats of `read_plane`. Grey masks that were saved in colour are
-    taken for grey, and floating-point files whose values are all whole for integers.
+    Accepts TIFF, PNG and the other formats of `read_plane`. Gray masks that were saved in color are
+    taken for gray, and floating-point files whose values are all whole for integers. Of a palette the
+    indices count, whatever their colors. What was drawn on a transparent ground is the object. Where 0 is
+    white, what is seen counts, but in ImageJ's files the stored values.
 
     Returns
     -------
@@ -83,7 +85,8 @@ def read_labels(source: Path | str | Plane) -> NDArray[np.integer]:
         if len(planes) != 1:
             raise SemiGDAError(f"“{source}” holds {len(planes)} pictures; a label map is a single one.")
         plane = planes[0]
-    return _as_labels(read_plane(plane).pixels, plane.path)
+    samples, meaning = read_samples(plane)
+    return meaning.as_labels(samples, plane.path)
 
 
 def _storable(labels: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -105,23 +108,3 @@ def _highest(labels: NDArray[Any], legend: Legend) -> int:
     """Return the highest number of an object or a class, at least 1."""
     counted = True if legend.objects else labels != NOT_LOOKED_AT
     return int(labels.max(initial=1, where=counted))
-
-
-def _as_labels(pixels: NDArray[Any], path: Path) -> NDArray[np.integer]:
-    if pixels.ndim == 3:
-        colours = pixels[..., : 3 if pixels.shape[2] in (3, 4) else None]
-        if not (colours == colours[..., :1]).all():
-            raise SemiGDAError(f"“{path}” is a colour picture, not a label map.")
-        pixels = colours[..., 0]
-    if pixels.dtype.kind == "b":
-        return pixels.astype(np.uint8)
-    if pixels.dtype.kind == "f":
-        whole = (
-            pixels.astype(np.int64) if np.isfinite(pixels).all() and np.abs(pixels).max() < 2**53 else None
-        )
-        if whole is None or not (whole == pixels).all():
-            raise SemiGDAError(f"“{path}” holds fractions, so it is no label map.")
-        return whole
-    if pixels.dtype.kind not in "ui":
-        raise SemiGDAError(f"“{path}” holds values of the type {pixels.dtype}, so it is no label map.")
-    return pixels

@@ -17,7 +17,7 @@ import numpy as np
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.explained import explained
 from napari_semigda.io.files import read_json
-from napari_semigda.io.stored import StoredPixels
+from napari_semigda.io.stored import StoredPixels, stored_zarr
 
 SUFFIX = ".zarr"
 MOST_IMAGES = 100_000
@@ -97,7 +97,7 @@ class ZarrImage:
         store = zarr.storage.LocalStore(one.folder, read_only=True)
         with explained(path):
             array = zarr.open_array(store=store, mode="r", zarr_format=one.zarr_format)
-        return StoredPixels(array, self.axes, position, path)
+        return stored_zarr(array, self.axes, position, path)
 
 
 def is_zarr(path: Path) -> bool:

@@ -9,31 +9,30 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io import photographs
 from napari_semigda.io.atomic import atomic_file
+from napari_semigda.io.colors import Interpretation
 from napari_semigda.io.explained import explained
 from napari_semigda.io.ome import OTHER_UNIT, ome_unit
 from napari_semigda.io.omezarr import ZarrImage, is_zarr, read_images
-from napari_semigda.io.units import (
-    NO_SIZE,
-    from_density,
-    number_in,
-    size_of_pixel,
-    unless_dots_per_inch,
-    unless_printed,
+from napari_semigda.io.tiff import (
+    is_tiff,
+    opened_tiff_plane,
+    read_header,
+    refuse_too_many,
+    tiff_stack,
 )
+from napari_semigda.io.units import size_of_pixel
 
 SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 """Endings of the file names that `find_pictures` looks for; beside them it finds the folders of OME-Zarr."""
@@ -55,20 +54,8 @@ READ_FORMATS = "TIFF, PNG, JPEG, BMP, WebP and OME-Zarr"
 _KINDS_TOLD = 5
 _UNNAMED = 3  # files without an ending: so many are no README any more, but perhaps DICOM
 
-MOST_PLANES = 100_000
-"""A file that says it holds more planes than this is taken for a broken one."""
-
-_PLAUSIBLE_BYTES = 2**29
-_PLAUSIBLE_RATIO = 500
-"""A plane above the former that is more than so many times as large as its file does not fit into it."""
-
 MANIFEST_NAME = "semigda.json"
 """The file that makes a folder a session; such folders are not searched for pictures."""
-
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PHOTOGRAPHS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "PPM")
-_CHANNEL_AXES = "CS"
-_EXIF_ORIENTATION = 274
 
 
 @dataclass(frozen=True)
@@ -228,27 +215,56 @@ def natural_order(text: str) -> tuple[Any, ...]:
     return (*((int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts)), text)
 
 
+@dataclass(frozen=True)
+class FileContent:
+    """What a file holds, known from its header alone.
+
+    Parameters
+    ----------
+    planes
+        As `list_planes` gives them; none where its pixels are channels of planes in another file of its set.
+    identifier
+        Of a file that belongs to a set (OME-TIFF); else empty.
+    missing
+        Files of that set that are not there: their names, by their identifiers.
+    """
+
+    planes: list[Plane]
+    identifier: str = ""
+    missing: tuple[tuple[str, str], ...] = ()
+
+
+def list_file(path: Path | str) -> FileContent:
+    """List the planes of a file, and which files are missing of its set; see `list_planes`."""
+    path = Path(path)
+    with explained(path):
+        if is_zarr(path):
+            return FileContent(_list_zarr_planes(path))
+        if is_tiff(path):
+            return _list_tiff(path)
+        return FileContent([Plane(path, shape=photographs.read_size(path))])
+
+
 def list_planes(path: Path | str) -> list[Plane]:
     """List the planes of a file, reading no more than its header.
 
-    A multi-page, z- or t-stack gives one plane a page. Channels, and the samples of a colour picture,
-    stay within their plane.
+    A multi-page, z- or t-stack gives one plane a page. Channels, and the samples of a color image,
+    stay within their plane. Thumbnails, smaller copies, labels of slides, and masks beside an image are left
+    out, unless the file holds nothing else. Of a set of files (OME-TIFF) each lists its own planes.
 
     Raises
     ------
     SemiGDAError
         When the file is missing, empty, damaged or no picture that can be read.
     """
-    path = Path(path)
-    with explained(path):
-        if is_zarr(path):
-            return _list_zarr_planes(path)
-        if is_tiff(path):
-            return _list_tiff_planes(path)
-        with _opened_photograph(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-            return [Plane(path, shape=(width, height) if turned else (height, width))]
+    planes = list_file(path).planes
+    if not planes:
+        raise SemiGDAError(
+            f"“{path}” belongs to a set of files (OME-TIFF) and holds channels of its images. Choose "
+            "the file with "
+            "their first channels, or the folder."
+        )
+    return planes
 
 
 def stack_axes(path: Path | str, series: int = 0) -> tuple[str, tuple[int, ...], float | None]:
@@ -275,8 +291,8 @@ def stack_axes(path: Path | str, series: int = 0) -> tuple[str, tuple[int, ...],
             return *_counted(_zarr_letters(image), [length for _, length in image.lead]), _zarr_spacing(image)
         if not is_tiff(path):
             return "", (), None
-        with opened_tiff(path) as tif:
-            return *_counted(*_lead(tif.series[series])), _tiff_spacing(tif, series)
+        lead, spacing = tiff_stack(path, series)
+        return *_counted("".join(axis for axis, _ in lead), [length for _, length in lead]), spacing
 
 
 def read_plane(plane: Plane) -> Picture:
@@ -285,22 +301,34 @@ def read_plane(plane: Plane) -> Picture:
     Returns
     -------
     Picture
-        Channels last. Palette pictures come in their colours, photographs the way up that their EXIF
-        says. Alpha is kept beside colours and dropped beside grey. Of a PNG with 16 bits a colour,
-        Pillow reads the upper 8.
+        Channels last, the way up that TIFF or EXIF says. Palettes, CMYK, YCbCr and Lab come in their colors,
+        inverted gray as it is seen, and samples of less than 8 bits over the whole range of 8.
+        Alpha is kept beside colors and dropped beside gray.
 
     Raises
     ------
     SemiGDAError
-        When the file is missing, damaged, or has no such plane.
+        When the file is missing, damaged, has no such plane, or colors that are not read.
     """
     with explained(plane.path):
         if is_zarr(plane.path):
             return _read_zarr_plane(plane)
         if is_tiff(plane.path):
-            return _read_tiff_plane(plane)
-        with _opened_photograph(plane.path) as image:
-            return Picture(_photograph_pixels(image))
+            with opened_tiff_plane(plane.path, plane.series, plane.index) as stored:
+                return Picture(stored.picture(), stored.pixel_size, stored.unit)
+        samples, meaning = photographs.read_samples(plane.path)
+        return Picture(meaning.as_picture(samples))
+
+
+def read_samples(plane: Plane) -> tuple[NDArray[Any], Interpretation]:
+    """Read the numbers of one plane as they are stored, upright, and what they mean; as `read_plane`."""
+    with explained(plane.path):
+        if is_zarr(plane.path):
+            return _read_zarr_plane(plane).pixels, Interpretation(bits=0)
+        if is_tiff(plane.path):
+            with opened_tiff_plane(plane.path, plane.series, plane.index) as stored:
+                return stored.samples(), stored.meaning
+        return photographs.read_samples(plane.path)
 
 
 def write_picture(path: Path | str, picture: Picture, *, new: bool = False) -> None:
@@ -352,36 +380,12 @@ def _is_left_alone(folder: Path) -> bool:
     return folder.name.startswith(".") or (folder / MANIFEST_NAME).exists()
 
 
-def is_tiff(path: Path) -> bool:
-    """Whether a file begins as TIFFs do."""
-    with path.open("rb") as file:
-        return file.read(4) in _TIFF_STARTS
-
-
-# Photographs ------------------------------------------------------------------------------------------
-
-
-def _opened_photograph(path: Path) -> Image.Image:
-    return Image.open(path, formats=_PHOTOGRAPHS)
-
-
-def _photograph_pixels(image: Image.Image) -> NDArray[Any]:
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in ("P", "PA"):
-        upright = upright.convert("RGBA" if "transparency" in upright.info else "RGB")
-    elif upright.mode in ("LA", "La"):
-        upright = upright.convert("L")
-    elif upright.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa"):
-        upright = upright.convert("RGB")
-    return np.array(upright)
-
-
 # OME-Zarr ---------------------------------------------------------------------------------------------
 
 
 def _list_zarr_planes(path: Path) -> list[Plane]:
     images = read_images(path)
-    _refuse_too_many(path, (math.prod(length for _, length in image.lead) for image in images))
+    refuse_too_many(path, sum(math.prod(length for _, length in image.lead) for image in images))
     return [
         plane
         for number, image in enumerate(images)
@@ -443,66 +447,16 @@ def _zarr_spacing(image: ZarrImage) -> float | None:
 # TIFF -------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def opened_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
-    """Open a TIFF whose pages come to an end."""
-    with tifffile.TiffFile(path) as tif:
-        # Counting follows the chain of pages to its end and notices where a damaged one bites its own tail;
-        # looking for series without it would never end then.
-        if len(tif.pages) > MOST_PLANES:
-            raise SemiGDAError(f"“{path}” says that it holds {len(tif.pages)} pages; it seems damaged.")
-        yield tif
-
-
-def _list_tiff_planes(path: Path) -> list[Plane]:
-    with opened_tiff(path) as tif:
-        series = [
-            (number, one) for number, one in enumerate(tif.series) if {"Y", "X"} <= set(one.axes) and one.size
-        ]
-        _refuse_too_many(path, (math.prod(_lead(one)[1]) for _, one in series))
-        for _, one in series:
-            _refuse_implausible(path, one)
-        return [
-            plane
-            for number, one in series
-            for plane in _planes(
-                Plane(
-                    path,
-                    number,
-                    0,
-                    f"image {number + 1}" if len(series) > 1 else "",
-                    (one.shape[one.axes.index("Y")], one.shape[one.axes.index("X")]),
-                    *_tiff_pixel_size(tif, number, one),
-                ),
-                *_lead(one),
-            )
-        ]
-
-
-def _refuse_implausible(path: Path, series: tifffile.TiffPageSeries) -> None:
-    """Refuse planes that are no picture, or that would fill the memory with what a small file claims."""
-    if series.dtype is None or series.dtype.kind not in "buif":
-        raise SemiGDAError(
-            f"“{path}” holds numbers of the type {series.dtype}, which are no grey values. "
-            "Save it as real numbers, such as the magnitude."
-        )
-    plane = math.prod(
-        length for axis, length in zip(series.axes, series.shape, strict=True) if axis in _CHANNEL_AXES + "YX"
-    )
-    room, file = plane * series.dtype.itemsize, path.stat().st_size
-    if room > max(_PLAUSIBLE_BYTES, _PLAUSIBLE_RATIO * file):
-        raise SemiGDAError(
-            f"“{path}” claims to hold a picture of {room / 2**20:.0f} MiB, but has {file / 2**20:.1f} MiB; "
-            "it seems damaged. Bring back a sound copy of it."
-        )
-
-
-def _refuse_too_many(path: Path, counts: Iterable[int]) -> None:
-    count = sum(counts)
-    if not count:
-        raise SemiGDAError(f"“{path}” holds no picture.")
-    if count > MOST_PLANES:
-        raise SemiGDAError(f"“{path}” says that it holds {count} pictures; it seems damaged.")
+def _list_tiff(path: Path) -> FileContent:
+    header = read_header(path)
+    several = len({plane.series for plane in header.planes}) > 1
+    planes = []
+    for plane in header.planes:
+        words = [f"image {plane.series + 1}"] if several else []
+        words += [f"{_axis_word(axis)} {number + 1}" for axis, number in plane.place]
+        size = plane.pixel_size, plane.unit
+        planes.append(Plane(path, plane.series, plane.index, ", ".join(words), plane.shape, *size))
+    return FileContent(planes, header.identifier, header.missing)
 
 
 def _planes(first: Plane, axes: Sequence[str], lengths: Sequence[int]) -> Iterator[Plane]:
@@ -523,163 +477,9 @@ def _counted(axes: str, lengths: Sequence[int]) -> tuple[str, tuple[int, ...]]:
     return "".join(axis for axis, _ in kept), tuple(length for _, length in kept)
 
 
-def _lead(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
-    """Return the axes over which planes are counted, and their lengths."""
-    kept = [
-        (axis, length)
-        for axis, length in zip(series.axes, series.shape, strict=True)
-        if axis not in _CHANNEL_AXES + "YX"
-    ]
-    return "".join(axis for axis, _ in kept), tuple(int(length) for _, length in kept)
-
-
 def _axis_word(axis: str) -> str:
     """Name an axis for people: by its letter, where everybody knows it, or by its name, where it has one."""
     return axis.lower() if axis in ("T", "Z") or len(axis) > 1 else "page"
-
-
-def _read_tiff_plane(plane: Plane) -> Picture:
-    with opened_tiff(plane.path) as tif:
-        if not 0 <= plane.series < len(tif.series):
-            raise SemiGDAError(f"“{plane.path}” has no image number {plane.series + 1} any more.")
-        series = tif.series[plane.series]
-        if not {"Y", "X"} <= set(series.axes) or not 0 <= plane.index < math.prod(_lead(series)[1]):
-            raise SemiGDAError(f"“{plane.path}” has no page number {plane.index + 1} any more.")
-        _refuse_implausible(plane.path, series)
-        pixels = _in_palette_colours(_channels_last(*_plane_array(tif, plane, series)), tif, series)
-        return Picture(pixels, *_tiff_pixel_size(tif, plane.series, series))
-
-
-def _plane_array(
-    tif: tifffile.TiffFile, plane: Plane, series: tifffile.TiffPageSeries
-) -> tuple[NDArray[Any], str]:
-    """Read one plane with its channel axes, by the cheapest way that the file allows."""
-    lengths = _lead(series)[1]
-    position = iter(np.unravel_index(plane.index, lengths) if lengths else ())
-    window = tuple(
-        slice(None) if axis in _CHANNEL_AXES + "YX" else int(next(position)) for axis in series.axes
-    )
-    axes = "".join(axis for axis, part in zip(series.axes, window, strict=True) if isinstance(part, slice))
-    if series.dataoffset is not None:
-        mapped = tif.asarray(series=plane.series, out="memmap")
-        return np.array(mapped.reshape(series.shape)[window]), axes
-    page_shape = tuple(series.keyframe.shape)
-    outer = series.shape[: len(series.shape) - len(page_shape)]
-    if tuple(series.shape) == outer + page_shape and len(series.pages) == math.prod(outer):
-        numbers = np.arange(math.prod(outer)).reshape(outer)[window[: len(outer)]]
-        pages = np.stack([_page_array(plane.path, series, int(number)) for number in np.ravel(numbers)])
-        inner = window[len(outer) :]
-        return pages.reshape(np.shape(numbers) + page_shape)[(..., *inner)], axes
-    return series.asarray()[window], axes
-
-
-def _page_array(path: Path, series: tifffile.TiffPageSeries, number: int) -> NDArray[Any]:
-    page = series.pages[number]
-    if page is None:  # OME-TIFF may leave planes out
-        return np.zeros(series.keyframe.shape, series.dtype)
-    try:
-        return np.asarray(page.asarray())
-    except ValueError as error:
-        if "requires the 'imagecodecs' package" not in str(error):
-            raise
-        pixels = _page_array_by_pillow(path, page.index)
-        if pixels is None or pixels.shape != tuple(page.shape) or pixels.dtype != page.dtype:
-            raise
-        return pixels
-
-
-def _page_array_by_pillow(path: Path, index: Any) -> NDArray[Any] | None:
-    """Read a page with libtiff, which knows LZW and JPEG; None for what it cannot."""
-    if not isinstance(index, int | np.integer):
-        return None
-    try:
-        with Image.open(path, formats=("TIFF",)) as image:
-            image.seek(int(index))
-            return np.array(image)
-    except (OSError, ValueError, EOFError):
-        return None
-
-
-def _channels_last(pixels: NDArray[Any], axes: str) -> NDArray[Any]:
-    order = "YX" + "".join(axis for axis in axes if axis not in "YX")
-    moved = pixels.transpose([axes.index(axis) for axis in order])
-    channels = math.prod(moved.shape[2:])
-    shape = moved.shape[:2] if channels == 1 else (*moved.shape[:2], channels)
-    return np.ascontiguousarray(moved.reshape(shape))
-
-
-def _in_palette_colours(
-    pixels: NDArray[Any], tif: tifffile.TiffFile, series: tifffile.TiffPageSeries
-) -> NDArray[Any]:
-    """Replace indices by their colours; in ImageJ's files the values count and the palette is decoration."""
-    page = series.keyframe
-    palette = getattr(page, "colormap", None)
-    if tif.is_imagej or palette is None or page.photometric != tifffile.PHOTOMETRIC.PALETTE:
-        return pixels
-    colours = (np.asarray(palette) >> 8).astype(np.uint8)
-    return np.ascontiguousarray(np.moveaxis(colours[:, pixels], 0, -1))
-
-
-def _tiff_pixel_size(
-    tif: tifffile.TiffFile, number: int, series: tifffile.TiffPageSeries
-) -> tuple[tuple[float, float], str]:
-    """Return the pixel size (y, x) and its unit as OME-XML, ImageJ or the resolution tags give it."""
-    if tif.is_ome and tif.ome_metadata:
-        return _ome_pixel_size(tif.ome_metadata, number)
-    tags = series.keyframe.tags
-    per_unit = tuple(_ratio(tags.valueof(name)) for name in ("YResolution", "XResolution"))
-    if tif.is_imagej:
-        unit = str((tif.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
-        size = from_density(per_unit, unit)
-        return unless_dots_per_inch(per_unit[1], size) if unit in ("inch", "in") else size
-    resolution_unit = tags.valueof("ResolutionUnit")
-    if resolution_unit == tifffile.RESUNIT.CENTIMETER:
-        return unless_printed(from_density(per_unit, "cm"))
-    if resolution_unit == tifffile.RESUNIT.INCH:
-        return unless_printed(from_density(per_unit, "inch"))
-    return NO_SIZE
-
-
-def _ome_pixel_size(xml: str, number: int) -> tuple[tuple[float, float], str]:
-    try:
-        elements = ElementTree.fromstring(xml).iter()
-    except ElementTree.ParseError:  # a damaged description does not make the pixels unreadable
-        return NO_SIZE
-    pixels = [one for one in elements if one.tag.rpartition("}")[2] == "Pixels"]
-    if number >= len(pixels):
-        return NO_SIZE
-    given = pixels[number].attrib
-    return size_of_pixel(
-        *(
-            (number_in(given.get(f"PhysicalSize{axis}")), given.get(f"PhysicalSize{axis}Unit", "µm"))
-            for axis in "YX"
-        )
-    )
-
-
-def _tiff_spacing(tif: tifffile.TiffFile, number: int) -> float | None:
-    """Return the distance of planes along z, in the unit that `_tiff_pixel_size` gives; None if unknown."""
-    if tif.is_ome and tif.ome_metadata:
-        pixels = [
-            one
-            for one in ElementTree.fromstring(tif.ome_metadata).iter()
-            if one.tag.rpartition("}")[2] == "Pixels"
-        ]
-        given = pixels[number].attrib if number < len(pixels) else {}
-        size, unit = number_in(given.get("PhysicalSizeZ")), given.get("PhysicalSizeZUnit", "µm")
-    else:
-        given = tif.imagej_metadata or {}
-        size, unit = number_in(given.get("spacing")), str(given.get("unit", "")).replace("\\u00B5", "µ")
-    (spacing, _), told = from_density((1 / size, 1 / size), unit) if size > 0 else ((0.0, 0.0), "pixel")
-    return None if told == "pixel" else spacing
-
-
-def _ratio(value: Any) -> float:
-    """Return the number that a resolution tag stands for, 0 where it stands for none."""
-    try:
-        return number_in(value[0] / value[1] if isinstance(value, tuple) else value)
-    except (ZeroDivisionError, IndexError, TypeError):
-        return 0.0
 
 
 def _storable(pixels: NDArray[Any], path: Path) -> NDArray[Any]:

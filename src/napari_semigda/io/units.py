@@ -41,8 +41,10 @@ NO_SIZE: PixelSize = ((1.0, 1.0), "pixel")
 _PRINTED_FROM = 10.0
 """µm: of files that only have TIFF's resolution, larger pixels are those of a print (2540 dots per inch)."""
 
-_PRINT_DENSITIES = (72, 75, 96, 100, 120, 144, 150, 180, 200, 220, 240, 254, 266, 300)
-_PRINT_DENSITIES += (350, 360, 400, 480, 600, 720, 800, 1200, 1440, 2400)
+_PRINT_DENSITIES = (
+    *(72, 75, 96, 100, 120, 144, 150, 180, 200, 220, 240, 254, 266, 300),
+    *(350, 360, 400, 480, 600, 720, 800, 1200, 1440, 2400),
+)
 
 
 def clean_unit(unit: str) -> str:

@@ -18,11 +18,11 @@ from napari_semigda.io.atomic import cannot_read
 from napari_semigda.io.omezarr import is_zarr
 from napari_semigda.io.pictures import (
     MANIFEST_NAME,
-    Listing,
+    FileContent,
     Picture,
     Plane,
+    list_file,
     list_folder,
-    list_planes,
     write_picture,
 )
 from napari_semigda.model.backbone import known_encoder
@@ -247,7 +247,7 @@ class Files:
 
     named: list[tuple[Path, str]]
     repeated: list[tuple[Path, Path]]
-    listings: list[tuple[Path, Listing]]
+    listings: list[tuple[Path, FileContent]]
 
     def skipped(self, *, everything: bool = False) -> list[str]:
         """Tell of files of kinds that are not read and of linked folders, with their numbers."""
@@ -339,8 +339,8 @@ def item_files(items: Iterable[Item], folder: Path) -> dict[Path, Item]:
 
 
 def _without_given(
-    listings: list[tuple[Path, Listing]], given: Sequence[Path | str]
-) -> list[tuple[Path, Listing]]:
+    listings: list[tuple[Path, FileContent]], given: Sequence[Path | str]
+) -> list[tuple[Path, FileContent]]:
     """Do not tell of linked folders that were named themselves."""
     named = {os.path.abspath(path) for path in given}
     return [
@@ -378,16 +378,37 @@ def read_headers(
     """
     planes: list[NamedPlane] = []
     left_out: list[LeftOut] = []
+    read: list[tuple[Path, FileContent]] = []
     for done, (file, name) in enumerate(files, start=1):
         if cancelled is not None and cancelled():
             raise Cancelled
         try:
-            planes += [NamedPlane(plane, name) for plane in list_planes(file)]
+            listing = list_file(file)
         except SemiGDAError as error:
             left_out.append((file, str(error)))
+        else:
+            planes += [NamedPlane(plane, name) for plane in listing.planes]
+            read.append((file, listing))
         if progress is not None:
             progress(done, len(files))
-    return planes, left_out
+    return planes, left_out + list(_missing_of_sets(read))
+
+
+def _missing_of_sets(read: Sequence[tuple[Path, FileContent]]) -> Iterator[LeftOut]:
+    """Name the files that others name as part of their set and that are not there, under any name."""
+    there = {listing.identifier for _, listing in read}
+    told: set[tuple[Path, str]] = set()
+    for file, listing in read:
+        for identifier, name in listing.missing:
+            place = file.parent, name
+            if identifier not in there and place not in told:
+                told.add(place)
+                yield (
+                    file.with_name(Path(name).name or file.name),
+                    f"“{name[:100]}”, which “{file}” names as part of its set (OME-TIFF), is not "
+                    "there, so its images "
+                    "are left out. Bring it back, then add the folder again.",
+                )
 
 
 def with_more_files(

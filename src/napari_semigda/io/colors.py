@@ -1,0 +1,351 @@
+"""What the numbers of a stored image mean, and the image and the label map that follow from it.
+
+Every reader (TIFF of all compressions, whole or in parts; photographs) hands over the samples as they are
+stored, with an `Interpretation`. Here alone they become colors, gray values or labels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_semigda.errors import SemiGDAError
+
+Array = NDArray[Any]
+
+_CHANNELS_OF_COLOR = 3
+
+
+class ColorSpace(Enum):
+    """What the first samples of a pixel are; more of them are opacity or channels of their own."""
+
+    GRAY = "gray"
+    WHITE_IS_ZERO = "inverted gray"
+    PALETTE = "indices"
+    RGB = "RGB"
+    YCBCR = "YCbCr"
+    CIELAB = "Lab, its colors signed, as TIFF has it"
+    ICCLAB = "Lab, its colors unsigned, as color profiles have it"
+    CMYK = "CMYK"
+
+    @property
+    def samples(self) -> int:
+        """How many samples of a pixel are its color."""
+        if self in (ColorSpace.GRAY, ColorSpace.WHITE_IS_ZERO, ColorSpace.PALETTE):
+            return 1
+        return 4 if self is ColorSpace.CMYK else 3
+
+
+@dataclass(frozen=True)
+class Interpretation:
+    """What the samples of a stored image mean.
+
+    Parameters
+    ----------
+    space
+        Of the first samples.
+    bits
+        Of a sample as it is stored; 0 for floating point.
+    alpha
+        Which sample is the opacity; None without.
+    premultiplied
+        Whether the colors are stored multiplied by the opacity.
+    palette
+        (N, 3) or (N, 4) uint8: the color of each index, with its opacity.
+    raw_labels
+        Whether in a label map the stored values count, however they are shown (ImageJ's inverting tables).
+    lossy
+        Whether the compression changed the values.
+    ycbcr
+        (red, green, blue) weights of the brightness, then the black and white of each sample.
+    """
+
+    space: ColorSpace = ColorSpace.GRAY
+    bits: int = 8
+    alpha: int | None = None
+    premultiplied: bool = False
+    palette: Array | None = None
+    raw_labels: bool = False
+    lossy: bool = False
+    ycbcr: tuple[float, ...] = (0.299, 0.587, 0.114, 0, 255, 128, 255, 128, 255)
+
+    def as_picture(self, stored: Array) -> Array:
+        """Turn samples (H, W) or (H, W, C) into what is seen, pixel by pixel.
+
+        Returns
+        -------
+        ndarray
+            (H, W) or (H, W, C), native byte order. Opacity is kept beside colors and dropped beside gray.
+        """
+        samples = stored[..., None] if stored.ndim == 2 else stored
+        count = self.space.samples
+        color, rest = self._seen(samples[..., :count]), samples[..., count:]
+        if self.alpha is not None and count == 1 and color.shape[-1] == 1:
+            rest = np.delete(rest, self.alpha - count, axis=-1)
+        elif self.alpha is not None and self.premultiplied:
+            color = _divided(color, samples[..., self.alpha])
+        if rest.shape[-1] and color.dtype != rest.dtype:
+            rest = _eight_bits(rest, self.bits)
+        seen = np.concatenate([color, rest], axis=-1) if rest.shape[-1] else color
+        seen = seen[..., 0] if seen.shape[-1] == 1 else seen
+        return np.ascontiguousarray(seen.astype(seen.dtype.newbyteorder("="), copy=False))
+
+    def as_labels(self, stored: Array, path: Path) -> NDArray[np.integer]:
+        """Turn samples (H, W) or (H, W, C) into a label map.
+
+        Of a palette the indices count; of an image drawn on a transparent ground, where it is opaque.
+
+        Returns
+        -------
+        ndarray
+            (H, W) of an integer type.
+
+        Raises
+        ------
+        SemiGDAError
+            When they are no label map, or may be several.
+        """
+        samples = stored[..., None] if stored.ndim == 2 else stored
+        if self.space is ColorSpace.PALETTE and self.palette is not None:
+            return _indices(samples[..., 0], self.palette, path)
+        if self.space is ColorSpace.WHITE_IS_ZERO:
+            samples = samples if self.raw_labels else _as_shown(samples, self, path)
+        alpha = self.alpha
+        if self.space not in (ColorSpace.GRAY, ColorSpace.WHITE_IS_ZERO, ColorSpace.RGB):
+            samples = self.as_picture(samples)
+            alpha = None if alpha is None else alpha - self.space.samples + _CHANNELS_OF_COLOR
+        labels = _whole(_single(samples, alpha, path), path)
+        if self.lossy and not np.isin(labels, (0, 255)).all():
+            raise SemiGDAError(
+                f"“{path}” is compressed as JPEG, which changes the values of a label map. "
+                "Save it as PNG, or as TIFF without JPEG."
+            )
+        return labels
+
+    def _seen(self, color: Array) -> Array:
+        convert: dict[ColorSpace, Callable[[Array], Array]] = {
+            ColorSpace.GRAY: self._full_range,
+            ColorSpace.RGB: self._full_range,
+            ColorSpace.WHITE_IS_ZERO: lambda color: self._full_range(_inverted(color, self.bits)),
+            ColorSpace.PALETTE: self._colored,
+            ColorSpace.CMYK: lambda color: _from_cmyk(self._full_range(color)),
+            ColorSpace.YCBCR: lambda color: _from_ycbcr(color, self.ycbcr),
+            ColorSpace.CIELAB: lambda color: _from_lab(color, signed=True),
+            ColorSpace.ICCLAB: lambda color: _from_lab(color, signed=False),
+        }
+        return convert[self.space](color)
+
+    def _full_range(self, samples: Array) -> Array:
+        """Stretch what has less than eight bits; one bit of gray stays black and white."""
+        if self.bits == 0 or self.bits >= 8 or (self.bits == 1 and samples.shape[-1] == 1):
+            return samples
+        return _eight_bits(samples, self.bits)
+
+    def _colored(self, index: Array) -> Array:
+        if self.palette is None:
+            return index
+        colors: Array = self.palette[index[..., 0].astype(np.intp)]
+        return colors
+
+
+def upright(pixels: Array, orientation: int) -> Array:
+    """Turn an array (H, W, …) the way up that TIFF's and EXIF's orientation, 1 to 8, says."""
+    if orientation in (5, 6, 7, 8):
+        pixels = np.swapaxes(pixels, 0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+# Colors -----------------------------------------------------------------------------------------------
+
+
+def _eight_bits(samples: Array, bits: int) -> Array:
+    """Stretch samples of less than eight bits over the range of eight."""
+    if not 0 < bits < 8:
+        return samples
+    most = 2**bits - 1
+    return ((samples.astype(np.uint16) * 255 + most // 2) // most).astype(np.uint8)
+
+
+def _inverted(samples: Array, bits: int) -> Array:
+    """Exchange black and white; of floating-point numbers, which have no white, the sign."""
+    if samples.dtype.kind == "b":
+        return ~samples
+    if samples.dtype.kind == "u":
+        return np.asarray(samples.dtype.type(2**bits - 1) - samples)
+    return np.asarray(~samples if samples.dtype.kind == "i" else -samples)
+
+
+def _divided(color: Array, alpha: Array) -> Array:
+    """Undo the multiplication of colors by their opacity."""
+    if color.dtype.kind == "f":
+        shown = alpha[..., None] > 0
+        full = np.where(shown, color / np.where(shown, alpha[..., None], 1), 0)
+        return np.asarray(full, color.dtype)
+    most = np.iinfo(color.dtype).max
+    opacity = alpha[..., None].astype(np.uint64)
+    full = np.minimum(color.astype(np.uint64) * np.uint64(most) // np.maximum(opacity, 1), most)
+    return np.where(opacity > 0, full, 0).astype(color.dtype)
+
+
+def _from_cmyk(inks: Array) -> Array:
+    if inks.dtype.kind != "u":
+        return np.asarray((1 - inks[..., :3]) * (1 - inks[..., 3:]))
+    most = np.uint64(np.iinfo(inks.dtype).max)
+    left = most - inks.astype(np.uint64)
+    return np.asarray((left[..., :3] * left[..., 3:] + most // np.uint64(2)) // most, inks.dtype)
+
+
+def _from_ycbcr(stored: Array, given: tuple[float, ...]) -> Array:
+    red, green, blue, *limits = given
+    most = np.iinfo(stored.dtype).max
+    scale = most / 255
+    parts = []
+    for number, span in enumerate((255, 127, 127)):
+        black, white = (limit * scale for limit in limits[2 * number : 2 * number + 2])
+        parts.append((stored[..., number].astype(np.float32) - black) * (span * scale / (white - black)))
+    y, cb, cr = parts
+    r = y + cr * (2 - 2 * red)
+    b = y + cb * (2 - 2 * blue)
+    g = (y - red * r - blue * b) / green
+    return np.clip(np.rint(np.stack([r, g, b], axis=-1)), 0, most).astype(stored.dtype)
+
+
+_XYZ_TO_RGB = np.array(  # sRGB, from a white point of D50, which Lab has in TIFF
+    [
+        [3.1338561, -1.6168667, -0.4906146],
+        [-0.9787684, 1.9161415, 0.0334540],
+        [0.0719453, -0.2289914, 1.4052427],
+    ],
+    np.float32,
+)
+_D50 = np.array([0.9642, 1.0, 0.8249], np.float32)
+
+
+def _from_lab(stored: Array, *, signed: bool) -> Array:
+    most = float(np.iinfo(stored.dtype).max)
+    step = (most + 1) / 256  # of a and b
+    if signed:
+        lightness = stored[..., :1].astype(np.float32) * (100 / most)
+        signs = stored[..., 1:].astype(stored.dtype.newbyteorder("=")).view(f"i{stored.dtype.itemsize}")
+        colors = signs.astype(np.float32) / step
+    else:
+        lightness = stored[..., :1].astype(np.float32) * (100 / (255 * step))
+        colors = stored[..., 1:].astype(np.float32) / step - 128
+    fy = (lightness + 16) / 116
+    f = np.concatenate([fy + colors[..., :1] / 500, fy, fy - colors[..., 1:] / 200], axis=-1)
+    xyz = np.where(f > 6 / 29, f**3, (f - 4 / 29) * 3 * (6 / 29) ** 2) * _D50
+    linear = np.clip(xyz @ _XYZ_TO_RGB.T, 0, 1)
+    rgb = np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+    return np.asarray(np.rint(np.clip(rgb, 0, 1) * most).astype(stored.dtype))
+
+
+# Label maps -------------------------------------------------------------------------------------------
+
+
+def _indices(index: Array, palette: Array, path: Path) -> Array:
+    """Take the indices of a palette for classes, unless they number shades of gray in another order."""
+    used = np.union1d(index, [0]).astype(np.intp)
+    colors = palette[used][:, :_CHANNELS_OF_COLOR].astype(int)
+    gray = (colors == colors[:, :1]).all()
+    if not gray or ((np.diff(colors[:, 0]) > 0).all() and colors[0, 0] < np.iinfo(np.uint8).max):
+        return index
+    if not np.isin(colors, (0, 255)).all() or len(used) > 2:
+        raise SemiGDAError(
+            f"“{path}” numbers its shades of gray in another order than their brightness, so its classes are "
+            "unclear. Save it as gray values, without a palette."
+        )
+    return palette[index.astype(np.intp)][..., 0]
+
+
+def _as_shown(samples: Array, meaning: Interpretation, path: Path) -> Array:
+    """Exchange black and white of a mask that has nothing else."""
+    most = 1 if samples.dtype.kind == "b" else 2**meaning.bits - 1
+    first = samples[..., :1]
+    if meaning.bits == 0 or not np.isin(first, (0, most)).all():
+        raise SemiGDAError(
+            f"“{path}” stores white as 0 (“WhiteIsZero”), and not only black and white; whether its "
+            "values or "
+            "what is seen are the classes is unclear. Save it with black as 0."
+        )
+    return np.concatenate([_inverted(first, meaning.bits), samples[..., 1:]], axis=-1)
+
+
+def _single(samples: Array, alpha: int | None, path: Path) -> Array:
+    """Return the one value that each pixel has, or that what is drawn on a transparent ground has."""
+    samples = samples[..., None] if samples.ndim == 2 else samples
+    opacity = samples[..., alpha] if alpha is not None and samples.shape[-1] > alpha else None
+    count = samples.shape[-1]
+    colors = samples[..., : _CHANNELS_OF_COLOR if count in (3, 4) else 1 if opacity is not None else count]
+    if opacity is None:
+        return _gray(colors, samples, path)
+    most = 1 if opacity.dtype.kind == "f" else 1 if opacity.dtype.kind == "b" else np.iinfo(opacity.dtype).max
+    if (opacity == most).all():
+        return _gray(colors, colors, path)
+    if not np.isin(opacity, (0, most)).all():
+        raise SemiGDAError(
+            f"“{path}” is half transparent in places, so where its objects end is unclear. "
+            "Save it without transparency, or without smoothed edges."
+        )
+    return _drawn(colors, opacity > 0, path)
+
+
+def _gray(colors: Array, samples: Array, path: Path) -> Array:
+    if not (colors == colors[..., :1]).all():
+        raise SemiGDAError(
+            f"“{path}” is a color image, not a label map. Save it with one value for each class, such as PNG "
+            "with a palette, or gray values 0, 1, 2, …"
+        )
+    others = samples[..., colors.shape[-1] :]
+    if others.size and (others != others[:1, :1]).any():
+        raise SemiGDAError(
+            f"“{path}” has a channel beside its colors that does not say what it is, so its classes are "
+            "unclear. Save it as gray values only."
+        )
+    return colors[..., 0]
+
+
+def _drawn(colors: Array, opaque: NDArray[np.bool_], path: Path) -> Array:
+    """Read a mask that was drawn on a transparent ground: the object, or classes as gray values."""
+    drawn = colors[opaque]
+    if not len(drawn):
+        raise SemiGDAError(
+            f"“{path}” is transparent all over, so nothing says where its objects are. "
+            "Save it without transparency."
+        )
+    if (drawn == drawn[:1]).all():
+        color = drawn[0]
+        is_object = (color != color[0]).any() or color[0] in (0, np.iinfo(np.uint8).max, _most(colors))
+        return np.where(opaque, np.uint8(255) if is_object else color[0], 0)
+    if (drawn != drawn[:, :1]).any() or (drawn == 0).any():
+        raise SemiGDAError(
+            f"“{path}” has several colors on a transparent ground, so its classes are unclear. Save it "
+            "without transparency, with one value for each class."
+        )
+    return np.where(opaque, colors[..., 0], 0)
+
+
+def _most(values: Array) -> Any:
+    return np.iinfo(values.dtype).max if values.dtype.kind in "ui" else 1
+
+
+def _whole(values: Array, path: Path) -> NDArray[np.integer]:
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8)
+    if values.dtype.kind == "f":
+        whole = (
+            values.astype(np.int64) if np.isfinite(values).all() and np.abs(values).max() < 2**53 else None
+        )
+        if whole is None or not (whole == values).all():
+            raise SemiGDAError(f"“{path}” holds fractions, so it is no label map.")
+        return whole
+    if values.dtype.kind not in "ui":
+        raise SemiGDAError(f"“{path}” holds values of the type {values.dtype}, so it is no label map.")
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
