@@ -18,7 +18,7 @@ from napari_semigda.samples import sample_pairs
 from napari_semigda.session.rounds import MODEL
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
-from napari_semigda.widgets import keys
+from napari_semigda.widgets import annotation, keys
 
 TITLE = "Annotate and train"
 PATIENCE = 60_000  # milliseconds; nothing waits that long unless something is broken
@@ -55,6 +55,12 @@ def preferences(monkeypatch):
     napari.settings._clear_plugin_settings_cache()
     keys.look_again()
     keep_downloads_in(None)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """Clicks of tests come as soon as a mask appears, and are meant."""
+    monkeypatch.setattr(annotation, "SEEN_AFTER", 0.0)
 
 
 @pytest.fixture

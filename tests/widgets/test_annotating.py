@@ -51,9 +51,9 @@ def test_accepting_without_going_on_stays(opened, viewer, click):
     assert opened.image_section.state.text() == "accepted"
 
 
-def test_an_empty_mask_can_be_accepted(opened, click):
+def test_an_empty_mask_is_accepted_as_an_image_without_an_object(opened, click):
     first = opened.workbench.annotation.item
-    click(opened.mask_section.accept)
+    click(opened.mask_section.no_object)
     assert not opened.workbench.session.labels(first).any()
     assert opened.workbench.session.state(first) is ItemState.ACCEPTED
 
@@ -170,19 +170,19 @@ def test_the_order_in_which_images_are_asked_for_can_be_chosen(opened, click):
 
 def test_when_everything_is_accepted_the_queue_says_so(opened, click, notices):
     for _ in range(6):
-        click(opened.mask_section.accept_and_go_on)
+        click(opened.mask_section.no_object)
     assert "can be exported" in notices()[-1]
     assert opened.workbench.session.counts()[ItemState.ACCEPTED] == 6
     assert not opened.image_section.to_queue.isEnabled()
     assert "accepted or skipped" in opened.image_section.to_queue.toolTip()
 
 
-def test_the_way_of_painting_goes_along_to_the_next_image(opened, viewer, click):
+def test_how_masks_look_goes_along_to_the_next_image(opened, viewer, click):
     layer = mask_layer(viewer)
-    layer.brush_size, layer.opacity, layer.contour, layer.mode = 17, 0.3, 2, "erase"
+    layer.brush_size, layer.opacity, layer.contour = 17, 0.3, 2
     click(opened.image_section.next)
     layer = mask_layer(viewer)
-    assert (layer.brush_size, layer.opacity, layer.contour, layer.mode) == (17, 0.3, 2, "erase")
+    assert (layer.brush_size, layer.opacity, layer.contour) == (17, 0.3, 2)
 
 
 def test_layers_that_are_not_the_plugins_stay(opened, viewer, click):
@@ -206,7 +206,7 @@ def test_deleting_all_layers_by_hand_leaves_the_way_to_the_next_image(opened, vi
     viewer.layers.clear()
     click(opened.image_section.next)
     assert len(viewer.layers) == 2
-    click(opened.mask_section.accept)
+    click(opened.mask_section.no_object)
 
 
 def test_an_unreadable_image_is_told_and_can_be_passed(widget, make_session, tmp_path, click, notices):
@@ -224,7 +224,7 @@ def test_an_unreadable_image_is_told_and_can_be_passed(widget, make_session, tmp
     assert any("broken.png" in notice for notice in notices())
     assert not widget.mask_section.accept.isEnabled()
     click(widget.image_section.next)
-    click(widget.mask_section.accept)
+    click(widget.mask_section.no_object)
     assert not picture.exists()
 
 
@@ -276,6 +276,6 @@ def test_an_image_that_cannot_be_shown_does_not_lend_its_name_to_the_mask_before
     with pytest.raises(ValueError, match="listener"):
         annotation.show(other)
     assert not annotation.visible
-    with pytest.raises(SemiGDAError, match="no mask on the screen"):
+    with pytest.raises(SemiGDAError, match="could not be shown"):
         annotation.accept()
     assert session.labels(other) is None

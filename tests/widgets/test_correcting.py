@@ -23,7 +23,7 @@ def drafted(widget, make_trained, qtbot):
     widget.workbench.adopt(session)
     item = widget.workbench.annotation.item
     qtbot.waitUntil(lambda: session.prediction(item) is not None, timeout=PATIENCE)
-    qtbot.waitUntil(widget.mask_section.threshold.isEnabled)
+    qtbot.waitUntil(lambda: widget.mask_section.draft_inside.isEnabled())
     return widget
 
 

@@ -23,11 +23,12 @@ def store(session, place, round_number):
     session.store_prediction(item, Prediction(nothing, blank, blank, 0.5), round_number)
 
 
-def test_an_accepted_image_is_kept_for_validation_at_the_press_of_a_button(opened, click):
+def test_an_accepted_image_is_kept_for_validation_at_the_press_of_a_button(opened, viewer, click):
     section, session = opened.image_section, opened.workbench.session
     section.jump.setValue(2)
     assert not section.validation.isEnabled()
     assert "Accept the mask first" in section.validation.toolTip()
+    paint(viewer)
     click(opened.mask_section.accept)
     section.validation.click()
     assert session.validation == [session.items[1]]
@@ -54,7 +55,7 @@ def test_the_drafts_of_each_round_are_told_in_points_and_words(opened, viewer, c
     click(opened.mask_section.accept)
     assert rounds.words.text() == "The one draft you accepted so far needed more than 2 % changed."
     opened.image_section.jump.setValue(2)
-    click(opened.mask_section.accept)
+    click(opened.mask_section.no_object)
     assert rounds.words.text() == "Of the 2 drafts you accepted so far, 1 needed less than 2 % changed."
     assert rounds.effort.points == pytest.approx({1: 100 * painted.mean(), 2: 0}, abs=1e-3)
     assert not rounds.isHidden()
@@ -63,7 +64,7 @@ def test_the_drafts_of_each_round_are_told_in_points_and_words(opened, viewer, c
 
 def test_validation_dice_is_drawn_round_by_round(opened, click):
     session, rounds = opened.workbench.session, opened.train_section.rounds
-    click(opened.mask_section.accept)
+    click(opened.mask_section.no_object)
     for dice in (0.5, 0.75):
         record = session.begin_round(Recipe(), Budget(steps=1), 0, False)
         session.finish_round(record, "complete", steps=1, seconds=1, validation=Validation(dice, 1))

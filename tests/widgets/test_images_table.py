@@ -122,7 +122,7 @@ def test_finding_by_name_and_state(opened, click):
     assert opened.sections["Images"].text() == "▾  Images  (1 of 6)"
     section.search.clear()
     opened.image_section.jump.setValue(2)
-    click(opened.mask_section.accept)
+    click(opened.mask_section.no_object)
     choose(opened, Standing.ACCEPTED)
     assert places(opened) == [2]
     choose(opened, Standing.SKIPPED)
@@ -138,7 +138,7 @@ def test_a_filtered_table_lets_go_of_rows_and_takes_in_others(opened, click):
     kept = QPersistentModelIndex(section.model.index(5, NAME))
     for number in (1, 2, 4):
         opened.image_section.jump.setValue(number)
-        click(opened.mask_section.accept)
+        click(opened.mask_section.no_object)
     assert places(opened) == [3, 5, 6]
     assert kept.row() == 2
     opened.image_section.jump.setValue(3)

@@ -48,7 +48,8 @@ def test_a_accepts_and_goes_on(opened, viewer, press):
     assert opened.workbench.annotation.item != item
 
 
-def test_shift_a_accepts_and_stays(opened, press):
+def test_shift_a_accepts_and_stays(opened, viewer, press):
+    paint(viewer)
     item = opened.workbench.annotation.item
     press(Qt.Key.Key_A, Qt.KeyboardModifier.ShiftModifier)
     assert opened.workbench.annotation.item == item
@@ -107,7 +108,8 @@ def test_keys_are_given_back_when_the_dock_is_taken_away(opened, viewer):
     assert not viewer.keymap
 
 
-def test_a_key_can_be_chosen_in_the_preferences(opened, preferences, press, qtbot):
+def test_a_key_can_be_chosen_in_the_preferences(opened, preferences, viewer, press, qtbot):
+    paint(viewer)
     session, item = opened.workbench.session, opened.workbench.annotation.item
     preferences().keys.accept_and_go_on = "Shift+Q"
     qtbot.waitUntil(lambda: opened.mask_section.accept_and_go_on.text().endswith("(Shift+Q)"))

@@ -384,7 +384,7 @@ def test_drawn_samples_make_a_session_and_are_gone_on_with(
     click(widget.session_section.samples)
     qtbot.waitUntil(lambda: widget.workbench.session is not None, timeout=PATIENCE)
     assert len(widget.workbench.session.items) == 44
-    click(widget.mask_section.accept)
+    click(widget.mask_section.no_object)
     click(widget.session_section.close_session)
     answer("Cancel")
     click(widget.session_section.samples)

@@ -113,13 +113,13 @@ def test_a_round_starts_by_itself_after_so_many_new_masks(begun, wait, click):
     click(begun.session_section.close_session)
     begun.open_session(session.folder)
     session = begun.workbench.session
-    click(begun.mask_section.accept_and_go_on)
+    click(begun.mask_section.no_object)
     assert not session.rounds
-    click(begun.mask_section.accept_and_go_on)
+    click(begun.mask_section.no_object)
     wait(lambda: len(session.rounds) == 1)
     wait(is_at_rest(begun))
     assert (session.rounds[0].status, session.rounds[0].steps) == ("complete", 3)
-    click(begun.mask_section.accept_and_go_on)
+    click(begun.mask_section.no_object)
     wait(is_at_rest(begun))
     assert len(session.rounds) == 1
 
@@ -252,7 +252,7 @@ def test_a_failed_round_is_told_and_annotating_goes_on(widget, tmp_path, viewer,
     assert notices()
     assert widget.train_section.state.text() == notices()[-1]
     assert session.labels(first).any()
-    click(widget.mask_section.accept)
+    click(widget.mask_section.no_object)
     assert session.counts()[ItemState.ACCEPTED] == 2
     assert widget.train_section.train.isEnabled()
 

@@ -72,10 +72,30 @@ def drop_specks(labels: LabelMap, smallest: int | Mapping[int, int]) -> LabelMap
             small[0] = False
             if small.any():
                 found = True
-                around = _around(numbered, count, cleaned)
-                new = np.where(around.alone, around.lowest, 0).astype(np.uint8)
-                cleaned = np.where(small[numbered], new[numbered], cleaned)
+                cleaned = _without(cleaned, numbered, count, small)
     return cleaned
+
+
+def keep_largest(labels: LabelMap, values: Collection[int] | None = None) -> LabelMap:
+    """Keep the largest connected piece of each class, and remove the others.
+
+    They become what `drop_specks` makes of small ones. Of two pieces of one size the upper one stays.
+
+    Parameters
+    ----------
+    labels
+        The label map.
+    values
+        Classes of which one piece stays; None leaves one of each class.
+    """
+    kept = labels.copy()
+    for value in classes_in(labels):
+        if values is None or value in values:
+            numbered, count = ndimage.label(kept == value, _DIAGONALS_TOO)
+            others = np.ones(count + 1, bool)
+            others[[0, 1 + int(np.bincount(numbered.ravel(), minlength=count + 1)[1:].argmax())]] = False
+            kept = _without(kept, numbered, count, others)
+    return kept
 
 
 def smooth_outlines(labels: LabelMap, radius: float = 2.0, values: Collection[int] | None = None) -> LabelMap:
@@ -126,6 +146,15 @@ def taken_inside(labels: LabelMap, other: LabelMap, region: Region) -> LabelMap:
 def not_looked_at(labels: LabelMap, region: Region) -> LabelMap:
     """Mark a region as not looked at, so that it trains nothing."""
     return np.where(region, np.uint8(UNKNOWN), labels)
+
+
+def _without(
+    labels: LabelMap, numbered: NDArray[np.integer], count: int, pieces: NDArray[np.bool_]
+) -> LabelMap:
+    """Give numbered pieces the label around them, where that is one only, else background."""
+    around = _around(numbered, count, labels)
+    new = np.where(around.alone, around.lowest, 0).astype(np.uint8)
+    return np.where(pieces[numbered], new[numbered], labels)
 
 
 class _Around(NamedTuple):

@@ -9,6 +9,9 @@ from napari_semigda.session.journal import JournalEntry
 ACCEPTING = ("accepted", "corrected", "imported")
 """Events by which an item has an accepted mask."""
 
+UNDONE = "accept undone"
+"""Event by which the last accept of an item never was."""
+
 RECENT = 10
 """So many accepted drafts are told of."""
 
@@ -48,24 +51,33 @@ class Efforts:
 
     def __init__(self, entries: Iterable[JournalEntry]) -> None:
         self.drafts: list[AcceptedDraft] = []
-        self._changed: dict[str, float] = {}
+        self._accepts: dict[str, list[tuple[float | None, AcceptedDraft | None]]] = {}
         for entry in entries:
             self.add(entry)
 
     def add(self, entry: JournalEntry) -> None:
         """Take one more event into account."""
+        if entry.event == UNDONE:
+            self._take_back(entry.item)
         if entry.event not in ACCEPTING:
             return
-        self._changed.pop(entry.item, None)
-        if entry.changed is None:
-            return
-        self._changed[entry.item] = entry.changed
-        if entry.event == "accepted" and entry.round is not None:
-            self.drafts.append(AcceptedDraft(entry.round, entry.changed))
+        draft = None
+        if entry.event == "accepted" and entry.round is not None and entry.changed is not None:
+            draft = AcceptedDraft(entry.round, entry.changed)
+            self.drafts.append(draft)
+        self._accepts.setdefault(entry.item, []).append((entry.changed, draft))
+
+    def _take_back(self, item_id: str) -> None:
+        accepts = self._accepts.get(item_id)
+        _, draft = accepts.pop() if accepts else (None, None)
+        if draft is not None:
+            last = max(place for place, one in enumerate(self.drafts) if one is draft)
+            del self.drafts[last]
 
     def of(self, item_id: str) -> float | None:
         """Return the share of pixels changed when an item was accepted last; None without a draft."""
-        return self._changed.get(item_id)
+        accepts = self._accepts.get(item_id)
+        return accepts[-1][0] if accepts else None
 
 
 def mean_by_round(drafts: Sequence[AcceptedDraft]) -> dict[int, float]:

@@ -27,8 +27,8 @@ class JournalEntry:
     item
         The item's id.
     event
-        ``"accepted"``, ``"corrected"`` (accepted before, and again), ``"imported"``, ``"skipped"`` or
-        ``"unskipped"``.
+        ``"accepted"``, ``"corrected"`` (accepted before, and again), ``"accept undone"``, ``"imported"``,
+        ``"skipped"`` or ``"unskipped"``.
     dice
         Dice between the draft and what was accepted, in [0, 1]; None without a draft.
     changed

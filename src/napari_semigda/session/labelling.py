@@ -5,10 +5,11 @@ the folders held when the session was opened and what happened since.
 """
 
 import threading
-from collections import Counter
+import zlib
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,40 @@ from numpy.typing import NDArray
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import MayNotLast, write_json
 from napari_semigda.io.files import MOST_OF_LINES, check_own, json_or_none
+from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.class_removal import ClassUse, Progress, items_with, take_out
-from napari_semigda.session.efforts import Efforts
+from napari_semigda.session.efforts import UNDONE, Efforts
 from napari_semigda.session.items import Item, ItemState, Standing, standing
 from napari_semigda.session.journal import JournalEntry, append_entry, effort, now, read_entries
 from napari_semigda.session.layout import EDITS, JOURNAL, LABELS, PREDICTIONS, SKIPPED
 from napari_semigda.session.mask_files import MaskFolder
 from napari_semigda.session.predictions import Predictions
 from napari_semigda.session.seen_drafts import SeenDraft, SeenDrafts
+
+UNDOABLE = 20
+"""So many accepts can be undone, the last first, while the session is open."""
+
+
+class _Packed:
+    """A label map that takes little memory."""
+
+    def __init__(self, labels: NDArray[np.uint8]) -> None:
+        self._shape, self._bytes = labels.shape, zlib.compress(labels.tobytes(), 1)
+
+    def labels(self) -> NDArray[np.uint8]:
+        return np.frombuffer(zlib.decompress(self._bytes), np.uint8).reshape(self._shape).copy()
+
+
+@dataclass(frozen=True)
+class _Accept:
+    """What an item was before its mask was accepted, and its label file since."""
+
+    item_id: str
+    accepted: _Packed | None
+    draft: _Packed | None
+    round: int | None
+    skipped: bool
+    stamp: tuple[int, int] | None
 
 
 class Labelling:
@@ -94,6 +121,7 @@ class Labelling:
         self._seen_drafts = SeenDrafts(folder / EDITS)
         self._accepts: Counter[str] = Counter()
         self._seen: dict[str, tuple[int, int] | None] = {}
+        self._undoable: deque[_Accept] = deque(maxlen=UNDOABLE)
         self._skipped = self._read_skipped()
 
     # Items
@@ -372,6 +400,7 @@ class Labelling:
             event = event or ("corrected" if item.id in self._labels else "accepted")
             note = self._keep_unseen(item)
             dice, changed, round_number = self._effort(item, mask)
+            before = self._before_accept(item)
             if item.id in self._edits:
                 self._edits.write(item, mask)
             try:
@@ -380,12 +409,110 @@ class Labelling:
                 self._has_written(item)
                 raise
             self._has_written(item)
+            self._undoable.append(replace(before, stamp=self._seen.get(item.id)))
             entry = JournalEntry(now(), item.id, event, dice, changed, round_number, note)
             self._note(entry)
             self._drop_edit(item)
             with suppress(SemiGDAError):  # accepted counts before skipped anyway
                 self._set_skipped(item, False)
         return entry
+
+    def undoable_accepts(self) -> tuple[Item, ...]:
+        """Tell the items whose accepts can be undone, the last accept last."""
+        with self._lock:
+            return tuple(self._items[one.item_id] for one in self._undoable)
+
+    def undo_accept(self) -> Item:
+        """Make of the item that was accepted last what it was before: a draft, or an earlier accepted mask.
+
+        What was painted stays as an edit, which is written first: a crash between leaves the mask accepted.
+
+        Returns
+        -------
+        Item
+            The item.
+
+        Raises
+        ------
+        SemiGDAError
+            When there is none, its label file was changed since, or something cannot be written; then the
+            mask stays accepted.
+        """
+        with self._lock:
+            if not self._undoable:
+                raise SemiGDAError("No mask was accepted since the session was opened.")
+            last = self._undoable[-1]
+            item = self._items[last.item_id]
+            mask = self._labels.read(item)
+            if mask is None or self._labels.stamp(item.id) != last.stamp:
+                self._undoable.pop()
+                raise SemiGDAError(
+                    f"The accepted mask of {item.name} was changed since it was accepted, so that accept "
+                    "cannot be undone. Show the image, correct the mask and accept it again."
+                )
+            draft = None if last.draft is None else last.draft.labels()
+            accepted = None if last.accepted is None else self._of_classes(last.accepted.labels())
+            before = draft if accepted is None else accepted
+            self._keep_as_edit(item, mask, before, SeenDraft(draft, last.round))
+            self._put_back(item, accepted)
+            self._undoable.pop()
+            self._note(JournalEntry(now(), item.id, UNDONE))
+            if last.skipped:
+                self._set_skipped(item, True)
+        return item
+
+    def _before_accept(self, item: Item) -> _Accept:
+        """What is needed to undo an accept of an item that comes next."""
+        accepted = None
+        with suppress(SemiGDAError):  # what is no mask of the item is no accepted mask to go back to
+            accepted = self._labels.read(item)
+        seen = self._seen_drafts.of(item, edited=item.id in self._edits)
+        if seen is None:
+            info = self.predictions.info(item)
+            seen = SeenDraft(self.predictions.read(item), None if info is None else info.round)
+        return _Accept(
+            item.id,
+            None if accepted is None else _Packed(accepted),
+            None if seen.draft is None else _Packed(seen.draft),
+            seen.round,
+            item.id in self._skipped,
+            None,
+        )
+
+    def _of_classes(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A mask of earlier, in which removed classes become unlabeled as they did in the others."""
+        known = np.isin(mask, (0, UNKNOWN, *self._class_values()))
+        return np.where(known, mask, np.uint8(UNKNOWN))
+
+    def _keep_as_edit(
+        self, item: Item, mask: NDArray[np.uint8], before: NDArray[np.uint8] | None, seen: SeenDraft
+    ) -> None:
+        """Keep a mask that is accepted no more, unless it is as before or somebody painted since."""
+        if item.id in self._edits:
+            return
+        self._seen_drafts.see(item, seen.draft, seen.round)
+        if not np.array_equal(mask, np.zeros_like(mask) if before is None else before):
+            self._edits.write(item, mask)
+            self._seen_drafts.keep(item)
+
+    def _put_back(self, item: Item, accepted: NDArray[np.uint8] | None) -> None:
+        """Make of a label file what it was before, or remove it."""
+        if accepted is not None:
+            try:
+                self._labels.write(item, accepted)
+            finally:
+                self._has_written(item)
+        else:
+            self._labels.remove(item.id)
+            self._has_written(item)
+            if item.id in self._labels:
+                raise SemiGDAError(
+                    f"“{self._labels.file(item.id)}” could not be deleted, so the mask is still accepted. "
+                    "Give write permission there, then try again."
+                )
+        stamp = self._seen.get(item.id)
+        earlier = [replace(one, stamp=stamp) if one.item_id == item.id else one for one in self._undoable]
+        self._undoable = deque(earlier, maxlen=UNDOABLE)
 
     def keep_edit(self, item: Item | str, labels: NDArray[Any]) -> None:
         """Save what is painted so far, without accepting it.

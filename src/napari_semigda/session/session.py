@@ -763,6 +763,16 @@ class Session:
         """
         return self._labelling.accept(item, labels, event=event)
 
+    @property
+    def undoable_accepts(self) -> tuple[Item, ...]:
+        """The items whose accepts can be undone, the last accept last; the list begins with each opening."""
+        return self._labelling.undoable_accepts()
+
+    @_saves
+    def undo_accept(self) -> Item:
+        """Make of the item that was accepted last what it was before; see `Labelling.undo_accept`."""
+        return self._labelling.undo_accept()
+
     @_saves
     def keep_edit(self, item: Item | str, labels: NDArray[Any]) -> None:
         """Save what is painted so far, without accepting it; see `Labelling.keep_edit`."""

@@ -3,7 +3,9 @@
 Knows nothing of Qt and napari; what it needs of a screen is the small `Canvas` below.
 """
 
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
@@ -18,6 +20,8 @@ from napari_semigda.session.ahead import Ahead
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.queue import DEFAULT_STRATEGY, Strategy
 from napari_semigda.session.session import Session
+
+SEEN_AFTER = 0.3  # seconds; a mask that is accepted sooner after it appeared was not looked at
 
 
 class Canvas(Protocol):
@@ -52,6 +56,22 @@ class Canvas(Protocol):
         """The mask as it stands, or None where there is none on the screen."""
         ...
 
+    def uncover_mask(self) -> bool:
+        """Make a mask visible that the person has hidden; False where it was visible."""
+        ...
+
+    def drawn_elsewhere(self) -> str | None:
+        """Name of what the person drew in, since the image is shown, besides the mask; None without."""
+        ...
+
+    def take_from_elsewhere(self) -> NDArray[np.uint8] | None:
+        """The mask with what was drawn there, which is not asked about again; None without."""
+        ...
+
+    def ignore_elsewhere(self) -> None:
+        """Ask no more about what was drawn besides the mask so far."""
+        ...
+
     def clear(self) -> None:
         """Take picture and mask off the screen."""
         ...
@@ -75,6 +95,10 @@ class Annotation:
         By what the queue chooses what to look at next.
     ahead : Ahead
         Knows what comes next, where somebody let it look.
+    accepts_empty : callable
+        Tells whether an empty mask that nobody painted on is accepted like any other.
+    failure : str or None
+        Why the item on screen cannot be shown.
     changed : Signal
         Emitted when anything about the item on screen is different from before: which one it is, its state,
         whether it was painted on, whether a newer draft waits.
@@ -94,8 +118,12 @@ class Annotation:
         self.strategy: Strategy = DEFAULT_STRATEGY
         self.newer_draft = False
         self.ahead = Ahead(session)
+        self.accepts_empty: Callable[[], bool] = lambda: False
+        self.failure: str | None = None
         self._canvas = canvas
         self._saved: NDArray[np.uint8] | None = None
+        self._shown: NDArray[np.uint8] | None = None
+        self._shown_at = 0.0
         self._refusal: str | None = None
         self._drafted = False
         canvas.painted.connect(self.changed.emit)
@@ -118,6 +146,27 @@ class Annotation:
         """Whether the mask on screen differs from the one last saved or shown."""
         mask = self._canvas.mask()
         return mask is not None and self._saved is not None and not np.array_equal(mask, self._saved)
+
+    @property
+    def just_shown(self) -> bool:
+        """Whether the mask appeared only now, and nobody can have looked at it or painted on it."""
+        return time.monotonic() - self._shown_at < SEEN_AFTER and not self.touched
+
+    @property
+    def missing(self) -> bool:
+        """Whether the file of the image on screen is not where it was."""
+        return self.item is not None and not os.path.exists(self.session.picture_path(self.item))
+
+    @property
+    def drawn_elsewhere(self) -> str | None:
+        """Name of the layer in which the person drew what may belong into the mask; None without.
+
+        Only where accepting would save an empty mask, or one that is still as it appeared.
+        """
+        mask = self._canvas.mask()
+        if mask is None or self._shown is None or (mask.any() and not np.array_equal(mask, self._shown)):
+            return None
+        return self._canvas.drawn_elsewhere()
 
     @property
     def why_unsaved(self) -> str | None:
@@ -149,18 +198,24 @@ class Annotation:
             nothing on the screen, so that one can go on to the next or skip it.
         """
         self.keep()
-        self.item, self._saved, self._refusal, self.newer_draft = item, None, None, False
+        self.item, self._saved, self._shown, self._refusal = item, None, None, None
+        self.failure, self.newer_draft = None, False
         try:
             picture = self.ahead.picture(item)
             mask = self._starting_mask(item)
             self._canvas.show(picture, mask, item.name)
-            self._saved = mask.copy()
+            self._saved = self._shown = mask.copy()
             self._remember(item)
             self.shown.emit(item)
-        except Exception:  # of whatever kind: the mask before must not stay under this name
+        except Exception as error:  # of whatever kind: the mask before must not stay under this name
+            self.failure = self._why_not_shown(item, error)
+            self._saved = self._shown = None
             self._canvas.clear()
+            if self.missing:
+                raise SemiGDAError(self.failure) from error
             raise
         finally:
+            self._shown_at = time.monotonic()
             self.changed.emit()
 
     def close(self) -> None:
@@ -194,28 +249,91 @@ class Annotation:
         self._saved = mask.copy()
         self.counted.emit()
 
-    def accept(self) -> None:
+    def accept(self, *, no_object: bool = False) -> None:
         """Accept the mask on screen as it stands.
+
+        Parameters
+        ----------
+        no_object
+            Whether the person says that the image has no object: only then is an empty mask accepted that
+            nobody painted on, and no other is.
 
         Raises
         ------
         SemiGDAError
-            If no mask is on the screen, or the session refuses it (a label that is no class) or cannot
+            If no mask is on the screen or it is hidden, if it is empty and nobody painted on it, if something
+            was drawn in another layer, or if the session refuses it (a label that is no class) or cannot
             write it. The mask stays on the screen.
         """
         mask = self._canvas.mask()
         if self.item is None or mask is None or self._saved is None:
-            raise SemiGDAError("There is no mask on the screen to accept. Show an image first.")
+            why_not = self.failure or "There is no mask on the screen to accept. Show an image first."
+            raise SemiGDAError(why_not)
+        self._check_seen(self.item, mask, no_object)
         with self._saving():
             self.session.accept(self.item, mask)
-        self._saved, self._drafted, self.newer_draft = mask.copy(), False, False
+        self._saved = self._shown = mask.copy()
+        self._drafted, self.newer_draft = False, False
         self.counted.emit()
         self.changed.emit()
 
-    def accept_and_go_on(self) -> bool:
+    def _check_seen(self, item: Item, mask: NDArray[np.uint8], no_object: bool) -> None:
+        """Refuse to accept what the person did not see, or can hardly mean."""
+        if self._canvas.uncover_mask():
+            raise SemiGDAError(
+                f"The mask of {item.name} was hidden. It is visible again: check it, then accept it."
+            )
+        if layer := self.drawn_elsewhere:
+            self.changed.emit()  # has the buttons offered
+            raise SemiGDAError(
+                f"You drew in the layer “{layer}”, not in the mask of {item.name}. Choose Use layer or "
+                "Ignore layer under Mask, then accept."
+            )
+        if mask.any():
+            if no_object:
+                raise SemiGDAError(
+                    f"The mask of {item.name} is not empty. Clear it, then choose No object here."
+                )
+        elif not (no_object or self.accepts_empty() or self._says_something(item)):
+            raise SemiGDAError(
+                f"Nothing is painted on {item.name}, so its mask was not accepted. If there is no object in "
+                "it, choose No object here."
+            )
+
+    def _says_something(self, item: Item) -> bool:
+        """Whether an empty mask is one that a person made so: of a draft, or of an accepted mask."""
+        return self.session.state(item) is ItemState.ACCEPTED or bool(self._draft(item).any())
+
+    def accept_and_go_on(self, *, no_object: bool = False) -> bool:
         """Accept the mask on screen and show the next item to look at; False when none is left."""
-        self.accept()
+        self.accept(no_object=no_object)
         return self.go_to_queue()
+
+    def undo_accept(self) -> None:
+        """Undo the last accept, whatever was shown since, and show its image as it was before.
+
+        Raises
+        ------
+        SemiGDAError
+            If there is none, or it cannot be undone; the mask stays accepted.
+        """
+        self.keep()
+        item = self.session.undo_accept()
+        self.counted.emit()
+        self.show(item)
+
+    def use_layer(self) -> None:
+        """Take what was drawn in another layer into the mask, as a step undo takes back."""
+        taken = self._canvas.take_from_elsewhere()
+        if taken is not None:
+            self._canvas.edit_mask(taken)
+            self._shown = taken  # there may be another such layer
+            self.changed.emit()
+
+    def ignore_layer(self) -> None:
+        """Leave what was drawn in another layer where it is."""
+        self._canvas.ignore_elsewhere()
+        self.changed.emit()
 
     def reset_to_draft(self) -> None:
         """Change the mask into the newest draft (empty where there is none), as a step undo takes back."""
@@ -249,7 +367,8 @@ class Annotation:
         if self._drafted and not self.touched:
             draft = self._newest_draft(self.item)
             self._canvas.replace_mask(draft)
-            self._saved = draft.copy()
+            self._saved = self._shown = draft.copy()
+            self._shown_at = time.monotonic()
         else:
             self.newer_draft = True
         self.changed.emit()
@@ -299,6 +418,14 @@ class Annotation:
             self._refusal = str(error)
             self.changed.emit()
             raise
+
+    def _why_not_shown(self, item: Item, error: Exception) -> str:
+        if self.missing:
+            return (
+                f"The image file “{self.session.picture_path(item)}” is missing. Its mask is kept. If the "
+                "file is somewhere else now, choose Find moved images…."
+            )
+        return str(error) if isinstance(error, SemiGDAError) else f"{item.name} could not be shown: {error}"
 
     def _remember(self, item: Item) -> None:
         with suppress(SemiGDAError):  # only where to begin tomorrow: no reason to stop

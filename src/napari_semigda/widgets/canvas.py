@@ -10,7 +10,7 @@ import pint
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.layers.base import ActionType
-from napari.utils.colormaps import Colormap, DirectLabelColormap
+from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
 from napari.utils.notifications import show_info, show_warning
 from numpy.typing import NDArray
 from psygnal import Signal
@@ -22,6 +22,7 @@ from napari_semigda.io.pictures import Picture
 from napari_semigda.io.stored import StoredPixels
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.classes import ClassInfo
+from napari_semigda.widgets.drawn_elsewhere import DrawnElsewhere
 from napari_semigda.widgets.notices import errors_shown
 
 _Levels = list[Any]
@@ -31,8 +32,20 @@ UNKNOWN_COLOUR = (0.5, 0.5, 0.5, 0.75)
 STRAY_COLOUR = "magenta"  # a label that is no class: to be seen, for such a mask is not accepted
 COLOURS_OF_CHANNELS = ("green", "magenta", "cyan", "yellow", "red", "blue")
 OPACITY = 0.5
-GLOW = (1.0, 0.1, 0.6, 1.0)  # of uncertainty: pink, like none of the first classes
-MANNER = ("brush_size", "opacity", "contour", "mode")  # of a layer that has to go, given to the next one
+UNCERTAINTY_COLORS = "plasma"  # ordered for the eye: blue, pink, yellow
+CERTAIN = 0.05  # up to here uncertainty is not shown
+DENSEST = 0.7  # of uncertainty: the image stays visible below it
+DENSEST_FROM = 0.5  # where both branches of the network are undecided
+MANNER = ("brush_size", "opacity", "contour")  # of a layer that has to go, given to the next one
+PLAIN_BRUSH = {  # what napari's controls can change, so that strokes go elsewhere than they seem to
+    "mode": "paint",
+    "preserve_labels": False,
+    "contiguous": True,
+    "n_edit_dimensions": 2,
+    "show_selected_label": False,
+}
+FAINT = 0.05  # a mask less opaque than this cannot be seen
+MOVED_BY = ("scale", "translate", "rotate", "shear", "affine", "units")  # events of napari's layers
 BRUSH_SHARE = 24  # a new brush is the image's short side divided by this
 SEEN_AT_ONCE = 512  # pixels: sides of the least that is read of a large picture
 MASK = " mask"  # behind the picture's name
@@ -72,18 +85,21 @@ class NapariCanvas:
         self._uncertainty: Image | None = None
         self._region: Shapes | None = None
         self._before_preview: NDArray[np.uint8] | None = None
+        self._elsewhere = DrawnElsewhere(viewer, self.owns)
         self._classes: Sequence[ClassInfo] = ()
         self._hidden: frozenset[int] = frozenset()
         self._manner: dict[str, Any] = {}
         self._picked = 1
         self._extent: tuple[float, float] | None = None
-        self._filling = False
+        self._colors = self._colormap()
+        self._filling = self._placing = False
         self.read_only = False
         viewer.layers.events.removed.connect(self._on_removed)
 
     def close(self, *, layers_stay: bool = False) -> None:
         """Listen no longer, and take the layers away, unless they go with the window."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._elsewhere.close()
         if not layers_stay:
             self.clear()
 
@@ -125,9 +141,10 @@ class NapariCanvas:
                 layer.contour = max(1, round(min(layer.data.shape) / CONTOUR_SHARE)) if only else 0
 
     def _colour(self) -> None:
+        colors = self._colormap()
         for layer in (self._mask, self._draft):
             if layer is not None:
-                layer.colormap = self._colormap()
+                layer.colormap = colors
 
     def show(self, picture: Picture | LargePicture, mask: NDArray[np.uint8], name: str) -> None:
         """Show a picture and its mask in place of the ones before.
@@ -141,12 +158,13 @@ class NapariCanvas:
         name : str
             Name of the picture's layer.
         """
-        place = {"scale": picture.pixel_size, "units": _units(picture)}
+        place = {"scale": picture.pixel_size, "units": _units(picture), **_unmoved()}
         self.cancel_region()
-        self.show_draft(None)
-        self.show_uncertainty(None)
+        self._remove_overlays()
         self._show_channels(_channels(picture), name, place)
         self._show_mask(mask, f"{name}{MASK}", place)
+        self._raise_mask()
+        self._elsewhere.begin(self._mask)
         self._fit_view((mask.shape[0] * picture.pixel_size[0], mask.shape[1] * picture.pixel_size[1]))
         self.say(name)  # until the mouse moves napari would name the picture before
 
@@ -194,19 +212,60 @@ class NapariCanvas:
 
     def owns(self, layer: Layer) -> bool:
         """Whether a layer is one of this canvas."""
-        return layer in (*self._pictures, self._mask, self._draft, self._uncertainty, self._region)
+        return layer in self._layers()
+
+    def _layers(self) -> list[Layer]:
+        """All layers of this canvas, the uppermost first."""
+        above = (self._region, self._mask, self._draft, self._uncertainty)
+        return [*(layer for layer in above if layer is not None), *self._pictures]
+
+    def uncover_mask(self) -> bool:
+        """Make a mask visible that the person hid with napari's controls; False where it was visible."""
+        mask = self._mask
+        draft_shown = self._draft is not None and self._draft.visible
+        if mask is None or draft_shown or (mask.visible and mask.opacity >= FAINT):
+            return False
+        mask.visible, mask.opacity = True, max(mask.opacity, OPACITY)
+        return True
+
+    def drawn_elsewhere(self) -> str | None:
+        """Name of a layer of the person's own in which something was drawn since the image is shown."""
+        layer = self._elsewhere.find()
+        return None if layer is None else str(layer.name)
+
+    def take_from_elsewhere(self) -> NDArray[np.uint8] | None:
+        """The mask with what was drawn in that layer; None without. The layer is hidden."""
+        if self._mask is None:
+            return None
+        values = [one.value for one in self._classes]
+        value = self._picked if self._picked in values else values[0] if values else 1
+        taken = self._elsewhere.take(value, values)
+        self._viewer.layers.selection.active = self._mask
+        return taken
+
+    def ignore_elsewhere(self) -> None:
+        """Ask no more about what was drawn in other layers so far."""
+        self._elsewhere.begin(self._mask)
 
     def clear(self) -> None:
         """Take the layers of this canvas away."""
         # The mask goes first: napari 0.9 draws the brush of a mask that went after its picture, and crashes.
-        above = (self._region, self._mask, self._draft, self._uncertainty)
-        outgoing = [*(layer for layer in above if layer is not None), *self._pictures]
+        outgoing = self._layers()
         if self._mask is not None:
             self._manner = {name: getattr(self._mask, name) for name in MANNER}
         self._pictures = []
         self._mask = self._draft = self._uncertainty = self._before_preview = None
+        self._elsewhere.begin(None)
         self._region_is_over()
         for layer in outgoing:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    def _remove_overlays(self) -> None:
+        """Remove what belongs to one image only: hidden, it could be shown over the next."""
+        overlays = [layer for layer in (self._draft, self._uncertainty) if layer is not None]
+        self._draft = self._uncertainty = None
+        for layer in overlays:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
 
@@ -226,29 +285,32 @@ class NapariCanvas:
 
     def _fill_draft(self, mask: Labels, draft: NDArray[np.uint8]) -> None:
         if self._draft is None:
-            self._draft = self._viewer.add_labels(draft.copy(), colormap=self._colormap())
+            self._draft = self._added(self._viewer.add_labels(draft.copy(), colormap=self._colormap()))
         else:
             self._draft.data = draft.copy()
         self._draft.opacity, self._draft.contour = mask.opacity, mask.contour
-        _put(self._draft, _place(mask), mask.name.removesuffix(MASK) + " draft")
+        self._put(self._draft, _place(mask), mask.name.removesuffix(MASK) + " draft")
         self._draft.mode, self._draft.editable = "pan_zoom", False
 
     def show_uncertainty(self, uncertainty: NDArray[np.float32] | None) -> None:
         """Lay a map of values in [0, 1] over the picture; None takes it away."""
-        if uncertainty is None or self._mask is None:
+        if uncertainty is None or self._mask is None or uncertainty.shape != self._mask.data.shape:
             if self._uncertainty is not None:
                 self._uncertainty.visible = False
             return
         if self._uncertainty is None:
-            self._uncertainty = self._viewer.add_image(
-                uncertainty, colormap=_glow(), blending="translucent", contrast_limits=(0, 1)
+            self._uncertainty = self._added(
+                self._viewer.add_image(
+                    uncertainty, colormap=uncertainty_colors(), blending="translucent", contrast_limits=(0, 1)
+                )
             )
+            self._uncertainty.colorbar.visible = True
             layers = self._viewer.layers
             layers.move(layers.index(self._uncertainty), layers.index(self._mask))
             layers.selection.active = self._mask if self._mask.visible else self._draft
         else:
             self._uncertainty.data = uncertainty
-        _put(self._uncertainty, _place(self._mask), self._mask.name.removesuffix(MASK) + " uncertainty")
+        self._put(self._uncertainty, _place(self._mask), self._mask.name.removesuffix(MASK) + " uncertainty")
         self._uncertainty.visible = True
 
     def say(self, words: str) -> None:
@@ -271,8 +333,10 @@ class NapariCanvas:
         self.cancel_region()
         if self._mask is None:
             return
-        self._region = self._viewer.add_shapes(name=name, face_color="#ffffff40", edge_color="white")
-        _put(self._region, _place(self._mask), name)
+        self._region = self._added(
+            self._viewer.add_shapes(name=name, face_color="#ffffff40", edge_color="white")
+        )
+        self._put(self._region, _place(self._mask), name)
         self._region.mode = "add_polygon_lasso"
         self._region.bind_key("Escape", lambda _: self.cancel_region(), overwrite=True)
         self._region.events.data.connect(self._on_shape)
@@ -321,14 +385,18 @@ class NapariCanvas:
         for number, (layer, channel) in enumerate(zip(self._pictures, channels, strict=True)):
             if fitting:
                 _fill_picture(layer, channel)
-            _put(layer, place, name if number == 0 else f"{name} channel {number + 1}")
+            self._put(layer, place, name if number == 0 else f"{name} channel {number + 1}")
+            if layer.mode != "pan_zoom":
+                layer.mode = "pan_zoom"  # napari's transform tool stays switched on otherwise
 
     def _new_pictures(self, channels: list[_Levels]) -> list[Layer]:
         layers = [
-            self._viewer.add_image(
-                channel if len(channel) > 1 else channel[0],
-                rgb=channel[0].ndim == 3,
-                multiscale=len(channel) > 1,
+            self._added(
+                self._viewer.add_image(
+                    channel if len(channel) > 1 else channel[0],
+                    rgb=channel[0].ndim == 3,
+                    multiscale=len(channel) > 1,
+                )
             )
             for channel in channels
         ]
@@ -336,8 +404,6 @@ class NapariCanvas:
             for number, layer in enumerate(layers):
                 layer.colormap = COLOURS_OF_CHANNELS[number % len(COLOURS_OF_CHANNELS)]
                 layer.blending = "additive" if number else layer.blending
-        if self._mask is not None:
-            self._viewer.layers.move(self._viewer.layers.index(self._mask), len(self._viewer.layers))
         return layers
 
     def _show_mask(self, mask: NDArray[np.uint8], name: str, place: dict[str, Any]) -> None:
@@ -345,12 +411,33 @@ class NapariCanvas:
             self._mask = self._new_mask(mask)
         else:
             self._fill_mask(self._mask, mask)
-        _put(self._mask, place, name)
+        self._put(self._mask, place, name)
+        self._begin_painting(self._mask)
         self._viewer.layers.selection.active = self._mask
 
+    def _begin_painting(self, mask: Labels) -> None:
+        """Have the brush paint the first class, where the person sees it, whatever was chosen before."""
+        if self._viewer.dims.ndisplay != 2:
+            self._viewer.dims.ndisplay = 2
+        self.uncover_mask()
+        self.selected_label = self._classes[0].value if self._classes else 1
+        brush = PLAIN_BRUSH if mask.editable else PLAIN_BRUSH | {"mode": "pan_zoom"}
+        for name, value in brush.items():
+            if getattr(mask, name) != value:
+                setattr(mask, name, value)
+        if mask.colormap is not self._colors:
+            self._colour()
+
+    def _raise_mask(self) -> None:
+        """Put the mask above the picture, where the person changed their order or there is a new picture."""
+        layers = self._viewer.layers
+        uppermost = max((layers.index(one) for one in self._pictures), default=-1)
+        if self._mask is not None and layers.index(self._mask) < uppermost:
+            layers.move(layers.index(self._mask), uppermost + 1)
+
     def _new_mask(self, mask: NDArray[np.uint8]) -> Labels:
-        layer = self._viewer.add_labels(mask.copy(), colormap=self._colormap())
-        manner = {"brush_size": max(4, min(mask.shape) // BRUSH_SHARE), "opacity": OPACITY, "mode": "paint"}
+        layer = self._added(self._viewer.add_labels(mask.copy(), colormap=self._colormap()))
+        manner = {"brush_size": max(4, min(mask.shape) // BRUSH_SHARE), "opacity": OPACITY}
         for name, value in (manner | self._manner).items():
             setattr(layer, name, value)
         layer.editable = not self.read_only
@@ -373,6 +460,33 @@ class NapariCanvas:
         finally:
             self._filling = False
 
+    def _added(self, layer: Any) -> Any:
+        """Have a new layer of this canvas take the others along where the person moves it."""
+        for name in MOVED_BY:
+            getattr(layer.events, name).connect(self._on_moved)
+        return layer
+
+    def _put(self, layer: Layer, place: dict[str, Any], name: str) -> None:
+        """Give a layer its name and its place."""
+        layer.name = name
+        self._placing = True
+        try:
+            _put(layer, place)
+        finally:
+            self._placing = False
+
+    def _on_moved(self, event: Any) -> None:
+        """Move, turn and scale all layers as one: else strokes go elsewhere than they seem to."""
+        if self._placing:
+            return
+        self._placing = True
+        try:
+            for layer in self._layers():
+                if layer != event.source:
+                    _put(layer, _place(event.source))
+        finally:
+            self._placing = False
+
     def _fit_view(self, extent: tuple[float, float]) -> None:
         if extent != self._extent:
             self._extent = extent
@@ -383,7 +497,8 @@ class NapariCanvas:
         of_classes = {
             one.value: "transparent" if one.value in self._hidden else one.color for one in self._classes
         }
-        return DirectLabelColormap(color_dict=colours | of_classes)
+        self._colors = DirectLabelColormap(color_dict=colours | of_classes)
+        return self._colors
 
     # Events ------------------------------------------------------------------------------------
 
@@ -419,6 +534,7 @@ class NapariCanvas:
             with errors_shown():
                 self.mask_removed.emit()
             self._mask = self._before_preview = None
+            self._elsewhere.begin(None)
             self._on_painted()
         elif self._region is not None and event.value == self._region:
             self._region_is_over()
@@ -432,13 +548,14 @@ class NapariCanvas:
             self._pictures.remove(event.value)
 
 
-def _put(layer: Layer, place: dict[str, Any], name: str) -> None:
-    """Give a layer its name and its pixels their size; what is right already is not told napari again."""
-    layer.name = name
-    if tuple(layer.scale) != tuple(place["scale"]):
-        layer.scale = place["scale"]
-    if tuple(map(str, layer.units)) != place["units"]:
-        layer.units = place["units"]
+def _put(layer: Layer, place: dict[str, Any]) -> None:
+    """Give a layer its place; what is right already is not told napari again."""
+    for name, value in place.items():
+        if name == "units":
+            if tuple(map(str, layer.units)) != value:
+                layer.units = value
+        elif not np.array_equal(np.asarray(getattr(layer, name)), value):
+            setattr(layer, name, value)
 
 
 def warm_up() -> None:
@@ -446,15 +563,22 @@ def warm_up() -> None:
     DirectLabelColormap(color_dict={None: STRAY_COLOUR, 0: "transparent"}).map(np.zeros((1, 1), np.uint8))
 
 
-def _glow() -> Colormap:
-    """Colours of uncertainty: nothing where there is none, and to be seen on dark and on bright images."""
-    colours = np.tile(np.array(GLOW, np.float32), (256, 1))
-    colours[:, 3] = np.sqrt(np.linspace(0, 1, 256))
-    return Colormap(colours, name="uncertainty")
+def uncertainty_colors() -> Colormap:
+    """Colors of uncertainty: ordered for the eye, and nothing over what is certain."""
+    levels = np.linspace(0, 1, 256)
+    colors = np.array(ensure_colormap(UNCERTAINTY_COLORS).map(levels))
+    colors[:, 3] = np.clip((levels - CERTAIN) / (DENSEST_FROM - CERTAIN), 0, 1) * DENSEST
+    return Colormap(colors, name="uncertainty")
+
+
+def _unmoved() -> dict[str, Any]:
+    """Where a layer lies that nobody has moved, turned or sheared."""
+    return {"translate": np.zeros(2), "rotate": np.eye(2), "shear": np.zeros(1), "affine": np.eye(3)}
 
 
 def _place(layer: Layer) -> dict[str, Any]:
-    return {"scale": tuple(layer.scale), "units": tuple(map(str, layer.units))}
+    moved = {name: np.array(getattr(layer, name)) for name in _unmoved()}
+    return {"scale": tuple(layer.scale), "units": tuple(map(str, layer.units)), **moved}
 
 
 def _forget_history(layer: Labels) -> None:

@@ -17,6 +17,7 @@ from napari_semigda.inference.draft_maps import DRAFT_THRESHOLD, DraftMaps
 from napari_semigda.session.correction import (
     drop_specks,
     fill_holes,
+    keep_largest,
     not_looked_at,
     smooth_outlines,
     taken_inside,
@@ -104,6 +105,10 @@ class Correcting:
         """Remove pieces that are too small; returns how many pixels changed."""
         return self._edit(lambda mask: drop_specks(mask, smallest))
 
+    def keep_largest(self, values: Collection[int] | None = None) -> int:
+        """Keep the largest piece of each class; returns how many pixels changed."""
+        return self._edit(lambda mask: keep_largest(mask, values))
+
     def smooth(self, radius: float, values: Collection[int] | None = None) -> int:
         """Take the roughness out of outlines; returns how many pixels changed."""
         return self._edit(lambda mask: smooth_outlines(mask, radius, values))
@@ -163,7 +168,7 @@ class Correcting:
 
     def take_maps(self, item: Item, maps: DraftMaps) -> None:
         """Use these maps of an item, if it is still on screen."""
-        if self._item is None or item.id != self._item.id:
+        if self._item is None or item.id != self._item.id or self._annotation.item != self._item:
             return
         self._maps = maps
         if self.shows_uncertainty:

@@ -28,7 +28,7 @@ from napari_semigda.widgets.column import Column
 from napari_semigda.widgets.export_section import ExportSection
 from napari_semigda.widgets.image_section import ImageSection
 from napari_semigda.widgets.input_guard import InputGuard
-from napari_semigda.widgets.keys import Key
+from napari_semigda.widgets.keys import HeldKeys, Key
 from napari_semigda.widgets.main_actions import MainActions
 from napari_semigda.widgets.mask_section import MaskSection
 from napari_semigda.widgets.notices import errors_shown
@@ -73,7 +73,7 @@ class SemiGDAWidget(QWidget):
         self.classes_section = ClassesSection(self.workbench)
         self.queue_section = QueueSection(self.workbench)
         self.image_section = ImageSection(self.workbench)
-        self.mask_section = MaskSection(self.workbench)
+        self.mask_section = MaskSection(self.workbench, self.session_section.find_moved.press)
         self.train_section = TrainSection(self.workbench)
         self.export_section = ExportSection(self.workbench)
         self._lay_out()
@@ -83,6 +83,7 @@ class SemiGDAWidget(QWidget):
         self._show_sections()
         self._keeping = timer(self, KEPT_AFTER, self._keep)
         self.canvas.painted.connect(self._keep_soon)
+        self._held_keys = HeldKeys(self)
         self._bound: list[KeyBinding] = []
         self._new_keys = timer(self, KEYS_AFTER, self._bind_keys)
         self._bind_keys()
@@ -186,6 +187,8 @@ class SemiGDAWidget(QWidget):
         return {
             Key.ACCEPT_AND_GO_ON: self.mask_section.accept_and_go_on,
             Key.ACCEPT: self.mask_section.accept,
+            Key.NO_OBJECT: mask.no_object,
+            Key.UNDO_ACCEPT: mask.undo_accept,
             Key.PREVIOUS: self.image_section.previous,
             Key.NEXT: self.image_section.next,
             Key.TO_QUEUE: self.image_section.to_queue,
@@ -197,6 +200,7 @@ class SemiGDAWidget(QWidget):
             Key.UNCERTAINTY: mask.uncertainty,
             Key.FILL_HOLES: mask.fill_holes,
             Key.DROP_SPECKS: mask.drop_specks,
+            Key.KEEP_LARGEST: mask.keep_largest,
             Key.SMOOTH: mask.smooth,
             Key.DRAFT_INSIDE: mask.draft_inside,
             Key.NOT_LOOKED_AT: mask.not_looked_at,
@@ -227,10 +231,10 @@ class SemiGDAWidget(QWidget):
         def press(viewer: ViewerModel) -> None:
             if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
                 viewer.status = "Finish the stroke first."
-            elif button.isEnabled():
-                button.press()
-            else:
+            elif not button.isEnabled():
                 viewer.status = button.why_not
+            elif not button.too_soon():
+                button.press()
 
         return press
 
@@ -262,6 +266,7 @@ class SemiGDAWidget(QWidget):
         """Find the window, whose closing must not lose what was painted."""
         super().showEvent(event)
         self._watch_window()
+        self._held_keys.watch(self.window())  # another one where the dock floats
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Keep what was painted when napari is about to close, and close the session when it does.
@@ -316,6 +321,7 @@ class SemiGDAWidget(QWidget):
             self._window = _main_window(self)
             if self._window is not None:
                 self._window.installEventFilter(self)
+                self._held_keys.watch(self._window)
 
     def _keep_soon(self) -> None:
         self._keeping.start()

@@ -15,8 +15,12 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.settings import get_plugin_settings
 from napari.utils.key_bindings import KeyBinding, coerce_keybinding
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import QWidget
 
 PLUGIN = "napari-semigda"
+REPEATED_WITHIN = 20  # milliseconds between a release and a press that no finger makes
 NO_KEY = "there is no such key. Write it like A, Shift+A or Alt+F2."
 
 _NO_KEYS = {None, KeyCode.UNKNOWN, KeyCode.Shift, KeyCode.Ctrl, KeyCode.Alt, KeyCode.Meta}
@@ -27,6 +31,8 @@ class Key(StrEnum):
 
     ACCEPT_AND_GO_ON = "accept_and_go_on"
     ACCEPT = "accept"
+    NO_OBJECT = "no_object"
+    UNDO_ACCEPT = "undo_accept"
     TO_QUEUE = "to_queue"
     PREVIOUS = "previous"
     NEXT = "next"
@@ -38,6 +44,7 @@ class Key(StrEnum):
     UNCERTAINTY = "uncertainty"
     FILL_HOLES = "fill_holes"
     DROP_SPECKS = "drop_specks"
+    KEEP_LARGEST = "keep_largest"
     SMOOTH = "smooth"
     DRAFT_INSIDE = "draft_inside"
     NOT_LOOKED_AT = "not_looked_at"
@@ -57,6 +64,35 @@ class Key(StrEnum):
     def words(self) -> str:
         """What it does, in a sentence without its stop."""
         return str(_field(self).title)
+
+
+class HeldKeys(QObject):
+    """Drops presses of a key that is held, of which Qt says that they are new.
+
+    On X11 a held key is released and pressed again and again. Qt takes the two for a repetition only where it
+    has the press already when it reads the release, which is not always so.
+    """
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._released: dict[int, int] = {}
+
+    def watch(self, window: QWidget) -> None:
+        """Watch a window, where it is on the screen."""
+        handle = window.windowHandle()
+        if handle is not None:
+            handle.installEventFilter(self)  # a second time changes nothing
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Drop a press in the moment of a release."""
+        if not isinstance(event, QKeyEvent):
+            return False
+        key, at = event.key(), event.timestamp()
+        if event.type() == QEvent.Type.KeyRelease:
+            self._released[key] = at
+            return False
+        is_new = event.type() == QEvent.Type.KeyPress and not event.isAutoRepeat()
+        return is_new and 0 < at <= self._released.get(key, -REPEATED_WITHIN) + REPEATED_WITHIN
 
 
 def complaints() -> tuple[str, ...]:

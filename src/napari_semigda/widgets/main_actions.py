@@ -35,6 +35,7 @@ class MainActions(QWidget):
         rows.add(said)
         rows.add(train.bar)
         rows.add(mask.accept_and_go_on, mask.accept)
+        rows.add(mask.no_object, mask.undo_accept)
         rows.add(train.train, train.pause, train.stop, export.export)
         self._notice.installEventFilter(self)
 

@@ -35,13 +35,21 @@ SPECK, SMALLEST, LARGEST = 50, 2, 100_000
 SPECK_TIP = "Connected pieces of fewer pixels are dropped. Each class has a number of its own."
 RADIUS = 2.0
 
+NOTHING_TO_UNDO = "No mask was accepted since the session was opened."
+TOO_SOON = "The image has just appeared. Look at it, then accept."
+GONE = "The mask's layer was deleted. What was painted on it is kept."
+UNCERTAINTY_MEANS = (
+    "Uncertainty: 0 certain (no color), 0.5 both branches of the network undecided, "
+    "1 each sure of something else."
+)
+
 RegionUse = Callable[[Correcting, NDArray[np.bool_]], int]
 
 
 class MaskSection(QWidget):
     """Accept, reset, correct, look; and what to do when the layer is gone or a newer draft waits."""
 
-    def __init__(self, workbench: Workbench) -> None:
+    def __init__(self, workbench: Workbench, find_moved: Callable[[], object]) -> None:
         super().__init__()
         self._workbench = workbench
         self._smallest: dict[int, int] = {}
@@ -56,6 +64,20 @@ class MaskSection(QWidget):
         self.accept = ActionButton(
             "Accept", "Save the mask as right and stay here.", lambda: self._do(Annotation.accept), Key.ACCEPT
         )
+        self.no_object = ActionButton(
+            "No object here",
+            "Accept an empty mask, for there is nothing to outline, and show the next image to look at.",
+            lambda: self._accept_and_go_on(no_object=True),
+            Key.NO_OBJECT,
+        )
+        self.undo_accept = ActionButton(
+            "Undo accept",
+            "Show the image that was accepted last, with its mask as it was before.",
+            lambda: self._do(Annotation.undo_accept),
+            Key.UNDO_ACCEPT,
+        )
+        for button in (self.accept_and_go_on, self.accept, self.no_object):
+            button.too_soon = self._is_too_soon
         self.reset = ActionButton(
             "To draft",
             "Replace the mask by the newest draft (Ctrl+Z takes it back).",
@@ -81,6 +103,19 @@ class MaskSection(QWidget):
         )
         self.show_again = ActionButton(
             "Show image and mask again", "Add the layers that were deleted.", self._show_again
+        )
+        self.find_moved = ActionButton(
+            "Find moved images…", "Look for missing images by their names, in a folder and below.", find_moved
+        )
+        self.use_layer = ActionButton(
+            "Use layer",
+            "Take what you drew in that layer into the mask, and hide the layer (Ctrl+Z takes it back).",
+            lambda: self._do(Annotation.use_layer),
+        )
+        self.ignore_layer = ActionButton(
+            "Ignore layer",
+            "Leave what you drew in that layer out of the mask.",
+            lambda: self._do(Annotation.ignore_layer),
         )
         self._lay_out()
         self._connect()
@@ -120,6 +155,13 @@ class MaskSection(QWidget):
         self.smallest.setSuffix(" pixels")
         self.smallest.setButtonSymbols(QSpinBox.ButtonSymbols.UpDownArrows)
         self.smallest.valueChanged.connect(self._keep_smallest)
+        self.keep_largest = MenuAction(
+            menu,
+            "Keep largest",
+            "Keep the largest connected piece of the class, and remove the others.",
+            lambda: self._count("There is only one piece.", lambda on: on.keep_largest(self._values())),
+            Key.KEEP_LARGEST,
+        )
         entry = QWidgetAction(menu)
         entry.setDefaultWidget(_labelled("Specks: fewer than", self.smallest))
         menu.addAction(entry)
@@ -186,7 +228,9 @@ class MaskSection(QWidget):
         rows.add(QLabel("Threshold"), self.threshold, shares=(4, 8))
         rows.add(self.correct, self.look)
         rows.add(self.give_up_region)
+        rows.add(self.use_layer, self.ignore_layer)
         rows.add(self.show_again)
+        rows.add(self.find_moved)
 
     def _connect(self) -> None:
         workbench = self._workbench
@@ -205,9 +249,17 @@ class MaskSection(QWidget):
 
     # What the buttons do -----------------------------------------------------------------------
 
-    def _accept_and_go_on(self) -> None:
+    def _is_too_soon(self) -> bool:
+        """Refuse a key or a click that was meant for the image before; an impatient second one, say."""
         annotation = self._workbench.annotation
-        if annotation is not None and not annotation.accept_and_go_on():
+        if annotation is None or not annotation.just_shown:
+            return False
+        self._workbench.canvas.say(TOO_SOON)
+        return True
+
+    def _accept_and_go_on(self, *, no_object: bool = False) -> None:
+        annotation = self._workbench.annotation
+        if annotation is not None and not annotation.accept_and_go_on(no_object=no_object):
             show_info("Every image is accepted or skipped. The masks can be exported.")
 
     def _do(self, action: Callable[[Annotation], object]) -> None:
@@ -282,6 +334,7 @@ class MaskSection(QWidget):
         for entry, words in (
             (self.fill_holes, "Fill holes"),
             (self.drop_specks, "Drop specks"),
+            (self.keep_largest, "Keep largest"),
             (self.smooth, "Smooth outlines"),
         ):
             entry.say(words + name)
@@ -299,7 +352,8 @@ class MaskSection(QWidget):
     def _refresh(self) -> None:
         annotation, correcting = self._workbench.annotation, self._workbench.correcting
         gone = annotation is not None and annotation.item is not None and not annotation.visible
-        why_not = NO_SESSION if annotation is None else NO_MASK if not annotation.visible else None
+        failure = None if annotation is None else annotation.failure
+        why_not = NO_SESSION if annotation is None else failure or (NO_MASK if gone else None)
         looking = None
         if correcting is not None and correcting.shows_draft:
             words, _, key = self.show_draft.text().partition("\t")
@@ -308,9 +362,11 @@ class MaskSection(QWidget):
         for part in (
             self.accept_and_go_on,
             self.accept,
+            self.no_object,
             self.clear,
             self.fill_holes,
             self.drop_specks,
+            self.keep_largest,
             self.smooth,
             self.not_looked_at,
         ):
@@ -327,10 +383,26 @@ class MaskSection(QWidget):
         self.threshold.setToolTip(wrapped(changes or no_weights or THRESHOLD_TIP))
         self.smallest.setEnabled(annotation is not None)
         self.smallest.setToolTip(wrapped(SPECK_TIP if annotation is not None else NO_SESSION))
-        self.show_again.setVisible(gone)
+        self._allow_undoing(annotation)
+        missing = gone and annotation is not None and annotation.missing
+        self.show_again.setVisible(gone and not missing)
+        self.show_again.say("Show image and mask again" if failure is None else "Try again")
+        self.find_moved.setVisible(missing)
+        self.find_moved.allow(self._why_nothing_saved())
+        drawn = None if annotation is None else annotation.drawn_elsewhere
+        for button in (self.use_layer, self.ignore_layer):
+            button.setVisible(drawn is not None)
+            button.allow(changes)
         self.give_up_region.setVisible(self._workbench.canvas.drawing_region)
         self._show_what_is_on(correcting)
-        self._say(annotation, looking)
+        self._say(annotation, looking, drawn)
+
+    def _allow_undoing(self, annotation: Annotation | None) -> None:
+        accepted = () if annotation is None else annotation.session.undoable_accepts
+        why_not = NO_SESSION if annotation is None else None if accepted else NOTHING_TO_UNDO
+        self.undo_accept.allow(why_not or self._why_nothing_saved())
+        if self.undo_accept.isEnabled():
+            self.undo_accept.setToolTip(wrapped(f"Undo accepting {accepted[-1].name}, and show it."))
 
     def _show_what_is_on(self, correcting: Correcting | None) -> None:
         self.contour.setChecked(self._workbench.canvas.contour_only)
@@ -341,17 +413,21 @@ class MaskSection(QWidget):
             self.threshold.setValue(DRAFT_THRESHOLD if correcting is None else correcting.threshold)
             self.threshold.blockSignals(False)
 
-    def _say(self, annotation: Annotation | None, looking: str | None) -> None:
+    def _say(self, annotation: Annotation | None, looking: str | None, drawn: str | None) -> None:
         text = ""
         if annotation is not None and annotation.item is not None:
             if not annotation.visible:
-                text = "The mask's layer is gone. What was painted on it is kept."
+                text = annotation.failure or GONE
             elif self._workbench.canvas.drawing_region:
                 text = DRAW
             elif looking is not None:
                 text = looking
+            elif drawn is not None:
+                text = f"You drew in the layer “{drawn}”, not in the mask."
             elif annotation.newer_draft:
                 text = "A newer draft of this image is there; “To draft” shows it."
+            elif self.uncertainty.isChecked():
+                text = UNCERTAINTY_MEANS
         self.notice.setText(text)
         self.notice.setVisible(bool(text))
 

@@ -19,6 +19,11 @@ def chosen_preset() -> str:
     return str(_computing().preset)
 
 
+def accepts_empty() -> bool:
+    """Whether an empty mask that nobody painted on is accepted without *No object here*."""
+    return bool(get_plugin_settings(PLUGIN).accepting.accept_empty)
+
+
 def heed_cache_folder() -> None:
     """Have what is fetched from the network kept in the folder that was chosen, if one was."""
     named = str(_computing().cache_folder).strip()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, QTimer
-from qtpy.QtGui import QAction, QIcon  # type: ignore[attr-defined]
+from qtpy.QtGui import QAction, QIcon, QMouseEvent  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
@@ -94,6 +94,8 @@ class Acting(Allowing):
     """An action with its words and its key; to be mixed into a button or an entry of a menu."""
 
     setText: Any
+    too_soon: Callable[[], bool] = staticmethod(lambda: False)
+    """Whether a key or a click comes before people can have seen what it is about."""
     _before_key = "  ({})"
 
     def _prepare(self, text: str, tip: str, action: Callable[[], object], key: Key | None) -> None:
@@ -137,6 +139,16 @@ class ActionButton(Acting, QPushButton):
     def press(self) -> None:
         """Do what a click does."""
         self.click()
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        """Begin a click, unless it comes too soon."""
+        if not self.too_soon():
+            super().mousePressEvent(event)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent | None) -> None:
+        """Take the second half of a double click for a click of its own only where nothing is at stake."""
+        if "too_soon" not in self.__dict__:
+            super().mouseDoubleClickEvent(event)
 
 
 class MenuAction(Acting, QAction):

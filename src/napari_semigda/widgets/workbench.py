@@ -36,7 +36,7 @@ from napari_semigda.widgets.background import Background
 from napari_semigda.widgets.canvas import NapariCanvas
 from napari_semigda.widgets.correcting import Correcting
 from napari_semigda.widgets.notices import errors_shown, show_failure
-from napari_semigda.widgets.preferences import chosen_device, heed_cache_folder
+from napari_semigda.widgets.preferences import accepts_empty, chosen_device, heed_cache_folder
 from napari_semigda.widgets.round_progress import Phase, RoundProgress
 from napari_semigda.widgets.runner import EngineRunner
 from napari_semigda.widgets.session_plan import LayerSource
@@ -124,6 +124,7 @@ class Workbench:
         self.session = session
         self._warnings_told = 0
         self.annotation = Annotation(session, self.canvas)
+        self.annotation.accepts_empty = accepts_empty
         self.annotation.counted.connect(self._on_counted)
         self.annotation.shown.connect(self._on_shown)
         self._background = Background()
