@@ -266,7 +266,7 @@ class SemiGDAWidget(QWidget):
         """Find the window, whose closing must not lose what was painted."""
         super().showEvent(event)
         self._watch_window()
-        self._held_keys.watch(self.window())  # another one where the dock floats
+        self._held_keys.watch(self.window() or self)  # another one where the dock floats
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Keep what was painted when napari is about to close, and close the session when it does.

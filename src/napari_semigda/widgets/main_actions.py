@@ -1,4 +1,4 @@
-"""What is done again and again, at the foot of the dock where it never scrolls away: accept, train, export."""
+"""What is done again and again, at the foot of the dock where it never scrolls away."""
 
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
@@ -33,6 +33,9 @@ class MainActions(QWidget):
         rows.setContentsMargins(8, 0, 8, 4)
         rows.add(rule)
         rows.add(said)
+        rows.add(mask.use_layer, mask.ignore_layer)
+        rows.add(mask.show_again)
+        rows.add(mask.find_moved)
         rows.add(train.bar)
         rows.add(mask.accept_and_go_on, mask.accept)
         rows.add(mask.no_object, mask.undo_accept)

@@ -228,9 +228,7 @@ class MaskSection(QWidget):
         rows.add(QLabel("Threshold"), self.threshold, shares=(4, 8))
         rows.add(self.correct, self.look)
         rows.add(self.give_up_region)
-        rows.add(self.use_layer, self.ignore_layer)
-        rows.add(self.show_again)
-        rows.add(self.find_moved)
+        
 
     def _connect(self) -> None:
         workbench = self._workbench
