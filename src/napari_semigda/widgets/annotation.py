@@ -422,8 +422,8 @@ class Annotation:
     def _why_not_shown(self, item: Item, error: Exception) -> str:
         if self.missing:
             return (
-                f"The image file “{self.session.picture_path(item)}” is missing. Its mask is kept. If the "
-                "file is somewhere else now, choose Find moved images…."
+                f"The image file “{self.session.picture_path(item)}” is missing. Its mask is kept. Choose "
+                "Find moved images… if the file is somewhere else now."
             )
         return str(error) if isinstance(error, SemiGDAError) else f"{item.name} could not be shown: {error}"
 

@@ -228,7 +228,6 @@ class MaskSection(QWidget):
         rows.add(QLabel("Threshold"), self.threshold, shares=(4, 8))
         rows.add(self.correct, self.look)
         rows.add(self.give_up_region)
-        
 
     def _connect(self) -> None:
         workbench = self._workbench
