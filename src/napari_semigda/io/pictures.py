@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_semigda.errors import SemiGDAError
+from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.io import photographs
 from napari_semigda.io.atomic import atomic_file
 from napari_semigda.io.colors import Interpretation
@@ -161,16 +161,25 @@ class Listing:
         return sentences
 
 
-def list_folder(folder: Path | str) -> Listing:
+def list_folder(folder: Path | str, cancelled: Callable[[], bool] | None = None) -> Listing:
     """List the picture files in a folder and below, and count what else is there.
 
     The folder of an OME-Zarr is one picture, and nothing is looked for inside of it. Hidden files and folders
     are left out, and so are the sub-folders that are sessions.
 
+    Parameters
+    ----------
+    folder
+        Where to look.
+    cancelled
+        Asked at every folder.
+
     Raises
     ------
     SemiGDAError
         When the folder is not there or cannot be read.
+    Cancelled
+        When the person cancelled.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -179,6 +188,8 @@ def list_folder(folder: Path | str) -> Listing:
     others: Counter[str] = Counter()
     links: list[Path] = []
     for parent, folders, files in os.walk(folder, onerror=_raise_unreadable):
+        if cancelled is not None and cancelled():
+            raise Cancelled
         folders[:] = [name for name in folders if not _is_left_alone(Path(parent, name))]
         stores = {name for name in folders if is_zarr(Path(parent, name))}
         folders[:] = [name for name in folders if name not in stores]

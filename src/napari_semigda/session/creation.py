@@ -102,7 +102,7 @@ def begin_with_files(
         What was written, the files that could not be read, and what else became no image.
     """
     _refuse_occupied(folder)
-    files = find_files(images, folder)
+    files = find_files(images, folder, cancelled=cancelled)
     planes, left_out = read_headers(files.named, progress, cancelled)
     planes, of_masks = _without_masks(planes, masks, _folders(images))
     if not planes:
@@ -269,7 +269,12 @@ class Files:
         ]
 
 
-def find_files(images: Path | str | Sequence[Path | str], folder: Path, known: Iterable[Item] = ()) -> Files:
+def find_files(
+    images: Path | str | Sequence[Path | str],
+    folder: Path,
+    known: Iterable[Item] = (),
+    cancelled: Callable[[], bool] | None = None,
+) -> Files:
     """List the picture files meant by `images`, each once, with names for people that tell them apart.
 
     A name is the path below the folder that was given. Where files of several folders have one name, the
@@ -283,11 +288,15 @@ def find_files(images: Path | str | Sequence[Path | str], folder: Path, known: I
         The session's own folder: its files are left out, unless `images` lie in it.
     known
         Items that there are already: names are told apart from theirs, and their files keep their names.
+    cancelled
+        Asked again and again.
 
     Raises
     ------
     SemiGDAError
         When a folder cannot be read.
+    Cancelled
+        When the person cancelled.
     """
     given = [images] if isinstance(images, Path | str) else list(images)
     found: dict[Path, str] = {}
@@ -297,9 +306,11 @@ def find_files(images: Path | str | Sequence[Path | str], folder: Path, known: I
             found.setdefault(real_place(one), for_people(one.name))
             continue
         inside = real_place(one).is_relative_to(folder)
-        listing = list_folder(one)
+        listing = list_folder(one, cancelled)
         listings.append((one, listing))
         for file in listing.pictures:
+            if cancelled is not None and cancelled():
+                raise Cancelled
             place = real_place(file)
             if inside or not place.is_relative_to(folder):
                 found.setdefault(place, for_people(file.relative_to(one).as_posix()))
@@ -425,7 +436,7 @@ def with_more_files(
     items, left_out, notices
         The new ones, the files that could not be read, and what else became no image.
     """
-    files = find_files(images, folder, manifest.items)
+    files = find_files(images, folder, manifest.items, cancelled)
     planes, left_out = read_headers(files.named, progress, cancelled)
     planes, of_masks = _without_masks(planes, None, (), item_files(manifest.items, folder))
     known = {(real_place(folder / item.path), item.series, item.index) for item in manifest.items}

@@ -55,7 +55,7 @@ class InputGuard(QObject):
 
     def _stop_wheel(self, watched: QObject, event: QEvent) -> bool:
         """Leave the wheel to what is around, unless the person clicked on this and works with it."""
-        if not _is_turnable(watched) or (watched is self._clicked and watched.hasFocus()):
+        if not _is_turnable(watched) or (watched is self._clicked and watched is QApplication.focusWidget()):
             return False
         event.ignore()  # so that Qt offers it to the parents, of which one scrolls
         return True

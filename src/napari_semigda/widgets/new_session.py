@@ -1,6 +1,8 @@
 """The dialog for a new session: what is asked for, and nothing of what is done with it."""
 
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from napari.layers import Image
@@ -20,13 +22,17 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semigda.errors import SemiGDAError
+from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.model.presets import PRESETS
+from napari_semigda.session.creation import find_files
+from napari_semigda.session.matching import masks_beside
 from napari_semigda.session.trained_model import TrainedModel
+from napari_semigda.widgets.background import Background
+from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.layer_choice import LayerChoice
-from napari_semigda.widgets.path_line import PathLine
+from napari_semigda.widgets.path_line import PathLine, model_at
 from napari_semigda.widgets.preferences import chosen_preset
-from napari_semigda.widgets.section import dialog_buttons, grow, number, sentence
+from napari_semigda.widgets.section import HEADING, dialog_buttons, grow, number, sentence, timer
 from napari_semigda.widgets.session_plan import LayerSource, SessionPlan, session_folder_for
 from napari_semigda.widgets.tips import wrapped
 
@@ -50,6 +56,8 @@ CLASSES_OF_MODEL = (
 )
 WIDTH = 560
 LINES, LINES_OF_MODEL = 2, 4  # of what is said about a network
+COUNTED_AFTER = 300  # milliseconds after the last letter
+COUNTED_FOR = 5.0  # seconds: a whole disk is not looked through before the person asks for it
 
 
 class NewSessionDialog(QDialog):
@@ -74,6 +82,7 @@ class NewSessionDialog(QDialog):
         self.from_folder = QRadioButton("A folder of images")
         self.from_layers = QRadioButton("Layers open in napari")
         self.images = PathLine("Folder of images", for_folders=True, start=place)
+        self.found = sentence()
         self.layers = LayerChoice(layers)
         self.channels = QLineEdit()
         self.folder = PathLine("Session folder", for_folders=True, start=place)
@@ -90,25 +99,40 @@ class NewSessionDialog(QDialog):
         self.working_size = QSpinBox()
         number(self.working_size, 128, 32, 1024, 8, WORKING_SIZE_TIP)
         self.framing = QComboBox()
+        self.more = QPushButton()
+        self.more.setCheckable(True)
+        self.more.setStyleSheet(HEADING)
+        self.more.setToolTip(wrapped("What most sessions leave as it is."))
         self.why_not = sentence()
         self.buttons = dialog_buttons(QDialogButtonBox.StandardButton.Cancel)
         self.make = QPushButton("Make session")
         self.buttons.addButton(self.make, QDialogButtonBox.ButtonRole.AcceptRole)
         self._fill(layers)
+        self._counted = Path()
+        self._counting = timer(self, COUNTED_AFTER, self._count)
+        self._background = Background(self)
         self._tips = {part: part.toolTip() for part in self._of_the_model()}
         self._lay_out()
         self._connect()
+        self._fold()
         self._check()
+        self._guard = InputGuard(self)
+
+    def done(self, result: int) -> None:
+        """Stop counting."""
+        self._counting.stop()
+        self._counted = Path()
+        self._background.close()
+        super().done(result)
 
     def plan(self) -> SessionPlan:
         """What was asked for."""
-        weights = self.weights.text()
         return SessionPlan(
             source=self._source(),
-            folder=Path(self.folder.text()),
+            folder=self.folder.path(),
             classes=tuple(name.strip() for name in self.classes.text().split(",") if name.strip()),
             preset=self.preset.currentData(),
-            weights=Path(weights) if weights else None,
+            weights=self.weights.path() if self.weights.text() else None,
             working_size=self.working_size.value(),
             framing=self.framing.currentData(),
             one_object=self.one_object.isChecked(),
@@ -148,22 +172,26 @@ class NewSessionDialog(QDialog):
         self._suggest_folder()
 
     def _lay_out(self) -> None:
-        form = QFormLayout()
+        form = self._form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Images", self.from_folder)
         form.addRow("", self.images)
         form.addRow("", self.from_layers)
         form.addRow("", self.layers)
-        form.addRow("Channels", self.channels)
+        form.addRow("", self.found)
         form.addRow("Session folder", self.folder)
-        form.addRow("Start from a model", self.start)
         form.addRow("Classes", self.classes)
         form.addRow("", self.one_object)
+        form.addRow(self.more)
+        first = form.rowCount()
+        form.addRow("Start from a model", self.start)
         form.addRow("Network", self.preset)
         form.addRow("", self.preset_words)
         form.addRow("Weights file", self.weights)
         form.addRow("Working size", self.working_size)
         form.addRow("Images are seen", self.framing)
+        form.addRow("Channels", self.channels)
+        self._folded_rows = range(first, form.rowCount())
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         layout.addWidget(self.why_not)
@@ -175,12 +203,16 @@ class NewSessionDialog(QDialog):
         self.folder.line.textEdited.connect(self._on_folder_chosen)
         self.preset.currentIndexChanged.connect(self._on_preset)
         self.start.changed_to.connect(self._find_model)
+        self.more.toggled.connect(self._fold)
+        for signal in (self.from_folder.toggled, self.images.changed_to, self.layers.changed):
+            signal.connect(self._begin_counting)
         for signal in (
             self.from_folder.toggled,
             self.images.changed_to,
             self.layers.changed,
             self.folder.changed_to,
             self.start.changed_to,
+            self.weights.changed_to,
             self.classes.textChanged,
             self.channels.textChanged,
             self.working_size.valueChanged,
@@ -191,7 +223,7 @@ class NewSessionDialog(QDialog):
 
     def _source(self) -> Path | LayerSource:
         if self.from_folder.isChecked():
-            return Path(self.images.text())
+            return self.images.path()
         return self.layers.source()
 
     def _on_folder_chosen(self) -> None:
@@ -204,14 +236,45 @@ class NewSessionDialog(QDialog):
         if not self._folder_was_chosen and (self.images.text() or not by_folder):
             self.folder.set_text(str(session_folder_for(self._source(), self._place)))
 
+    def _fold(self) -> None:
+        """Show or hide what most sessions leave as it is."""
+        unfolded = self.more.isChecked()
+        self.more.setText(f"{'▾' if unfolded else '▸'}  More settings")
+        for row in self._folded_rows:
+            self._form.setRowVisible(row, unfolded)
+        grow(self)
+
+    def _begin_counting(self) -> None:
+        """Count the images, soon: people type."""
+        if self.from_folder.isChecked():
+            self.found.setText("")
+            self._counting.start()
+        else:
+            self._counting.stop()
+            self.found.setText(_images(self.layers.source().count))
+
+    def _count(self) -> None:
+        """Count the image files in a folder and below behind the scenes, for a while."""
+        images, folder = self.images.path(), self.folder.path()
+        if not images.is_absolute() or not os.path.isdir(images):
+            return
+        self.found.setText("Looking for images…")
+        until = time.monotonic() + COUNTED_FOR
+
+        def is_over() -> bool:
+            return time.monotonic() > until or images != self._counted
+
+        def show(words: str) -> None:
+            if images == self._counted:
+                self.found.setText(words)
+                self._check()
+
+        self._counted = images
+        self._background.do(lambda: _found(images, folder, is_over), show)
+
     def _find_model(self) -> None:
         """Take over what a model was trained for, and show it."""
-        self._model = self._why_no_model = None
-        if self.start.text():
-            try:
-                self._model = TrainedModel.find(Path(self.start.text()))
-            except SemiGDAError as error:
-                self._why_no_model = str(error)
+        self._model, self._why_no_model = model_at(self.start)
         if self._model is not None:
             self._show_model(self._model)
         free = self._model is None
@@ -253,3 +316,22 @@ class NewSessionDialog(QDialog):
         self.make.setToolTip(wrapped(missing or "Make the session and open it."))
         self.why_not.setText(missing or "")
         grow(self)
+
+
+def _found(images: Path, folder: Path, is_over: Callable[[], bool]) -> str:
+    """Say how many image files there are, or why that cannot be said."""
+    try:
+        files = find_files(images, folder, cancelled=is_over)
+    except Cancelled:
+        return "A large folder: its images are counted when the session is made."
+    except SemiGDAError as error:
+        return str(error)
+    masks = len(masks_beside([name for _, name in files.named]))
+    count = len(files.named) - masks
+    beside = f" {masks} more are named as their masks." if masks else ""
+    skipped = " ".join(files.skipped(everything=not count))
+    return f"{_images(count) if count else 'No image was found.'}{beside} {skipped}".strip()
+
+
+def _images(count: int) -> str:
+    return "1 image found." if count == 1 else f"{count} images found."

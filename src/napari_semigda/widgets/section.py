@@ -285,7 +285,7 @@ class Rows(QGridLayout):
             item = self.itemAt(place)
             part = None if item is None else item.widget()
             if part is not None and not part.isHidden():
-                share = self.getItemPosition(place)[3]  # type: ignore[index]
+                share = self.getItemPosition(place)[3]
                 width = _words_width(part) + self.horizontalSpacing()
                 needed.append(width * COLUMNS // share - self.horizontalSpacing())
         margins = self.contentsMargins()

@@ -29,7 +29,7 @@ from napari_semigda.widgets.activity import WHOLE, Activity
 from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.notices import errors_shown, show_failure
 from napari_semigda.widgets.opening import session_in, without_proxy
-from napari_semigda.widgets.path_line import PathLine
+from napari_semigda.widgets.path_line import PathLine, model_at
 from napari_semigda.widgets.preferences import chosen_device, heed_cache_folder
 from napari_semigda.widgets.section import dialog_buttons, sentence
 from napari_semigda.widgets.segmentation import Segmentation
@@ -158,13 +158,7 @@ class SegmentDialog(QDialog):
         by_session = self.from_session.isChecked()
         self.session.setVisible(by_session)
         self.file.setVisible(not by_session)
-        text = (self.session if by_session else self.file).text()
-        self._model = self._why_no_model = None
-        if text:
-            try:
-                self._model = TrainedModel.find(Path(text))
-            except SemiGDAError as error:
-                self._why_no_model = str(error)
+        self._model, self._why_no_model = model_at(self.session if by_session else self.file)
         self._check()
 
     def _check(self) -> None:

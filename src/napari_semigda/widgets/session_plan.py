@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -61,6 +63,12 @@ class LayerSource:
         for layer in self.layers:
             yield from _planes(layer)
 
+    @property
+    def count(self) -> int:
+        """How many planes there are."""
+        layers = self.layers[:1] if self.as_channels else self.layers
+        return sum(math.prod(_data(layer).shape[: _stacked_axes(layer)]) for layer in layers)
+
     def pictures(self) -> dict[str, Pixels]:
         """The planes by their names, of which no two are alike."""
         found: dict[str, Pixels] = {}
@@ -112,14 +120,14 @@ class SessionPlan:
 
     def missing(self) -> str | None:
         """What has to be said before the session can be made, in a sentence; None if nothing."""
-        if isinstance(self.source, Path) and not (str(self.source) != "." and self.source.is_dir()):
-            return "Choose the folder that holds the images."
+        if isinstance(self.source, Path) and (missing := _why_no_images(self.source)):
+            return missing
         if isinstance(self.source, LayerSource) and (missing := self.source.missing()):
             return missing
-        if str(self.folder) in ("", "."):
-            return "Choose a folder for the session."
-        if (self.folder / "semigda.json").exists():
-            return "This folder is a session already. Open it, or choose another folder."
+        if missing := _why_no_session(self.folder):
+            return missing
+        if self.weights is not None and not os.path.exists(self.weights):
+            return f"There is no file “{self.weights}”."
         if not self.classes:
             return "Name at least one class."
         if self.start is not None and len(self.classes) < len(self.start.values):
@@ -205,6 +213,37 @@ def plan_of_samples(folder: Path) -> SessionPlan:
     return SessionPlan(tuple(picture for picture, _ in sample_pairs()), folder)
 
 
+def _why_no_images(folder: Path) -> str | None:
+    """Say why there can be no images in a folder; the path may be half typed."""
+    if str(folder) == ".":
+        return "Choose the folder that holds the images."
+    if not folder.is_absolute():
+        return "Write the whole path of the folder that holds the images, or choose it with “…”."
+    if os.path.isdir(folder):  # which never raises, as Path's own does
+        return (
+            None if os.access(folder, os.R_OK | os.X_OK) else f"“{folder}” cannot be read: permission denied."
+        )
+    if os.path.exists(folder):
+        return f"“{folder}” is a file. Choose the folder that holds the images."
+    return f"There is no folder “{folder}”. Choose the folder that holds the images."
+
+
+def _why_no_session(folder: Path) -> str | None:
+    """Say why a folder cannot become a session; the path may be half typed."""
+    if str(folder) == ".":
+        return "Choose a folder for the session."
+    if not folder.is_absolute():
+        return "Write the whole path of the session's folder, or choose it with “…”."
+    if os.path.exists(folder / "semigda.json"):
+        return "This folder is a session already. Open it, or choose another folder."
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place) or not place.name)
+    if not os.path.isdir(there):
+        return f"“{there}” is a file. Choose another folder for the session."
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f"Nothing can be written in “{there}”. Choose another folder for the session."
+    return None
+
+
 def session_folder_for(source: Path | LayerSource, place: Path) -> Path:
     """Where a session of these images is put unless the person says otherwise: beside the images.
 
@@ -213,21 +252,28 @@ def session_folder_for(source: Path | LayerSource, place: Path) -> Path:
     source : Path or LayerSource
         A folder of images, or layers.
     place : Path
-        Where sessions of layers go.
+        Where sessions of layers go, and of images in a folder without a name.
     """
     if isinstance(source, Path):
-        return source.with_name(f"{source.name} session")
+        images = Path(os.path.normpath(source))
+        if not images.name or images.name == os.pardir:  # the root of a disk has no name, nor has half a path
+            return place / "session"
+        return images.with_name(f"{images.name} session")
     name = source.layers[0].name if source.layers else "layers"
     return place / f"{_ODD_CHARACTERS.sub('_', name).strip()} session"
 
 
 def _planes(layer: Image) -> Iterator[tuple[str, Pixels]]:
     data = _data(layer)
-    stacked = data.ndim - (3 if layer.rgb else 2)
+    stacked = _stacked_axes(layer)
     size = (float(layer.scale[-2]), float(layer.scale[-1]))
     unit = str(layer.units[-1])
     for place in np.ndindex(data.shape[:stacked]):
         yield _plane_name(layer, data.shape[:stacked], place), (np.asarray(data[place]), size, unit)
+
+
+def _stacked_axes(layer: Image) -> int:
+    return int(_data(layer).ndim) - (3 if layer.rgb else 2)
 
 
 def _data(layer: Image) -> Any:
