@@ -8,6 +8,7 @@ from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.queue import DEFAULT_STRATEGY, EXPLANATIONS, STRATEGIES, Strategy
 from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.keys import Key
+from napari_semigda.widgets.names import NameLabel
 from napari_semigda.widgets.notices import errors_shown
 from napari_semigda.widgets.section import ActionButton, Rows, number
 from napari_semigda.widgets.tips import wrapped
@@ -49,8 +50,7 @@ class ImageSection(QWidget):
     def __init__(self, workbench: Workbench) -> None:
         super().__init__()
         self._workbench = workbench
-        self.name = QElidingLabel()
-        self.name.setElideMode(Qt.TextElideMode.ElideMiddle)
+        self.name = NameLabel()
         self.state = QElidingLabel()  # one line each, so that the buttons stay where they are
         for line in (self.name, self.state):  # a crowded dock would cut off their descenders
             line.setSizePolicy(line.sizePolicy().horizontalPolicy(), QSizePolicy.Policy.Fixed)

@@ -8,6 +8,7 @@ from napari_semigda.session.items import Item, Standing
 from napari_semigda.session.overview import ORDER_OF_STANDINGS, Overview
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.background import Background
+from napari_semigda.widgets.names import NameDelegate
 from napari_semigda.widgets.notices import errors_shown
 from napari_semigda.widgets.queue_model import EFFORT, MEANINGS, NAME, SCORE, STATE, WORDS, QueueModel
 from napari_semigda.widgets.section import Rows
@@ -42,7 +43,8 @@ class QueueTable(QTableView):
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerItem)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self._names = NameDelegate(self)
+        self.setItemDelegateForColumn(NAME, self._names)
         self.setWordWrap(False)
         self.setShowGrid(False)
         self._rows.setVisible(False)

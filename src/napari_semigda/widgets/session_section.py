@@ -1,5 +1,6 @@
 """Section 1: which session is open, how far it is, and which weights it uses."""
 
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 from napari_semigda.session.trained_model import weights_in_words
 from napari_semigda.widgets.layer_choice import AddLayersDialog
+from napari_semigda.widgets.names import elided
 from napari_semigda.widgets.new_session import NewSessionDialog
 from napari_semigda.widgets.question import ask
+from napari_semigda.widgets.recent import last_folder, recent_sessions, remember_session
 from napari_semigda.widgets.section import ActionButton, MenuAction, MenuButton, Rows, sentence, thin_bar
 from napari_semigda.widgets.session_plan import LayerSource, plan_of_samples
 from napari_semigda.widgets.tips import wrapped
@@ -27,6 +30,8 @@ HINT = (
 )
 NO_LAYERS = "No image layer is open in napari besides those of the session."
 GO_ON = "Go on with it"
+NONE_BEFORE = "No other session was open before, or none is where it was."
+ENTRY_WIDTH = 420  # pixels
 IN_THE_MAKING = "A session is being made."
 
 
@@ -51,6 +56,8 @@ class SessionSection(QWidget):
         self.weights = sentence()
         self.share = thin_bar("Share of the images that are accepted.")
         self.open = ActionButton("Open…", "Open a session folder that was made before.", self._open)
+        self.recent = MenuButton("Recent…", "Open a session that was open before.")
+        self.recent.entries.aboutToShow.connect(self._list_recent)
         self.new = ActionButton(
             "New…", "Make a session from a folder of images, or from image layers open in napari.", self._new
         )
@@ -88,22 +95,50 @@ class SessionSection(QWidget):
             workbench.close,
         )
         self._lay_out()
+        workbench.opened.connect(self._remember)
+        for signal in (workbench.closed, workbench.making):
+            signal.connect(self._allow_recent)
         for signal in (workbench.opened, workbench.counted, workbench.closed, workbench.making):
             signal.connect(self._refresh)
         workbench.progress.changed.connect(self._refresh_weights)
         self._refresh()
+        self._allow_recent()
 
     def _lay_out(self) -> None:
         rows = Rows(self)
         for part in (self.hint, self.name, self.share, self.weights):
             rows.add(part)
-        rows.add(self.open, self.new, self.add, self.close_session)
+        rows.add(self.open, self.recent, self.new)
+        rows.add(self.add, self.close_session)
         rows.add(self.samples)
 
     def _open(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Open a session folder", str(self._usual_place()))
         if folder:
             self._workbench.open(Path(folder))
+
+    def _list_recent(self) -> None:
+        entries = self.recent.entries
+        entries.clear()
+        for folder in self._other_sessions():
+            name = elided(f"{folder.name}  ({folder.parent})", entries.fontMetrics(), ENTRY_WIDTH)
+            open_it = partial(self._workbench.open, folder)
+            MenuAction(entries, name.replace("&", "&&"), f"Open {folder}", open_it)
+
+    def _other_sessions(self) -> list[Path]:
+        session = self._workbench.session
+        return [folder for folder in recent_sessions() if session is None or folder != session.folder]
+
+    def _remember(self) -> None:
+        """Remember which session is open, and offer those that were before."""
+        session = self._workbench.session
+        if session is not None:
+            remember_session(session.folder)
+        self._allow_recent()
+
+    def _allow_recent(self) -> None:
+        busy = IN_THE_MAKING if self._workbench.is_making else None
+        self.recent.allow(busy or (None if self._other_sessions() else NONE_BEFORE))
 
     def _new(self) -> None:
         dialog = NewSessionDialog(self._other_layers(), self._usual_place(), self)
@@ -167,7 +202,7 @@ class SessionSection(QWidget):
 
     def _usual_place(self) -> Path:
         session = self._workbench.session
-        return Path.home() if session is None else session.folder.parent
+        return last_folder() if session is None else session.folder.parent
 
     def _refresh(self) -> None:
         session = self._workbench.session
@@ -177,8 +212,9 @@ class SessionSection(QWidget):
         self.samples.setVisible(session is None)
         self.close_session.allow("No session is open." if session is None else None)
         self._allow_adding()
+        busy = IN_THE_MAKING if self._workbench.is_making else None
         for button in (self.open, self.new, self.samples):
-            button.allow(IN_THE_MAKING if self._workbench.is_making else None)
+            button.allow(busy)
         if session is None:
             self.summed_up.emit("")
         else:
