@@ -41,7 +41,7 @@ from napari_semigda.training.examples import Example
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round
 from napari_semigda.training.sampling import mixed_seed
-from packs import Pair, Split, is_pack, split_pack, truth
+from packs import Pair, Split, class_names, is_pack, split_pack, truth
 from tables import RESULTS, read_result, run_table
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
@@ -173,6 +173,11 @@ class Task:
     def device(self) -> torch.device:
         """Where to train and to predict."""
         return choose_device(self.given.device)
+
+    @property
+    def classes(self) -> int:
+        """How many classes the pack has, with the background."""
+        return 1 + len(class_names(self.given.data))
 
     @property
     def uses_recipe(self) -> bool:
@@ -370,13 +375,16 @@ def afresh(task: Task) -> Outcome:
 
 
 def supervised_unet(task: Task) -> Outcome:
-    training = SupervisedUNet(examples(task.split.labelled, task.settings), **_common(task))
+    training = SupervisedUNet(
+        examples(task.split.labelled, task.settings), network=_unet(task), **_common(task)
+    )
     return _baseline(task, training, {"averaged weights": training.average}, 0)
 
 
 def mean_teacher(task: Task) -> Outcome:
     unlabelled = examples(task.split.unlabelled, task.settings, labelled=False)
-    training = MeanTeacherUNet(examples(task.split.labelled, task.settings), unlabelled, **_common(task))
+    labelled = examples(task.split.labelled, task.settings)
+    training = MeanTeacherUNet(labelled, unlabelled, network=_unet(task), **_common(task))
     return _baseline(task, training, {"student": training.network}, len(unlabelled))
 
 
@@ -401,13 +409,17 @@ def _common(task: Task) -> dict[str, Any]:
     }
 
 
+def _unet(task: Task) -> UNet:
+    return UNet(task.classes, task.seed)
+
+
 def _baseline(task: Task, training: SupervisedUNet, others: dict[str, UNet], unlabelled: int) -> Outcome:
     networks = {"result": training.predicting, **others}
 
     def answers(image: Tensor) -> list[Tensor]:
         return [network.latents(image) for network in networks.values()]
 
-    judge = _judge(task, SideBySide(list(networks.values()), answers, list(networks)))
+    judge = _judge(task, SideBySide(list(networks.values()), answers, list(networks), task.classes))
     course = train(training, task, judge, nullcontext)
     return Outcome(judge.scores(), training.steps_done, training.seconds_done, unlabelled, course, [], None)
 
@@ -454,7 +466,9 @@ def _one_round(
         by_image, by_mask = model(image)
         return [by_mask.lerp(by_image, model.image_branch_share), by_image, by_mask]
 
-    judge = _judge(task, SideBySide([model], answers, ["result", "image branch", "mask branch"]))
+    judge = _judge(
+        task, SideBySide([model], answers, ["result", "image branch", "mask branch"], task.classes)
+    )
     course = train(training, task, judge, lambda: averaged_weights(model, training))
     model.load_trainable_state(training.averaged_state())
     used = training.steps_done, training.seconds_done, len(unlabelled)
@@ -465,9 +479,10 @@ def _build(task: Task) -> SemiGDANetwork:
     """A network with the weights that a session's first round would start from, or those asked for."""
     given = task.given
     if given.fresh_weights or given.preset_change:
-        model = assemble(given.preset, load_autoencoder(given.preset.name, given.weights), 2, task.seed)
+        autoencoder = load_autoencoder(given.preset.name, given.weights)
+        model = assemble(given.preset, autoencoder, task.classes, task.seed)
     else:
-        model = build_model(given.preset.name, weights=given.weights, seed=task.seed)
+        model = build_model(given.preset.name, task.classes, weights=given.weights, seed=task.seed)
     if given.start is not None:
         start, _ = load_checkpoint(given.start, weights=given.weights)
         model.load_trainable_state(start.trainable_state())
@@ -493,7 +508,7 @@ def _start(task: Task, model: SemiGDANetwork) -> str:
     """Whether a first round starts with random weights: the package may ship trained ones or not."""
     if task.given.start is not None:
         return str(task.given.start.stem)
-    random = assemble(task.given.preset, model.autoencoder, 2, task.seed).trainable_state()
+    random = assemble(task.given.preset, model.autoencoder, task.classes, task.seed).trainable_state()
     own = model.trainable_state()
     alike = own.keys() >= random.keys() and all(own[name].cpu().equal(random[name]) for name in random)
     return "random" if alike else "shipped"

@@ -1,7 +1,8 @@
 """Image packs and how they are split: which images have labels, which have none, which only test.
 
-A pack is a folder with `images/STEM.png`, `masks/STEM.png` (above 127: object) and `meta.csv`, whose column
-`stem` names the pairs and whose column `near_dup_group`, where there is one, the groups of near-duplicates.
+A pack is a folder with `images/STEM.png`, `masks/STEM.png` (above 127: object; label maps in the packs of
+`CLASSES`) and `meta.csv`, whose column `stem` names the pairs and whose column `near_dup_group`, where there
+is one, the groups of near-duplicates.
 """
 
 from __future__ import annotations
@@ -17,8 +18,18 @@ from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
 
-TEST_COUNTS = {"busi": 130, "isic2017": 100, "dsb2018": 200, "isbi2012_em": 10, "usiigaci_phase": 20}
+TEST_COUNTS = {
+    "busi": 130,
+    "isic2017": 100,
+    "dsb2018": 200,
+    "isbi2012_em": 10,
+    "usiigaci_phase": 20,
+    "wbc": 100,
+}
 """Test images of the packs that the tables name; of any other pack a fifth."""
+
+CLASSES = {"wbc": ("cytoplasm", "nucleus")}
+"""Packs of several classes, whose masks are label maps, with the names of the values 1, 2, …"""
 
 STACKS = {"isbi2012_em"}
 """Packs that are one stack of sections, so that neighbours in the list look alike."""
@@ -99,9 +110,16 @@ def split_pack(
     return Split(tuple(pairs[:number]), tuple(pairs[number:]), test_pairs, kind)
 
 
+def class_names(pack: Path) -> tuple[str, ...]:
+    """The names of a pack's classes, by value, from 1 on."""
+    return CLASSES.get(pack.resolve().name, ("object",))
+
+
 def truth(pair: Pair) -> NDArray[np.uint8]:
-    """The mask of a pair: (H, W), 0 and 1, in its original size."""
+    """The mask of a pair: (H, W), 0 and 1, or the values of its classes, in its original size."""
     mask = iio.imread(pair.mask)
+    if len(class_names(pair.mask.parents[1])) > 1:
+        return mask.astype(np.uint8)
     return ((mask if mask.ndim == 2 else mask[..., :3].max(axis=-1)) > 127).astype(np.uint8)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,31 @@ def scores(
     found, real = predicted > 0, truth > 0
     score = {"dice": _dice, "iou": _iou, "hd95": _hd95}
     return {name: score[name](found, real) for name in wanted}
+
+
+def class_scores(
+    predicted: NDArray[np.integer],
+    truth: NDArray[np.integer],
+    classes: Sequence[str],
+    wanted: Collection[str] = NAMES,
+) -> dict[str, float]:
+    """Compare a label map of several classes with the truth: the mean over the classes, and Dice of each.
+
+    Parameters
+    ----------
+    classes
+        The names of the values 1, 2, …; with one name only this is `scores`.
+
+    Returns
+    -------
+    dict
+        As of `scores`, and ``"dice NAME"`` of each class.
+    """
+    if len(classes) == 1:
+        return scores(predicted, truth, wanted)
+    each = [scores(predicted == value, truth == value, wanted) for value in range(1, len(classes) + 1)]
+    means = {name: sum(one[name] for one in each) / len(each) for name in wanted}
+    return means | {f"dice {name}": one["dice"] for name, one in zip(classes, each, strict=True)}
 
 
 def _dice(found: NDArray[np.bool_], real: NDArray[np.bool_]) -> float:

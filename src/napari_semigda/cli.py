@@ -530,8 +530,8 @@ def _predict_plane(model: SemiGDA, plane: Plane, target: Path) -> None:
 
     labels = np.empty(plane.shape, np.uint8)
     with opened_plane(plane) as pixels:
-        for strip in model.stream(pixels):
-            labels[strip.top : strip.top + len(strip.labels)] = strip.labels
+        for _ in model.fill(labels, pixels):
+            pass
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

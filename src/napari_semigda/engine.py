@@ -487,7 +487,8 @@ class Engine:
                 **self._loading(),
             )
         model, _ = load_checkpoint(last, **self._loading())
-        # The network paints colours: with a class more only the palette is another.
+        # The network paints colours: with a class more only the palette is another, and `shown` tells that
+        # no mask has shown that class yet.
         model.classes = self.session.class_count
         return model
 
@@ -668,7 +669,7 @@ class Engine:
         model = copy.deepcopy(training.model, {id(training.model.autoencoder): training.model.autoencoder})
         model.load_trainable_state(training.averaged_state())
         self._predictor = Predictor(model, self.session.settings, self.device)
-        self._predictor_round = record.number
+        self._predictor_round = record.number  # whoever predicts asks `_ready_predictor`
         return model
 
     def _validate(self, record: RoundRecord) -> Generator[Event, None, Validation | None]:
@@ -711,6 +712,7 @@ class Engine:
             {
                 "class_names": self.session.class_names,
                 "settings": self.session.settings.to_dict(),
+                "one_object": self.session.one_object,
                 "round": record.number,
             },
         )
@@ -841,6 +843,11 @@ class Engine:
             # The framing may have been fitted to other objects since the round.
             settings = settings_of(path, metadata) if self._predictor_round else self.session.settings
             self._predictor = Predictor(model, settings, self.device)
+        # Both may have changed since.
+        values = {info.value for info in self.session.classes}
+        known = range(1, cast(SemiGDANetwork, self._predictor.model).classes)
+        self._predictor.removed = tuple(value for value in known if value not in values)
+        self._predictor.one_object = self.session.one_object
         return self._predictor
 
     # Latents

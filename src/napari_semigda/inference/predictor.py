@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_semigda.errors import Cancelled
+from napari_semigda.inference.class_masks import label_map, one_object
 from napari_semigda.inference.preparation import (
     Framed,
     ImageSettings,
@@ -143,12 +144,27 @@ class Predictor:
         How pictures are normalised and framed: those the network was trained with.
     device
         Where to compute. On CUDA in bfloat16 where the card has it, otherwise in float32.
+    one_object
+        Whether there is at most one object in a picture: of what is predicted the largest is kept, see
+        `class_masks.one_object`. Probabilities and uncertainty stay as they are.
+    removed
+        Classes that are background where they are the most probable ones.
     """
 
-    def __init__(self, model: nn.Module, settings: ImageSettings, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: ImageSettings,
+        device: str | torch.device = "cpu",
+        *,
+        one_object: bool = False,
+        removed: Collection[int] = (),
+    ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.settings = settings
+        self.one_object = one_object
+        self.removed = tuple(removed)
 
     def predict(
         self,
@@ -183,10 +199,10 @@ class Predictor:
         labels = np.empty((height, width), np.uint8)
         uncertainty = np.empty((height, width), np.float32)
         summary = Summary()
-        for strip in self.stream(pixels, progress=progress, cancelled=cancelled, summary=summary):
+        strips = self.fill(labels, pixels, progress=progress, cancelled=cancelled, summary=summary)
+        for strip in strips:
             rows = slice(strip.top, strip.top + len(strip.labels))
             probabilities[:, rows] = strip.probabilities
-            labels[rows] = strip.labels
             uncertainty[rows] = strip.uncertainty
         return Prediction(probabilities, labels, uncertainty, summary.score)
 
@@ -215,10 +231,48 @@ class Predictor:
         check_pixels(pixels, self.settings)
         labels = np.empty(pixels.shape[:2], np.uint8)
         summary, uncertainty = Summary(), 0.0
-        for strip in self.stream(pixels, progress=progress, cancelled=cancelled, summary=summary):
-            labels[strip.top : strip.top + len(strip.labels)] = strip.labels
+        strips = self.fill(labels, pixels, progress=progress, cancelled=cancelled, summary=summary)
+        for strip in strips:
             uncertainty += float(strip.uncertainty.sum(dtype=np.float64))
         return Draft(labels, summary.score, uncertainty / labels.size)
+
+    def fill(
+        self,
+        labels: NDArray[np.uint8],
+        pixels: Pixels,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        summary: Summary | None = None,
+    ) -> Iterator[Strip]:
+        """Predict one picture into a label map, strip by strip.
+
+        The label map is right once the iteration has ended. Only then is it known which of several objects is
+        the largest: with `one_object` the strips may have more of them.
+
+        Parameters
+        ----------
+        labels
+            (H, W) uint8, written to.
+        pixels, progress, cancelled, summary
+            As in `stream`.
+
+        Yields
+        ------
+        Strip
+            As `stream` does.
+
+        Raises
+        ------
+        SemiGDAError, Cancelled
+            As in `predict`.
+        """
+        strips = self._strips(pixels, progress=progress, cancelled=cancelled, summary=summary)
+        for strip in strips:
+            labels[strip.top : strip.top + len(strip.labels)] = strip.labels
+            yield strip
+        if self.one_object:
+            labels[:] = one_object(labels)
 
     def stream(
         self,
@@ -231,7 +285,9 @@ class Predictor:
         """Predict one picture from top to bottom, strip by strip.
 
         With the framing ``"tiles"`` neither the picture nor the prediction is ever whole in memory: it
-        grows with the picture's width, not with its height. With ``"whole"`` there is one strip.
+        grows with the picture's width, not with its height. With ``"whole"`` there is one strip. With
+        `one_object` no strip is handed on before the last is made, and all of them are in memory; where
+        labels are all that is wanted, `draft` and `fill` need less.
 
         Parameters
         ----------
@@ -255,6 +311,24 @@ class Predictor:
         SemiGDAError, Cancelled
             As in `predict`.
         """
+        strips = self._strips(pixels, progress=progress, cancelled=cancelled, summary=summary)
+        if not self.one_object:
+            yield from strips
+            return
+        held = list(strips)
+        labels = one_object(np.concatenate([strip.labels for strip in held]))
+        for strip in held:
+            yield strip._replace(labels=labels[strip.top : strip.top + len(strip.labels)])
+
+    def _strips(
+        self,
+        pixels: Pixels,
+        *,
+        progress: Callable[[int, int], None] | None,
+        cancelled: Callable[[], bool] | None,
+        summary: Summary | None,
+    ) -> Iterator[Strip]:
+        """Predict strip by strip; labels are those of each pixel by itself."""
         summary = Summary() if summary is None else summary
         pixels = in_picture_order(pixels)
         limits = intensity_limits(pixels, self.settings, cancelled=cancelled)
@@ -263,7 +337,9 @@ class Predictor:
         for top, layers in strips(pixels, limits, work):
             probabilities, uncertainty = layers[:-1], layers[-1].clamp(0, 1)
             summary._add_strip(probabilities, uncertainty)
-            yield Strip(top, probabilities.numpy(), label_map(probabilities).numpy(), uncertainty.numpy())
+            labels = label_map(probabilities).numpy()
+            labels[np.isin(labels, self.removed)] = 0
+            yield Strip(top, probabilities.numpy(), labels, uncertainty.numpy())
 
     @property
     def _network(self) -> Network:
@@ -312,24 +388,6 @@ class Predictor:
             layers = torch.cat([mean, uncertainty[:, None]], dim=1).cpu()
         work.done(len(tiles))
         return layers
-
-
-def label_map(probabilities: Tensor) -> Tensor:
-    """Choose the most probable class of each pixel.
-
-    Parameters
-    ----------
-    probabilities
-        (K, H, W) float.
-
-    Returns
-    -------
-    Tensor
-        (H, W) uint8; for two classes 1 where the foreground's probability is above one half.
-    """
-    if len(probabilities) == 2:
-        return (probabilities[1] > 0.5).to(torch.uint8)
-    return probabilities.argmax(dim=0).to(torch.uint8)
 
 
 class _Work:

@@ -5,7 +5,7 @@ break for more classes, because a blurred edge between class 0 and class 2 decod
 class has a colour, and all colours are as far apart in the colour cube as a lattice allows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 
 import torch
@@ -85,7 +85,7 @@ def labels_to_image(labels: Tensor, classes: int) -> Tensor:
     return palette[labels.long()].permute(0, 3, 1, 2).contiguous()
 
 
-def image_to_probabilities(image: Tensor, classes: int) -> Tensor:
+def image_to_probabilities(image: Tensor, classes: int, only: Collection[int] | None = None) -> Tensor:
     """Read class probabilities off a decoded picture.
 
     For two classes the foreground probability is the mean of the channels, shifted to [0, 1] and clamped, as
@@ -97,6 +97,9 @@ def image_to_probabilities(image: Tensor, classes: int) -> Tensor:
         (B, 3, H, W), any floating type, about [-1, 1].
     classes
         Number of classes with the background.
+    only
+        The foreground classes, of more than one, that there may be besides the background: the others have
+        the probability 0. None: all.
 
     Returns
     -------
@@ -116,7 +119,11 @@ def image_to_probabilities(image: Tensor, classes: int) -> Tensor:
     ):  # 16 bits would confuse neighbours in a large palette
         products = torch.einsum("bchw,kc->bkhw", image, palette)
     closeness = 2 * products - palette.square().sum(dim=1)[:, None, None]
-    return (closeness * scale).softmax(dim=1)
+    closeness = closeness * scale
+    if only is not None:
+        left_out = [value for value in range(1, classes) if value not in only]
+        closeness[:, left_out] = -torch.inf
+    return closeness.softmax(dim=1)
 
 
 @cache

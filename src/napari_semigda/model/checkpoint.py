@@ -39,7 +39,8 @@ def save_checkpoint(path: Path | str, model: SemiGDANetwork, metadata: dict[str,
         The network, on any device.
     metadata
         Anything JSON has a notation for: names of the classes, settings, where it was trained. "format",
-        "preset", "classes", "autoencoder" and, where E has a backbone, "encoder" are taken from the model.
+        "preset", "classes", "shown", "autoencoder" and, where E has a backbone, "encoder" are taken from
+        the model.
 
     Raises
     ------
@@ -51,6 +52,7 @@ def save_checkpoint(path: Path | str, model: SemiGDANetwork, metadata: dict[str,
         "format": FORMAT,
         "preset": model.preset,
         "classes": model.classes,
+        "shown": sorted(model.shown),
         "autoencoder": {"source": model.autoencoder.source, "signature": model.autoencoder.signature()},
     }
     if isinstance(model.encoder, BackboneEncoder):
@@ -102,6 +104,7 @@ def load_checkpoint(
             f"“{path}” holds weights that are no finite numbers. Choose another round's model, or train "
             "from scratch."
         )
+    model.shown = _shown(path, metadata)
     return model.eval(), metadata
 
 
@@ -212,6 +215,15 @@ def _backbone(path: Path, metadata: dict[str, Any]) -> Backbone | None:
     if least_weights(stored["architecture"], stored["name"]) > path.stat().st_size:
         raise SemiGDAError(f"“{path}” is too small for the encoder that it describes; it is damaged.")
     return Backbone(stored["name"], stored["architecture"])
+
+
+def _shown(path: Path, metadata: dict[str, Any]) -> set[int]:
+    """Which classes a mask has shown to the network; all of them in files that do not tell yet."""
+    every = range(1, metadata["classes"])
+    shown = metadata.get("shown", list(every))
+    if not isinstance(shown, list) or not all(type(value) is int and value in every for value in shown):
+        raise SemiGDAError(f"The header of “{path}” is damaged: it does not say what was trained.")
+    return set(shown)
 
 
 def _stored(tensor: Tensor) -> Tensor:

@@ -55,6 +55,13 @@ class SemiGDANetwork(nn.Module):
         Name of the preset it was built from.
     image_branch_share
         Weight of the image branch in predictions, in [0, 1]; the paper's is one half.
+
+    Attributes
+    ----------
+    shown : set of int
+        Foreground classes that a mask has shown to it in training. With more than one foreground class no
+        other is predicted: the colour of a class that was added later and is in no mask yet would still be
+        the nearest one here and there between two others. While it is empty, nothing is left out.
     """
 
     def __init__(
@@ -77,6 +84,7 @@ class SemiGDANetwork(nn.Module):
         self.classes = classes
         self.preset = preset
         self.image_branch_share = image_branch_share
+        self.shown: set[int] = set()
 
     @property
     def device(self) -> torch.device:
@@ -200,7 +208,9 @@ class SemiGDANetwork(nn.Module):
                 tensor.copy_(state[name])
 
     def _probabilities(self, latent: Tensor, adapters: SkipAdapters, skips: Iterable[Tensor]) -> Tensor:
-        return image_to_probabilities(self.autoencoder.decode(latent, adapters, tuple(skips)), self.classes)
+        decoded = self.autoencoder.decode(latent, adapters, tuple(skips))
+        known = None if self.training or not self.shown else self.shown
+        return image_to_probabilities(decoded, self.classes, known)
 
 
 def _check_size(picture: Tensor) -> None:

@@ -75,6 +75,8 @@ class Labelling:
         The session's.
     validation
         Tells the ids of the items that are kept for validation now.
+    one_object
+        Tells whether there is at most one object in an image now.
 
     Attributes
     ----------
@@ -95,6 +97,7 @@ class Labelling:
         warn: Callable[[str], None],
         lock: threading.RLock,
         validation: Callable[[], Collection[str]] = tuple,
+        one_object: Callable[[], bool] = bool,
     ) -> None:
         self.folder = folder
         self._class_values = class_values
@@ -117,7 +120,7 @@ class Labelling:
             )
             for name in (LABELS, EDITS, PREDICTIONS)
         )
-        self.predictions = Predictions(predicted, lock)
+        self.predictions = Predictions(predicted, lock, one_object)
         self._seen_drafts = SeenDrafts(folder / EDITS)
         self._accepts: Counter[str] = Counter()
         self._seen: dict[str, tuple[int, int] | None] = {}

@@ -1,7 +1,7 @@
 """What was predicted for the items of a session: the label maps, and what is remembered beside them."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.inference.class_masks import one_object
 from napari_semigda.io.atomic import write_json
 from napari_semigda.io.files import json_or_none
 from napari_semigda.session.items import Item
@@ -50,11 +51,17 @@ class Predictions:
         The label maps.
     lock
         The session's.
+    one_object
+        Tells whether there is at most one object in an image. A draft then has no more, whoever made it, also
+        one that was stored before somebody said so.
     """
 
-    def __init__(self, masks: MaskFolder, lock: threading.RLock) -> None:
+    def __init__(
+        self, masks: MaskFolder, lock: threading.RLock, one_object: Callable[[], bool] = bool
+    ) -> None:
         self._masks = masks
         self._lock = lock
+        self._one_object = one_object
         self._infos: dict[str, PredictionInfo | None] = {}
 
     def __contains__(self, item_id: str) -> bool:
@@ -63,9 +70,10 @@ class Predictions:
     def read(self, item: Item) -> NDArray[np.uint8] | None:
         """Read the label map last predicted for an item: (H, W) uint8; None without a sound one."""
         try:
-            return self._masks.read(item)
+            mask = self._masks.read(item)
         except SemiGDAError:
             return None
+        return mask if mask is None else self._obeying(mask)
 
     def info(self, item: Item) -> PredictionInfo | None:
         """Tell what is known of the prediction of an item; None without one."""
@@ -101,7 +109,7 @@ class Predictions:
         SemiGDAError
             When it does not fit the item, or cannot be written.
         """
-        mask = self._masks.checked(item, prediction.labels)
+        mask = self._obeying(self._masks.checked(item, prediction.labels))
         info = PredictionInfo(
             score=float(np.clip(np.nan_to_num(prediction.score), 0, 1)),
             round=round_number,
@@ -112,6 +120,9 @@ class Predictions:
             write_info(self._info_file(item), info)
             self._infos[item.id] = info
         return info
+
+    def _obeying(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return one_object(mask) if self._one_object() else mask
 
     def _read_infos(self, items: Iterable[Item]) -> None:
         """Read what is known of drafts and was not read yet; of thousands, while others go on."""

@@ -125,6 +125,7 @@ class Session:
             warn=self.warn,
             lock=self._lock,
             validation=lambda: self._file.manifest.validation,
+            one_object=lambda: self._file.manifest.one_object,
         )
         self.latents = Latents(folder / LATENTS, [item.id for item in manifest.items], self._lock)
         self._rounds = Rounds(folder / ROUNDS)
@@ -414,7 +415,7 @@ class Session:
 
     @property
     def one_object(self) -> bool:
-        """Whether there is one object an image; setting it saves."""
+        """Whether there is at most one object in an image, so that drafts have no more; setting it saves."""
         return self._file.manifest.one_object
 
     @one_object.setter

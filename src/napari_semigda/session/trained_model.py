@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.inference.predictor import Predictor, Strip, Summary
-from napari_semigda.inference.preparation import ImageSettings, Pixels
+from napari_semigda.inference.predictor import Predictor
+from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.atomic import cannot_read, write_bytes, write_json
 from napari_semigda.io.files import json_or_none
 from napari_semigda.io.pictures import MANIFEST_NAME
@@ -51,6 +50,8 @@ class TrainedModel:
         The autoencoder's file or folder, where it is not the preset's own.
     encoder
         The pre-trained encoder it stands on, if any.
+    one_object
+        Whether the pictures have at most one object; in a session that is what the session says now.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class TrainedModel:
     origin: str
     weights: Path | None = None
     encoder: str | None = None
+    one_object: bool = False
 
     @classmethod
     def find(cls, place: Path) -> TrainedModel:
@@ -81,10 +83,11 @@ class TrainedModel:
         path = _newest_of_session(place) if place.is_dir() else place
         metadata = read_metadata(path)
         folder, weights = _session_of(path), None
-        origin = path.name
+        origin, one_object = path.name, metadata.get("one_object") is True
         if folder is not None:
             with suppress(SemiGDAError):
-                weights = read_manifest(folder).weights
+                manifest = read_manifest(folder)
+                weights, one_object = manifest.weights, manifest.one_object
             origin = f"{weights_in_words(path)} of “{folder.name}”"
         return cls(
             path=path,
@@ -94,6 +97,7 @@ class TrainedModel:
             origin=origin,
             weights=weights,
             encoder=(metadata.get("encoder") or {}).get("name"),
+            one_object=one_object,
         )
 
     @property
@@ -111,7 +115,7 @@ class TrainedModel:
         return (
             f"Weights of {self.origin}. Classes: {names}. Network {self.preset}; "
             f"{seen}; 8-bit images as they are, others stretched from "
-            f"{low:g} to {high:g} %."
+            f"{low:g} to {high:g} %.{' At most one object in an image.' if self.one_object else ''}"
         )
 
     def load(
@@ -131,7 +135,9 @@ class TrainedModel:
         """
         chosen = choose_device(device)
         network, _ = load_checkpoint(self.path, weights or self.weights, cancelled=cancelled)
-        return SemiGDA(network, settings or self.settings, self.class_names, chosen)
+        return SemiGDA(
+            network, settings or self.settings, self.class_names, chosen, one_object=self.one_object
+        )
 
     def bring_along(self, folder: Path) -> None:
         """Put a copy of the weights into another session, as what its first round starts from.
@@ -171,6 +177,8 @@ class SemiGDA(Predictor):
         By value, from 1 on; empty texts stand for classes that were removed, and are not predicted.
     device
         Where to compute.
+    one_object
+        Whether there is at most one object in a picture: of what is predicted the largest is kept.
 
     Attributes
     ----------
@@ -188,8 +196,11 @@ class SemiGDA(Predictor):
         settings: ImageSettings,
         class_names: Sequence[str],
         device: str | torch.device = "cpu",
+        *,
+        one_object: bool = False,
     ) -> None:
-        super().__init__(network, settings, device)
+        removed = [value for value, name in enumerate(class_names, start=1) if not name]
+        super().__init__(network, settings, device, one_object=one_object, removed=removed)
         self.class_names = tuple(class_names)
 
     @classmethod
@@ -239,22 +250,12 @@ class SemiGDA(Predictor):
         SemiGDAError
             If the file cannot be written; what stood there is unchanged then.
         """
-        metadata = {"class_names": list(self.class_names), "settings": self.settings.to_dict()}
+        metadata = {
+            "class_names": list(self.class_names),
+            "settings": self.settings.to_dict(),
+            "one_object": self.one_object,
+        }
         save_checkpoint(path, cast(SemiGDANetwork, self.model), metadata)
-
-    def stream(
-        self,
-        pixels: Pixels,
-        *,
-        progress: Callable[[int, int], None] | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        summary: Summary | None = None,
-    ) -> Iterator[Strip]:
-        """Predict one picture strip by strip, see `Predictor.stream`; removed classes are background."""
-        removed = [value for value, name in enumerate(self.class_names, start=1) if not name]
-        for strip in super().stream(pixels, progress=progress, cancelled=cancelled, summary=summary):
-            strip.labels[np.isin(strip.labels, removed)] = 0
-            yield strip
 
 
 def weights_in_words(path: Path) -> str:

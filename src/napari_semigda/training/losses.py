@@ -10,6 +10,10 @@ from torch import Tensor
 
 LATENT_STRIDE = 8
 
+SMALLEST_PROBABILITY = 1e-30
+"""Far below what a softmax of colours gives a wrong class: where it were larger, a class that starts as very
+unlikely would have no gradient to come back."""
+
 
 def dice_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Soft Dice, ``1 − 2Σ(p·y)/(Σp + Σy)``, of the foreground classes (SemiGDA, skip adapters).
@@ -43,6 +47,39 @@ def dice_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor
     per_image = (losses * taking_part).sum(dim=1) / taking_part.sum(dim=1).clamp(min=1)
     counted = (weights.flatten(1) > 0).any(dim=1).float()
     return (per_image * counted).sum() / counted.sum().clamp(min=1)
+
+
+def segmentation_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Soft Dice as in the paper; with more than one foreground class, cross-entropy beside it.
+
+    Dice of the foreground classes says nothing about which class a wrong pixel should have been, and hardly
+    pushes a class out of an image that does not show it: its gradient falls with the square of the class's
+    predicted area. So a class that no mask shows, or few show, keeps winning the pixels between two others,
+    whose colours lie between those of the classes, and draws a rim around every object. Cross-entropy pushes
+    each of these pixels towards its own class.
+
+    Parameters
+    ----------
+    probabilities, targets, weights : Tensor
+        As for `dice_loss`.
+    """
+    loss = dice_loss(probabilities, targets, weights)
+    if probabilities.shape[1] == 2:
+        return loss
+    return loss + cross_entropy_loss(probabilities, targets, weights)
+
+
+def cross_entropy_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Mean of ``−Σ y·log p`` over the weighted pixels of the batch; 0 without gradient where all weigh 0.
+
+    Parameters
+    ----------
+    probabilities, targets, weights : Tensor
+        As for `dice_loss`.
+    """
+    logarithms = probabilities.float().clamp_min(SMALLEST_PROBABILITY).log()
+    of_pixels = -(targets.float() * logarithms).sum(dim=1) * weights
+    return of_pixels.sum() / weights.float().sum().clamp(min=1)
 
 
 def _classes_taking_part(probabilities: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
@@ -110,8 +147,8 @@ def pseudo_labels(probabilities: Tensor, kind: str, temperature: float, largest_
     temperature : float
         T of the hard labels.
     largest_only : bool
-        Keep the largest connected component (p ≥ ½) of each foreground class and drop the others: right where
-        there is one object an image, and wrong everywhere else.
+        Keep the largest connected component (p ≥ ½) of the foreground, of whatever classes it consists, and
+        drop the others: right where there is one object an image, and wrong everywhere else.
 
     Returns
     -------
@@ -122,7 +159,7 @@ def pseudo_labels(probabilities: Tensor, kind: str, temperature: float, largest_
     if kind == "hard":
         foreground = (foreground >= 0.5**temperature).float()
     if largest_only:
-        foreground = foreground * ~_smaller_components(foreground >= 0.5)
+        foreground = foreground * ~_smaller_components(foreground.sum(dim=1, keepdim=True) >= 0.5)
     return torch.cat([1 - foreground.sum(dim=1, keepdim=True), foreground], dim=1)
 
 

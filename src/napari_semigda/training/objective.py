@@ -11,10 +11,10 @@ from napari_semigda.model.semigda import Latents, SemiGDANetwork
 from napari_semigda.training.examples import Batch
 from napari_semigda.training.losses import (
     alignment_loss,
-    dice_loss,
     latent_weights,
     one_hot,
     pseudo_labels,
+    segmentation_loss,
 )
 from napari_semigda.training.mixing import mix, random_boxes
 from napari_semigda.training.recipe import Recipe
@@ -102,7 +102,7 @@ class Objective:
         count = len(labelled.images)
         branches = self._branches(latents)
         truth = one_hot(labelled.labels, self.model.classes)
-        supervised = [dice_loss(branch[:count], truth, labelled.known) for branch in branches]
+        supervised = [segmentation_loss(branch[:count], truth, labelled.known) for branch in branches]
         terms: Terms = {"dice": (1.0, supervised[0] + supervised[1])}
         if unlabelled is not None:
             alone = count + len(unlabelled.images)
@@ -166,4 +166,6 @@ class _Mixture:
 
 def _crosswise(branches: Sequence[Tensor], pseudo: Sequence[Tensor], counted: Tensor) -> Tensor:
     """Each branch against the other branch's pseudo labels."""
-    return dice_loss(branches[0], pseudo[1], counted) + dice_loss(branches[1], pseudo[0], counted)
+    return segmentation_loss(branches[0], pseudo[1], counted) + segmentation_loss(
+        branches[1], pseudo[0], counted
+    )

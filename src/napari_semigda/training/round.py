@@ -264,6 +264,7 @@ class Round:
             "seconds_done": self.seconds_done,
             "labelled": self._labelled_from,
             "batch_divisor": self.batch_divisor,
+            "shown": sorted(self.model.shown),
         }
 
     def _resume(self, position: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -280,6 +281,7 @@ class Round:
             group, _, rest = name.partition(".")
             groups[group][rest] = value
         self.model.load_trainable_state(groups["model"])
+        self.model.shown.update(int(value) for value in position.get("shown", range(1, self.model.classes)))
         self._average = {name: value.to(self.device) for name, value in groups["average"].items()}
         self._stage_index, self._step = position["stage_index"], position["step"]
         self._seconds = position["seconds"]
@@ -418,6 +420,8 @@ class Round:
 
     def _draw(self, examples: Sequence[Example], indices: list[int], generator: torch.Generator) -> Batch:
         batch = draw_batch(examples, indices, self.working_size, generator)
+        counts = torch.bincount(batch.labels.flatten(), minlength=self.model.classes)
+        self.model.shown.update(counts[1 : self.model.classes].nonzero().flatten().add(1).tolist())
         return augment(Batch(*(part.to(self.device) for part in batch)), generator)
 
 

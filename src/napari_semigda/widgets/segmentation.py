@@ -126,10 +126,8 @@ def place_of(layer: Image) -> dict[str, Any]:
 
 def _segment(model: SemiGDA, pixels: Pixels, labels: NDArray[np.uint8]) -> Iterator[float]:
     """Fill in the labels of one picture."""
-    for strip in model.stream(pixels):
-        bottom = strip.top + len(strip.labels)
-        labels[strip.top : bottom] = strip.labels
-        yield bottom / len(labels)
+    for strip in model.fill(labels, pixels):
+        yield (strip.top + len(strip.labels)) / len(labels)
 
 
 def _lazily(data: Any) -> Any:

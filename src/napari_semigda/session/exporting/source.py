@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.inference.class_masks import one_object
 from napari_semigda.inference.preparation import normalise
 from napari_semigda.io.legend import Legend, LegendEntry
 from napari_semigda.model.annotation import UNKNOWN
@@ -171,7 +172,10 @@ class Source:
             return self.session.prediction(item)
         fill = self._include_predicted and (accepted == UNKNOWN).any()
         draft = self.session.prediction(item) if fill else None
-        return accepted if draft is None else np.where(accepted == UNKNOWN, draft, accepted)
+        if draft is None:
+            return accepted
+        mask = np.where(accepted == UNKNOWN, draft, accepted)
+        return one_object(mask, certain=accepted != UNKNOWN) if self.session.one_object else mask
 
     def _ready_predictor(self) -> "Predictor":
         if self._predictor is None:

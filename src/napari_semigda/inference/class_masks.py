@@ -1,0 +1,126 @@
+"""How class probabilities become a label map: each pixel's class, and at most one object if that is so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_PIXELS_AT_ONCE = 2**22
+"""Components of a large label map are numbered in bands of so many pixels: numbers take 4 bytes each."""
+
+_DIAGONALS_TOO = np.ones((3, 3), bool)
+
+
+def label_map(probabilities: Tensor) -> Tensor:
+    """Choose the most probable class of each pixel.
+
+    Parameters
+    ----------
+    probabilities
+        (K, H, W) float.
+
+    Returns
+    -------
+    Tensor
+        (H, W) uint8; for two classes 1 where the foreground's probability is above one half.
+    """
+    if len(probabilities) == 2:
+        return (probabilities[1] > 0.5).byte()
+    return probabilities.argmax(dim=0).byte()
+
+
+def one_object(labels: NDArray[np.uint8], certain: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
+    """Keep the largest object of a label map; what lies apart from it becomes background.
+
+    An object is a connected piece of foreground, of whatever classes it consists: a nucleus inside its
+    cytoplasm is one object. Pixels that touch at a corner are connected.
+
+    Parameters
+    ----------
+    labels
+        (H, W): 0 background, 1, 2, … classes.
+    certain
+        (H, W) where somebody accepted the labels. Objects that reach into it stay, and where there is one,
+        they are what stays.
+
+    Returns
+    -------
+    (H, W) uint8
+        A new array; `labels` itself where there is nothing to remove.
+    """
+    components = _Components(labels)
+    if components.count < 2:
+        return labels
+    stay = np.zeros(components.count, bool)
+    if certain is not None:
+        stay = components.holding(certain)
+    if not stay.any():
+        stay[components.sizes.argmax()] = True
+    if stay.all():
+        return labels
+    kept = labels.copy()
+    for rows, numbers in components.bands():
+        kept[rows][~np.append(stay, True)[numbers]] = 0
+    return kept
+
+
+class _Components:
+    """The connected pieces of foreground of a label map, found without a number for each of its pixels."""
+
+    def __init__(self, labels: NDArray[np.uint8]) -> None:
+        self._labels = labels
+        self._height = max(1, _PIXELS_AT_ONCE // max(1, labels.shape[1]))
+        sizes: list[NDArray[np.intp]] = []
+        seams: list[NDArray[np.intp]] = []
+        above = None
+        for _, numbered, first in self._numbered():
+            sizes.append(np.bincount(numbered.ravel())[1:])
+            seams += [] if above is None else _touching(above, numbered[0], first)
+            above = np.where(numbered[-1] > 0, numbered[-1] + first - 1, -1)
+        of_pieces = np.concatenate(sizes) if sizes else np.zeros(0, np.intp)
+        pairs = np.concatenate(seams, axis=1) if seams else np.zeros((2, 0), np.intp)
+        graph = coo_array((np.ones(pairs.shape[1]), pairs), shape=(len(of_pieces),) * 2)
+        self.count, self._of_piece = connected_components(graph, directed=False)
+        self.sizes = np.bincount(self._of_piece, of_pieces, self.count)
+
+    def bands(self) -> Iterator[tuple[slice, NDArray[np.intp]]]:
+        """Yield rows and the number of each of their pixels; background has the number `count`."""
+        for rows, numbered, first in self._numbered():
+            pieces = self._of_piece[first : first + int(numbered.max(initial=0))]
+            yield rows, np.concatenate([[self.count], pieces])[numbered]
+
+    def holding(self, region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which components have a pixel in a region."""
+        found = np.zeros(self.count + 1, bool)
+        for rows, numbers in self.bands():
+            found[numbers[region[rows]]] = True
+        return found[:-1]
+
+    def _numbered(self) -> Iterator[tuple[slice, NDArray[np.int32], int]]:
+        """Yield the rows of each band, its pieces numbered from 1, and how many pieces came before."""
+        first = 0
+        for top in range(0, len(self._labels), self._height):
+            rows = slice(top, top + self._height)
+            numbered, count = ndimage.label(self._labels[rows] > 0, _DIAGONALS_TOO)
+            yield rows, numbered, first
+            first += count
+
+
+def _touching(above: NDArray[np.intp], below: NDArray[np.int32], first: int) -> list[NDArray[np.intp]]:
+    """Which pieces of two bands touch: pairs of numbers (2, n), straight down and to both sides."""
+    width, found = len(above), []
+    for aside in (-1, 0, 1):
+        upper = above[max(0, -aside) : width - max(0, aside)]
+        lower = below[max(0, aside) : width + min(0, aside)]
+        both = (upper >= 0) & (lower > 0)
+        found.append(np.unique(np.stack([upper[both], lower[both] + first - 1]), axis=1))
+    return found
