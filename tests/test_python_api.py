@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import tifffile
 import xarray
+from skimage.measure import label
 
 import napari_semigda
 from napari_semigda import ImageSettings, SemiGDA, SemiGDAError, Session, export_masks, train_round
+from napari_semigda.cli import main
 from napari_semigda.samples import sample_pairs
 
 SETTINGS = ImageSettings(working_size=32)
@@ -224,3 +226,31 @@ def test_a_session_can_be_made_of_any_arrays(tmp_path: Path) -> None:
         np.testing.assert_array_equal(picture.pixels, expected)
     assert (pictures[0].pixel_size, pictures[0].unit) == ((1.0, 1.0), "pixel")
     assert (pictures[3].pixel_size, pictures[3].unit) == ((0.5, 0.25), "µm")
+
+
+def test_at_most_one_object_is_in_whatever_is_predicted(tmp_path: Path) -> None:
+    """By the round, a model from the session or from a file, the command line, and an export."""
+    image = sample_pairs()[5][0]  # cells, of which the network finds several
+    with accepted(tmp_path / "session", one_object=True) as session:
+        list(train_round(session, steps=STEPS, device="cpu"))
+        item = session.items[5]
+        model = SemiGDA.from_pretrained(session.folder, device="cpu")
+        model.save(tmp_path / "one.safetensors")
+        masks = {
+            "draft": session.prediction(item),
+            "model": model.predict(iio.imread(image)).labels,
+            "file": SemiGDA.from_pretrained(tmp_path / "one.safetensors", device="cpu")
+            .predict(iio.imread(image))
+            .labels,
+            "stored": tifffile.imread(session.folder / "predictions" / f"{item.id}.tif"),
+        }
+        export_masks(session, tmp_path / "exported", include_predicted=True)
+    masks["exported"] = tifffile.imread(tmp_path / "exported" / f"{image.stem}_mask.tif")
+    asked = ["predict", str(image), "--model", str(tmp_path / "session"), "--device", "cpu"]
+    assert main([*asked, "--output", str(tmp_path / "written")]) == 0
+    masks["written"] = tifffile.imread(next((tmp_path / "written").glob("*.tif")))
+
+    model.one_object = False
+    assert label(model.predict(iio.imread(image)).labels, connectivity=2).max() > 1
+    for name, mask in masks.items():
+        assert label(mask, connectivity=2).max() == 1, name

@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 pytest.importorskip("monai")
 
-from scores import scores
+from scores import class_scores, scores
 
 
 def square(top: int, left: int, side: int, shape: tuple[int, int] = (20, 30)) -> np.ndarray:
@@ -86,3 +86,14 @@ def test_only_what_is_wanted_is_computed():
 def test_masks_of_unlike_size_are_refused():
     with pytest.raises(ValueError, match="pixels"):
         scores(np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint8))
+
+
+def test_several_classes_are_scored_each_by_itself():
+    truth, found = square(3, 4, 6), square(3, 4, 6)
+    truth[4:6, 5:7] = 2
+    found[4:6, 5:6] = 2
+    told = class_scores(found, truth, ["body", "core"], ["dice"])
+    assert told["dice core"] == pytest.approx(2 / 3)
+    assert told["dice body"] == pytest.approx(2 * 32 / (32 + 34))
+    assert told["dice"] == pytest.approx((told["dice core"] + told["dice body"]) / 2)
+    assert class_scores(found, truth, ["object"]) == scores(found, truth)

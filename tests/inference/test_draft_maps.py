@@ -9,7 +9,7 @@ from napari_semigda.errors import Cancelled
 from napari_semigda.inference.draft_maps import draft_maps
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
-from tests.inference.test_predictor import Brightness, discs
+from tests.inference.test_predictor import Brightness, count_objects, discs
 
 WHOLE = ImageSettings(working_size=64)
 TILES = ImageSettings(working_size=64, framing="tiles")
@@ -44,3 +44,12 @@ def test_only_the_classes_asked_for_are_chosen():
 def test_it_can_be_cancelled():
     with pytest.raises(Cancelled):
         draft_maps(Predictor(Brightness(), WHOLE), discs(20, 20)[0], cancelled=lambda: True)
+
+
+def test_drafts_of_any_threshold_have_one_object_where_there_is_only_one():
+    pixels, _ = discs(150, 130)
+    predictor = Predictor(Brightness(3), TILES, one_object=True)
+    maps = draft_maps(predictor, pixels)
+    np.testing.assert_array_equal(maps.labels(), predictor.draft(pixels).labels)
+    for threshold in (0.02, 0.3, 0.5, 0.9, 0.99):
+        assert count_objects(maps.labels(threshold)) <= 1

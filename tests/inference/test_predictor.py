@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 
@@ -357,3 +358,46 @@ def test_more_classes_can_be_trained_after_predicting(classes):
     Predictor(model, WHOLE).predict(np.zeros((64, 64), np.uint8))
     model.train()(torch.zeros(2, 3, 64, 64))[0].square().sum().backward()
     assert any(p.grad is not None for p in model.image_adapters.parameters())
+
+
+# --- at most one object in a picture -------------------------------------------------------------
+
+
+def count_objects(labels):
+    return ndimage.label(labels > 0, np.ones((3, 3)))[1]
+
+
+@pytest.mark.parametrize("settings_", [WHOLE, TILES])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_where_there_is_one_object_no_way_to_a_mask_gives_more(settings_, classes):
+    pixels, _ = discs(300, 260, count=7)
+    every = Predictor(Brightness(classes), settings_).predict(pixels)
+    predictor = Predictor(Brightness(classes), settings_, one_object=True)
+    predicted = predictor.predict(pixels)
+    streamed = np.concatenate([strip.labels for strip in predictor.stream(pixels)])
+    filled = np.empty(pixels.shape, np.uint8)
+    assert list(predictor.fill(filled, pixels))
+
+    assert count_objects(every.labels) > 1
+    assert count_objects(predicted.labels) == 1
+    assert ((predicted.labels == every.labels) | (predicted.labels == 0)).all()
+    for labels in (streamed, filled, predictor.draft(pixels).labels):
+        np.testing.assert_array_equal(labels, predicted.labels)
+    np.testing.assert_array_equal(predicted.probabilities, every.probabilities)
+    assert predicted.score == every.score
+
+
+def test_an_object_across_strips_is_one():
+    pixels = np.zeros((400, 100), np.uint8)
+    pixels[:, 40:60] = 220
+    labels = Predictor(Brightness(), TILES, one_object=True).draft(pixels).labels
+    assert labels[:, 50].all()
+    assert count_objects(labels) == 1
+
+
+def test_a_removed_class_is_background_before_the_largest_object_is_chosen():
+    pixels = np.zeros((64, 64), np.uint8)
+    pixels[5:40, 5:40], pixels[50:60, 50:60] = 255, 127
+    found = Predictor(Brightness(3), WHOLE, removed=[2], one_object=True).draft(pixels).labels
+    assert found[55, 55] == 1
+    assert not (found == 2).any()

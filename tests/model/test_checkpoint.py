@@ -140,3 +140,40 @@ def test_a_failed_write_leaves_the_old_file(trained: SemiGDANetwork, file: Path)
         save_checkpoint(file.parent / "no such folder" / "model.safetensors", trained)
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_it_keeps_which_classes_it_was_shown(trained: SemiGDANetwork, file: Path) -> None:
+    """A class that no mask has shown is not predicted, wherever its colour is the nearest one."""
+    assert load_checkpoint(file)[0].shown == trained.shown == set()
+    assert (torch.stack(trained(pictures())).argmax(dim=2) == 2).any()
+    trained.shown = {1}
+    try:
+        save_checkpoint(file, trained)
+        loaded, _ = load_checkpoint(file)
+        assert loaded.shown == {1}
+        for own, other in zip(trained(pictures()), loaded(pictures()), strict=True):
+            assert torch.equal(own, other)
+            assert not other[:, 2].any()
+            torch.testing.assert_close(other.sum(dim=1), torch.ones_like(other[:, 0]))
+    finally:
+        trained.shown = set()
+
+
+def test_a_file_from_before_that_was_written_was_shown_every_class(
+    trained: SemiGDANetwork, file: Path
+) -> None:
+    header = read_metadata(file)
+    del header["shown"]
+    tensors = safetensors.torch.load_file(file)
+    file.write_bytes(safetensors.torch.save(tensors, {"semigda": json.dumps(header)}))
+    loaded, _ = load_checkpoint(file)
+    assert loaded.shown == {1, 2}
+    for own, other in zip(trained(pictures()), loaded(pictures()), strict=True):
+        assert torch.equal(own, other)
+
+
+@pytest.mark.parametrize("shown", [3, [0], [3], ["1"], [True], {"1": 1}])
+def test_classes_shown_that_cannot_be_are_called_damage(file: Path, shown: object) -> None:
+    rewrite(file, shown=shown)
+    with pytest.raises(SemiGDAError, match="damaged"):
+        load_checkpoint(file)

@@ -13,6 +13,7 @@ from napari_semigda.io.pictures import list_planes
 from napari_semigda.session.export import export_masks
 from napari_semigda.session.exporting.names import export_names
 from napari_semigda.session.exporting.record import RECORD_NAME
+from napari_semigda.session.exporting.source import Source
 from napari_semigda.session.items import Item, identity
 from napari_semigda.session.session import Session
 
@@ -166,3 +167,25 @@ def test_images_of_one_name_get_files_of_their_own() -> None:
         "s_s2_p0001_mask.tif",
         "s_s2_p0002_mask.tif",
     ]
+
+
+def test_a_draft_beside_an_accepted_part_adds_no_second_object(
+    session: Session, predict, tmp_path: Path
+) -> None:
+    """Where there is at most one object, the accepted one stays, though the draft's other one is larger."""
+    session.one_object = True
+    accepted = np.zeros(session.item("image_1").shape, np.uint8)
+    accepted[2:6, 2:6], accepted[:, 8:] = 1, 255
+    draft = np.zeros_like(accepted)
+    draft[15:30, 10:25] = 1
+    session.accept("image_1", accepted)
+    session.store_prediction("image_1", predict(draft), 1)
+    mask = Source(session, include_predicted=True, progress=None, cancelled=None).mask(
+        session.item("image_1")
+    )
+    assert (mask[3, 3], mask[20, 20], mask.sum()) == (1, 0, 16)
+    session.one_object = False
+    mask = Source(session, include_predicted=True, progress=None, cancelled=None).mask(
+        session.item("image_1")
+    )
+    assert (mask[3, 3], mask[20, 20]) == (1, 1)

@@ -793,3 +793,27 @@ def test_a_manifest_of_very_many_items_opens_or_names_the_one_that_is_wrong(sess
     path.write_text(json.dumps(values))
     with pytest.raises(SemiGDAError, match=r"items\[29999\]\.id"):
         Session.open(session.folder)
+
+
+def two_squares(shape: tuple[int, int]) -> np.ndarray:
+    labels = np.zeros(shape, np.uint8)
+    labels[2:12, 2:12], labels[20:24, 20:24] = 1, 1
+    return labels
+
+
+def test_drafts_have_one_object_where_the_session_says_so(session: Session, predict) -> None:
+    """Whoever made them, and also those that were stored before; accepted masks stay as they are."""
+    labels = two_squares(session.item("image_1").shape)
+    session.accept("image_1", labels)
+    session.store_prediction("image_2", predict(two_squares(session.item("image_2").shape)), 1)
+    assert session.prediction("image_2")[22, 22] == 1
+    session.one_object = True
+    session.store_prediction("image_3", predict(two_squares(session.item("image_3").shape)), 1)
+    for item_id in ("image_2", "image_3"):
+        draft = session.prediction(item_id)
+        assert (draft[5, 5], draft[22, 22], draft.sum()) == (1, 0, 100)
+        np.testing.assert_array_equal(session.see_draft(item_id), draft)
+        np.testing.assert_array_equal(session.starting_mask(item_id), draft)
+    np.testing.assert_array_equal(session.labels("image_1"), labels)
+    session.one_object = False
+    assert session.prediction("image_2")[22, 22] == 1

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given
@@ -6,10 +8,12 @@ from hypothesis import strategies as st
 from napari_semigda.model.annotation import image_to_probabilities, labels_to_image
 from napari_semigda.training.losses import (
     alignment_loss,
+    cross_entropy_loss,
     dice_loss,
     latent_weights,
     one_hot,
     pseudo_labels,
+    segmentation_loss,
 )
 from napari_semigda.training.mixing import mix, random_boxes
 
@@ -141,3 +145,56 @@ def test_mixing_swaps_a_box_and_loses_nothing(seed: int, size: int, side: float)
     assert torch.equal(mixed[:3][inside], second[inside])
     assert torch.equal(mixed[3:][~inside], second[~inside])
     assert torch.equal(mix(mixed[:3], mixed[3:], boxes)[:3], first)
+
+
+def test_for_two_classes_the_loss_is_dice_alone() -> None:
+    first, second = random_probabilities(1), random_probabilities(2)
+    weights = torch.rand(first.shape[0], 16, 16) > 0.3
+    assert torch.equal(segmentation_loss(first, second, weights), dice_loss(first, second, weights))
+
+
+def test_a_class_that_no_target_has_is_pushed_out_however_much_of_the_image_it_wins() -> None:
+    """Dice alone even pulls it in: it pushes class 1 out of the background, wherever to."""
+    target = torch.zeros(1, 3, 32, 32)
+    target[:, 0, :, :16], target[:, 1, :, 16:] = 1, 1
+    weights = torch.ones(1, 32, 32)
+
+    def push(loss: Callable[..., torch.Tensor]) -> float:
+        logits = 8 * target - 4
+        logits[..., :16] = torch.tensor([-0.1, -0.1, 0.1])[None, :, None, None]
+        logits.requires_grad_()
+        loss(logits.softmax(dim=1), target, weights).backward()
+        assert logits.grad is not None
+        return float(logits.grad[0, 2, :, :16].mean())
+
+    assert push(dice_loss) < 0 < push(segmentation_loss)
+
+
+def test_a_class_that_seems_impossible_can_still_be_learned() -> None:
+    logits = torch.tensor([[30.0, -30.0, -30.0]]).T.reshape(1, 3, 1, 1).requires_grad_()
+    target = torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1)
+    segmentation_loss(logits.softmax(dim=1), target, torch.ones(1, 1, 1)).backward()
+    assert logits.grad is not None
+    assert float(logits.grad[0, 2]) < -0.5
+
+
+def test_unlabelled_pixels_take_no_part_in_cross_entropy() -> None:
+    probabilities = random_probabilities(3, 3)
+    target = one_hot(torch.randint(3, (len(probabilities), 16, 16)), 3)
+    weights = torch.zeros(len(probabilities), 16, 16, dtype=torch.bool)
+    assert float(cross_entropy_loss(probabilities, target, weights)) == 0
+    weights[:, 3:5] = True
+    other = probabilities.clone()
+    other[:, :, 8:] = random_probabilities(4, 3)[:, :, 8:]
+    assert cross_entropy_loss(probabilities, target, weights) == cross_entropy_loss(other, target, weights)
+
+
+def test_one_object_of_several_classes_is_kept_whole() -> None:
+    probabilities = torch.zeros(1, 3, 16, 16)
+    probabilities[:, 1, 2:10, 2:10], probabilities[:, 2, 4:6, 4:6] = 0.9, 0.9
+    probabilities[:, 1, 4:6, 4:6] = 0.05
+    probabilities[:, 2, 12:15, 12:15] = 0.9  # a larger piece of class 2, but not the larger object
+    probabilities[:, 0] = 1 - probabilities[:, 1:].sum(dim=1)
+    kept = pseudo_labels(probabilities, "soft", 0.1, True)
+    assert kept[0, 2, 5, 5] == pytest.approx(0.9)
+    assert kept[0, 2, 13, 13] == 0

@@ -439,3 +439,55 @@ def test_with_too_little_memory_for_one_image_a_round_breaks_off(
     little_memory(0)
     with pytest.raises(torch.OutOfMemoryError):
         next(training.run())
+
+
+def test_a_round_notes_which_classes_masks_showed(tmp_path: Path) -> None:
+    """Also one that is resumed, and a warm one beside what earlier rounds were shown."""
+    first, second = disc_example(0), disc_example(1)
+    second.labels[second.labels == 1] = 3
+    second.labels[:4] = UNKNOWN
+
+    def round_of(examples: list[Example], shown: set[int]) -> Round:
+        model = build_model("compact", 5, random_autoencoder=True)
+        model.shown = shown
+        return Round(model, examples, [], recipe=FULL, budget=Budget(steps=2), working_size=SIZE, warm=True)
+
+    round_ = round_of([first], {4})
+    next(round_.run())
+    assert round_.model.shown == {1, 4}
+    round_.save_state(tmp_path / "state.safetensors")
+    resumed = round_of([second], set())
+    resumed.load_state(tmp_path / "state.safetensors")
+    list(resumed.run())
+    assert resumed.model.shown == {1, 3, 4}
+
+
+@pytest.mark.slow
+def test_a_class_added_later_draws_no_rim() -> None:
+    """Neither while no mask shows it, nor, but for a few pixels, once one does."""
+    examples = [disc_example(seed, size=64) for seed in range(4)]
+    model = build_model("compact", 2)
+
+    def train(labelled: list[Example], steps: int) -> None:
+        budget = Budget(steps=steps)
+        round_ = Round(model, labelled, [], recipe=Recipe(), budget=budget, working_size=64, warm=True)
+        list(round_.run())
+        model.load_trainable_state(round_.averaged_state())
+
+    train(examples, 15)
+    model.classes = 3
+    train(examples, 5)
+    seen = torch.stack([disc_example(seed, size=64).image for seed in range(20, 26)])
+    truth = torch.stack([disc_example(seed, size=64).labels for seed in range(20, 26)])
+    with torch.inference_mode():
+        found = torch.stack(model.eval()(seen)).mean(dim=0).argmax(dim=1)
+    assert not (found == 2).any()
+
+    other = disc_example(9, size=64)
+    other.labels[other.labels == 1] = 2
+    other.image[0] = -other.image[0]  # the other class has another colour
+    train([*examples, other], 60)
+    with torch.inference_mode():
+        found = torch.stack(model.eval()(seen)).mean(dim=0).argmax(dim=1)
+    assert ((found == 1) & (truth == 1)).sum() > 0.8 * (truth == 1).sum()
+    assert (found == 2).sum() < 0.02 * (truth == 1).sum()

@@ -52,11 +52,12 @@ def dice_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor
 def segmentation_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Soft Dice as in the paper; with more than one foreground class, cross-entropy beside it.
 
-    Dice of the foreground classes says nothing about which class a wrong pixel should have been, and hardly
-    pushes a class out of an image that does not show it: its gradient falls with the square of the class's
-    predicted area. So a class that no mask shows, or few show, keeps winning the pixels between two others,
-    whose colours lie between those of the classes, and draws a rim around every object. Cross-entropy pushes
-    each of these pixels towards its own class.
+    Dice of the foreground classes does not tell which class a wrong pixel should have been: it pushes class 1
+    out of the background, wherever to, while its push against a class that an image does not show falls with
+    the square of the area that this class wins. So the colour of a class that was added later, or that few
+    masks show, stayed the nearest one in the transitions between others: a rim around every object. Classes
+    whose colours are far from what the network paints at first had no gradient at all. Cross-entropy pushes
+    each pixel towards its own class.
 
     Parameters
     ----------
