@@ -1,8 +1,8 @@
 """Tables of the label-efficiency runs, made from their JSON files and put into the documentation.
 
 In the documentation `<!-- results: NAME key=pattern … -->` … `<!-- end -->` encloses what this script writes:
-the table NAME (comparison, budget, ablation, carried) of the runs whose values fit the patterns, as in
-`<!-- results: comparison budget=600 pack=busi,isic2017 device=CPU* -->`. All other text is left alone.
+the table NAME (comparison, classes, budget, ablation, carried) of the runs whose values fit the patterns, as
+in `<!-- results: comparison budget=600 pack=busi,isic2017 device=CPU* -->`. All other text is left alone.
 
     python benchmarks/tables.py            writes the tables
     python benchmarks/tables.py --check    exits with 1 where they are not what the JSON files say
@@ -155,6 +155,43 @@ def _run_row(row: list[Result]) -> tuple[str, ...]:
     )
 
 
+def classes_table(results: Sequence[Result]) -> str:
+    """Methods side by side on packs of several classes: Dice of each class, and their mean."""
+    several = [
+        result
+        for result in results
+        if result["method"] in COMPARED and not result["name"] and _classes(result)
+    ]
+    return _by_conditions(several, "budget", "pack", table=_each_class)
+
+
+def _each_class(results: Sequence[Result]) -> str:
+    lines = []
+    for row in _rows(results):
+        keys = ["dice", *(f"dice {name}" for name in _classes(row[0]))]
+        scores = [_with_spread([result["mean"][key] for result in row]) for key in keys]
+        pack, labelled, unlabelled, _, method, seeds, *_, hd95, steps, _ = _run_row(row)
+        lines.append((pack, labelled, unlabelled, method, seeds, *scores, hd95, steps))
+    names = (f"Dice, {name}" for name in _classes(results[0]))
+    head = (
+        "pack",
+        "labelled",
+        "unlabelled",
+        "method",
+        "seeds",
+        "Dice, mean",
+        *names,
+        "HD95, pixels",
+        "steps",
+    )
+    return _table(head, lines)
+
+
+def _classes(result: Result) -> list[str]:
+    """The names of a pack's classes, where there are several."""
+    return [key.removeprefix("dice ") for key in result["mean"] if key.startswith("dice ")]
+
+
 def budget_table(results: Sequence[Result]) -> str:
     """Dice after several budgets, where there is more than one; each cell is a run of its own."""
     plain = [result for result in results if result["method"] in COMPARED and not result["name"]]
@@ -227,6 +264,7 @@ def _rounds(results: Sequence[Result]) -> str:
 
 TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
     "comparison": comparison_table,
+    "classes": classes_table,
     "budget": budget_table,
     "ablation": ablation_table,
     "carried": rounds_table,

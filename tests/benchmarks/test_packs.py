@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_semigda.errors import SemiGDAError
-from packs import Split, is_pack, split_pack, truth
+from packs import Pair, Split, class_names, is_pack, split_pack, truth
 
 seeds = st.integers(0, 1000)
 #: For each image the group of near-duplicates it belongs to; "" for most of them.
@@ -127,3 +127,14 @@ def test_the_truth_is_the_mask_file_as_zeros_and_ones(make_pack):
     np.testing.assert_array_equal(mask, iio.imread(pair.mask) // 255)
     assert mask.dtype == np.uint8
     assert set(np.unique(mask)) == {0, 1}
+
+
+def test_the_masks_of_a_pack_of_several_classes_are_label_maps(tmp_path):
+    mask = np.array([[0, 1], [2, 2]], np.uint8)
+    (tmp_path / "wbc" / "masks").mkdir(parents=True)
+    iio.imwrite(tmp_path / "wbc" / "masks" / "000.png", mask)
+
+    assert class_names(tmp_path / "wbc") == ("cytoplasm", "nucleus")
+    assert class_names(tmp_path / "busi") == ("object",)
+    pair = Pair("000", tmp_path / "wbc" / "images" / "000.png", tmp_path / "wbc" / "masks" / "000.png")
+    np.testing.assert_array_equal(truth(pair), mask)

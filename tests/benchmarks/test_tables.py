@@ -55,7 +55,7 @@ def cells(line):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-@pytest.mark.parametrize("name", ["comparison", "budget", "ablation", "carried"])
+@pytest.mark.parametrize("name", ["comparison", "classes", "budget", "ablation", "carried"])
 def test_a_section_without_runs_says_so(name):
     assert table(name, []) == ["Not run yet."]
 
@@ -213,3 +213,22 @@ def test_the_documentation_shows_the_results_of_the_repository():
     text = DOCS.read_text(encoding="utf-8")
 
     assert with_tables(text, read_results(RESULTS)) == text
+
+
+def test_dice_of_each_class_is_told_where_there_are_several():
+    means = {"dice": 0.8, "iou": 0.7, "hd95": 5.0, "dice cytoplasm": 0.7, "dice nucleus": 0.9}
+    runs = [result(pack="wbc", mean=means), result(pack="wbc", mean=means, seed=1), result()]
+
+    conditions, head, _, row = table("classes", runs)
+
+    assert conditions.startswith("wbc; 10 min of training")
+    assert cells(head)[4:9] == ["seeds", "Dice, mean", "Dice, cytoplasm", "Dice, nucleus", "HD95, pixels"]
+    assert cells(row)[3:] == [
+        "ours (compact)",
+        "2",
+        "0.800 ± 0.000",
+        "0.700 ± 0.000",
+        "0.900 ± 0.000",
+        "5.0",
+        "100",
+    ]
