@@ -254,3 +254,17 @@ def test_at_most_one_object_is_in_whatever_is_predicted(tmp_path: Path) -> None:
     assert label(model.predict(iio.imread(image)).labels, connectivity=2).max() > 1
     for name, mask in masks.items():
         assert label(mask, connectivity=2).max() == 1, name
+
+
+def test_a_round_without_a_labeled_pixel_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with accepted(tmp_path / "session", count=0) as session:
+        for item in session.items[:2]:
+            session.accept(item, np.full(item.shape, 255, np.uint8))
+        for resume in (False, True):
+            with pytest.raises(SemiGDAError, match="is unlabeled" if not resume else "to resume"):
+                train_round(session, steps=1, resume=resume)
+        assert session.rounds == ()
+    assert main(["train", str(tmp_path / "session"), "--steps", "1"]) == 1
+    assert "Every pixel of the accepted masks is unlabeled" in capsys.readouterr().err

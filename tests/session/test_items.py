@@ -1,13 +1,21 @@
 """Ids are safe file names everywhere, and no two are alike anywhere."""
 
 import unicodedata
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_semigda.session.items import identity, is_safe_id, stored_path, unique_ids
+from napari_semigda.session.items import (
+    Item,
+    identity,
+    is_safe_id,
+    items_told_apart,
+    stored_path,
+    tell_apart,
+    unique_ids,
+)
 
 ANY_NAME = st.text(max_size=300) | st.sampled_from(
     [
@@ -88,3 +96,31 @@ def test_a_linked_session_folder_finds_its_pictures(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(real)
     stored = stored_path(picture, tmp_path / "link")
     assert (real / stored).resolve() == picture.resolve()
+
+
+def test_names_are_told_apart_by_as_many_folders_as_needed() -> None:
+    names = ["f.png", "f.png", "g.png", "é.png", "e\u0301.png"]
+    paths = ["/d/p1/im/f.png", "/d/p2/im/f.png", "/d/p2/im/g.png", "/x/é.png", "/x/e\u0301.png"]
+    assert tell_apart(names, list(map(PurePath, paths))) == [
+        *("p1/im/f.png", "p2/im/f.png", "p2/im/g.png", "é.png", "e\u0301.png (2)")
+    ]
+    assert tell_apart(["f.png"], [PurePath("/d/f.png")], {"f.png", "d/f.png"}) == ["f.png (2)"]
+
+
+def test_items_that_an_earlier_version_called_alike_are_told_apart() -> None:
+    items = [
+        Item(id=str(number), name=name, path=path, shape=(1, 1), index=index)
+        for number, (name, path, index) in enumerate(
+            [
+                ("s.tif · z 1", "../p1/s.tif", 0),
+                ("s.tif · z 2", "../p1/s.tif", 1),
+                ("s.tif · z 1", "../p2/s.tif", 0),
+                ("layer", "images/layer.ome.tif", 0),
+                ("layer", "images/layer-2.ome.tif", 0),
+            ]
+        )
+    ]
+    assert [item.name for item in items_told_apart(items)] == [
+        *("p1/s.tif · z 1", "p1/s.tif · z 2", "p2/s.tif · z 1", "layer", "layer (2)")
+    ]
+    assert items_told_apart(items[:2]) == tuple(items[:2])

@@ -5,7 +5,7 @@ import pytest
 
 from napari_semigda.inference.predictor import Prediction
 from napari_semigda.session.items import Standing
-from napari_semigda.session.overview import Overview
+from napari_semigda.session.overview import Overview, short_names
 from napari_semigda.session.session import Session
 
 PIXELS = np.arange(12 * 10, dtype=np.uint8).reshape(12, 10)
@@ -103,3 +103,9 @@ def test_it_is_filtered_by_name_and_state(begun):
     assert list(overview.arranged(standings={Standing.DRAFT, Standing.PAINTED})) == [1, 2]
     assert list(overview.arranged(text="scan", standings={Standing.SKIPPED})) == [3]
     assert list(overview.arranged(text="nowhere")) == []
+
+
+def test_titles_keep_the_endings_that_tell_images_apart() -> None:
+    assert short_names(["a.png", "A.tif", "b.png", "c.zarr", "p/a.ome.tif"]) == [
+        *("a.png", "A.tif", "b", "c.zarr", "p/a")
+    ]

@@ -72,3 +72,96 @@ def test_what_is_not_found_or_not_the_same_is_told_with_the_reason(session, pict
     assert "image 3.png" in told["image_3"]
     assert "several files “stack.tif”" in told["stack_p0001"]
     assert {item.id: item.path for item in session.items} == old
+
+
+def _frames(root, *names):
+    for grey, name in enumerate(names, start=1):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 8), grey).save(root / name)
+
+
+def _greys(session):
+    missing = {item.id for item in session.missing_pictures()}
+    return [None if item.id in missing else int(session.picture(item).pixels[0, 0]) for item in session.items]
+
+
+def test_one_file_is_not_the_picture_of_two_items(tmp_path):
+    _frames(tmp_path / "images", "p1/f.png", "p2/f.png")
+    session = Session.create(tmp_path / "session", tmp_path / "images")
+    (tmp_path / "moved").mkdir()
+    shutil.move(tmp_path / "images/p1/f.png", tmp_path / "moved/f.png")
+    (tmp_path / "images/p2/f.png").unlink()
+
+    assert session.find_moved_pictures(tmp_path / "moved").found == ()
+    shutil.move(tmp_path / "moved/f.png", tmp_path / "images/p1/f.png")
+    shutil.move(tmp_path / "images/p1", tmp_path / "moved/p1")
+    relocation = session.find_moved_pictures(tmp_path / "moved")
+
+    assert [item.name for item in relocation.found] == ["p1/f.png"]
+    assert "fits p1/f.png better" in relocation.missing[0][1]
+    assert _greys(session) == [1, None]
+
+
+def test_a_file_of_another_item_or_a_copy_of_it_is_not_taken(tmp_path):
+    _frames(tmp_path / "images", "p1/f.png", "p2/f.png")
+    session = Session.create(tmp_path / "session", tmp_path / "images")
+    (tmp_path / "images/p2/f.png").unlink()
+    shutil.copytree(tmp_path / "images/p1", tmp_path / "backup/p1")
+    (tmp_path / "links/p2").mkdir(parents=True)
+    (tmp_path / "links/p2/f.png").hardlink_to(tmp_path / "images/p1/f.png")
+
+    cases = (("images", "is the image of p1/f.png"), ("backup", "better"), ("links", "is the image"))
+    for folder, words in cases:
+        relocation = session.find_moved_pictures(tmp_path / folder)
+        assert relocation.found == ()
+        assert words in relocation.missing[0][1]
+    assert _greys(session) == [1, None]
+
+
+def test_a_frame_of_another_folder_is_taken_only_from_that_folder_itself(tmp_path):
+    _frames(tmp_path / "images", "p1/f1.png", "p2/f2.png")
+    session = Session.create(tmp_path / "session", tmp_path / "images")
+    shutil.move(tmp_path / "images/p1/f1.png", tmp_path / "images/p2/f1.png")
+
+    relocation = session.find_moved_pictures(tmp_path / "images")
+    assert "folder of other images" in relocation.missing[0][1]
+    assert len(session.find_moved_pictures(tmp_path / "images/p2").found) == 1
+    assert _greys(session) == [1, 2]
+
+
+def test_folders_that_swapped_their_names_keep_their_pictures_by_path(tmp_path):
+    _frames(tmp_path / "images", "p1/f.png", "p2/f.png")
+    session = Session.create(tmp_path / "session", tmp_path / "images")
+    shutil.move(tmp_path / "images", tmp_path / "moved")
+    session.find_moved_pictures(tmp_path)
+    assert _greys(session) == [1, 2]
+
+
+def test_images_added_in_the_same_opening_stay_and_their_files_are_theirs(tmp_path):
+    _frames(tmp_path / "images", "a.png", "b.png")
+    _frames(tmp_path / "more", "c.png", "b.png")
+    session = Session.create(tmp_path / "session", tmp_path / "images")
+    (tmp_path / "images/b.png").unlink()
+    session.add_images([tmp_path / "more/c.png", tmp_path / "more/b.png"])
+
+    relocation = session.find_moved_pictures(tmp_path / "more")
+
+    assert relocation.found == ()
+    session.close()
+    again = Session.open(session.folder)
+    assert [item.name for item in again.items] == ["a.png", "b.png", "more/c.png", "more/b.png"]
+    assert len({item.path for item in again.items}) == 4
+    again.close()
+
+
+def test_added_images_are_found_again_too(tmp_path):
+    _frames(tmp_path / "images", "a.png")
+    _frames(tmp_path / "more", "c.png")
+    session = Session.create(tmp_path / "session", tmp_path / "images")
+    session.add_images(tmp_path / "more")
+    shutil.move(tmp_path / "more", tmp_path / "moved")
+    assert [item.name for item in session.find_moved_pictures(tmp_path / "moved").found] == ["c.png"]
+    session.close()
+    again = Session.open(session.folder)
+    assert again.missing_pictures() == []
+    again.close()

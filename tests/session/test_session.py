@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import threading
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -817,3 +818,41 @@ def test_drafts_have_one_object_where_the_session_says_so(session: Session, pred
     np.testing.assert_array_equal(session.labels("image_1"), labels)
     session.one_object = False
     assert session.prediction("image_2")[22, 22] == 1
+
+
+def test_masks_copied_with_decomposed_names_are_read_and_replaced(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for name in ("é.png", "ü.png"):
+        Image.new("L", (4, 4)).save(tmp_path / "pictures" / name)
+    with Session.create(tmp_path / "session", tmp_path / "pictures") as session:
+        for item in session.items:
+            session.accept(item, np.ones((4, 4), np.uint8))
+    labels = tmp_path / "session" / "labels"
+    for file in list(labels.glob("*.tif")):
+        file.rename(labels / unicodedata.normalize("NFD", file.name))
+    with Session.open(tmp_path / "session") as session:
+        assert all(session.labels(item) is not None for item in session.items)
+        session.accept("é", np.zeros((4, 4), np.uint8))
+        assert export_masks(session, tmp_path / "out").left_out == []
+    with Session.open(tmp_path / "session") as session:
+        masks = [session.labels(item) for item in session.items]
+        assert [int(mask.sum()) for mask in masks] == [0, 16]
+    assert len(list(labels.iterdir())) == 2
+
+
+def test_files_that_are_not_read_and_linked_folders_are_told_with_numbers(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.dcm").write_bytes(b"x")
+        (folder / f"IM{number}.1.2.840").write_bytes(b"x")
+    (folder / "notes.txt").write_text("x")
+    (folder / "more").symlink_to(tmp_path)
+    with pytest.raises(SemiGDAError, match=r"4 without ending, 4 \.dcm, 1 \.txt.*1 linked folder"):
+        Session.create(tmp_path / "session", folder)
+    Image.new("L", (4, 4)).save(folder / "a.png")
+    with Session.create(tmp_path / "session", folder) as session:
+        told = " ".join(reason for _, reason in session.left_out)
+    assert "4 without ending, 4 .dcm: these files were skipped" in told
+    assert "more" in told
+    assert ".txt" not in told

@@ -153,10 +153,10 @@ class Listing:
         if self.links:
             told = ", ".join(f"“{link}”" for link in self.links[:_KINDS_TOLD])
             more = f" and {len(self.links) - _KINDS_TOLD} more" if len(self.links) > _KINDS_TOLD else ""
-            many = len(self.links) > 1
+            were, them = ("s were", "them") if len(self.links) > 1 else (" was", "it")
             sentences.append(
-                f"{len(self.links)} linked folder{'s were' if many else ' was'} skipped: {told}{more}. "
-                f"Name {'them' if many else 'it'} as a folder of images to read {'them' if many else 'it'}."
+                f"{len(self.links)} linked folder{were} skipped: {told}{more}. "
+                f"To read {them}, choose {them} as a folder of images, too."
             )
         return sentences
 

@@ -152,7 +152,7 @@ def file_stem(path: Path | str) -> str:
     >>> file_stem("folder/cells.ome.tif"), file_stem("v1.2.png")
     ('cells', 'v1.2')
     """
-    stem = Path(path).stem
+    stem = os.path.splitext(os.path.basename(path))[0]
     return stem[: -len(".ome")] if stem.lower().endswith(".ome") else stem
 
 

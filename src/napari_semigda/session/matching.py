@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from functools import lru_cache
 from typing import NamedTuple
 
 from napari_semigda.session.items import file_stem, folded
@@ -138,6 +138,7 @@ class _Matcher:
         self._root = root
         self._class_folders = {folded(name) for name in class_names} if len(class_names) > 1 else set()
         self._targets = list(_targets_of(images))
+        self._readings = [[(name, _readings_of_mask(name)) for name in names] for names in masks]
         self._edges_of_mask: dict[int, list[_Edge]] = defaultdict(list)
         self._edges_of_target: dict[Target, list[_Edge]] = defaultdict(list)
         self._found = Matching()
@@ -161,12 +162,12 @@ class _Matcher:
                 for reading in readings:
                     by_path[folder, folded(reading.base)].append((target, reading))
         joined = []
-        for number, names in enumerate(self._masks):
+        for number, names in enumerate(self._readings):
             if number in self._edges_of_mask:
                 continue
-            for name in names:
+            for name, readings in names:
                 folder = folder_of(name, True)
-                for reading in _readings_of_mask(name) if folder is not None else ():
+                for reading in readings if folder is not None else ():
                     for target, of_image in by_path.get((folder or "", folded(reading.base)), ()):
                         joined.append(self._edge(target, of_image, number, name, reading, "path"))
         self._add(joined)
@@ -187,9 +188,9 @@ class _Matcher:
             for reading in readings:
                 of_images[folded(reading.base)].setdefault(target.image, []).append((target, reading))
         of_masks: dict[str, dict[int, list[tuple[str, _Reading]]]] = defaultdict(dict)
-        for number, names in enumerate(self._masks):
-            for name in names:
-                for reading in _readings_of_mask(name):
+        for number, names in enumerate(self._readings):
+            for name, readings in names:
+                for reading in readings:
                     of_masks[folded(reading.base)].setdefault(number, []).append((name, reading))
         folders_of_images = {_plain_folder(_parent(image.name)) for image in self._images} - {""}
         folders_of_masks = {_plain_folder(_parent(name)) for names in self._masks for name in names} - {""}
@@ -235,9 +236,9 @@ class _Matcher:
         self, target: Target, of_image: _Reading, number: int, name: str, reading: _Reading, by: str
     ) -> _Edge:
         image = self._images[target.image].name
-        same_file = not reading.word and PurePosixPath(name).name == PurePosixPath(image).name
+        same_file = not reading.word and _file(name) == _file(image)
         part = reading.part
-        if by == "name" and folded(PurePosixPath(name).parent.name) in self._class_folders:
+        if by == "name" and folded(_file(_parent(name))) in self._class_folders:
             part = True
         here, there = _parent(name), _parent(image)
         exact = reading.base == of_image.base and (here == there or folded(here) != folded(there))
@@ -428,7 +429,7 @@ def _targets_of(images: Sequence[ImageName]) -> Iterator[tuple[Target, list[_Rea
 
 def _readings_of_image(image: ImageName, channels: Mapping[tuple[str, str], set[str]]) -> list[_Reading]:
     """List the names without suffix that a mask of an image file may have."""
-    stem, file = file_stem(image.name), PurePosixPath(image.name).name
+    stem, file = file_stem(image.name), _file(image.name)
     bases = dict.fromkeys((stem, file, image.title or stem))
     readings = [_Reading(base, 0) for base in bases]
     found = _CHANNEL.fullmatch(stem)  # nnU-Net's images end in the number of their channel, its masks do not
@@ -459,6 +460,11 @@ def _parent(name: str) -> str:
     return name.rpartition("/")[0]
 
 
+def _file(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+@lru_cache(maxsize=10_000)
 def _plain_folder(folder: str) -> str:
     """Return a folder without the words for masks and images in it; folded."""
     parts = (
@@ -476,6 +482,7 @@ def _in_mask_folder(name: str) -> bool:
     return any(_is_mask_folder(part) for part in _parent(name).split("/"))
 
 
+@lru_cache(maxsize=10_000)
 def _is_mask_folder(part: str) -> bool:
     return any(_MASK_FOLDER_WORDS.fullmatch(word) for word in (part, *re.split(r"[-_ .]", part)))
 
