@@ -1,6 +1,7 @@
 """The command line, run as people run it: on real files, by its arguments, judged by exit code and output."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -629,3 +630,132 @@ def test_markup_in_names_is_only_text(pictures, capsys):
     assert main(["info", str(pictures / "[bold]s")]) == 0
     assert "[x]" in said(capsys)[0]
     assert main(["export", str(pictures / "[bold]s"), str(pictures / "out")]) == 1
+
+
+# --- what people and their files can do to it ----------------------------------------------------
+
+
+def run_program(*arguments, **environment):
+    """Run it as a program of its own."""
+    command = [sys.executable, "-m", "napari_semigda", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, env=os.environ | environment, timeout=120)
+
+
+@pytest.fixture
+def renamed(folder):
+    """The session with a class whose name not every output can show."""
+    manifest = json.loads((folder / "semigda.json").read_text(encoding="utf-8"))
+    manifest["classes"][0]["name"] = "Läsion µ “[/bold]:bug:"
+    (folder / "semigda.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_every_output_can_show_every_name(renamed, encoding):
+    done = run_program("info", renamed, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    said_of_it = done.stdout.decode(encoding)
+    assert "[/bold]:bug:" in said_of_it
+    done = run_program("info", renamed, "--json", PYTHONIOENCODING=encoding)
+    assert json.loads(done.stdout)["classes"]["1"] == "Läsion µ “[/bold]:bug:"
+
+
+def test_names_do_not_steer_the_terminal(folder, tmp_path, capsys):
+    manifest = json.loads((folder / "semigda.json").read_text())
+    manifest["items"][0] |= {"name": "\x1b]0;title\x07 [/red]\x9b31m\u202e", "path": "\x1b[2Jgone.png"}
+    (folder / "semigda.json").write_text(json.dumps(manifest))
+    (tmp_path / "empty").mkdir()
+    assert main(["relocate", str(folder), str(tmp_path / "empty")]) == 3
+    out, err = said(capsys)
+    assert "title" in err
+    assert "\\x1b[2Jgone.png" in err
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(out + err)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_argument_is_unexpected(folder, capsys, command):
+    first = {
+        "new": ["x", "--images"],
+        "relocate": [str(folder)],
+        "demo": ["--steps"],
+        "export": [str(folder)],
+    }
+    for odd in ("", "9" * 5000, "\udce9", "a\0b", "nan", "-1"):
+        code = main([command, *first.get(command, []), odd])
+        out, err = said(capsys)
+        assert code in (0, 1, 2, 3)
+        assert "unexpected" not in out + err
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "0", "1e400", "x"])
+def test_the_demo_takes_no_time_that_is_none(seconds, capsys):
+    assert main(["demo", "--seconds", seconds]) == 2
+    assert "above 0" in said(capsys)[1]
+
+
+SLOW_IMPORT = """
+import signal, sys, time
+class Slow:
+    def find_spec(self, name, *_):
+        if name == module:
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.01)
+module, sys.argv = sys.argv[1], ["semigda", *sys.argv[2:]]
+sys.meta_path.insert(0, Slow())
+from napari_semigda.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+@pytest.mark.parametrize("module", ["argparse", "rich.table", "napari_semigda.terminal", "numpy", "torch"])
+def test_ctrl_c_while_modules_are_imported_is_one_line(folder, module):
+    command = [sys.executable, "-c", SLOW_IMPORT, module, "info", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
+INTERRUPTED_AT = """
+import signal, sys
+from napari_semigda import cli
+from napari_semigda.io import files
+from napari_semigda.session import labelling
+place, sys.argv = sys.argv[1], ["semigda", *sys.argv[2:]]
+
+class Loud:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def interrupt(*_, **__):
+    if place == "destructor":
+        Loud()
+        while True:
+            pass
+    if place == "late import":
+        sys.modules.pop("colorsys", None)
+        sys.meta_path.insert(0, Late())
+        import colorsys
+        while True:
+            pass
+    signal.raise_signal(signal.SIGINT)
+
+class Late:
+    def find_spec(self, name, *_):
+        sys.meta_path.remove(self)
+        signal.raise_signal(signal.SIGINT)
+
+labelling.json_or_none = interrupt
+interrupt.__globals__["__name__"] = "napari_semigda.session.somewhere"
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+@pytest.mark.parametrize("place", ["anywhere", "destructor", "late import"])
+def test_ctrl_c_is_one_line_wherever_it_comes(folder, place):
+    command = [sys.executable, "-c", INTERRUPTED_AT, place, "info", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+    with Session.open(folder) as session:
+        assert session.read_only is None

@@ -1,6 +1,7 @@
 """A trained network goes into one file, and comes back the same or not at all."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,88 @@ def test_classes_shown_that_cannot_be_are_called_damage(file: Path, shown: objec
     rewrite(file, shown=shown)
     with pytest.raises(SemiGDAError, match="damaged"):
         load_checkpoint(file)
+
+
+NAN = float("nan")
+HOSTILE: dict[str, list[object]] = {
+    "format": [None, "1", -5, True, 1.0, [1], 10**400],
+    "preset": [None, ["compact"], {"a": 1}, "", "x" * 10_000],
+    "classes": [None, "2", -1, 0, 1, True, 2.0, 255, 10**9, 10**400, [2]],
+    "autoencoder": [
+        None,
+        "package",
+        [],
+        {"source": "package"},
+        {"source": 5, "signature": []},
+        {"source": "random:", "signature": []},
+        {"source": "random:99999999999999999999", "signature": [0.0] * 28},
+        {"source": "random:-1", "signature": [0.0] * 28},
+        {"source": "package", "signature": 1},
+        {"source": "package", "signature": [NAN] * 28},
+        {"source": "package", "signature": [float("inf")] * 28},
+        {"source": "package", "signature": [10**400] * 28},
+        {"source": "package", "signature": [0.0]},
+        {"source": "package", "signature": []},
+        {"source": "package", "signature": [[0.0], [1.0, 2.0]]},
+        {"source": "package", "signature": [None] * 28},
+    ],
+    "encoder": [
+        5,
+        "resnet",
+        {"name": 1, "architecture": {}},
+        {"name": "x", "architecture": []},
+        {"name": "x", "architecture": {"model_type": "evil", "auto_map": {"AutoModel": "evil.py"}}},
+        {"name": "x", "architecture": {"model_type": ["resnet"]}},
+        {
+            "name": "x",
+            "architecture": {"model_type": "resnet", "depths": [100] * 5, "hidden_sizes": [4096] * 5},
+        },
+        {
+            "name": "x",
+            "architecture": {"model_type": "convnext", "depths": [9] * 4, "hidden_sizes": [2048] * 4},
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in HOSTILE.items() for value in values],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_header_of_a_stranger_is_refused_in_words(file: Path, name: str, value: object) -> None:
+    rewrite(file, **{name: value})
+    with pytest.raises(SemiGDAError):
+        load_checkpoint(file)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "9" * 5000, '"x"', "null"])
+def test_a_header_that_is_nested_or_endless_is_damaged(file: Path, text: str) -> None:
+    file.write_bytes(safetensors.torch.save(safetensors.torch.load_file(file), {"semigda": text}))
+    with pytest.raises(SemiGDAError, match="damaged"):
+        read_metadata(file)
+
+
+def test_a_header_larger_than_a_networks_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.safetensors"
+    path.write_bytes((17 * 2**20).to_bytes(8, "little") + b" " * (17 * 2**20))
+    with pytest.raises(SemiGDAError, match="header that is too large"):
+        read_metadata(path)
+
+
+@pytest.mark.parametrize("value", [NAN, float("inf")])
+def test_weights_that_are_no_numbers_are_refused(file: Path, value: float) -> None:
+    header = {"semigda": json.dumps(read_metadata(file))}
+    tensors = safetensors.torch.load_file(file)
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[name].view(-1)[0] = value
+    file.write_bytes(safetensors.torch.save(tensors, header))
+    with pytest.raises(SemiGDAError, match="no finite numbers"):
+        load_checkpoint(file)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes in folders are POSIX's")
+def test_a_pipe_is_no_model(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.safetensors")
+    with pytest.raises(SemiGDAError, match="is a pipe"):
+        load_checkpoint(tmp_path / "model.safetensors")

@@ -34,6 +34,7 @@ REPOSITORIES = {"sd": "stabilityai/sd-vae-ft-mse", "taesd": "madebyollin/taesd"}
 """Where the hub has the presets' weights; both are under the MIT licence."""
 
 _LARGEST_CONFIG = 2**20
+_MOST_WEIGHTS = 10**9  # Stable Diffusion has 84 million
 _MOST_LEVELS, _MOST_BLOCKS, _MOST_CHANNELS = 16, 64, 8192
 _HUB_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 _PACKAGE_FILES = resources.files("napari_semigda.model") / "weights"
@@ -173,6 +174,8 @@ def autoencoder_from(
             network = _network(preset, config)
         # Names and shapes first: a copy of what does not fit may be larger than the memory.
         network.load_state_dict({name: tensor.to("meta") for name, tensor in tensors.items()}, assign=True)
+        if sum(tensor.numel() for tensor in network.state_dict().values()) > _MOST_WEIGHTS:
+            raise SemiGDAError(f"{where} is larger than any autoencoder that is known here.")
         copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
         network.load_state_dict(copies, assign=True)
     except (ArithmeticError, AttributeError, LookupError, NotImplementedError) as error:
