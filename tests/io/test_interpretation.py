@@ -12,11 +12,13 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 
+from napari_semigda.errors import SemiGDAError
 from napari_semigda.io import bands
 from napari_semigda.io.bands import opened_plane
 from napari_semigda.io.colors import upright
+from napari_semigda.io.masks import read_labels
 from napari_semigda.io.pictures import list_planes, read_plane
 
 GRAY = np.add.outer(3 * np.arange(40), 2 * np.arange(50)).astype(np.uint8)
@@ -217,3 +219,257 @@ def test_a_tiff_of_any_kind_is_read_as_it_is_shown_whole_and_by_windows(
         step = data.draw(st.integers(1, 3))
         for part in (np.s_[:], np.s_[top:, left:], np.s_[top : top + 7 : step, left : left + 9 : step]):
             np.testing.assert_array_equal(np.asarray(opened[part]), whole[part])
+
+
+# Colors, against other programs ------------------------------------------------------------------------
+
+
+COLOR = np.zeros((40, 50, 3), np.uint8)
+COLOR[...] = (200, 30, 40)
+COLOR[10:20] = (20, 160, 90)
+COLOR[:, 30:] = np.add.outer(np.arange(40), np.arange(60).reshape(20, 3)).astype(np.uint8) * 2
+
+
+@pytest.mark.parametrize("compression", [None, "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma"])
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB", "RGB", "L", "1", "P", "RGBA", "LA", "I;16"])
+def test_tiffs_of_pillow_show_what_pillow_shows(tmp_path: Path, mode: str, compression: str | None) -> None:
+    image = Image.fromarray(COLOR)
+    if mode == "LAB":
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        image = ImageCms.applyTransform(image, ImageCms.buildTransform(*profiles, "RGB", "LAB"))
+    elif mode == "I;16":
+        image = Image.fromarray(COLOR[..., 0].astype(np.uint16) * 255)
+    elif mode in ("RGBA", "LA"):
+        image.putalpha(Image.fromarray(GRAY))
+        image = image.convert(mode)
+    else:
+        image = image.convert(mode)
+    image.save(tmp_path / "a.tif", compression=compression)
+    expected = np.asarray(image if mode in ("RGB", "L", "1", "RGBA", "I;16") else image.convert("RGB"))
+    if mode == "LA":
+        expected = np.asarray(image)[..., 0]
+    pixels = read(tmp_path / "a.tif")
+    if mode in ("YCbCr", "LAB"):
+        reference = COLOR if mode == "LAB" else expected
+        assert np.abs(pixels.astype(int) - reference).max() <= (4 if mode == "LAB" else 1)
+    else:
+        np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.tif", "a.jpg", "a.png", "a.webp"])
+def test_every_orientation_is_turned_as_pillow_turns_it(tmp_path: Path, name: str, orientation: int) -> None:
+    path = tmp_path / name
+    exif = Image.Exif()
+    exif[274] = orientation
+    given: dict[str, Any] = {"tiffinfo": {274: orientation}} if name == "a.tif" else {"exif": exif}
+    Image.fromarray(GRAY).convert("RGB").save(path, **given)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(read(path), expected)
+
+
+def test_a_pixel_size_turns_with_its_image(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"resolution": (20_000, 5000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(tmp_path / "a.tif", GRAY, extratags=[(274, 3, 1, 6, True)], **given)
+    (plane,) = list_planes(tmp_path / "a.tif")
+    assert plane.shape == (50, 40)
+    assert plane.pixel_size == pytest.approx((0.5, 2))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "YCbCr"])
+def test_jpeg_in_tiff_shows_what_pillow_shows(tmp_path: Path, mode: str) -> None:
+    smooth = np.dstack([GRAY, GRAY[::-1], GRAY[:, ::-1]])
+    image = Image.fromarray(smooth).convert(mode)
+    image.save(tmp_path / "a.tif", compression="jpeg", quality=95)
+    far = read(tmp_path / "a.tif").astype(int) - np.asarray(image if mode == "L" else image.convert("RGB"))
+    assert np.abs(far).mean() < 4
+
+
+def test_a_cmyk_jpeg_shows_what_pillow_shows(tmp_path: Path) -> None:
+    Image.fromarray(COLOR).convert("CMYK").save(tmp_path / "a.jpg", quality=100)
+    with Image.open(tmp_path / "a.jpg") as image:
+        np.testing.assert_array_equal(read(tmp_path / "a.jpg"), np.asarray(image.convert("RGB")))
+    content = (tmp_path / "a.jpg").read_bytes()
+    start = content.index(b"\xff\xee")
+    length = int.from_bytes(content[start + 2 : start + 4], "big")
+    (tmp_path / "b.jpg").write_bytes(content[:start] + content[start + 2 + length :])
+    with pytest.raises(SemiGDAError, match=r"b\.jpg.* inverted"):
+        read(tmp_path / "b.jpg")
+
+
+@pytest.mark.parametrize(("across", "down"), [(1, 1), (2, 1), (2, 2), (4, 2), (1, 2)])
+def test_colors_of_less_resolution_are_spread_over_their_pixels(
+    tmp_path: Path, across: int, down: int
+) -> None:
+    blocks = np.random.default_rng(0).integers(0, 256, (5, 6, across * down + 2)).astype(np.uint8)
+    height, width = 5 * down - down // 2, 6 * across - across // 2
+    path, data = tmp_path / "a.tif", blocks.tobytes()
+    tags = [
+        (256, 4, width),
+        (257, 4, height),
+        (258, 3, 8),
+        (259, 3, 1),
+        (262, 3, 6),
+        (273, 4, 8),
+        (277, 3, 3),
+    ]
+    tags += [(278, 4, height), (279, 4, len(data)), (530, 3, across | down << 16)]
+    body = b"".join(
+        struct.pack("<HHII", code, kind, 2 if code == 530 else 1, value) for code, kind, value in tags
+    )
+    padded = data + bytes(len(data) % 2)
+    head = b"II*\0" + struct.pack("<I", 8 + len(padded))
+    path.write_bytes(head + padded + struct.pack("<H", len(tags)) + body + bytes(4))
+    ycbcr = np.empty((5 * down, 6 * across, 3), np.uint8)
+    for row, column in np.ndindex(5, 6):
+        part = ycbcr[row * down : (row + 1) * down, column * across : (column + 1) * across]
+        part[..., 0] = blocks[row, column, :-2].reshape(down, across)
+        part[..., 1:] = blocks[row, column, -2:]
+    expected = np.asarray(Image.fromarray(ycbcr[:height, :width], "YCbCr").convert("RGB"))
+    assert np.abs(read(path).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(("colors", "count"), [(2, 3), (4, 2), (6, 4)])
+def test_a_png_of_sixteen_bits_keeps_them_all(tmp_path: Path, colors: int, count: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (8, 9, count)).astype(np.uint16)
+    write_png(tmp_path / "a.png", pixels, 16, colors)
+    np.testing.assert_array_equal(read(tmp_path / "a.png"), pixels[..., 0] if count == 2 else pixels)
+
+
+def write_png(path: Path, pixels: NDArray[Any], bits: int, colors: int) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = packed(pixels, bits) if bits < 8 else pixels.astype(">u2" if bits == 16 else "u1").tobytes()
+    each = len(rows) // len(pixels)
+    lines = b"".join(b"\0" + rows[row * each : (row + 1) * each] for row in range(len(pixels)))
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], bits, colors, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_few_bits_are_black_to_white_in_an_image_and_numbers_in_a_mask(tmp_path: Path, bits: int) -> None:
+    values = np.random.default_rng(0).integers(0, 2**bits, (8, 9)).astype(np.uint8)
+    write_png(tmp_path / "a.png", values, bits, 0)
+    np.testing.assert_array_equal(
+        read(tmp_path / "a.png") * (1 if bits > 1 else 255), values * (255 // (2**bits - 1))
+    )
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), values)
+
+
+@pytest.mark.parametrize("photometric", [4 + 28, 10, 32803, 32844])
+def test_colors_that_are_not_known_are_refused(tmp_path: Path, photometric: int) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, GRAY, metadata=None)
+    with_tags(path, PhotometricInterpretation=photometric)
+    with pytest.raises(SemiGDAError, match=rf"a\.tif.* {photometric}"):
+        read(path)
+
+
+# Label maps --------------------------------------------------------------------------------------------
+
+
+def stack(*channels: NDArray[Any]) -> NDArray[Any]:
+    return np.dstack(channels).astype(np.uint8)
+
+
+NOTHING, FULL = np.zeros((40, 50), np.uint8), np.full((40, 50), 255, np.uint8)
+LABELS = DISC.copy()
+LABELS[30:35] = 2
+CELLS = 255 * DISC
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "webp"])
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        (stack(NOTHING, NOTHING, NOTHING, CELLS), CELLS),
+        (stack(FULL, FULL, FULL, CELLS), CELLS),
+        (stack(CELLS, CELLS, CELLS, CELLS), CELLS),
+        (stack(FULL, NOTHING, NOTHING, CELLS), CELLS),
+        (stack(CELLS, CELLS, CELLS, FULL), CELLS),
+        (stack(LABELS, LABELS, LABELS, FULL), LABELS),
+        (stack(LABELS, LABELS, LABELS, 255 * (LABELS > 0)), LABELS),
+        (stack(NOTHING, NOTHING, NOTHING, NOTHING), "transparent all over"),
+        (stack(NOTHING, NOTHING, NOTHING, CELLS // 2), "half transparent"),
+        (stack(CELLS, CELLS, CELLS, 255 * (GRAY > 50)), "several colors"),
+        (stack(CELLS, NOTHING, NOTHING, FULL), "color image"),
+    ],
+)
+def test_what_is_drawn_on_a_transparent_ground_is_the_object(
+    tmp_path: Path, ending: str, pixels: NDArray[Any], expected: Any
+) -> None:
+    path = tmp_path / f"a.{ending}"
+    given = {"lossless": True, "exact": True} if ending == "webp" else {}
+    Image.fromarray(pixels, "RGBA").save(path, **given)
+    if isinstance(expected, str):
+        with pytest.raises(SemiGDAError, match=rf"a\.{ending}.* {expected}"):
+            read_labels(path)
+    else:
+        np.testing.assert_array_equal(read_labels(path), expected)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "group4"])
+def test_a_mask_where_0_is_white_means_what_is_seen(tmp_path: Path, compression: str | None) -> None:
+    image = Image.fromarray(DISC > 0)
+    image.save(tmp_path / "a.tif", compression=compression, tiffinfo={262: 0})
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.tif"), DISC)
+    np.testing.assert_array_equal(read(tmp_path / "a.tif"), DISC > 0)
+
+
+def test_of_a_mask_where_0_is_white_other_values_are_not_guessed(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", LABELS, photometric="miniswhite")
+    with pytest.raises(SemiGDAError, match="WhiteIsZero"):
+        read_labels(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read(tmp_path / "a.tif"), 255 - LABELS)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_imagejs_inverting_table_changes_what_is_seen_but_no_label(tmp_path: Path, dtype: Any) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", LABELS.astype(dtype), imagej=True)
+    with_tags(tmp_path / "a.tif", PhotometricInterpretation=0)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.tif"), LABELS)
+    np.testing.assert_array_equal(read(tmp_path / "a.tif"), np.iinfo(dtype).max - LABELS.astype(dtype))
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "gif", "bmp"])
+def test_of_a_palette_the_indices_are_the_classes(tmp_path: Path, ending: str) -> None:
+    colors = [0, 0, 0, 128, 0, 0, 0, 128, 0]
+    image = Image.frombytes("P", (50, 40), LABELS.tobytes())
+    image.putpalette(colors + [0] * 759)
+    image.save(tmp_path / f"a.{ending}")
+    np.testing.assert_array_equal(read_labels(tmp_path / f"a.{ending}"), LABELS)
+    expected = np.array(colors, np.uint8).reshape(3, 3)[LABELS]
+    np.testing.assert_array_equal(read(tmp_path / f"a.{ending}"), expected)
+
+
+@pytest.mark.parametrize(
+    ("colors", "expected"),
+    [([0, 255], DISC), ([255, 0], 255 - CELLS), ([255, 128], "another order"), ([10, 90], DISC)],
+)
+def test_of_a_palette_of_grays_its_order_decides(tmp_path: Path, colors: list[int], expected: Any) -> None:
+    image = Image.frombytes("P", (50, 40), DISC.tobytes())
+    image.putpalette([color for color in colors for _ in range(3)])
+    image.save(tmp_path / "a.png")
+    if isinstance(expected, str):
+        with pytest.raises(SemiGDAError, match=expected):
+            read_labels(tmp_path / "a.png")
+    else:
+        np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), expected)
+
+
+def test_a_jpeg_is_no_mask_unless_it_is_black_and_white(tmp_path: Path) -> None:
+    Image.fromarray(LABELS).save(tmp_path / "a.jpg")
+    Image.fromarray(LABELS).save(tmp_path / "a.tif", compression="jpeg")
+    for name in ("a.jpg", "a.tif"):
+        with pytest.raises(SemiGDAError, match="JPEG, which changes"):
+            read_labels(tmp_path / name)
+    Image.fromarray(FULL).save(tmp_path / "a.jpg", quality=100)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.jpg"), FULL)
+
+
+def test_a_mask_in_sixteen_bits_a_color_keeps_its_values(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", np.dstack([LABELS] * 3).astype(np.uint16), 16, 2)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), LABELS)
