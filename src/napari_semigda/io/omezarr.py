@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.chunks import COMPRESSIONS, opened_array
 from napari_semigda.io.explained import explained
 from napari_semigda.io.files import read_json
 from napari_semigda.io.stored import StoredPixels, stored_zarr
@@ -49,6 +50,9 @@ class Level:
     zarr_format: Literal[2, 3]
     shape: tuple[int, ...]
     dtype: np.dtype
+    compressions: tuple[str, ...]
+    chunk_size: int
+    """Bytes in memory."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +95,9 @@ class ZarrImage:
 
     def opened(self, level: int, position: Sequence[int], path: Path) -> StoredPixels:
         """Open one plane of one level, to be read by slices."""
-        import zarr  # takes a third of a second
-
         one = self.levels[level]
-        store = zarr.storage.LocalStore(one.folder, read_only=True)
         with explained(path):
-            array = zarr.open_array(store=store, mode="r", zarr_format=one.zarr_format)
+            array = opened_array(one.folder, one.zarr_format, one.compressions, one.chunk_size)
         return stored_zarr(array, self.axes, position, path)
 
 
@@ -268,10 +269,14 @@ def _level(path: Path, folder: Path) -> Level:
     for codec in codecs:
         if codec not in _CODECS:
             raise _refused(path, f"its compression “{codec}” is not known here.")
-    if math.prod(chunks) * dtype.itemsize > MOST_OF_A_CHUNK:
-        size = math.prod(chunks) * dtype.itemsize / 2**30
-        raise _refused(path, f"it is stored in pieces of {size:.0f} GiB; at most 2 GiB can be read.")
-    return Level(folder, zarr_format, shape, dtype)
+    size = math.prod(chunks) * dtype.itemsize
+    if size > MOST_OF_A_CHUNK:
+        told = f"{size / 2**30:.0f} GiB"
+        raise _refused(path, f"it is stored in pieces of {told}; at most 2 GiB can be read.")
+    compressions = tuple(codec for codec in codecs if codec in COMPRESSIONS)
+    if zarr_format == 2 and len(compressions) > 1:
+        raise _refused(path, f"its chunks are compressed {len(compressions)} times over.")
+    return Level(folder, zarr_format, shape, dtype, compressions, size)
 
 
 def _format_2(path: Path, document: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype, list[str]]:

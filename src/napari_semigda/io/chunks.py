@@ -1,0 +1,203 @@
+"""The chunks of a zarr array, each checked before it is unpacked: none may become far larger than its pixels.
+
+What a chunk unpacks to stands in the chunk, not in the metadata, and zarr believes it.
+"""
+
+import bz2
+import lzma
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+COMPRESSIONS = frozenset({"gzip", "zlib", "zstd", "blosc", "lz4", "bz2", "lzma"})
+"""Codecs whose chunks say themselves how large they become."""
+
+_OVERHEAD = 2**16
+_HARMLESS = 2**24
+"""Bytes that a chunk may unpack to beyond twice what its pixels need: small ones need not be measured."""
+_DEFLATE_RATIO, _COUNTED_FROM = 1032, 2**27
+_BLOCK = 2**17  # of zstd
+_STEP = 2**22
+
+
+def check_chunk(codec: str, data: bytes, size: int) -> None:
+    """Refuse the bytes of a chunk that would unpack to far more than its pixels.
+
+    Parameters
+    ----------
+    codec
+        Name of the compression, as zarr has it.
+    data
+        The bytes.
+    size
+        Bytes that the pixels of a chunk need.
+
+    Raises
+    ------
+    ValueError
+        When they do, or are damaged.
+    """
+    if len(data) > 2 * size + _OVERHEAD:
+        raise ValueError(f"one of its chunks has {len(data)} bytes for {size} bytes of pixels")
+    measure = _MEASURES.get(codec)
+    if measure is not None and measure(data, most := 2 * size + _HARMLESS) > most:
+        raise ValueError(f"one of its chunks would unpack to far more than its {size} bytes of pixels")
+
+
+def _counted(start: Callable[[], Any]) -> Callable[[bytes, int], int]:
+    """Measure by unpacking bit by bit, keeping nothing, until there is too much."""
+
+    def measure(data: bytes, most: int) -> int:
+        total, left = 0, data
+        while left and total <= most:
+            decoder = start()
+            total += len(decoder.decompress(left, _STEP))
+            while not decoder.eof and total <= most:
+                rest = getattr(decoder, "unconsumed_tail", b"")
+                part = decoder.decompress(rest, _STEP)
+                if not part and not rest:
+                    return total
+                total += len(part)
+            left = decoder.unused_data.lstrip(b"\0")
+        return total
+
+    return measure
+
+
+_deflated = _counted(lambda: zlib.decompressobj(wbits=47))
+
+
+def _deflate(data: bytes, most: int) -> int:
+    is_small = 2 * len(data) <= most - _HARMLESS and len(data) * _DEFLATE_RATIO < _COUNTED_FROM
+    return 0 if is_small else _deflated(data, most)
+
+
+def _zstd(data: bytes, most: int) -> int:
+    """Sum what the frames say, or the most that their blocks can become."""
+    total, place = 0, 0
+    while place + 5 <= len(data) and total <= most:
+        magic = int.from_bytes(data[place : place + 4], "little")
+        if magic & 0xFFFFFFF0 == 0x184D2A50:  # a frame to be skipped
+            place += 8 + int.from_bytes(data[place + 4 : place + 8], "little")
+            continue
+        if magic != 0xFD2FB528:
+            raise ValueError("one of its chunks is damaged")
+        flags = data[place + 4]
+        single, kind = flags >> 5 & 1, flags >> 6
+        place += 5 + (not single) + (0, 1, 2, 4)[flags & 3]
+        length = (single, 2, 4, 8)[kind]
+        told = int.from_bytes(data[place : place + length], "little") + (256 if length == 2 else 0)
+        place += length
+        blocks = 0
+        last = False
+        while not last and place + 3 <= len(data):
+            header = int.from_bytes(data[place : place + 3], "little")
+            last, block, count = bool(header & 1), header >> 1 & 3, header >> 3
+            place += 3 + (1 if block == 1 else count)
+            blocks += count if block < 2 else _BLOCK
+        total += told if length else blocks
+        place += 4 * (flags >> 2 & 1)
+    return total
+
+
+_MEASURES: dict[str, Callable[[bytes, int], int]] = {
+    "gzip": _deflate,
+    "zlib": _deflate,
+    "bz2": _counted(bz2.BZ2Decompressor),
+    "lzma": _counted(lzma.LZMADecompressor),
+    "zstd": _zstd,
+    "blosc": lambda data, most: int.from_bytes(data[4:8], "little"),
+    "lz4": lambda data, most: int.from_bytes(data[:4], "little"),
+}
+
+
+# zarr -------------------------------------------------------------------------------------------------
+
+
+def opened_array(folder: Path, zarr_format: int, compressions: tuple[str, ...], chunk_size: int) -> Any:
+    """Open a zarr array whose chunks are checked.
+
+    Parameters
+    ----------
+    folder
+        The array.
+    zarr_format
+        2 or 3.
+    compressions
+        Those of the array, the outermost last.
+    chunk_size
+        Bytes of a chunk in memory.
+    """
+    import zarr  # takes a third of a second
+
+    store = zarr.storage.LocalStore(folder, read_only=True)
+    if zarr_format == 2:
+        checked = _checked_store()(store, compressions[-1] if compressions else "", chunk_size)
+        return zarr.open_array(store=checked, mode="r", zarr_format=2)
+    with _checked_codecs():
+        return zarr.open_array(store=store, mode="r", zarr_format=3)
+
+
+@cache
+def _checked_store() -> Any:
+    """Make the class of stores of zarr 2 that hand out checked chunks only."""
+    from zarr.storage import WrapperStore
+
+    class CheckedStore(WrapperStore):
+        def __init__(self, store: Any, compression: str = "", size: int = 0) -> None:
+            super().__init__(store)
+            self._compression, self._size = compression, size
+
+        def _with_store(self, store: Any) -> Any:
+            return type(self)(store, self._compression, self._size)
+
+        async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+            value = await super().get(key, prototype, byte_range)
+            if value is not None and not key.rpartition("/")[2].startswith((".z", "zarr.json")):
+                check_chunk(self._compression, value.to_bytes(), self._size)
+            return value
+
+    return CheckedStore
+
+
+@contextmanager
+def _checked_codecs() -> Iterator[None]:
+    """Let zarr 3 take codecs that check their chunks, for the arrays opened meanwhile."""
+    import zarr
+
+    with zarr.config.set({"codecs": {**zarr.config.get("codecs"), **_register_codecs()}}):
+        yield
+
+
+@cache
+def _register_codecs() -> dict[str, str]:
+    from zarr.registry import get_codec_class, register_codec
+
+    names = [*(f"numcodecs.{name}" for name in sorted(COMPRESSIONS)), "gzip", "zstd", "blosc"]
+    chosen = {}
+    for name in names:
+        try:
+            base = get_codec_class(name)
+        except KeyError:  # this version of zarr does not have it
+            continue
+        place = f"{__name__}.{name}"
+        register_codec(name, _checked(base, name.removeprefix("numcodecs.")), qualname=place)
+        chosen[name] = place
+    return chosen
+
+
+def _checked(base: Any, codec: str) -> Any:
+    def check(chunk_bytes: Any, chunk_spec: Any) -> None:
+        size = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
+        check_chunk(codec, chunk_bytes.to_bytes(), size)
+
+    class Checked(base):  # type: ignore[misc]
+        async def _decode_single(self, chunk_bytes: Any, chunk_spec: Any) -> Any:
+            check(chunk_bytes, chunk_spec)
+            return await super()._decode_single(chunk_bytes, chunk_spec)
+
+    return Checked
