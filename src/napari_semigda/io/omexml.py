@@ -6,8 +6,8 @@ file of unknown origin: it opens nothing outside of its folder, and what it clai
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -43,11 +43,14 @@ class OmeImage:
         Of the stored planes, without height, width and the samples of a pixel: such as ``"TZC"``.
     parts
         Where each of them lies, counted over `axes`; what the description leaves out has none.
+    pixel_size
+        (y, x), and its unit.
     """
 
     axes: str
     shape: tuple[int, ...]
     parts: dict[int, Part] = field(default_factory=dict)
+    pixel_size: PixelSize = NO_SIZE
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,10 @@ def read_set(xml: str, path: Path, page_count: int) -> Description | None:
 
 def pixel_size(xml: str, number: int) -> PixelSize:
     """Return the pixel size (y, x) of an image of a description, and its unit."""
-    given = _attributes(xml, number)
+    return _size(_attributes(xml, number))
+
+
+def _size(given: Mapping[str, str]) -> PixelSize:
     return size_of_pixel(
         *(
             (number_in(given.get(f"PhysicalSize{axis}")), given.get(f"PhysicalSize{axis}Unit", "µm"))
@@ -228,7 +234,7 @@ def _image(pixels: ElementTree.Element, page_count: int) -> OmeImage:
         )
         for step in range(min(count, math.prod(shape) - start)):
             parts.setdefault(start + step, Part(name, identifier, page + step))
-    return OmeImage(axes, shape, parts)
+    return OmeImage(axes, shape, parts, _size(pixels.attrib))
 
 
 def _seems_own(file: str, known: str, identifier: str, path: Path) -> bool:
@@ -253,4 +259,4 @@ def _with_own_parts(image: OmeImage, own: set[tuple[str, str]]) -> OmeImage:
         else part._replace(file=part.file or part.identifier)
         for place, part in image.parts.items()
     }
-    return OmeImage(image.axes, image.shape, parts)
+    return replace(image, parts=parts)

@@ -248,8 +248,11 @@ class _Image:
 
     def size(self, page: Page) -> PixelSize:
         """Size of a pixel, upright, and its unit."""
-        (height, width), unit = _pixel_size(self.tif, self.number, keyframe(page))
+        (height, width), unit = self._size(keyframe(page))
         return ((width, height) if _orientation(page) > 4 else (height, width)), unit
+
+    def _size(self, key: tifffile.TiffPage) -> PixelSize:
+        return _pixel_size(self.tif, self.number, key)
 
     def spacing(self) -> float | None:
         """Distance of planes along z, in the unit of the pixel size; None if unknown."""
@@ -387,6 +390,9 @@ class _Set(_Image):
     ) -> None:
         super().__init__(path, tif, number, axes, shape, key, page, lock)
         self._image = image
+
+    def _size(self, key: tifffile.TiffPage) -> PixelSize:
+        return self._image.pixel_size
 
     def is_own(self, index: int) -> bool:
         """Whether a plane is listed with this file: its first channel lies in it, the others somewhere."""
