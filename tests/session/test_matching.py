@@ -215,6 +215,15 @@ def test_a_folder_of_masks_within_the_images_or_around_them(tmp_path: Path) -> N
         assert [int(session.labels(item).sum()) for item in session.items] == [1, 2]
 
 
+def test_a_linked_folder_of_masks_within_the_images_is_no_folder_to_complain_of(tmp_path: Path) -> None:
+    image(tmp_path / "data/a.png")
+    mask(tmp_path / "elsewhere/a.png")
+    (tmp_path / "data/masks").symlink_to(tmp_path / "elsewhere")
+    words = ["new", str(tmp_path / "s"), "--images", str(tmp_path / "data")]
+    words += ["--masks", str(tmp_path / "data/masks")]
+    assert main(words) == 0
+
+
 def test_pages_of_a_mask_are_as_many_as_those_of_the_image(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for name in ("three", "lone"):
@@ -295,7 +304,10 @@ def test_the_table_is_written_and_the_rows_to_look_at_are_printed(
     words += ["--masks", str(tmp_path / "masks"), "--table", str(tmp_path / "table.csv")]
     assert main(words) == 3
     said = capsys.readouterr()
-    assert "1 mask accepted (1 by its path and “_mask”); 1 not accepted; 2 images without a mask" in said.out
+    assert (
+        "1 mask accepted (1 by its path and “_mask”); 1 not accepted; 2 images without a mask; 3 mask files"
+        in said.out
+    )
     assert "scan_7.png: no image has its name. Nearest name: “scan_07.png”." in said.err
     assert "b.png: several masks could be meant: “b.png”, “b_mask.png”" in said.err
     with open(tmp_path / "table.csv", newline="", encoding="utf-8-sig") as file:

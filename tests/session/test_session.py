@@ -848,7 +848,8 @@ def test_files_that_are_not_read_and_linked_folders_are_told_with_numbers(tmp_pa
         (folder / f"IM{number}.1.2.840").write_bytes(b"x")
     (folder / "notes.txt").write_text("x")
     (folder / "more").symlink_to(tmp_path)
-    with pytest.raises(SemiGDAError, match=r"4 without ending, 4 \.dcm, 1 \.txt.*1 linked folder"):
+    (folder / "away").symlink_to(tmp_path / "a share that is not mounted")
+    with pytest.raises(SemiGDAError, match=r"4 without ending, 4 \.dcm, 1 \.txt.*2 linked folders"):
         Session.create(tmp_path / "session", folder)
     Image.new("L", (4, 4)).save(folder / "a.png")
     with Session.create(tmp_path / "session", folder) as session:

@@ -60,6 +60,15 @@ def test_training_needs_an_accepted_mask(widget, make_session):
     assert "Accept at least one mask" in widget.train_section.train.toolTip()
 
 
+def test_training_on_masks_without_a_labeled_pixel_is_refused(widget, make_session, train, notices):
+    session = make_session()
+    session.accept(session.items[0], np.full(session.items[0].shape, 255, np.uint8))
+    widget.workbench.adopt(session)
+    train(widget, 1)
+    assert any("Every pixel of the accepted masks is unlabeled" in one for one in notices())
+    assert session.rounds == ()
+
+
 @pytest.mark.slow
 def test_a_round_makes_drafts_and_the_mask_on_screen_becomes_one(begun, train, wait, viewer):
     session = begun.workbench.session

@@ -102,7 +102,7 @@ def begin_with_files(
         What was written, the files that could not be read, and what else became no image.
     """
     _refuse_occupied(folder)
-    files = find_files(images, folder, cancelled=cancelled)
+    files = find_files(images, folder, masks=masks, cancelled=cancelled)
     planes, left_out = read_headers(files.named, progress, cancelled)
     planes, of_masks = _without_masks(planes, masks, _folders(images))
     if not planes:
@@ -273,6 +273,8 @@ def find_files(
     images: Path | str | Sequence[Path | str],
     folder: Path,
     known: Iterable[Item] = (),
+    *,
+    masks: Path | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Files:
     """List the picture files meant by `images`, each once, with names for people that tell them apart.
@@ -288,6 +290,8 @@ def find_files(
         The session's own folder: its files are left out, unless `images` lie in it.
     known
         Items that there are already: names are told apart from theirs, and their files keep their names.
+    masks
+        A folder of masks, which is not told of where it is linked.
     cancelled
         Asked again and again.
 
@@ -316,7 +320,11 @@ def find_files(
                 found.setdefault(place, for_people(file.relative_to(one).as_posix()))
     files = _Once(item_files(known, folder))
     named = [(place, name) for place, name in found.items() if files.is_new(place)]
-    return Files(_told_apart(named, folder, known), files.repeated, _without_given(listings, given))
+    return Files(
+        _told_apart(named, folder, known),
+        files.repeated,
+        _without_given(listings, [*given, *([] if masks is None else [masks])]),
+    )
 
 
 class _Once:
@@ -436,7 +444,7 @@ def with_more_files(
     items, left_out, notices
         The new ones, the files that could not be read, and what else became no image.
     """
-    files = find_files(images, folder, manifest.items, cancelled)
+    files = find_files(images, folder, manifest.items, cancelled=cancelled)
     planes, left_out = read_headers(files.named, progress, cancelled)
     planes, of_masks = _without_masks(planes, None, (), item_files(manifest.items, folder))
     known = {(real_place(folder / item.path), item.series, item.index) for item in manifest.items}

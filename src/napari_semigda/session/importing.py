@@ -109,23 +109,22 @@ class ImportReport:
             if row.result in ("not accepted", "not used") or (row.result == "no mask" and row.nearest)
         ]
 
-    def count(self, result: Result) -> int:
-        """Count the rows with a result."""
-        return sum(row.result == result for row in self.rows)
-
     def in_words(self) -> str:
         """Return a sentence on what was done."""
         parts = [f"{len(self.accepted)} {'mask' if len(self.accepted) == 1 else 'masks'} accepted"]
         if self.recognized:
             parts[0] += f" ({', '.join(f'{count} {how}' for how, count in self.recognized)})"
+        counts = Counter(row.result for row in self.rows)
+        words: tuple[tuple[Result, str, str], ...] = (
+            ("not accepted", "not accepted", "not accepted"),
+            ("no mask", "image without a mask", "images without a mask"),
+            ("not used", "mask file not used", "mask files not used"),
+            ("image", "file is an image of the session", "files are images of the session"),
+        )
         parts += [
-            f"{count} {words}"
-            for result, words in (
-                ("not accepted", "not accepted"),
-                ("no mask", "images without a mask"),
-                ("not used", "mask files not used"),
-            )
-            if (count := self.count(result))  # type: ignore[arg-type]
+            f"{counts[result]} {one if counts[result] == 1 else many}"
+            for result, one, many in words
+            if counts[result]
         ]
         return "; ".join(parts)
 
