@@ -22,6 +22,7 @@ from PIL import Image
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.chunks import check_chunk
+from napari_semigda.io.legend import read_legend
 from napari_semigda.io.pictures import list_planes, read_plane
 from tests.stores import noise, write_store
 
@@ -196,3 +197,19 @@ def test_a_description_that_claims_endless_planes_is_refused(tmp_path: Path) -> 
         tifffile.imwrite(path, np.zeros((8, 9), np.uint8), description=xml, metadata=None)
         with little_memory(), pytest.raises(SemiGDAError, match="seems damaged"):
             list_planes(path)
+
+
+@pytest.mark.parametrize("code", [270, 273, 258, 305, 330, 339, 347])
+def test_a_tag_that_claims_more_than_any_has_is_refused(tmp_path: Path, code: int) -> None:
+    path = tmp_path / "sparse.tif"
+    tags = {256: 40, 257: 40, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 40, 279: 1600}
+    entries = {one: (4, 1, value) for one, value in tags.items()} | {code: (4, 2**28, 4000)}
+    body = b"".join(struct.pack("<HHII", one, *entries[one]) for one in sorted(entries))
+    head = b"II*\0" + struct.pack("<I", 1608) + bytes(1600)
+    path.write_bytes(head + struct.pack("<H", len(entries)) + body + bytes(4))
+    with path.open("r+b") as file:
+        file.truncate(2**31)  # takes no room on the disk
+    with little_memory(), pytest.raises(SemiGDAError, match=rf"sparse\.tif” claims .* tag {code}"):
+        list_planes(path)
+    with little_memory():
+        assert read_legend(path) is None

@@ -195,7 +195,7 @@ def _checked(base: Any, codec: str) -> Any:
         size = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
         check_chunk(codec, chunk_bytes.to_bytes(), size)
 
-    class Checked(base):  # type: ignore[misc]
+    class Checked(base):
         async def _decode_single(self, chunk_bytes: Any, chunk_spec: Any) -> Any:
             check(chunk_bytes, chunk_spec)
             return await super()._decode_single(chunk_bytes, chunk_spec)

@@ -171,7 +171,7 @@ def _eight_bits(samples: Array, bits: int) -> Array:
     if not 0 < bits < 8:
         return samples
     most = 2**bits - 1
-    return ((samples.astype(np.uint16) * 255 + most // 2) // most).astype(np.uint8)
+    return np.asarray((samples.astype(np.uint16) * 255 + most // 2) // most, np.uint8)
 
 
 def _inverted(samples: Array, bits: int) -> Array:
@@ -215,7 +215,7 @@ def _from_ycbcr(stored: Array, given: tuple[float, ...]) -> Array:
     r = y + cr * (2 - 2 * red)
     b = y + cb * (2 - 2 * blue)
     g = (y - red * r - blue * b) / green
-    return np.clip(np.rint(np.stack([r, g, b], axis=-1)), 0, most).astype(stored.dtype)
+    return np.asarray(np.clip(np.rint(np.stack([r, g, b], axis=-1)), 0, most), stored.dtype)
 
 
 _XYZ_TO_RGB = np.array(  # sRGB, from a white point of D50, which Lab has in TIFF

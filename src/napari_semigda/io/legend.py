@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import tifffile
 
 from napari_semigda.io.files import check_regular, parse_json
+from napari_semigda.io.tags import opened_tiff
 
 NOT_LOOKED_AT = 255
 """The value of pixels that nobody has looked at."""
@@ -88,7 +89,7 @@ def read_legend(path: Path | str) -> Legend | None:
     """
     try:
         check_regular(Path(path))
-        with tifffile.TiffFile(path) as tif:
+        with opened_tiff(Path(path)) as tif:
             return parse_legend(_text(tif))
     except Exception:  # tifffile raises nearly anything, and the pixels tell what is wrong with the file
         return None

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.tags import opened_tiff
 from napari_semigda.io.units import NO_SIZE, PixelSize, from_density, number_in, size_of_pixel
 
 MOST_PARTS = 1_000_000
@@ -185,8 +186,6 @@ def _whole(value: str | None, otherwise: int) -> int:
 
 def _of_another_file(name: str, path: Path) -> str:
     """Read the description that stands in another file of the folder."""
-    import tifffile
-
     file = path.with_name(name) if is_plain_name(name) else None
     if file is None or not file.is_file():
         raise SemiGDAError(
@@ -197,7 +196,7 @@ def _of_another_file(name: str, path: Path) -> str:
     if file.suffix.lower() in (".ome", ".xml"):
         with file.open("rb") as opened:
             return opened.read(2**26).decode("utf-8", errors="replace")
-    with tifffile.TiffFile(file) as tif:
+    with opened_tiff(file) as tif:
         return tif.ome_metadata or ""
 
 

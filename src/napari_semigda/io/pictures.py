@@ -25,8 +25,8 @@ from napari_semigda.io.colors import Interpretation
 from napari_semigda.io.explained import explained
 from napari_semigda.io.ome import OTHER_UNIT, ome_unit
 from napari_semigda.io.omezarr import ZarrImage, is_zarr, read_images
+from napari_semigda.io.tags import is_tiff
 from napari_semigda.io.tiff import (
-    is_tiff,
     opened_tiff_plane,
     read_header,
     refuse_too_many,

@@ -19,6 +19,7 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.io import omexml
 from napari_semigda.io.colors import ColorSpace, Interpretation, upright
 from napari_semigda.io.segments import Page, Segments, Window, comes_as_rgb, is_lossy, keyframe
+from napari_semigda.io.tags import MOST_PLANES, opened_tiff
 from napari_semigda.io.units import (
     NO_SIZE,
     PixelSize,
@@ -28,12 +29,8 @@ from napari_semigda.io.units import (
     unless_printed,
 )
 
-MOST_PLANES = 100_000
-"""A file that says it holds more planes than this is taken for a broken one."""
-
 CHANNEL_AXES = "CS"
 
-_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PLAUSIBLE_BYTES = 2**29
 _PLAUSIBLE_RATIO = 500
 """A plane above the former that is more than so many times as large as its file does not fit into it."""
@@ -91,12 +88,6 @@ class TiffHeader:
     planes: tuple[TiffPlane, ...]
     identifier: str = ""
     missing: tuple[tuple[str, str], ...] = ()
-
-
-def is_tiff(path: Path) -> bool:
-    """Whether a file begins as TIFFs do."""
-    with path.open("rb") as file:
-        return file.read(4) in _STARTS
 
 
 def read_header(path: Path) -> TiffHeader:
@@ -232,10 +223,15 @@ class _Image:
 
     def page_of(self, index: int) -> tifffile.TiffPage:
         """The first page of a plane, or the one that stands for all."""
-        pages = self.pages(index)
+        pages = [] if self.is_alike else self.pages(index)
         if not pages or self.is_one_block:
             return self.key
         return keyframe(self.page(pages[0]))
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether one program has written all pages in the same way, and left none out."""
+        return self.series is not None and self.series.kind in ("shaped", "imagej")
 
     @property
     def is_one_block(self) -> bool:
@@ -276,19 +272,8 @@ def _outer_axes(shape: tuple[int, ...], page: Sequence[int]) -> int | None:
     return None
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
-    """Open a TIFF whose pages come to an end."""
-    with tifffile.TiffFile(path) as tif:
-        # Counting follows the chain of pages to its end and notices where a damaged one bites its own tail;
-        # looking for series without it would never end then.
-        if len(tif.pages) > MOST_PLANES:
-            raise SemiGDAError(f"“{path}” says that it holds {len(tif.pages)} pages; it seems damaged.")
-        yield tif
-
-
 def _images(path: Path, stack: ExitStack) -> tuple[list[_Image], omexml.Description | None]:
-    tif, lock = stack.enter_context(_opened(path)), threading.Lock()
+    tif, lock = stack.enter_context(opened_tiff(path)), threading.Lock()
     xml = tif.ome_metadata if tif.is_ome else None
     if xml:
         omexml.check_claims(xml, path)
@@ -356,7 +341,7 @@ def _image_of_set(
         if part is None:
             raise SemiGDAError(f"“{path}” leaves out the pixels of a plane that it says its set has.")
         if part.file not in files:
-            files[part.file] = stack.enter_context(_opened(_file_of_set(path, part)))
+            files[part.file] = stack.enter_context(opened_tiff(_file_of_set(path, part)))
         found = files[part.file].pages[part.page]
         if tuple(keyframe(found).shape) != tuple(key.shape) or keyframe(found).dtype != key.dtype:
             raise SemiGDAError(
@@ -422,7 +407,7 @@ def _file_of_set(path: Path, part: omexml.Part) -> Path:
             "Bring it back."
         )
     if part.identifier:
-        with tifffile.TiffFile(file) as tif:
+        with opened_tiff(file) as tif:
             known = omexml.identifier_of(tif.ome_metadata or "")
         if known and known != part.identifier:
             raise SemiGDAError(
@@ -498,7 +483,7 @@ def _height_and_width(image: _Image) -> tuple[int, int]:
 
 def _is_left_out(image: _Image, index: int) -> bool:
     """Whether the file says nothing about the pixels of a plane."""
-    if image.series is None or image.is_one_block:
+    if image.series is None or image.is_one_block or image.is_alike:
         return False
     return any(image.series[number] is None for number in image.pages(index) or ())
 

@@ -19,6 +19,7 @@ from napari_semigda.io.omezarr import is_zarr
 from napari_semigda.io.pictures import (
     MANIFEST_NAME,
     FileContent,
+    Listing,
     Picture,
     Plane,
     list_file,
@@ -247,7 +248,7 @@ class Files:
 
     named: list[tuple[Path, str]]
     repeated: list[tuple[Path, Path]]
-    listings: list[tuple[Path, FileContent]]
+    listings: list[tuple[Path, Listing]]
 
     def skipped(self, *, everything: bool = False) -> list[str]:
         """Tell of files of kinds that are not read and of linked folders, with their numbers."""
@@ -358,8 +359,8 @@ def item_files(items: Iterable[Item], folder: Path) -> dict[Path, Item]:
 
 
 def _without_given(
-    listings: list[tuple[Path, FileContent]], given: Sequence[Path | str]
-) -> list[tuple[Path, FileContent]]:
+    listings: list[tuple[Path, Listing]], given: Sequence[Path | str]
+) -> list[tuple[Path, Listing]]:
     """Do not tell of linked folders that were named themselves."""
     named = {os.path.abspath(path) for path in given}
     return [
