@@ -135,7 +135,7 @@ class ClassesSection(QWidget):
     def _add_row(self, value: int, name: str, colour: QColor) -> QListWidgetItem:
         row = QListWidgetItem(_swatch(colour), name)
         row.setData(VALUE, value)
-        row.setSizeHint(QSize(0, ROW))
+        row.setSizeHint(QSize(0, self._row_height()))
         self.list.addItem(row)
         return row
 
@@ -148,10 +148,15 @@ class ClassesSection(QWidget):
             seen = row.data(VALUE) not in hidden
             row.setCheckState(Qt.CheckState.Checked if seen else Qt.CheckState.Unchecked)
 
+    def _row_height(self) -> int:
+        return max(ROW, self.list.fontMetrics().height() + 4)
+
     def _fitting_height(self) -> int:
         """As high as its rows, up to a number of them, and at least as the buttons beside it."""
         rows = min(self.list.count(), MOST_ROWS)
-        return max(rows * ROW + 2 * self.list.frameWidth() + 4, self._buttons.sizeHint().height())
+        return max(
+            rows * self._row_height() + 2 * self.list.frameWidth() + 4, self._buttons.sizeHint().height()
+        )
 
     def _allow(self) -> None:
         session, info = self._workbench.session, self._chosen()

@@ -28,6 +28,7 @@ PARTS = (
     QLabel,
     QLineEdit,
 )
+REVEALED_AFTER = 50  # milliseconds: what was just unfolded has no place yet, nor has its text wrapped
 TALLEST = 112  # pixels: what is taller is seen in part, for it would leave a large gap
 
 
@@ -45,7 +46,7 @@ class Column(QScrollArea):
         self._content = content
         self._above, self._below = self._cover(), self._cover()
         self._covering = timer(self, 0, self._cover_halves)
-        self._revealing = timer(self, 0, self._scroll_to_revealed)
+        self._revealing = timer(self, REVEALED_AFTER, self._scroll_to_revealed)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -107,7 +108,8 @@ class Column(QScrollArea):
 
     def _spans(self) -> Iterator[tuple[int, int]]:
         """Upper and lower end of each part, in the viewport."""
+        tallest = min(TALLEST, self._viewport_height() // 3)
         for part in self._content.findChildren(QWidget):
-            if isinstance(part, PARTS) and part.isVisible() and part.height() <= TALLEST:
+            if isinstance(part, PARTS) and part.isVisible() and part.height() <= tallest:
                 start = part.mapTo(self._content, QPoint(0, 0)).y() + self._content.y()
                 yield start, start + part.height()
