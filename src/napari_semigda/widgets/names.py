@@ -75,4 +75,4 @@ class NameDelegate(QStyledItemDelegate):
         style = view.style()
         assert style is not None  # every widget has one
         room = style.subElementRect(QStyle.SubElement.SE_ItemViewItemText, option, view).width()
-        option.text = elided(option.text, option.fontMetrics, room - 2 * MARGIN)
+        option.text = elided(option.text or "", option.fontMetrics, room - 2 * MARGIN)
