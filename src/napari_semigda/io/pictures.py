@@ -201,8 +201,8 @@ def list_folder(folder: Path | str, cancelled: Callable[[], bool] | None = None)
             ending = _ending(name)
             if ending in SUFFIXES:
                 found.append(Path(parent, name))
-            elif not ending and not os.path.exists(link := os.path.join(parent, name)):
-                links.append(Path(link))  # of a folder that is not there now
+            elif not ending and not Path(parent, name).exists():
+                links.append(Path(parent, name))  # to a folder that is not there now
             else:
                 others[ending] += 1
     found.sort(key=lambda path: natural_order(path.relative_to(folder).as_posix()))
