@@ -1,7 +1,7 @@
 """What happened in a session, one JSON line an event, only ever added to."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ class JournalEntry:
         The item's id.
     event
         ``"accepted"``, ``"corrected"`` (accepted before, and again), ``"accept undone"``, ``"imported"``,
-        ``"skipped"`` or ``"unskipped"``.
+        ``"skipped"``, ``"unskipped"``, ``"class removed"``, ``"background unlabeled"``, ``"mask restored"``.
     dice
         Dice between the draft and what was accepted, in [0, 1]; None without a draft.
     changed
@@ -61,7 +61,21 @@ def append_entry(path: Path, entry: JournalEntry) -> None:
     SemiGDAError
         When the journal cannot be written.
     """
-    append_line(path, json.dumps(asdict(entry), ensure_ascii=False))
+    append_line(path, _line(entry))
+
+
+def append_missing(path: Path, entries: Iterable[JournalEntry]) -> None:
+    """Add those of some events that the journal does not hold yet, and wait until the disk has them.
+
+    Raises
+    ------
+    SemiGDAError
+        When the journal cannot be written.
+    """
+    known = set(read_entries(path))
+    missing = [_line(entry) for entry in entries if entry not in known]
+    if missing:
+        append_line(path, "\n".join(missing))
 
 
 def read_entries(path: Path) -> list[JournalEntry]:
@@ -73,7 +87,7 @@ def read_entries(path: Path) -> list[JournalEntry]:
         When it cannot be read.
     """
     try:
-        return [entry for values in read_json_lines(path) if (entry := _entry(values)) is not None]
+        return [entry for values in read_json_lines(path) if (entry := entry_of(values)) is not None]
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -114,11 +128,16 @@ def effort(
     return round(mean_dice, 6), round(float((before != after).mean()), 6)
 
 
-def _entry(values: Any) -> JournalEntry | None:
+def entry_of(values: Any) -> JournalEntry | None:
+    """Return the event in a line of the journal; None if there is none."""
     if not isinstance(values, Mapping) or not _is_event(values):
         return None
     known = {name: values[name] for name in JournalEntry.__dataclass_fields__ if name in values}
     return JournalEntry(**known)
+
+
+def _line(entry: JournalEntry) -> str:
+    return json.dumps(asdict(entry), ensure_ascii=False)
 
 
 def _is_event(values: Mapping[str, Any]) -> bool:

@@ -7,28 +7,40 @@ the folders held when the session was opened and what happened since.
 import threading
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_semigda.errors import SemiGDAError
+from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.io.atomic import MayNotLast, write_json
 from napari_semigda.io.files import MOST_OF_LINES, check_own, json_or_none
+from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.session.class_removal import ClassUse, Progress, items_with, take_out
 from napari_semigda.session.efforts import UNDONE, Efforts
 from napari_semigda.session.items import Item, ItemState, Standing, standing
 from napari_semigda.session.journal import JournalEntry, append_entry, effort, now, read_entries
 from napari_semigda.session.layout import EDITS, JOURNAL, LABELS, PREDICTIONS, SKIPPED
+from napari_semigda.session.mask_changes import (
+    Change,
+    ChangedMask,
+    ClassUse,
+    Progress,
+    StagedMasks,
+    items_with,
+)
 from napari_semigda.session.mask_files import MaskFolder
 from napari_semigda.session.predictions import Predictions
 from napari_semigda.session.seen_drafts import SeenDraft, SeenDrafts
+from napari_semigda.session.transaction import Transactions, digest
+
+MaskKind = Literal["labels", "edits"]
+"""The folders of masks that people made."""
 
 UNDOABLE = 20
 """So many accepts can be undone, the last first, while the session is open."""
@@ -73,6 +85,8 @@ class Labelling:
         Is told what went wrong without stopping anything.
     lock
         The session's.
+    transactions
+        The session's.
     validation
         Tells the ids of the items that are kept for validation now.
     one_object
@@ -96,6 +110,7 @@ class Labelling:
         class_values: Callable[[], Collection[int]],
         warn: Callable[[str], None],
         lock: threading.RLock,
+        transactions: Transactions,
         validation: Callable[[], Collection[str]] = tuple,
         one_object: Callable[[], bool] = bool,
     ) -> None:
@@ -103,6 +118,7 @@ class Labelling:
         self._class_values = class_values
         self._warn = warn
         self._lock = lock
+        self.transactions = transactions
         self._validation = validation
         self._items = {item.id: item for item in items}
         self._places = {item_id: place for place, item_id in enumerate(self._items)}
@@ -117,6 +133,7 @@ class Labelling:
                 lock,
                 self.note_change,
                 forgiving=name == PREDICTIONS,
+                transactions=transactions,
             )
             for name in (LABELS, EDITS, PREDICTIONS)
         )
@@ -565,26 +582,133 @@ class Labelling:
         accepted = items_with(self._labels, self.items, value, progress, cancelled)
         return ClassUse(accepted, items_with(self._edits, self.items, value))
 
-    def take_class_out(self, value: int, name: str, commit: Callable[[], object]) -> ClassUse:
-        """Make the pixels of a class ones that nobody looked at; see `take_out`.
+    def change_masks(
+        self,
+        change: Change,
+        masks: Collection[MaskKind],
+        what: str,
+        event: str,
+        note: str,
+        *,
+        manifest: Callable[[], tuple[Path, Callable[[], object]]] | None = None,
+        among: Callable[[str], bool] = lambda item_id: True,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[ChangedMask]:
+        """Change many masks, all of them or none; see `napari_semigda.session.transaction`.
 
-        The masks as they were are kept as `labels/<id>.replaced-N.tif` (and in `edits`), and the journal says
-        so of each that was accepted.
+        The new ones are written while others go on working; the session is held only for the moment in which
+        they take their places. The masks as they were are kept as `<id>.replaced-N.tif`.
+
+        Parameters
+        ----------
+        change
+            Gives the new form of a mask.
+        masks
+            Which ones.
+        what
+            Names the change; the number of masks is added.
+        event, note
+            For the journal, of each accepted mask.
+        manifest
+            Writes a new manifest beside the old one; gives its file, and what to do once it is in its place.
+        among
+            Whether the masks of an item, given its id, take part.
+        progress, cancelled
+            Told and asked after each mask.
 
         Raises
         ------
         SemiGDAError
             When something cannot be written; then nothing is changed.
+        Cancelled
+            When the person cancelled; nothing is changed.
+        """
+        folders = [self._labels if kind == LABELS else self._edits for kind in masks]
+        staged = StagedMasks(change)
+        new_manifest: Path | None = None
+        try:
+            targets = self._masks_in(folders, among)
+            for done, (folder, item) in enumerate(targets, start=1):
+                if cancelled is not None and cancelled():
+                    raise Cancelled
+                staged.stage(folder, item)
+                if progress is not None:
+                    progress(done, len(targets))
+            with self._lock:
+                for folder, item in self._masks_in(folders, among):
+                    staged.stage(folder, item)  # again, where one was accepted meanwhile
+                if manifest is not None:
+                    new_manifest, then = manifest()
+                changed = self._commit(staged, new_manifest, what, event, note)
+                if manifest is not None:
+                    then()
+                return changed
+        finally:
+            if not self.transactions.unfinished:
+                staged.remove()
+                if new_manifest is not None:
+                    with suppress(OSError):
+                        new_manifest.unlink(missing_ok=True)
+
+    def restore_masks(self, changed: Sequence[ChangedMask], what: str, note: str) -> list[Item]:
+        """Put masks back that were changed with others, all of them or none; those changed since stay.
+
+        Raises
+        ------
+        SemiGDAError
+            When it cannot be recorded; then nothing is changed.
         """
         with self._lock:
-            use = self.class_use(value)
-            places = ((self._labels, use.accepted), (self._edits, use.painted))
-            for masks, item, copy in take_out(places, value, commit):
-                if masks is self._labels:
-                    self._has_written(item)
-                    note = f"“{name}” is not looked at any more; the mask before is kept as {copy.name}"
-                    self._note(JournalEntry(now(), item.id, "class removed", note=note))
-        return use
+            as_left = [one for one in changed if self._is_as_left(one)]
+            steps = [(one.kept, one.masks.file(one.item.id), None) for one in as_left]
+            items = [one.item for one in as_left if one.masks is self._labels]
+            entries = [JournalEntry(now(), item.id, "mask restored", note=note) for item in items]
+            if steps:
+                self.transactions.commit(f"{what} {_masks(len(steps))}", steps, entries)
+            for one in as_left:
+                self._note_changed(one.masks, one.item)
+        return items
+
+    @staticmethod
+    def _is_as_left(one: ChangedMask) -> bool:
+        return one.kept.is_file() and digest(one.masks.file(one.item.id)) == one.digest
+
+    def _masks_in(
+        self, folders: Iterable[MaskFolder], among: Callable[[str], bool]
+    ) -> list[tuple[MaskFolder, Item]]:
+        with self._lock:
+            return [
+                (folder, item)
+                for folder in folders
+                for item in self._in_order(folder.ids())
+                if among(item.id)
+            ]
+
+    def _commit(
+        self, staged: StagedMasks, new_manifest: Path | None, what: str, event: str, note: str
+    ) -> list[ChangedMask]:
+        """Put staged masks in their places, and take note of them."""
+        manifest = [] if new_manifest is None else [(new_manifest, self.folder / MANIFEST_NAME, None)]
+        steps: list[tuple[Path, Path, Path | None]] = [*manifest]
+        entries, changed = [], []
+        for folder, item, file in staged.changes():
+            kept = folder.kept_name(item.id)
+            steps.append((file, folder.file(item.id), kept))
+            changed.append(ChangedMask(folder, item, kept, digest(file)))
+            if folder is self._labels:
+                told = f"{note}; the mask before is kept as {kept.name}"
+                entries.append(JournalEntry(now(), item.id, event, note=told))
+        if steps:
+            self.transactions.commit(f"{what} {_masks(len(changed))}", steps, entries)
+        for one in changed:
+            self._note_changed(one.masks, one.item)
+        return changed
+
+    def _note_changed(self, folder: MaskFolder, item: Item) -> None:
+        folder.changed_by_transaction(item.id)
+        if folder is self._labels:
+            self._has_written(item)
 
     def journal(self) -> list[JournalEntry]:
         """Read what happened so far, oldest first."""
@@ -664,3 +788,7 @@ class Labelling:
 
     def _known(self, ids: Iterable[Any]) -> set[str]:
         return {one for one in ids if isinstance(one, str) and one in self._items}
+
+
+def _masks(count: int) -> str:
+    return "1 mask" if count == 1 else f"{count} masks"

@@ -6,6 +6,7 @@ import getpass
 import os
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -67,6 +68,9 @@ class SessionLock:
     ----------
     folder
         The session's.
+    recover
+        Is called once the lock is held, before anything is written. What it raises makes this program only
+        look.
 
     Attributes
     ----------
@@ -76,7 +80,7 @@ class SessionLock:
         A warning where the file system cannot lock, so that nobody is kept out.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, recover: Callable[[], object] = lambda: None) -> None:
         self.refused: str | None = None
         self.unsure: str | None = None
         self._folder = folder
@@ -91,21 +95,36 @@ class SessionLock:
             return
         try:
             self._acquire()
-            write_json(self._holder, asdict(Holder.this_program()), durable=False)
         except Timeout:
             self.refused = self._elsewhere()
+            return
         except NotImplementedError:
             self.unsure = (
                 f"The file system of “{folder}” cannot keep a session to one program at a time: "
                 "see to it that nobody else works on it meanwhile."
             )
-        except (OSError, SemiGDAError) as error:
+        except OSError as error:
+            self._refuse(error)
+            return
+        try:
+            recover()  # needs no room, and may make some
+        except SemiGDAError as error:
             self.release()
-            reason = error.strerror if isinstance(error, OSError) else None
-            self.refused = (
-                f"Nothing can be saved in “{folder}”{f' ({reason})' if reason else ''}. You can look at "
-                "everything here. Make room or give write permission there, then open it again."
-            )
+            self.refused = str(error)
+            return
+        try:
+            if self.unsure is None:
+                write_json(self._holder, asdict(Holder.this_program()), durable=False)
+        except (OSError, SemiGDAError) as error:
+            self._refuse(error)
+
+    def _refuse(self, error: OSError | SemiGDAError) -> None:
+        self.release()
+        reason = error.strerror if isinstance(error, OSError) else None
+        self.refused = (
+            f"Nothing can be saved in “{self._folder}”{f' ({reason})' if reason else ''}. You can look at "
+            "everything here. Make room or give write permission there, then open it again."
+        )
 
     def release(self) -> None:
         """Let others write."""

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from napari_semigda.session.classes import (
     ClassInfo,
     with_changed_class,
     with_class,
-    without_class,
 )
 from napari_semigda.session.items import Item, for_people, identity, is_safe_id, items_told_apart
+from napari_semigda.session.transaction import current_manifest
 
 SCHEMA_VERSION = 2
 """Of the manifests written here. Older ones are brought into its form; newer ones are refused, untouched."""
@@ -142,6 +143,11 @@ class ManifestFile:
                 self._items_text = changed.items, _text_of(changed.items)
             return changed, _content(changed, self._items_text[1])
 
+    def take(self, manifest: Manifest) -> None:
+        """Take note of a manifest that is in its place now."""
+        with self._lock:
+            self.manifest = manifest
+
     def keep_for_validation(self, item_id: str, keep: bool) -> None:
         """Keep an item for validation, or no longer, and save."""
         with self._lock:
@@ -159,11 +165,6 @@ class ManifestFile:
         """Give the class with this value another name or colour, and save."""
         with self._lock:
             self.change(classes=with_changed_class(self.manifest.classes, value, name, color))
-
-    def remove_class(self, value: int) -> None:
-        """Leave a class out, and save; the others keep their values."""
-        with self._lock:
-            self.change(classes=without_class(self.manifest.classes, value))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -228,7 +229,12 @@ def read_manifest(folder: Path) -> Manifest:
         message names the file and the field.
     """
     path = folder / MANIFEST_NAME
-    fields = _Fields(_read_json(path), path)
+    current = path
+    with suppress(SemiGDAError):  # a damaged record is told where the session is opened
+        current = current_manifest(folder)
+    if current != path and not current.exists():
+        current = path  # it has taken its place in this moment
+    fields = _Fields(_read_json(current), path)
     version = fields.take("schema_version", int)
     if version > SCHEMA_VERSION:
         raise SemiGDAError(

@@ -18,6 +18,7 @@ from napari_semigda.io.masks import read_labels, write_labels
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.items import Item, size_for_people
 from napari_semigda.session.layout import make_folder
+from napari_semigda.session.transaction import Transactions, pending_name
 
 _BAND = 128
 """Rows of a mask that are looked at together."""
@@ -43,6 +44,8 @@ class MaskFolder:
         Is told, under the lock, the id of each item whose mask was written or removed.
     forgiving
         Whether a value that is no class counts as background (the class was removed), or makes a mask none.
+    transactions
+        Of the session: where masks are that are about to take their places.
 
     Raises
     ------
@@ -59,13 +62,15 @@ class MaskFolder:
         changed: Callable[[str], object],
         *,
         forgiving: bool = False,
+        transactions: Transactions | None = None,
     ) -> None:
         self.folder = folder
         self._class_values = class_values
         self._forgiving = forgiving
         self._lock = lock
         self._changed = changed
-        stems = _stems(folder)
+        self._transactions = transactions
+        stems = _stems(folder) if transactions is None else {**_stems(folder), **transactions.stems(folder)}
         self._present = stems.keys() & set(ids)
         self._stems = {item_id: stem for item_id in self._present if (stem := stems[item_id]) != item_id}
 
@@ -82,6 +87,11 @@ class MaskFolder:
         """Return where the mask of an item is, or would be."""
         return self.folder / f"{self._stems.get(item_id, item_id)}.tif"
 
+    def _current(self, item_id: str) -> Path:
+        """Return the file that holds the mask of an item now."""
+        file = self.file(item_id)
+        return file if self._transactions is None else self._transactions.current(file)
+
     def read(self, item: Item) -> NDArray[np.uint8] | None:
         """Read the mask of an item: (H, W) uint8; None without.
 
@@ -92,10 +102,12 @@ class MaskFolder:
         """
         if item.id not in self:
             return None
-        path = self.file(item.id)
+        path = self._current(item.id)
         try:
             return self.checked(item, self._read_file(path))
         except SemiGDAError as error:
+            if path != self.file(item.id) and self._is_gone(path):
+                return self.read(item)  # it has taken its place in this moment
             if self._is_gone(path):
                 with self._lock:
                     self._present.discard(item.id)
@@ -133,6 +145,23 @@ class MaskFolder:
         """Know of a mask that was written."""
         self._present.add(item_id)
         self._changed(item_id)
+
+    def stage(self, item: Item, mask: NDArray[np.uint8]) -> Path:
+        """Write a mask beside its place, for a transaction, and return the file.
+
+        Raises
+        ------
+        SemiGDAError
+            When it cannot be written.
+        """
+        path = pending_name(self.file(item.id))
+        write_labels(path, mask, item.pixel_size, item.unit, durable=False)
+        return path
+
+    def changed_by_transaction(self, item_id: str) -> None:
+        """Take note of a mask that a transaction has put in its place."""
+        with self._lock:
+            self._note(item_id)
 
     @contextmanager
     def staged(self, item: Item, mask: NDArray[np.uint8]) -> Iterator[Callable[[], None]]:
@@ -189,7 +218,7 @@ class MaskFolder:
         SemiGDAError
             When the disk does not say.
         """
-        path = self.file(item_id)
+        path = self._current(item_id)
         try:
             status = path.lstat()
         except OSError as error:
@@ -213,6 +242,13 @@ class MaskFolder:
             return False
         return True
 
+    def kept_name(self, item_id: str) -> Path:
+        """Return a name that no file has, for a copy of an item's mask: `<id>.replaced-N.tif`."""
+        path, number = self.file(item_id), 1
+        while os.path.lexists(kept := path.with_name(f"{item_id}.replaced-{number}.tif")):
+            number += 1
+        return kept
+
     def set_aside(self, item: Item) -> Path:
         """Copy the file that stands in the place of an item's mask; what is no file there is moved.
 
@@ -226,10 +262,7 @@ class MaskFolder:
         SemiGDAError
             When the copy cannot be written.
         """
-        path = self.file(item.id)
-        number = 1
-        while (kept := path.with_name(f"{item.id}.replaced-{number}.tif")).exists():
-            number += 1
+        path, kept = self.file(item.id), self.kept_name(item.id)
         try:
             if not is_own_file(path, self.folder.parent):
                 path.rename(kept)

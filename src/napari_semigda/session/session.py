@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.framing import MASKS_MEASURED, settings_for_objects
 from napari_semigda.inference.preparation import ImageSettings
+from napari_semigda.io.atomic import write_bytes
 from napari_semigda.io.pictures import MANIFEST_NAME, Picture, Plane
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.backbone import known_encoder
 from napari_semigda.model.presets import starts_trained
-from napari_semigda.session.class_removal import ClassUse
-from napari_semigda.session.classes import ClassInfo, without_class
+from napari_semigda.session.classes import ClassInfo, with_class, without_class
 from napari_semigda.session.creation import (
     Arrays,
     Choices,
@@ -53,15 +53,17 @@ from napari_semigda.session.items import (
 from napari_semigda.session.journal import JournalEntry
 from napari_semigda.session.labelling import Labelling
 from napari_semigda.session.latents import Latents
-from napari_semigda.session.layout import LATENTS, ROUNDS, VIEW, check_folders, clean_up, left_alone
+from napari_semigda.session.layout import LABELS, LATENTS, ROUNDS, VIEW, check_folders, clean_up, left_alone
 from napari_semigda.session.layout import OWN_FOLDERS as OWN_FOLDERS
 from napari_semigda.session.lock import SessionLock
 from napari_semigda.session.manifest import Manifest, ManifestFile, read_manifest
+from napari_semigda.session.mask_changes import ChangedMask, ClassUse, replaced
 from napari_semigda.session.predictions import PredictionInfo
 from napari_semigda.session.queue import DEFAULT_STRATEGY, Strategy, queue
 from napari_semigda.session.relocation import Relocation, look_for_pictures, missing_pictures
 from napari_semigda.session.rounds import RoundRecord, Rounds, RoundStatus, Validation
 from napari_semigda.session.selection import spread_order
+from napari_semigda.session.transaction import Transactions, pending_name
 from napari_semigda.session.view import View, ViewFile
 from napari_semigda.training.recipe import Budget, Recipe
 
@@ -80,6 +82,7 @@ def _saves(method: Callable[Concatenate["Session", _P], _R]) -> Callable[Concate
     @wraps(method)
     def checked(session: "Session", *args: _P.args, **kwargs: _P.kwargs) -> _R:
         session._writing.check()
+        session._transactions.finish()
         return method(session, *args, **kwargs)
 
     return checked  # type: ignore[return-value]
@@ -108,14 +111,25 @@ class Session:
         `SemiGDAError` with that sentence. None where everything can be saved.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, manifest: Manifest | None = None) -> None:
         self.folder = folder
         self.left_out: list[LeftOut] = []
         self.notices: list[str] = []
         self._lock = threading.RLock()
-        self._writing = SessionLock(folder)
-        self._file = ManifestFile(folder, manifest, self._lock)
         self._warnings: dict[str, None] = {}
+        self._transactions = Transactions(folder, self._lock, self.warn)
+        self._writing = SessionLock(folder, self._transactions.recover)
+        try:
+            # Before the session was this program's, another one may have changed or finished something.
+            manifest = read_manifest(folder) if manifest is None else manifest
+            self._take_up(manifest)
+        except BaseException:
+            self._writing.release()
+            raise
+
+    def _take_up(self, manifest: Manifest) -> None:
+        folder = self.folder
+        self._file = ManifestFile(folder, manifest, self._lock)
         if self._writing.unsure is not None:
             self.warn(self._writing.unsure)
         self._labelling = Labelling(
@@ -124,6 +138,7 @@ class Session:
             self._file.class_values,
             warn=self.warn,
             lock=self._lock,
+            transactions=self._transactions,
             validation=lambda: self._file.manifest.validation,
             one_object=lambda: self._file.manifest.one_object,
         )
@@ -254,9 +269,9 @@ class Session:
         """
         folder = Path(folder)
         folder = (folder.parent if folder.name == MANIFEST_NAME else folder).resolve()
-        manifest = read_manifest(folder)
+        read_manifest(folder)  # in what is no session nothing is written
         check_folders(folder)
-        session = cls(folder, manifest)
+        session = cls(folder)
         if session.read_only is None:
             clean_up(folder)
         for sentence in left_alone(folder):
@@ -303,15 +318,142 @@ class Session:
         return self._file.class_count()
 
     @_saves
-    def add_class(self, name: str, color: str | None = None) -> ClassInfo:
+    def add_class(
+        self,
+        name: str,
+        color: str | None = None,
+        *,
+        occurs_in_accepted: bool = False,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> ClassInfo:
         """Add a class with the next value, and save.
+
+        Parameters
+        ----------
+        name
+            What people call it.
+        color
+            As ``"#rrggbb"``; None takes the next one.
+        occurs_in_accepted
+            Whether the class occurs in images that are accepted already, where nobody painted it: the
+            background of their masks then becomes unlabeled, see `unlabel_background`. Else it stays, and
+            training takes it for background that is not of the new class.
+        progress, cancelled
+            Told and asked after each of these masks.
 
         Raises
         ------
         SemiGDAError
             When the name is taken or no name, or it cannot be saved.
+        Cancelled
+            When the person cancelled; the class is not added.
         """
-        return self._file.add_class(name, color)
+        if not occurs_in_accepted:
+            return self._file.add_class(name, color)
+        before = self.classes
+        with_class(before, name, color)
+        self._unlabel_background(
+            name,
+            progress,
+            cancelled,
+            lambda: self._new_manifest(classes=with_class(self.classes, name, color)),
+        )
+        return next(one for one in self.classes if one not in before)
+
+    @_saves
+    def unlabel_background(
+        self,
+        value: int,
+        *,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[ChangedMask]:
+        """Make the background of the accepted masks unlabeled, for a class that was added later.
+
+        Images were accepted before the class was there, so nobody painted it; their background would teach
+        that it does not occur. Masks on which the class is painted stay, and so do all that are accepted
+        from now on. All masks are changed or none; those from before are kept as
+        `labels/<id>.replaced-N.tif`, and the journal says so.
+
+        Parameters
+        ----------
+        value
+            Of the class.
+        progress, cancelled
+            Told and asked after each mask.
+
+        Returns
+        -------
+        list of ChangedMask
+            For `restore_masks`.
+
+        Raises
+        ------
+        SemiGDAError
+            When there is no such class, or something cannot be written; then nothing is changed.
+        Cancelled
+            When the person cancelled; nothing is changed.
+        """
+        return self._unlabel_background(self._class_of(value).name, progress, cancelled, value=value)
+
+    @_saves
+    def restore_masks(self, changed: Sequence[ChangedMask]) -> list[Item]:
+        """Put the masks back that `unlabel_background` changed; those accepted again since stay.
+
+        Returns
+        -------
+        list of Item
+            Those whose accepted mask was put back.
+
+        Raises
+        ------
+        SemiGDAError
+            When it cannot be saved; then nothing is changed.
+        """
+        return self._labelling.restore_masks(
+            changed, "Restoring", "as it was before its background became unlabeled"
+        )
+
+    def _unlabel_background(
+        self,
+        name: str,
+        progress: Progress | None,
+        cancelled: Callable[[], bool] | None,
+        manifest: Callable[[], tuple[Path, Callable[[], object]]] | None = None,
+        *,
+        value: int | None = None,
+    ) -> list[ChangedMask]:
+        accepted = {item.id for item in self.items if self.state(item) is ItemState.ACCEPTED}
+        unlabel = replaced(0, UNKNOWN)
+
+        def change(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return mask if value is not None and (mask == value).any() else unlabel(mask)
+
+        return self._labelling.change_masks(
+            change,
+            ("labels", "edits"),
+            f"Making the background unlabeled for “{name}” in",
+            "background unlabeled",
+            f"“{name}” was added later and may be there",
+            manifest=manifest,
+            among=accepted.__contains__,
+            progress=progress,
+            cancelled=cancelled,
+        )
+
+    def _new_manifest(self, **changes: Any) -> tuple[Path, Callable[[], object]]:
+        """Write a changed manifest beside the present one; gives the file, and what to call later."""
+        manifest, content = self._file.changed(**changes)
+        path = pending_name(self.folder / MANIFEST_NAME)
+        write_bytes(path, content, durable=False)
+        return path, lambda: self._file.take(manifest)
+
+    def _class_of(self, value: int) -> ClassInfo:
+        found = next((info for info in self.classes if info.value == value), None)
+        if found is None:
+            raise SemiGDAError(f"There is no class with the value {value}.")
+        return found
 
     @_saves
     def rename_class(self, value: int, name: str) -> None:
@@ -334,20 +476,46 @@ class Session:
         return self._labelling.class_use(value, progress, cancelled)
 
     @_saves
-    def remove_class(self, value: int) -> ClassUse:
-        """Remove a class; its pixels become ones that nobody looked at. See `Labelling.take_class_out`.
+    def remove_class(
+        self,
+        value: int,
+        *,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> ClassUse:
+        """Remove a class; its pixels become unlabeled, in all masks or, where that fails, in none.
 
-        The other classes keep their values, and masks without this one are not touched.
+        The other classes keep their values, and masks without this one are not touched. The masks as they
+        were are kept as `labels/<id>.replaced-N.tif` (and in `edits`), and the journal says so.
+
+        Parameters
+        ----------
+        value
+            Of the class.
+        progress, cancelled
+            Told and asked after each mask.
 
         Raises
         ------
         SemiGDAError
             When it is the only class or none, or something cannot be written; then nothing is changed.
+        Cancelled
+            When the person cancelled; nothing is changed.
         """
-        with self._lock:
-            without_class(self.classes, value)
-            name = next(info.name for info in self.classes if info.value == value)
-            return self._labelling.take_class_out(value, name, lambda: self._file.remove_class(value))
+        without_class(self.classes, value)
+        name = self._class_of(value).name
+        changed = self._labelling.change_masks(
+            replaced(value, UNKNOWN),
+            ("labels", "edits"),
+            f"Removing the class “{name}” from",
+            "class removed",
+            f"the pixels of “{name}” are unlabeled",
+            manifest=lambda: self._new_manifest(classes=without_class(self.classes, value)),
+            progress=progress,
+            cancelled=cancelled,
+        )
+        accepted = tuple(one.item for one in changed if one.masks.folder.name == LABELS)
+        return ClassUse(accepted, tuple(one.item for one in changed if one.masks.folder.name != LABELS))
 
     @property
     def preset(self) -> str:

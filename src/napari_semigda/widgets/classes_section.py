@@ -15,8 +15,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.session.class_removal import ClassUse
 from napari_semigda.session.classes import MOST_NAMED, ClassInfo
+from napari_semigda.session.mask_changes import ClassUse
 from napari_semigda.widgets.image_section import NO_SESSION
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.notices import errors_shown

@@ -1,0 +1,414 @@
+"""Changing many files of a session as one: all of them or none, wherever the program or the disk stops.
+
+The new files are written beside those that they shall replace (`<id>.pending-<token>.tif`) and reach the
+disk. Then one record, `transaction.json`, names them: with it the change is made. What follows needs no new
+room and can be repeated: the files are renamed into their places, the journal gets its lines, the record is
+removed. Whoever opens the session to write finishes what is recorded, and removes new files that no record
+names; whoever only reads takes the new files that are recorded for those in their places.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+import threading
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.atomic import cannot_read, cannot_write, flush_file, flush_folder, put, write_json
+from napari_semigda.io.files import MOST_BYTES, MOST_OF_LINES, check_own, read_json, read_own
+from napari_semigda.io.pictures import MANIFEST_NAME
+from napari_semigda.session.items import is_safe_id
+from napari_semigda.session.journal import JournalEntry, append_missing, entry_of
+from napari_semigda.session.layout import EDITS, JOURNAL, LABELS
+
+TRANSACTION = "transaction.json"
+_VERSION = 1
+_PENDING = re.compile(r"(?P<stem>[^./\\]+)\.pending-[0-9a-f]{8}(?P<ending>\.tif|\.json)")
+_KEPT = re.compile(r"(?P<stem>[^./\\]+)\.replaced-[1-9][0-9]{0,8}(?P<ending>\.tif)")
+_PLACE = re.compile(r"(?P<stem>[^./\\]+)(?P<ending>\.tif|\.json)")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file of a transaction; names are relative to the session's folder, posix.
+
+    Parameters
+    ----------
+    new
+        The file that takes the place of another.
+    place
+        That place.
+    before, after
+        Digests of the content there, see `digest`.
+    kept
+        Another name for what was there before; None keeps nothing.
+    """
+
+    new: str
+    place: str
+    before: str
+    after: str
+    kept: str | None = None
+
+
+@dataclass(frozen=True)
+class _Record:
+    what: str
+    steps: tuple[Step, ...]
+    entries: tuple[JournalEntry, ...]
+
+
+def pending_name(place: Path) -> Path:
+    """Make up the name of a new file beside the one that it shall replace."""
+    return place.with_name(f"{place.stem}.pending-{secrets.token_hex(4)}{place.suffix}")
+
+
+def digest(path: Path) -> str:
+    """Return what is the same for files of the same content; empty where there is no file of our own.
+
+    Raises
+    ------
+    SemiGDAError
+        When the disk fails while it is read.
+    """
+    try:
+        check_own(path)
+    except SemiGDAError:
+        return ""
+    try:
+        return hashlib.sha256(read_own(path)).hexdigest()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def current_manifest(folder: Path) -> Path:
+    """Return the file that holds the manifest of a session now; for whoever only reads.
+
+    Raises
+    ------
+    SemiGDAError
+        When the record of a transaction is damaged.
+    """
+    record = _read_record(folder)
+    for step in () if record is None else record.steps:
+        if step.place == MANIFEST_NAME and (folder / step.new).exists():
+            return folder / step.new
+    return folder / MANIFEST_NAME
+
+
+class Transactions:
+    """The transactions of an opened session, one at a time.
+
+    Parameters
+    ----------
+    folder
+        The session's.
+    lock
+        The session's.
+    warn
+        Is told what went wrong without stopping anything, and what opening had to finish.
+    """
+
+    def __init__(self, folder: Path, lock: threading.RLock, warn: Callable[[str], None]) -> None:
+        self.folder = folder
+        self._path = folder / TRANSACTION
+        self._lock = lock
+        self._warn = warn
+        self._writes = False
+        self._record: _Record | None = None
+        self._renamed = False  # whether all files of the record are in their places
+        self._withdrawn = False  # whether a record that does not count still has to be removed
+        self._stamp: tuple[int, int, int] | None = None
+
+    # Reading
+
+    def current(self, place: Path) -> Path:
+        """Return the file that holds what belongs in a place now."""
+        for step in self._steps_to_come():
+            if self.folder / step.place == place and (new := self.folder / step.new).exists():
+                return new
+        return place
+
+    def stems(self, folder: Path) -> dict[str, str]:
+        """Return the stems of the files of a folder that are recorded, by their NFC."""
+        places = [self.folder / step.place for step in self._steps_to_come()]
+        stems = [place.stem for place in places if place.parent == folder]
+        return {unicodedata.normalize("NFC", stem): stem for stem in stems}
+
+    def _steps_to_come(self) -> Sequence[Step]:
+        with self._lock:
+            if not self._writes:
+                self._look()
+            return () if self._record is None or self._renamed else self._record.steps
+
+    def _look(self) -> None:
+        """Read the record of the program that writes, if there is one and it is another than before."""
+        try:
+            found = os.lstat(self._path)
+            stamp = found.st_ino, found.st_mtime_ns, found.st_size
+        except OSError:
+            self._record = self._stamp = None
+            return
+        if stamp != self._stamp:
+            self._record, self._stamp = None, stamp
+            with suppress(SemiGDAError):
+                self._record = _read_record(self.folder)
+
+    # Writing
+
+    def recover(self) -> None:
+        """Finish what a program left that was killed, or undo what it had not recorded; this one writes now.
+
+        Raises
+        ------
+        SemiGDAError
+            When the record is damaged, or comes from a newer version.
+        """
+        self._writes = True
+        record = _read_record(self.folder)
+        if record is not None and not _is_whole(self.folder, record):
+            with suppress(OSError):
+                self._remove_record()
+            record = None
+        self._record = record
+        if record is not None:
+            try:
+                self.finish()
+            except SemiGDAError as error:
+                self._warn(str(error))
+            else:
+                self._warn(f"{record.what}: the program had ended in the middle of it; it is complete now.")
+        if _remove_pending(self.folder, () if self._record is None else self._record.steps):
+            self._warn(
+                "The program had ended, or the disk was full, before a change to several masks could take "
+                "effect: all masks are as they were before it."
+            )
+
+    def commit(
+        self, what: str, steps: Sequence[tuple[Path, Path, Path | None]], entries: Iterable[JournalEntry]
+    ) -> None:
+        """Put new files in their places, all of them or none.
+
+        Parameters
+        ----------
+        what
+            Names the change, for a warning after a crash: "Removing the class “cell” from 3 masks".
+        steps
+            A new file, its place, and another name for the file that is there; a manifest first.
+        entries
+            For the journal.
+
+        Raises
+        ------
+        SemiGDAError
+            When it cannot be recorded; then nothing is changed.
+        """
+        with self._lock:
+            self.finish()
+            if self._record is not None:
+                raise SemiGDAError(
+                    f"“{self.folder / JOURNAL}” could not be written. Make room, then try again."
+                )
+            try:
+                record = _Record(what, tuple(self._step(*step) for step in steps), tuple(entries))
+                for new, _, _ in steps:
+                    flush_file(new)
+                for folder in {new.parent for new, _, _ in steps}:
+                    flush_folder(folder)
+            except OSError as error:
+                raise cannot_write(self._path, error) from error
+            try:
+                write_json(self._path, {"version": _VERSION, **asdict(record)})
+            except BaseException:
+                self._withdraw()
+                raise
+            self._record, self._renamed = record, False
+            try:
+                self.finish()
+            except SemiGDAError as error:  # it is recorded: from here on it can only go forward
+                self._warn(str(error))
+
+    def finish(self) -> None:
+        """Bring what is recorded to its end, where the disk did not let it come there at once.
+
+        Raises
+        ------
+        SemiGDAError
+            When files still cannot be put in their places; then nothing else may be written, either.
+        """
+        with self._lock:
+            if self._withdrawn:
+                self._withdraw()
+            if self._withdrawn:
+                raise SemiGDAError(f"“{self._path}” could not be removed. Check the disk, then try again.")
+            if self._record is None:
+                return
+            if not self._renamed:
+                try:
+                    self._rename(self._record)
+                except (OSError, SemiGDAError) as error:
+                    raise SemiGDAError(
+                        f"{self._record.what}: it is not complete yet, for the disk failed. "
+                        f"Nothing else can be saved before: check the disk. ({error})"
+                    ) from error
+                self._renamed = True
+            try:
+                self._write_journal(self._record.entries)
+                self._remove_record()
+            except (OSError, SemiGDAError) as error:
+                self._warn(
+                    str(error) if isinstance(error, SemiGDAError) else str(cannot_write(self._path, error))
+                )
+                return
+            self._record = None
+
+    def _step(self, new: Path, place: Path, kept: Path | None) -> Step:
+        names = (
+            None if path is None else path.relative_to(self.folder).as_posix() for path in (new, place, kept)
+        )
+        new_name, place_name, kept_name = names
+        assert new_name is not None
+        assert place_name is not None
+        return Step(new_name, place_name, digest(place), digest(new), kept_name)
+
+    def _rename(self, record: _Record) -> None:
+        for step in record.steps:
+            new, place = self.folder / step.new, self.folder / step.place
+            if not new.exists():
+                continue
+            if place.exists() and digest(place) != step.before:
+                self._warn(f"“{place}” was changed by another program, and was left as it is.")
+                if _PENDING.fullmatch(new.name):
+                    new.unlink()
+                continue
+            put(new, place, None if step.kept is None else self.folder / step.kept)
+        for folder in {(self.folder / step.place).parent for step in record.steps}:
+            flush_folder(folder)
+
+    def _write_journal(self, entries: Iterable[JournalEntry]) -> None:
+        journal = self.folder / JOURNAL
+        try:
+            check_own(journal, self.folder, most=MOST_OF_LINES)
+        except SemiGDAError as error:  # a link or a pipe: no later try will write to it, either
+            self._warn(str(error))
+            return
+        append_missing(journal, entries)
+
+    def _withdraw(self) -> None:
+        """Remove a record that could not be made to last, so that it does not count later."""
+        try:
+            if self._withdrawn or os.path.lexists(self._path):
+                self._remove_record()
+            self._withdrawn = False
+        except OSError:
+            self._withdrawn = True
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is a record whose new files must stay."""
+        return self._withdrawn or (self._record is not None and not self._renamed)
+
+    def _remove_record(self) -> None:
+        self._path.unlink(missing_ok=True)
+        flush_folder(self.folder)
+
+
+def _is_whole(folder: Path, record: _Record) -> bool:
+    """Whether a record can be carried out, or has been: each new file is there, or in its place."""
+    in_place = [digest(folder / step.place) == step.after for step in record.steps]
+    waiting = [(folder / step.new).exists() for step in record.steps]
+    if any(in_place):
+        return True
+    manifest = next((step for step in record.steps if step.place == MANIFEST_NAME), None)
+    if manifest is not None and digest(folder / MANIFEST_NAME) != manifest.before:
+        return False  # somebody wrote another one since
+    return all(waiting)
+
+
+def _remove_pending(folder: Path, recorded: Iterable[Step]) -> int:
+    """Remove new files that no record names, and count those of masks."""
+    named = {step.new for step in recorded}
+    count = 0
+    for within in ("", LABELS, EDITS):
+        with suppress(OSError):
+            for entry in os.scandir(folder / within):
+                found = _PENDING.fullmatch(entry.name)
+                if found is not None and f"{within}/{entry.name}".lstrip("/") not in named:
+                    os.unlink(entry.path)
+                    count += bool(within)
+    return count
+
+
+def _read_record(folder: Path) -> _Record | None:
+    """Read the record of a session, which may come from a stranger.
+
+    Raises
+    ------
+    SemiGDAError
+        When it is damaged, names files that no transaction changes, or comes from a newer version.
+    """
+    path = folder / TRANSACTION
+    try:
+        values = read_json(path, folder, most=MOST_BYTES)
+        if (
+            isinstance(values, dict)
+            and isinstance(values.get("version"), int)
+            and values["version"] > _VERSION
+        ):
+            raise SemiGDAError(
+                f"“{folder}” was left in the middle of a change by a newer version of napari-semigda. "
+                "Open it with that version; until then you can look at everything here, but save nothing."
+            )
+        steps = tuple(_checked_step(folder, one) for one in values["steps"])
+        entries = tuple(entry for one in values["entries"] if (entry := entry_of(one)) is not None)
+        what = values["what"]
+        if not isinstance(what, str) or not what.isprintable() or len(what) > 500:
+            raise ValueError("no name of a change")
+        return _Record(what, steps, entries)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SemiGDAError(
+            f"“{path}” is damaged: it should name the files of a change that was not finished. Bring back a "
+            "copy of the session, or remove this file and look the accepted masks over. Until then you can "
+            "look at everything here, but save nothing."
+        ) from error
+
+
+def _checked_step(folder: Path, values: Any) -> Step:
+    """Return a step if it could be one of ours: it names a mask or the manifest, and what lies beside."""
+    step = Step(**values)
+    texts = (step.new, step.place, step.before, step.after)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(step.kept, str | None):
+        raise TypeError("no step")
+    within, _, name = step.place.rpartition("/")
+    stems = {_stem(_PLACE, name), _stem(_PENDING, step.new, within) or _stem(_KEPT, step.new, within)}
+    if step.kept is not None:
+        stems.add(_stem(_KEPT, step.kept, within))
+    stem = stems.pop()
+    sound = is_safe_id(stem) if within in (LABELS, EDITS) else step.place == MANIFEST_NAME
+    if stems or not sound or Path(name).suffix != Path(step.new).suffix:
+        raise ValueError("a step with other files")
+    for file in (step.new, step.place, step.kept):
+        if file is not None:
+            check_own(folder / file, folder)
+    return step
+
+
+def _stem(kind: re.Pattern[str], path: str, within: str | None = None) -> str:
+    """Return the stem of a name of this kind in a folder; empty if it is none."""
+    folder, _, name = path.rpartition("/")
+    found = kind.fullmatch(name)
+    if found is None or (within is not None and folder != within):
+        return ""
+    return unicodedata.normalize("NFC", found["stem"])
