@@ -8,13 +8,25 @@ from enum import Enum
 from pathlib import Path
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.session.creation import Progress
 from napari_semigda.session.exporting.formats import Format, Output, PlainTiff
-from napari_semigda.session.exporting.record import ExportRecord
+from napari_semigda.session.exporting.record import RECORD_NAME, ExportRecord
 from napari_semigda.session.exporting.source import NO_MODEL, NotExported, Source, legend_of
-from napari_semigda.session.items import Item, ItemState, real_place
-from napari_semigda.session.layout import LABELS, OWN_FOLDERS, PREDICTIONS
+from napari_semigda.session.items import Item, ItemState, identity, real_place
+from napari_semigda.session.layout import (
+    HOLDER,
+    IMAGES,
+    JOURNAL,
+    LABELS,
+    LOCK,
+    OWN_FOLDERS,
+    PREDICTIONS,
+    SKIPPED,
+    VIEW,
+)
 from napari_semigda.session.session import Session
+from napari_semigda.session.transaction import TRANSACTION
 
 _VERSION = 1  # of the files' content; a higher one makes earlier exports out of date
 
@@ -123,7 +135,8 @@ class Export:
         if self._format.predicts and items and session.last_model() is None:
             raise SemiGDAError(NO_MODEL)
         self._outputs = self._format.outputs(session, items) if items else []
-        self._refuse_pictures()
+        self._guard = _Guard(session.folder, (session.picture_path(item) for item in session.items))
+        self._refuse_precious()
 
     def existing(self) -> list[Path]:
         """Return the files that are there already, in the way of this export."""
@@ -184,6 +197,7 @@ class Export:
     def _write(self, output: Output, source: Source) -> bool:
         target = self._target(output)
         _make_parent(target, self._folder)
+        self._guard.check(target)  # again: a link may have come in between
         try:
             output.write(target, source)
         except NotExported as error:
@@ -229,15 +243,13 @@ class Export:
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def _refuse_pictures(self) -> None:
-        """Make sure that no picture of the session is overwritten."""
-        session = self._session
-        pictures = {str(real_place(session.picture_path(item))).casefold() for item in session.items}
-        for target in map(self._target, self._outputs):
-            if str(real_place(target)).casefold() in pictures:
-                raise SemiGDAError(
-                    f"“{target}” is an image of this session. Choose another folder to export to."
-                )
+    def _refuse_precious(self) -> None:
+        """Make sure that no file is written where the session has its own, and no picture is overwritten.
+
+        What counts is where a target really is, however its name is written and whatever links lead there.
+        """
+        for target in (*map(self._target, self._outputs), self._folder / RECORD_NAME):
+            self._guard.check(target)
 
     def _refuse_conflicts(self, record: ExportRecord, existing: Existing) -> None:
         if existing is Existing.OVERWRITE:
@@ -261,13 +273,82 @@ def _stamp(file: Path | None) -> list[int]:
     return [] if found is None else [found.st_size, found.st_mtime_ns]
 
 
+class _Guard:
+    """The files that an export must never write: those of the session itself, and its pictures.
+
+    Parameters
+    ----------
+    session
+        Its folder.
+    pictures
+        Files, or folders of OME-Zarr.
+    """
+
+    def __init__(self, session: Path, pictures: Iterable[Path]) -> None:
+        self._session = _folded(session)
+        pictures = list(dict.fromkeys(pictures))
+        self._pictures = {_folded(path) for path in pictures}
+        self._same = {number for path in pictures if (number := _number(path)) is not None}
+
+    def check(self, target: Path) -> None:
+        """Make sure that a file may be written.
+
+        Raises
+        ------
+        SemiGDAError
+            When it may not.
+        """
+        if reason := self.reason_against(target):
+            raise SemiGDAError(f"“{target}” {reason}. Choose another folder to export to.")
+
+    def reason_against(self, target: Path) -> str:
+        """Say why a file must not be written; empty if it may be."""
+        place = _folded(target)
+        if place[: len(self._session)] == self._session:
+            own = place[len(self._session) :]
+            if len(own) < 2 and not _is_harmless(own):
+                return "is a file of the session itself"
+            if own and own[0] in _OWN:
+                return "is part of the session itself"
+        if any(place[:length] in self._pictures for length in range(1, len(place) + 1)):
+            return "is an image of this session"
+        if _number(target) in self._same:
+            return "is an image of this session under another name"
+        return ""
+
+
+_OWN = frozenset((*OWN_FOLDERS, IMAGES))
+"""Folders below a session in which nothing else is written."""
+
+
+def _is_harmless(own: tuple[str, ...]) -> bool:
+    """Whether a file right in a session's folder is none of the session's, and could not become one."""
+    if not own:
+        return False
+    name = own[0]
+    ours = {MANIFEST_NAME, JOURNAL, SKIPPED, VIEW, LOCK, HOLDER, TRANSACTION}
+    return name not in ours and name not in _OWN and not name.startswith("semigda.")
+
+
+def _folded(path: Path) -> tuple[str, ...]:
+    """Return the parts of where a path really is, as file systems compare them that know no case."""
+    place = real_place(path)
+    return tuple(identity(part) for part in place.parts)
+
+
+def _number(path: Path) -> tuple[int, int] | None:
+    """Return what the names of one file (hard links) have in common; None where there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found.st_ino else None
+
+
 def _refuse_own_folders(session: Session, folder: Path) -> None:
-    place = folder.resolve()
-    for own in OWN_FOLDERS:
-        if place.is_relative_to(session.folder / own):
-            raise SemiGDAError(
-                f"“{folder}” is part of the session itself. Choose another folder to export to."
-            )
+    reason = _Guard(session.folder, ()).reason_against(folder / "any")
+    if reason:
+        raise SemiGDAError(f"“{folder}” is part of the session itself. Choose another folder to export to.")
     if folder.exists() and not folder.is_dir():
         raise SemiGDAError(f"“{folder}” is a file. Choose a folder to export to.")
 
