@@ -37,7 +37,7 @@ def write_set(
         f'SizeX="50" SizeY="40" {sizes} PhysicalSizeX="0.5" PhysicalSizeY="0.5">'
         f"{channels}{parts}</Pixels></Image>"
     )
-    pixels = [np.full((40, 50), 10 * (place + 1), np.uint8) for place in range(count)]
+    pixels = [np.full((40, 50), 10 * (place + 1) % 256, np.uint8) for place in range(count)]
     for place, plane in enumerate(pixels):
         own = f' UUID="{ids[place]}"' if identified else ""
         inner = f'<BinaryOnly MetadataFile="part0.ome.tif" UUID="{ids[0]}"/>' if master and place else body
@@ -141,6 +141,19 @@ def test_a_file_without_its_description_names_the_one_that_has_it(tmp_path: Path
     (tmp_path / "images" / "part0.ome.tif").unlink()
     with pytest.raises(SemiGDAError, match=r"part1.* needs the file “part0\.ome\.tif”"):
         list_planes(tmp_path / "images" / "part1.ome.tif")
+
+
+def test_a_set_may_have_its_description_in_a_companion(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    write_set(folder)
+    with tifffile.TiffFile(folder / "part0.ome.tif") as tif:
+        (folder / "set.companion.ome").write_text(tif.ome_metadata or "", encoding="utf-8")
+    for place in range(3):
+        path = folder / f"part{place}.ome.tif"
+        text = f'{OME} UUID=""><BinaryOnly MetadataFile="set.companion.ome" UUID="urn:uuid:x"/></OME>'
+        tifffile.imwrite(path, tifffile.imread(path, key=0), description=text, metadata=None)
+    with Session.create(tmp_path / "session", folder) as session:
+        assert values(session) == [[10], [20], [30]]
 
 
 def test_a_single_file_that_was_renamed_is_read(tmp_path: Path) -> None:

@@ -12,8 +12,6 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-import numpy as np
-
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.tags import opened_tiff
 from napari_semigda.io.units import NO_SIZE, PixelSize, from_density, number_in, size_of_pixel
@@ -110,7 +108,6 @@ def read_set(xml: str, path: Path, page_count: int) -> Description | None:
     elsewhere = next(_named(root, "BinaryOnly"), None)
     identifier = root.get("UUID") or ""
     if elsewhere is not None:
-        identifier = identifier or elsewhere.get("UUID") or ""
         root = _parsed(_of_another_file(elsewhere.get("MetadataFile") or "", path))
         if root is None:
             return None
@@ -224,7 +221,7 @@ def _image(pixels: ElementTree.Element, page_count: int) -> OmeImage:
         first = [_whole(data.get(f"First{axis}"), 0) for axis in axes]
         if any(place >= length for place, length in zip(first, shape, strict=True)):
             continue
-        start, page = int(np.ravel_multi_index(first, shape)), _whole(data.get("IFD"), 0)
+        start, page = (first[0] * shape[1] + first[1]) * shape[2] + first[2], _whole(data.get("IFD"), 0)
         counted = data.get("PlaneCount") or data.get("NumPlanes")
         count = _whole(counted, 1) if counted else 1 if "IFD" in data.attrib else page_count
         uuid = next(_named(data, "UUID"), None)

@@ -92,7 +92,7 @@ class Segments:
             raise ValueError(f"its samples have {key.bitspersample} bits of the kind {key.sampleformat}")
         self._bits = key.bitspersample
         self.dtype = np.dtype(key.dtype).newbyteorder("=")
-        if self._bits != 8 * self.dtype.itemsize and not (self.dtype.kind in "bu" and self._bits <= 16):
+        if self._bits != 8 * self.dtype.itemsize and not (self.dtype.kind in "ub" and self._bits <= 16):
             raise ValueError(f"its samples have {self._bits} bits")
         planes, self.depth, self.height, self.width, samples = key.shaped
         self.samples = planes * samples

@@ -1,10 +1,12 @@
 """TIFF in all its kinds: which planes a file holds, and the pixels of one of them, whole or by windows."""
 
+import itertools
 import math
 import operator
+import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -218,8 +220,18 @@ class _Image:
         ):
             return None
         lengths = self.shape[: self.outer]
-        numbers = np.arange(math.prod(lengths)).reshape(lengths)[self.window(index)[: self.outer]]
-        return [int(number) for number in np.ravel(numbers)]
+        if not lengths:
+            return [0]
+        kept = [
+            range(length) if isinstance(part, slice) else (part,)
+            for part, length in zip(self.window(index), lengths, strict=False)
+        ]
+        places = np.array(list(itertools.product(*kept)), np.intp).T
+        return [int(number) for number in np.ravel_multi_index(tuple(places), lengths)]
+
+    def listed(self) -> Iterable[int]:
+        """The numbers of the planes that are listed with this file."""
+        return range(math.prod(length for _, length in self.lead))
 
     def page_of(self, index: int) -> tifffile.TiffPage:
         """The first page of a plane, or the one that stands for all."""
@@ -379,8 +391,16 @@ class _Set(_Image):
     def _size(self, key: tifffile.TiffPage) -> PixelSize:
         return self._image.pixel_size
 
-    def is_own(self, index: int) -> bool:
-        """Whether a plane is listed with this file: its first channel lies in it, the others somewhere."""
+    def listed(self) -> Iterable[int]:
+        """The planes whose first channel lies in this file, and whose others lie somewhere."""
+        kept = [place for place, axis in enumerate(self._image.axes) if axis not in CHANNEL_AXES]
+        lengths = [self._image.shape[place] for place in kept]
+        own = [number for number, part in self._image.parts.items() if not part.file]
+        places = np.unravel_index(np.array(sorted(own), np.intp), self._image.shape)
+        indices = np.ravel_multi_index([places[place] for place in kept], lengths)
+        return [index for index in np.unique(indices).tolist() if self._is_own(index)]
+
+    def _is_own(self, index: int) -> bool:
         parts = [self._image.parts.get(number) for number in self.pages(index) or []]
         return (
             bool(parts)
@@ -418,15 +438,14 @@ def _file_of_set(path: Path, part: omexml.Part) -> Path:
 
 
 def _missing(description: omexml.Description, path: Path) -> tuple[tuple[str, str], ...]:
+    there = {file.casefold() for file in os.listdir(path.parent)}
     parts = {
         part.identifier or part.file: part.file
         for image in description.images
         for part in image.parts.values()
     }
     return tuple(
-        (identifier, name)
-        for identifier, name in parts.items()
-        if name and not (omexml.is_plain_name(name) and path.with_name(name).is_file())
+        (identifier, name) for identifier, name in parts.items() if name and name.casefold() not in there
     )
 
 
@@ -444,9 +463,8 @@ def _listed(image: _Image) -> list[_Listed]:
     lengths = [length for _, length in image.lead]
     found: list[_Listed] = []
     numbers: list[Any] = []
-    for index, position in enumerate(np.ndindex(*lengths)):
-        if isinstance(image, _Set) and not image.is_own(index):
-            continue
+    for index in image.listed():
+        position = np.unravel_index(index, lengths) if lengths else ()
         if _is_left_out(image, index):
             continue
         page = image.page_of(index)
@@ -455,7 +473,9 @@ def _listed(image: _Image) -> list[_Listed]:
             interpretation_of(page, image)
             _refuse_implausible(image)
         place = tuple(
-            (axis, number) for (axis, length), number in zip(image.lead, position, strict=True) if length > 1
+            (axis, int(number))
+            for (axis, length), number in zip(image.lead, position, strict=True)
+            if length > 1
         )
         height, width = _height_and_width(image)
         shape = (width, height) if _orientation(page) > 4 else (height, width)
@@ -583,7 +603,7 @@ def _refuse_unknown_numbers(key: tifffile.TiffPage, space: ColorSpace, bits: int
     converted = {ColorSpace.YCBCR, ColorSpace.CIELAB, ColorSpace.ICCLAB}
     wrong = space in converted and (kind not in "ui" or bits not in (8, 16))
     wrong |= space is ColorSpace.CMYK and kind not in "buf"
-    wrong |= space is ColorSpace.PALETTE and (kind not in "bu" or bits > 16)
+    wrong |= space is ColorSpace.PALETTE and (kind not in "ub" or bits > 16)
     if wrong:
         raise SemiGDAError(
             f"“{path}” stores its colors ({space.value}) in {key.bitspersample} bits of the kind "
