@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QApplication, QDialog
 from napari_semigda.session.items import ItemState
 from napari_semigda.widgets.dock import SemiGDAWidget
 from napari_semigda.widgets.segment_layer import SegmentDialog
-from tests.widgets.conftest import PATIENCE
+from tests.widgets.conftest import PATIENCE, paint
 
 
 @pytest.fixture
@@ -82,6 +82,7 @@ def test_the_dock_opens_and_works(viewer, image, press, make_session, path, qtbo
     press(*path, "Annotate and train")
     (dock,) = (one for one in QApplication.allWidgets() if isinstance(one, SemiGDAWidget))
     dock.workbench.adopt(make_session(count=2))
+    paint(viewer)
     dock.mask_section.accept_and_go_on.click()
     assert dock.workbench.session.counts()[ItemState.ACCEPTED] == 1
     dock.close_down()

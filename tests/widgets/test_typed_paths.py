@@ -138,3 +138,11 @@ def test_half_a_path_of_a_model(viewer, qtbot, tmp_path):
         dialog.session.set_text(text)
         assert not dialog.segment.isEnabled()
         assert dialog.words.text()
+
+
+def test_words_of_the_dialog_are_not_cut_off_in_large_letters(dialog, qtbot):
+    dialog.setStyleSheet("* {font-size: 15pt}")
+    dialog.more.setChecked(True)
+    qtbot.waitUntil(lambda: dialog.one_object.width() >= dialog.one_object.sizeHint().width())
+    words = dialog.preset_words
+    qtbot.waitUntil(lambda: words.height() >= words.heightForWidth(words.width()))

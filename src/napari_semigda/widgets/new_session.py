@@ -7,6 +7,7 @@ from pathlib import Path
 
 from napari.layers import Image
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QResizeEvent, QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -32,7 +33,7 @@ from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.layer_choice import LayerChoice
 from napari_semigda.widgets.path_line import PathLine, model_at
 from napari_semigda.widgets.preferences import chosen_preset
-from napari_semigda.widgets.section import HEADING, dialog_buttons, grow, number, sentence, timer
+from napari_semigda.widgets.section import HEADING, dialog_buttons, grow, keep_lines, number, sentence, timer
 from napari_semigda.widgets.session_plan import LayerSource, SessionPlan, session_folder_for
 from napari_semigda.widgets.tips import wrapped
 
@@ -117,6 +118,16 @@ class NewSessionDialog(QDialog):
         self._fold()
         self._check()
         self._guard = InputGuard(self)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Make room in the letters that napari has now."""
+        super().showEvent(event)
+        grow(self)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Wrap what is said of the network."""
+        super().resizeEvent(event)
+        keep_lines(self.preset_words, self._lines)
 
     def done(self, result: int) -> None:
         """Stop counting."""
@@ -306,8 +317,9 @@ class NewSessionDialog(QDialog):
         self.working_size.setValue(preset.default_working_size)
 
     def _say_of_network(self, words: str, lines: int) -> None:
+        self._lines = lines
         self.preset_words.setText(words)
-        self.preset_words.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 12)
+        keep_lines(self.preset_words, lines)
 
     def _check(self) -> None:
         """Say what is missing, and let the session be made only when nothing is."""

@@ -256,8 +256,21 @@ def sentence() -> QLabel:
 def grow(dialog: QDialog) -> None:
     """Make room for all text of a dialog, of which Qt counts one line where it wraps: else parts overlap."""
     layout = dialog.layout()
-    needed = 0 if layout is None else layout.totalHeightForWidth(dialog.width())
-    dialog.resize(dialog.width(), max(dialog.height(), needed))
+    if layout is not None:
+        width = max(dialog.width(), layout.minimumSize().width())
+        dialog.resize(width, max(dialog.height(), layout.totalHeightForWidth(width)))
+    screen = dialog.screen()
+    if screen is not None and dialog.isVisible():
+        below = dialog.frameGeometry().bottom() - screen.availableGeometry().bottom()
+        if below > 0:
+            dialog.move(dialog.x(), max(dialog.y() - below, screen.availableGeometry().top()))
+
+
+def keep_lines(label: QLabel, lines: int) -> None:
+    """Keep so many lines free for a label, more where its words need them, whatever the size of letters."""
+    label.ensurePolished()  # in the letters of napari's theme
+    kept = lines * label.fontMetrics().lineSpacing() + 8
+    label.setFixedHeight(max(kept, label.heightForWidth(label.width())))
 
 
 class Rows(QGridLayout):

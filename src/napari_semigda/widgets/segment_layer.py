@@ -9,6 +9,7 @@ from napari.layers import Image
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
@@ -31,7 +32,7 @@ from napari_semigda.widgets.notices import errors_shown, show_failure
 from napari_semigda.widgets.opening import session_in, without_proxy
 from napari_semigda.widgets.path_line import PathLine, model_at
 from napari_semigda.widgets.preferences import chosen_device, heed_cache_folder
-from napari_semigda.widgets.section import dialog_buttons, sentence
+from napari_semigda.widgets.section import dialog_buttons, grow, keep_lines, sentence
 from napari_semigda.widgets.segmentation import Segmentation
 from napari_semigda.widgets.tips import wrapped
 
@@ -105,7 +106,6 @@ class SegmentDialog(QDialog):
         self.words = sentence()
         self.words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.words.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.words.setFixedHeight(LINES * self.fontMetrics().lineSpacing() + 8)
         self.buttons = dialog_buttons(QDialogButtonBox.StandardButton.Cancel)
         self.segment = QPushButton("Segment")
         self.buttons.addButton(self.segment, QDialogButtonBox.ButtonRole.AcceptRole)
@@ -167,6 +167,13 @@ class SegmentDialog(QDialog):
         self.segment.setEnabled(missing is None)
         self.segment.setToolTip(wrapped(missing or "Add a layer of labels."))
         self.words.setText(missing or ("" if self._model is None else self._model.in_words()))
+        keep_lines(self.words, LINES)
+        grow(self)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Make room in the letters that napari has now."""
+        super().showEvent(event)
+        self._check()
 
 
 def _open_session(viewer: napari.viewer.Viewer) -> Path | None:
