@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from skimage.measure import label
 
 from napari_semigda.engine import REFRESH_SHARE, Engine
 from napari_semigda.errors import SemiGDAError
@@ -785,3 +786,43 @@ def test_a_card_that_gives_up_ends_the_round_in_words_and_the_weights_from_befor
     assert words in failed.message
     assert session.last_model() == before
     assert session.rounds[-1].status == "failed"
+
+
+def test_a_class_that_no_mask_shows_yet_is_in_no_draft(session: Session, engine: Engine) -> None:
+    """By the engine's own predictor, one read from the disk, and at any threshold."""
+    train(engine)
+    session.add_class("rim")
+    events = train(engine)
+    assert read_metadata(session.last_model())["shown"] == [1]
+    drafts = [session.prediction(event.item) for event in of(Predicted, events)]
+    assert drafts
+    assert all(set(np.unique(draft)) <= {0, 1} for draft in drafts)
+    reread = TrainedModel.find(session.folder).load("cpu")
+    engine.request_maps(session.items[-1])
+    (mapped,) = of(Mapped, drain(engine))
+    assert not (mapped.maps.labels(0.01) == 2).any()
+    with session.opened_picture(session.items[-1]) as pixels:
+        assert not reread.predict(pixels).probabilities[2].any()
+
+    mask = np.zeros(session.items[2].shape, np.uint8)
+    mask[10:40, 10:40] = 2
+    session.accept(session.items[2], mask)
+    train(engine)
+    assert read_metadata(session.last_model())["shown"] == [1, 2]
+
+
+def test_drafts_obey_what_the_session_says_of_objects_now(session: Session, engine: Engine) -> None:
+    """Also where it says so after the predictor was made, and in what goes with the file."""
+    train(engine)
+    cells = session.items[5]
+    assert label(session.prediction(cells), connectivity=2).max() > 1
+    session.one_object = True
+    engine.request_predictions([cells], urgent=True)
+    engine.request_maps(cells)
+    (mapped,) = of(Mapped, drain(engine))
+    for threshold in (0.2, 0.5, 0.8):
+        assert label(mapped.maps.labels(threshold), connectivity=2).max() == 1
+    stored = tifffile.imread(session.folder / "predictions" / f"{cells.id}.tif")
+    assert label(stored, connectivity=2).max() == 1
+    train(engine)
+    assert read_metadata(session.last_model())["one_object"] is True

@@ -182,7 +182,7 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--channels", type=_numbers, metavar="I,J", help="one to three channels, counted from 0"
     )
-    parser.add_argument("--one-object", action="store_true", help="there is one object an image")
+    parser.add_argument("--one-object", action="store_true", help="there is at most one object in an image")
     parser.add_argument("--weights", type=Path, help="file or folder with the weights of the autoencoder")
     parser.add_argument(
         "--encoder",

@@ -176,7 +176,7 @@ class NewSessionDialog(QDialog):
         self.channels.setToolTip(wrapped(CHANNELS_TIP))
         self.channels.setPlaceholderText("of images with more than one: the first three")
         self.one_object.setToolTip(
-            wrapped("Then training drops all but the largest piece of what it guesses.")
+            wrapped("Drafts then keep the largest object only, of whatever classes it consists.")
         )
         self.weights.setToolTip(wrapped("Only if you have the autoencoder's weights in a file."))
         self._on_preset()
