@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.predictor import Prediction
+from napari_semigda.io.pictures import list_planes, read_plane
 from napari_semigda.session.export import export_masks
 from napari_semigda.session.rounds import read_curves, read_record
 from napari_semigda.session.session import Session
+from tests.stores import write_store
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links and pipes need rights on Windows")
 pytestmark = posix
@@ -381,3 +384,51 @@ def test_a_record_with_a_field_of_another_kind_is_none(tmp_path: Path) -> None:
             record = read_record(folder)
             assert record is None or isinstance(getattr(record, name), type(RECORD[name]) | tuple)
     assert read_curves(folder) == []
+
+
+# Images --------------------------------------------------------------------------------------------------
+
+
+def test_images_that_are_no_files_are_left_out_and_named(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    tifffile.imwrite(folder / "sound.tif", np.zeros((20, 20), np.uint8))
+    shutil.copy(folder / "sound.tif", tmp_path / "other.tif")
+    (folder / "linked.tif").symlink_to(tmp_path / "other.tif")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "endless.tif").symlink_to("/dev/zero")
+    (folder / "folder.tif").mkdir()
+    with Session.create(tmp_path / "s", folder) as session:
+        assert {item.name for item in session.items} == {"sound.tif", "linked.tif"}
+        reasons = {path.name: reason for path, reason in session.left_out}
+    assert "is a pipe" in reasons["pipe.png"]
+    assert "is a device" in reasons["endless.tif"]
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "/dev/tty", "pipe.tif", "../pipe.tif", "."])
+def test_an_item_that_names_no_file_is_not_waited_for(folder: Path, place: str) -> None:
+    for pipe in (folder / "pipe.tif", folder.parent / "pipe.tif"):
+        os.mkfifo(pipe)
+    manifest = json.loads((folder / "semigda.json").read_text())
+    manifest["items"][0]["path"] = place
+    (folder / "semigda.json").write_text(json.dumps(manifest))
+    with Session.open(folder) as session:
+        item = session.items[0]
+        for read in (session.picture, session.shown_picture):
+            with pytest.raises(SemiGDAError):
+                read(item)
+        with pytest.raises(SemiGDAError), session.opened_picture(item):
+            pass
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_pipe_in_an_image_of_chunks_is_not_waited_for(tmp_path: Path, version: str) -> None:
+    for part in ("chunk", "metadata"):
+        store = write_store(tmp_path / f"{part}.zarr", np.ones((32, 32), np.uint8), "yx", version=version)
+        files = [path for path in store.rglob("*") if path.is_file()]
+        metadata = [path for path in files if path.name in (".zarray", "zarr.json")]
+        chosen = next(path for path in files if path.name[0] not in ".z") if part == "chunk" else metadata[-1]
+        chosen.unlink()
+        os.mkfifo(chosen)
+        with pytest.raises(SemiGDAError, match="is a pipe"):
+            read_plane(list_planes(store)[0])

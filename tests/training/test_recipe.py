@@ -74,3 +74,22 @@ def test_the_average_forgets_the_start_of_a_short_round() -> None:
         kept *= averaging_decay(step, 0.99)
     assert kept < 0.01
     assert averaging_decay(10_000, 0.99) == 0.99
+
+
+@pytest.mark.parametrize("odd", [-1, float("nan"), float("inf"), 10**400, [1], {"a": 1}])
+def test_a_stored_recipe_with_an_odd_value_is_refused_in_words(odd: object) -> None:
+    whole = Recipe().to_dict()
+    for name, usual in whole.items():
+        values = [odd, {**usual, "momentum": odd}] if isinstance(usual, dict) else [odd]
+        for value in values:
+            with pytest.raises(SemiGDAError, match="damaged"):
+                Recipe.from_dict({**whole, name: value})
+    for name in ("steps", "seconds"):
+        with pytest.raises(SemiGDAError, match="damaged"):
+            Budget.from_dict({name: odd})
+
+
+def test_a_stored_recipe_has_no_other_fields_and_no_batches_beyond_memory() -> None:
+    for odd in ({"unknown": 1}, {"stage_two_batch": 10**6}, {"pseudo_label": "x"}, {"one_object": 1}):
+        with pytest.raises(SemiGDAError, match="damaged"):
+            Recipe.from_dict({**Recipe().to_dict(), **odd})

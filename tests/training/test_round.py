@@ -1,10 +1,14 @@
+import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.annotation import UNKNOWN
@@ -491,3 +495,28 @@ def test_a_class_added_later_draws_no_rim() -> None:
         found = torch.stack(model.eval()(seen)).mean(dim=0).argmax(dim=1)
     assert ((found == 1) & (truth == 1)).sum() > 0.8 * (truth == 1).sum()
     assert (found == 2).sum() < 0.02 * (truth == 1).sum()
+
+
+ODD = [None, -1, 1.5, True, "1", float("nan"), float("inf"), 10**400, [[1]], {"a": 1}]
+POSITION = ["stages", "plan", "stage_index", "step", "seconds", "steps_done", "seconds_done", "labelled"]
+
+
+@pytest.mark.parametrize("name", [*POSITION, "batch_divisor"])
+def test_a_state_with_an_odd_position_is_refused_in_words(
+    tmp_path: Path, labelled: list[Example], unlabelled: list[Example], name: str
+) -> None:
+    stopped = new_round(labelled, unlabelled)
+    stopped.save_state(tmp_path / "state.safetensors")
+    with safe_open(tmp_path / "state.safetensors", framework="pt") as file:
+        position = json.loads(file.metadata()["semigda-round"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+    resumed = new_round(labelled, unlabelled)
+    for odd in ODD:
+        header = {"semigda-round": json.dumps({**position, name: odd})}
+        save_file(tensors, tmp_path / "odd.safetensors", metadata=header)
+        with suppress(SemiGDAError):  # 1.5 seconds are no less than others
+            resumed.load_state(tmp_path / "odd.safetensors")
+            assert (name, odd) in (("seconds", 1.5), ("seconds_done", 1.5))
+    save_file(tensors, tmp_path / "deep.safetensors", metadata={"semigda-round": "[" * 100_000})
+    with pytest.raises(SemiGDAError, match="cannot be resumed"):
+        resumed.load_state(tmp_path / "deep.safetensors")

@@ -8,10 +8,12 @@ import lzma
 import math
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from napari_semigda.io.files import check_regular
 
 COMPRESSIONS = frozenset({"gzip", "zlib", "zstd", "blosc", "lz4", "bz2", "lzma"})
 """Codecs whose chunks say themselves how large they become."""
@@ -134,12 +136,26 @@ def opened_array(folder: Path, zarr_format: int, compressions: tuple[str, ...], 
     """
     import zarr  # takes a third of a second
 
-    store = zarr.storage.LocalStore(folder, read_only=True)
+    store = _regular_files()(folder, read_only=True)
     if zarr_format == 2:
         checked = _checked_store()(store, compressions[-1] if compressions else "", chunk_size)
         return zarr.open_array(store=checked, mode="r", zarr_format=2)
     with _checked_codecs():
         return zarr.open_array(store=store, mode="r", zarr_format=3)
+
+
+@cache
+def _regular_files() -> Any:
+    """Make the class of stores that do not wait for a pipe in place of a chunk."""
+    from zarr.storage import LocalStore
+
+    class RegularFiles(LocalStore):
+        async def get(self, key: str, *given: Any, **named: Any) -> Any:
+            with suppress(OSError):  # what is not there is for zarr to say
+                check_regular(self.root / key)
+            return await super().get(key, *given, **named)
+
+    return RegularFiles
 
 
 @cache
