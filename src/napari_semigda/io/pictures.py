@@ -42,7 +42,7 @@ UNREAD_SUFFIXES = frozenset(
         *(".czi", ".nd2", ".lif", ".lei", ".lsm", ".stk", ".oib", ".oif", ".oir", ".vsi", ".ets", ".ims"),
         *(".zvi", ".dv", ".r3d", ".bif", ".svs", ".ndpi", ".mrxs", ".scn", ".dcm", ".dicom", ".ima"),
         *(".nii", ".nii.gz"),
-        *(".nrrd", ".nhdr", ".mha", ".mhd", ".mrc", ".rec", ".dm3", ".dm4", ".ser", ".emd", ".fits", ".h5"),
+        *(".nrrd", ".nhdr", ".mha", ".mhd", ".mrc", ".rec", ".dm3", ".dm4", ".emd", ".fits", ".h5"),
         *(".hdf5", ".n5", ".npy", ".npz", ".mat", ".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx"),
         *(".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".psd", ".xcf", ".tga", ".pgm", ".ppm"),
         *(".pnm", ".pbm", ".svg", ".eps", ".avi", ".mp4", ".mov", ".mkv"),
