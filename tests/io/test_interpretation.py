@@ -460,11 +460,21 @@ def test_of_a_palette_of_grays_its_order_decides(tmp_path: Path, colors: list[in
         np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), expected)
 
 
+@pytest.mark.parametrize("first", ["transparent", "opaque"])
+def test_of_a_palette_with_transparency_what_is_opaque_is_the_object(tmp_path: Path, first: str) -> None:
+    index = DISC if first == "transparent" else 1 - DISC
+    image = Image.frombytes("P", (50, 40), index.tobytes())
+    image.putpalette([0] * 6)
+    image.save(tmp_path / "a.png", transparency=bytes([0, 255] if first == "transparent" else [255, 0]))
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.png") > 0, DISC > 0)
+
+
 def test_a_jpeg_is_no_mask_unless_it_is_black_and_white(tmp_path: Path) -> None:
     Image.fromarray(LABELS).save(tmp_path / "a.jpg")
     Image.fromarray(LABELS).save(tmp_path / "a.tif", compression="jpeg")
-    for name in ("a.jpg", "a.tif"):
-        with pytest.raises(SemiGDAError, match="JPEG, which changes"):
+    Image.fromarray(LABELS).save(tmp_path / "a.webp")
+    for name in ("a.jpg", "a.tif", "a.webp"):
+        with pytest.raises(SemiGDAError, match="changes values"):
             read_labels(tmp_path / name)
     Image.fromarray(FULL).save(tmp_path / "a.jpg", quality=100)
     np.testing.assert_array_equal(read_labels(tmp_path / "a.jpg"), FULL)

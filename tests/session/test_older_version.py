@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.session.items import ItemState
@@ -100,3 +101,28 @@ def test_whoever_only_looks_sees_everything_and_changes_nothing(older: Path) -> 
 
 def test_every_older_version_is_known() -> None:
     assert sorted(MIGRATIONS) == list(range(1, SCHEMA_VERSION))
+
+
+def test_images_of_earlier_sessions_stay_as_their_masks_were_painted(tmp_path: Path) -> None:
+    """Versions that did not write “upright” turned only what Pillow read for them."""
+    pixels = np.arange(24 * 32, dtype=np.uint16).reshape(24, 32).astype(np.uint8)
+    (tmp_path / "images").mkdir()
+    for name, compression in (("plain", None), ("zlib", "tiff_adobe_deflate"), ("lzw", "tiff_lzw")):
+        given = {"compression": compression, "tiffinfo": {274: 3}}
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{name}.tif", **given)
+    Session.create(tmp_path / "session", tmp_path / "images").close()
+
+    def shown() -> dict[str, bool]:
+        with Session.open(tmp_path / "session") as session:
+            return {
+                item.name: np.array_equal(session.picture(item).pixels, pixels[::-1, ::-1])
+                for item in session.items
+            }
+
+    assert shown() == {"lzw.tif": True, "plain.tif": True, "zlib.tif": True}
+    manifest = tmp_path / "session" / "semigda.json"
+    values = json.loads(manifest.read_bytes())
+    for item in values["items"]:
+        del item["upright"]
+    manifest.write_text(json.dumps(values), encoding="utf-8")
+    assert shown() == {"lzw.tif": True, "plain.tif": False, "zlib.tif": False}

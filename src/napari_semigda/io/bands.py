@@ -198,7 +198,9 @@ def _stored_levels(plane: Plane, stack: ExitStack) -> list[StoredPixels]:
             image, position = zarr_image(plane)
             return [image.opened(level, position, plane.path) for level in range(len(image.levels))]
         if is_tiff(plane.path):
-            return _tiff_levels(open_tiff_plane(plane.path, plane.series, plane.index, stack), plane)
+            return _tiff_levels(
+                open_tiff_plane(plane.path, plane.series, plane.index, stack, upright=plane.upright), plane
+            )
     return []
 
 

@@ -111,6 +111,8 @@ class Interpretation:
         """
         samples = stored[..., None] if stored.ndim == 2 else stored
         if self.space is ColorSpace.PALETTE and self.palette is not None:
+            if _is_drawn(samples[..., 0], self.palette):
+                return _whole(_single(self.as_picture(samples[..., :1]), _CHANNELS_OF_COLOR, path), path)
             return _indices(samples[..., 0], self.palette, path)
         if self.space is ColorSpace.WHITE_IS_ZERO:
             samples = samples if self.raw_labels else _as_shown(samples, self, path)
@@ -121,8 +123,9 @@ class Interpretation:
         labels = _whole(_single(samples, alpha, path), path)
         if self.lossy and not np.isin(labels, (0, 255)).all():
             raise SemiGDAError(
-                f"“{path}” is compressed as JPEG, which changes the values of a label map. "
-                "Save it as PNG, or as TIFF without JPEG."
+                f"“{path}” is compressed in a way that changes values (JPEG or the like), so it is no "
+                "label map. "
+                "Save it as PNG, or as TIFF without such a compression."
             )
         return labels
 
@@ -250,12 +253,22 @@ def _from_lab(stored: Array, *, signed: bool) -> Array:
 # Label maps -------------------------------------------------------------------------------------------
 
 
+def _is_drawn(index: Array, palette: Array) -> bool:
+    """Whether some of the indices in use are transparent, and not only the one of the background."""
+    if palette.shape[1] == _CHANNELS_OF_COLOR:
+        return False
+    used = np.unique(index).astype(np.intp)
+    transparent = used[palette[used, _CHANNELS_OF_COLOR] == 0]
+    return bool(transparent.any())
+
+
 def _indices(index: Array, palette: Array, path: Path) -> Array:
     """Take the indices of a palette for classes, unless they number shades of gray in another order."""
     used = np.union1d(index, [0]).astype(np.intp)
     colors = palette[used][:, :_CHANNELS_OF_COLOR].astype(int)
-    gray = (colors == colors[:, :1]).all()
-    if not gray or ((np.diff(colors[:, 0]) > 0).all() and colors[0, 0] < np.iinfo(np.uint8).max):
+    shades = colors[:, 0]
+    is_contrary = (np.diff(shades) < 0).any() or (len(used) == 1 and shades[0] == np.iinfo(np.uint8).max)
+    if not is_contrary or (colors != colors[:, :1]).any():
         return index
     if not np.isin(colors, (0, 255)).all() or len(used) > 2:
         raise SemiGDAError(

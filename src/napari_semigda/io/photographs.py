@@ -80,7 +80,7 @@ def _stored(path: Path, image: Image.Image) -> tuple[Array, Interpretation]:
         raise SemiGDAError(f"“{path}” has colors of a kind that is not read ({image.mode}). Save it as RGB.")
     stored = np.asarray(image)
     known = kinds.get(image.mode, Interpretation(bits=0 if image.mode == "F" else 8 * stored.dtype.itemsize))
-    lossy = image.format in ("JPEG", "MPO")
+    lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and _is_lossy_webp(path))
     return stored, Interpretation(known.space, known.bits, known.alpha, known.premultiplied, lossy=lossy)
 
 
@@ -96,6 +96,18 @@ def _indexed(image: Image.Image) -> tuple[Array, Interpretation]:
     palette = np.zeros((256, len(kind)), np.uint8)
     palette[: len(given)] = given
     return np.asarray(image), Interpretation(ColorSpace.PALETTE, palette=palette)
+
+
+def _is_lossy_webp(path: Path) -> bool:
+    """Whether the pixels of a WebP are in a chunk of the kind that changes values."""
+    with path.open("rb") as file:
+        place = file.seek(12)
+        while len(head := file.read(8)) == 8:
+            if head[:4] in (b"VP8 ", b"VP8L"):
+                return head[:4] == b"VP8 "
+            length = int.from_bytes(head[4:], "little")
+            place = file.seek(place + 8 + length + length % 2)
+    return False
 
 
 def _png_header(path: Path) -> tuple[int, int]:

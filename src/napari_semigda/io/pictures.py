@@ -80,6 +80,9 @@ class Plane:
     unit
         ``"µm"`` (all metric lengths and inches are converted), ``"pixel"`` where the file says nothing,
         else the file's own word.
+    upright
+        Whether it is turned as TIFF's orientation says, whatever the compression. Earlier versions did not
+        turn what is not compressed, or deflated; the masks of their sessions fit the image as it was.
     """
 
     path: Path
@@ -89,6 +92,7 @@ class Plane:
     shape: tuple[int, int] = (1, 1)
     pixel_size: tuple[float, float] = (1.0, 1.0)
     unit: str = "pixel"
+    upright: bool = True
 
 
 @dataclass(frozen=True)
@@ -327,7 +331,7 @@ def read_plane(plane: Plane) -> Picture:
         if is_zarr(plane.path):
             return _read_zarr_plane(plane)
         if is_tiff(plane.path):
-            with opened_tiff_plane(plane.path, plane.series, plane.index) as stored:
+            with opened_tiff_plane(plane.path, plane.series, plane.index, upright=plane.upright) as stored:
                 return Picture(stored.picture(), stored.pixel_size, stored.unit)
         samples, meaning = photographs.read_samples(plane.path)
         return Picture(meaning.as_picture(samples))
@@ -339,7 +343,7 @@ def read_samples(plane: Plane) -> tuple[NDArray[Any], Interpretation]:
         if is_zarr(plane.path):
             return _read_zarr_plane(plane).pixels, Interpretation(bits=0)
         if is_tiff(plane.path):
-            with opened_tiff_plane(plane.path, plane.series, plane.index) as stored:
+            with opened_tiff_plane(plane.path, plane.series, plane.index, upright=plane.upright) as stored:
                 return stored.samples(), stored.meaning
         return photographs.read_samples(plane.path)
 

@@ -240,8 +240,8 @@ class Segments:
 
 
 def is_lossy(page: Page) -> bool:
-    """Whether the compression of a page changes its values."""
-    return keyframe(page).compression in {*_JPEG, COMPRESSION.OJPEG}
+    """Whether the compression of a page may have changed its values."""
+    return keyframe(page).compression in {*_JPEG, *_AS_IMAGES, COMPRESSION.OJPEG}
 
 
 def comes_as_rgb(page: Page) -> bool:

@@ -42,6 +42,16 @@ _NO_IMAGES = frozenset({"thumbnail", "label", "macro", "map", "preview"})
 
 _REDUCED, _MASK, _MACRO = 1, 4, 8  # bits of NewSubfileType; the last one is Aperio's
 _ORIENTATION, _PAGE_NUMBER, _PHOTOMETRIC = 274, 297, 262
+_ONCE_NOT_TURNED = frozenset(
+    {
+        tifffile.COMPRESSION.NONE,
+        tifffile.COMPRESSION.DEFLATE,
+        tifffile.COMPRESSION.ADOBE_DEFLATE,
+        tifffile.COMPRESSION.PACKBITS,
+        tifffile.COMPRESSION.LZMA,
+    }
+)
+"""Compressions of files that versions up to 0.1 did not turn."""
 _INK_SET, _CMYK_INKS = 332, 1
 _COEFFICIENTS, _REFERENCE = 529, 532
 _MOST_CHANNELS = 16
@@ -109,13 +119,17 @@ def read_header(path: Path) -> TiffHeader:
 
 
 @contextmanager
-def opened_tiff_plane(path: Path, series: int, index: int) -> Iterator["StoredPlane"]:
+def opened_tiff_plane(
+    path: Path, series: int, index: int, *, upright: bool = True
+) -> Iterator["StoredPlane"]:
     """Open one plane of a TIFF; raises what `napari_semigda.io.explained.explained` puts into words."""
     with ExitStack() as stack:
-        yield open_tiff_plane(path, series, index, stack)
+        yield open_tiff_plane(path, series, index, stack, upright=upright)
 
 
-def open_tiff_plane(path: Path, series: int, index: int, stack: ExitStack) -> "StoredPlane":
+def open_tiff_plane(
+    path: Path, series: int, index: int, stack: ExitStack, *, upright: bool = True
+) -> "StoredPlane":
     """Open one plane of a TIFF until `stack` is closed; as `opened_tiff_plane`."""
     images, _ = _images(path, stack)
     image = next((one for one in images if one.number == series), None)
@@ -123,7 +137,7 @@ def open_tiff_plane(path: Path, series: int, index: int, stack: ExitStack) -> "S
         raise SemiGDAError(f"“{path}” has no image number {series + 1} any more.")
     if not 0 <= index < math.prod(length for _, length in image.lead):
         raise SemiGDAError(f"“{path}” has no page number {index + 1} any more.")
-    return StoredPlane(image, index)
+    return StoredPlane(image, index, upright=upright)
 
 
 def tiff_stack(path: Path, series: int) -> tuple[list[tuple[str, int]], float | None]:
@@ -652,11 +666,11 @@ class StoredPlane:
         What its samples mean.
     """
 
-    def __init__(self, image: _Image, index: int) -> None:
-        self._image, self._index = image, index
+    def __init__(self, image: _Image, index: int, *, upright: bool = True) -> None:
+        self._image, self._index, self._upright = image, index, upright
         page = image.page_of(index)
         self.meaning = interpretation_of(page, image)
-        self._turn = _orientation(page)
+        self._turn = _orientation(page) if upright or page.compression not in _ONCE_NOT_TURNED else 1
         self.pixel_size, self.unit = image.size(page)
         _refuse_implausible(image)
         height, width = _height_and_width(image)
@@ -702,7 +716,7 @@ class StoredPlane:
                 continue
             level = _image_of_series(image.path, image.tif, image.number, series, image.lock)
             if level.lead == image.lead and not _is_left_out(level, self._index):
-                plane = StoredPlane(level, self._index)
+                plane = StoredPlane(level, self._index, upright=self._upright)
                 before = found[-1].shape if found else self.shape
                 if plane.block is not None and all(map(operator.lt, plane.shape, before)):
                     found.append(plane)

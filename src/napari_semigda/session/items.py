@@ -95,6 +95,8 @@ class Item:
         (y, x) in `unit`.
     unit
         ``"µm"``, ``"pixel"``, …
+    upright
+        False for items of earlier versions; see `napari_semigda.io.pictures.Plane`.
     skipped
         Whether the annotator left it aside, when this object was handed out.
     """
@@ -107,6 +109,7 @@ class Item:
     index: int = 0
     pixel_size: tuple[float, float] = (1.0, 1.0)
     unit: str = "pixel"
+    upright: bool = True
     skipped: bool = field(default=False, compare=False)
 
 
@@ -272,7 +275,9 @@ def identity(item_id: str) -> str:
 
 def plane_of(item: Item, path: Path) -> Plane:
     """Return what an item was made of, given where its picture file is."""
-    return Plane(path, item.series, item.index, item.name, item.shape, item.pixel_size, item.unit)
+    return Plane(
+        path, item.series, item.index, item.name, item.shape, item.pixel_size, item.unit, item.upright
+    )
 
 
 def read_picture(item: Item, path: Path) -> Picture:

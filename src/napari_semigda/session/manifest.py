@@ -15,6 +15,7 @@ from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.atomic import MayNotLast, cannot_read, cannot_write, write_bytes
 from napari_semigda.io.files import read_json, read_own
 from napari_semigda.io.pictures import MANIFEST_NAME
+from napari_semigda.io.units import clean_unit
 from napari_semigda.session.classes import (
     MOST_NAMED,
     ClassInfo,
@@ -403,7 +404,8 @@ def _read_items(fields: _Fields) -> Iterable[Item]:
             series=series,
             index=index,
             pixel_size=(float(pixel_size[0]), float(pixel_size[1])),
-            unit=one.take("unit", str, default="pixel"),
+            unit=clean_unit(one.take("unit", str, default="pixel")),
+            upright=one.take("upright", bool, default=False),
         )
 
 
@@ -417,4 +419,5 @@ def _item_values(item: Item) -> dict[str, Any]:
         "shape": list(item.shape),
         "pixel_size": list(item.pixel_size),
         "unit": item.unit,
+        **({"upright": True} if item.upright else {}),
     }
