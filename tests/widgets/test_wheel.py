@@ -84,7 +84,7 @@ def test_nothing_in_the_dock_is_changed_by_scrolling(dock_on_screen):
 def test_what_was_clicked_on_turns_until_something_else_is(dock_on_screen, qtbot):
     minutes = dock_on_screen.train_section.minutes
     before = minutes.value()
-    qtbot.mouseClick(minutes, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(minutes.lineEdit(), Qt.MouseButton.LeftButton)  # which is what is under the mouse
     minutes.setFocus()
     turn(minutes, 1)
     assert minutes.value() > before

@@ -43,8 +43,8 @@ class InputGuard(QObject):
                 child = event.child()  # type: ignore[attr-defined]
                 if isinstance(child, QWidget):
                     self._watch(child)
-            case QEvent.Type.MouseButtonPress if _is_turnable(watched):
-                self._clicked = watched
+            case QEvent.Type.MouseButtonPress:
+                self._clicked = _turnable_around(watched)
             case QEvent.Type.FocusOut if watched is self._clicked:
                 self._clicked = None
             case QEvent.Type.KeyPress:
@@ -76,6 +76,14 @@ class InputGuard(QObject):
         focused = QApplication.focusWidget()
         if isinstance(focused, TURNABLE) and self._root.isAncestorOf(focused):
             focused.clearFocus()
+
+
+def _turnable_around(widget: QObject) -> QObject | None:
+    """What is turned where a widget was clicked on: the box around a line, for example."""
+    found: QObject | None = widget
+    while found is not None and not _is_turnable(found):
+        found = found.parent()
+    return found
 
 
 def _is_turnable(widget: QObject) -> bool:
