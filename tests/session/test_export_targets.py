@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.session.export import export_masks
+from napari_semigda.session.exporting.formats import Overlays
 from napari_semigda.session.session import Session
 
 
@@ -62,19 +64,24 @@ def test_neither_from_the_folder_around_nor_by_a_link(folder: Path, tmp_path: Pa
         assert contents(folder) == before
 
 
-def test_no_picture_is_overwritten_under_any_of_its_names(folder: Path, tmp_path: Path) -> None:
+def test_no_picture_is_overwritten_under_any_of_its_names(tmp_path: Path) -> None:
     pictures, out = tmp_path / "pictures", tmp_path / "out"
-    out.mkdir()
-    os.link(pictures / "a.tif", out / "a_mask.tif")
+    for each in (pictures, out):
+        each.mkdir()
+    for name in ("a.png", "contact_sheet.png"):
+        Image.fromarray(np.zeros((8, 9), np.uint8)).save(pictures / name)
+    os.link(pictures / "a.png", out / "a_overlay.png")
     before = contents(pictures)
-    with Session.open(folder) as session:
+    with Session.create(tmp_path / "session", pictures) as session:
+        for item in session.items:
+            session.accept(item, np.ones(item.shape, np.uint8))
         for target in (pictures, out):
             with pytest.raises(SemiGDAError, match="image of this session"):
-                export_masks(session, target, overwrite=True)
+                export_masks(session, target, Overlays(), overwrite=True)
     assert contents(pictures) == before
 
 
 def test_a_folder_of_its_own_in_the_session_is_fine(folder: Path) -> None:
     with Session.open(folder) as session:
         report = export_masks(session, folder / "masks")
-    assert [path.name for path in report.written] == ["a_mask.tif", "a_mask_mask.tif"]
+    assert {path.parent for path in report.written} == {folder / "masks"}

@@ -1,6 +1,7 @@
 """A change to many masks is made wholly or not at all, wherever the program is killed or the disk fails."""
 
 import errno
+import json
 import os
 import shutil
 import sys
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_semigda.errors import SemiGDAError
+from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.session import mask_files
 from napari_semigda.session.session import Session
 
 FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
@@ -175,3 +177,142 @@ def wholly_or_not(
         assert not list(folder.rglob("*.pending-*"))
         assert not (folder / "transaction.json").exists()
     assert seen == {"before", "after"}
+
+
+def test_of_a_class_added_later_earlier_backgrounds_become_unlabeled_and_can_be_restored(
+    accepted: Path,
+) -> None:
+    with Session.open(accepted) as session:
+        added = session.add_class("wall")
+        painted = np.where(masks()["two"] == 0, 3, masks()["two"])
+        session.accept("two", painted)
+        changes = session.unlabel_background(added.value)
+        np.testing.assert_array_equal(session.labels("one"), changed(add)["one"])
+        np.testing.assert_array_equal(session.edit("one"), changed(add)["edit"])
+        np.testing.assert_array_equal(session.labels("two"), painted)  # there it was painted
+        told = [entry for entry in session.journal() if entry.event == "background unlabeled"]
+        assert [entry.item for entry in told] == ["one", "three"]
+        assert "“wall” was added later" in told[0].note
+        session.accept("three", masks()["three"])
+        assert [item.id for item in session.restore_masks(changes)] == ["one"]
+        np.testing.assert_array_equal(session.labels("one"), masks()["one"])
+        np.testing.assert_array_equal(session.labels("three"), masks()["three"])
+        assert session.restore_masks(changes) == []
+    assert [path.name for path in (accepted / "labels").glob("*.replaced-*")] == ["three.replaced-1.tif"]
+
+
+def test_cancelled_it_changes_nothing(accepted: Path) -> None:
+    with Session.open(accepted) as session:
+        done: list[int] = []
+        with pytest.raises(Cancelled):
+            session.add_class(
+                "wall",
+                occurs_in_accepted=True,
+                progress=lambda count, _: done.append(count),
+                cancelled=lambda: len(done) == 2,
+            )
+        assert state_of(session, add) == "before"
+    assert not list(accepted.rglob("*.pending-*"))
+
+
+def test_a_mask_accepted_while_others_are_being_written_is_changed_as_it_is_now(accepted: Path) -> None:
+    new = np.full((12, 14), 2, np.uint8)
+    with Session.open(accepted) as session:
+        session.remove_class(2, progress=lambda done, _: session.accept("four", new) if done == 1 else None)
+        np.testing.assert_array_equal(session.labels("four"), UNKNOWN)
+
+
+@FORKS
+@pytest.mark.parametrize("operation", [remove, add])
+def test_who_only_reads_sees_it_before_or_after_and_finishes_nothing(
+    accepted: Path, operation: Callable[[Session], None]
+) -> None:
+    seen = set()
+    for code, folder in failing_at(lambda copy: operation(Session.open(copy)), accepted, None, 2, 9):
+        assert code == KILLED
+        (folder / "session.lock").unlink(missing_ok=True)
+        (folder / "session.lock").mkdir()  # so that nobody may write
+        files = sorted(path.name for path in folder.rglob("*"))
+        with Session.open(folder) as reader:
+            assert reader.read_only is not None
+            seen.add(state_of(reader, operation))
+        assert sorted(path.name for path in folder.rglob("*")) == files
+    assert seen == {"before", "after"}
+
+
+@FORKS
+def test_opening_killed_while_it_finishes_is_finished_by_the_next(accepted: Path) -> None:
+    for at in (60, 70, 80, 90):
+        half = accepted.with_name(f"half-{at}") / "session"
+        shutil.copytree(accepted, half)
+        in_child(lambda half=half: remove(Session.open(half)), at, None)
+        for again in range(3, 33, 6):
+            copy = half.with_name(f"copy-{again}-session")
+            shutil.copytree(half, copy)
+            in_child(lambda copy=copy: Session.open(copy), again, None)
+            with Session.open(copy) as session:
+                state_of(session, remove)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "[",
+        {"version": 99},
+        {"version": 1, "what": "x", "steps": [{"new": "labels/one.tif"}], "entries": []},
+        *(
+            {
+                "version": 1,
+                "what": "x",
+                "entries": [],
+                "steps": [{"new": new, "place": place, "before": "", "after": "", "kept": None}],
+            }
+            for new, place in (
+                ("../x.pending-00000000.tif", "labels/one.tif"),
+                ("labels/one.pending-00000000.tif", "../../one.tif"),
+                ("labels/one.pending-00000000.tif", "labels/two.tif"),
+                ("labels/one.pending-00000000.tif", "rounds/one.tif"),
+                ("labels/one.tif", "labels/one.tif"),
+            )
+        ),
+    ],
+)
+def test_a_strange_record_moves_nothing_and_the_session_can_be_looked_at(
+    accepted: Path, values: object
+) -> None:
+    text = values if isinstance(values, str) else json.dumps(values)
+    (accepted / "transaction.json").write_text(text)
+    with Session.open(accepted) as session:
+        assert session.read_only is not None
+        assert state_of(session, remove) == "before"
+
+
+@pytest.mark.parametrize("manifest_changed_since", [False, True])
+def test_what_an_older_version_left_half_removed_is_put_back_or_told(
+    accepted: Path, manifest_changed_since: bool
+) -> None:
+    labels = accepted / "labels"
+    with Session.open(accepted) as session:
+        for name in ("one", "two"):  # as version 0.1 did it
+            shutil.copyfile(labels / f"{name}.tif", labels / f"{name}.replaced-1.tif")
+            half = np.where(masks()[name] == 2, UNKNOWN, masks()[name]).astype(np.uint8)
+            mask_files.write_labels(labels / f"{name}.tif", half)
+    if manifest_changed_since:
+        later = (labels / "two.replaced-1.tif").stat().st_mtime_ns + 10**9
+        os.utime(accepted / "semigda.json", ns=(later, later))
+    with Session.open(accepted) as session:
+        assert len(session.warnings) == 1
+        if manifest_changed_since:
+            assert "may lack a class" in session.warnings[0]
+        else:
+            assert state_of(session, remove) == "before"
+            assert [entry.event for entry in session.journal()][-2:] == ["mask restored"] * 2
+
+
+def test_copies_that_the_journal_knows_are_left_alone(accepted: Path) -> None:
+    with Session.open(accepted) as session:
+        session.remove_class(2)
+        session.add_class("edge")  # has the value of the one that was removed
+    with Session.open(accepted) as session:
+        assert session.warnings == ()
+        np.testing.assert_array_equal(session.labels("one"), changed(remove)["one"])

@@ -8,7 +8,7 @@ import torch
 from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QColorDialog, QDialog, QFileDialog, QMessageBox
+from qtpy.QtWidgets import QColorDialog, QDialog, QFileDialog, QLineEdit, QMessageBox
 
 from napari_semigda.downloads import download_folder
 from napari_semigda.errors import SemiGDAError
@@ -472,6 +472,44 @@ def test_a_class_in_use_is_deleted_only_after_asking(widget, make_session, viewe
     assert 2 not in mask_layer(viewer).data
     assert not section.delete.isEnabled()
     assert "at least one class" in section.delete.toolTip()
+
+
+def test_a_new_class_asks_whether_it_occurs_in_accepted_masks(
+    widget, make_session, viewer, click, answer, qtbot
+):
+    session = make_session(classes=("lesion",))
+    widget.workbench.adopt(session)
+    section, item = widget.classes_section, widget.workbench.annotation.item
+    painted = paint(viewer)
+    click(widget.mask_section.accept)
+    widget.workbench.annotation.show(item)
+    assert not section.restore.isEnabled()
+    asked = answer("Unlabel background")
+    section.add.click()
+    editor = section.list.findChild(QLineEdit)
+    editor.setText("vessel")
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    unlabeled = np.where(painted == 0, 255, painted)
+    qtbot.waitUntil(lambda: np.array_equal(session.labels(item), unlabeled))
+    assert asked == ["Does “vessel” occur in the one image whose mask is accepted already?"]
+    np.testing.assert_array_equal(mask_layer(viewer).data, unlabeled)
+    qtbot.waitUntil(section.restore.isEnabled)
+    section.restore.press()
+    np.testing.assert_array_equal(session.labels(item), painted)
+    np.testing.assert_array_equal(mask_layer(viewer).data, painted)
+
+
+def test_keeping_the_background_changes_no_mask(widget, make_session, viewer, click, answer):
+    session = make_session(classes=("lesion", "vessel"))
+    widget.workbench.adopt(session)
+    section, item = widget.classes_section, widget.workbench.annotation.item
+    assert "No mask" in section.unlabel.toolTip()
+    painted = paint(viewer)
+    click(widget.mask_section.accept)
+    section.list.setCurrentRow(1)
+    answer()
+    section.unlabel.press()
+    np.testing.assert_array_equal(session.labels(item), painted)
 
 
 def test_a_class_painted_but_nowhere_accepted_is_told_as_that(widget, make_session, viewer, answer):

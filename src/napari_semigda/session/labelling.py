@@ -33,6 +33,7 @@ from napari_semigda.session.mask_changes import (
     Progress,
     StagedMasks,
     items_with,
+    taken_out,
 )
 from napari_semigda.session.mask_files import MaskFolder
 from napari_semigda.session.predictions import Predictions
@@ -650,6 +651,46 @@ class Labelling:
                 if new_manifest is not None:
                     with suppress(OSError):
                         new_manifest.unlink(missing_ok=True)
+
+    def undo_interrupted_removal(self, manifest_written: int) -> None:
+        """Put back the masks from which an older version had begun to remove a class when it was stopped.
+
+        Such a version wrote a copy of each mask, then the mask, and the manifest and the journal at last.
+
+        Parameters
+        ----------
+        manifest_written
+            When the manifest was written, in nanoseconds: what is older than it may mean something else, and
+            is only told.
+        """
+        steps: list[tuple[Path, Path, Path | None]] = []
+        entries, older = [], []
+        copies = self._labels.copies()
+        notes = " ".join(entry.note for entry in self.journal()) if copies else ""
+        for item_id, copy in copies:
+            item = self._items[item_id]
+            value = None if copy.name in notes else taken_out(self._labels, item, copy)
+            if value is None or value not in self._class_values():
+                continue
+            if copy.lstat().st_mtime_ns < manifest_written:
+                older.append(copy)
+                continue
+            note = "an older version was stopped while it removed a class"
+            steps.append((copy, self._labels.file(item_id), None))
+            entries.append(JournalEntry(now(), item_id, "mask restored", note=note))
+        if steps:
+            self.transactions.commit(f"Restoring {_masks(len(steps))}", steps, entries)
+            for entry in entries:
+                self._note_changed(self._labels, self._items[entry.item])
+            self._warn(
+                f"Removing a class was interrupted by the end of the program: {_masks(len(steps))} without "
+                "it were put back as they were."
+            )
+        if older:
+            self._warn(
+                f"{_masks(len(older))} may lack a class, for an older version was perhaps stopped while it "
+                f"removed one. Compare with the copy “{older[0]}”."
+            )
 
     def restore_masks(self, changed: Sequence[ChangedMask], what: str, note: str) -> list[Item]:
         """Put masks back that were changed with others, all of them or none; those changed since stay.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.items import Item
 from napari_semigda.session.mask_files import MaskFolder
 
@@ -120,6 +121,22 @@ def _is_of_disk(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def taken_out(masks: MaskFolder, item: Item, copy: Path) -> int | None:
+    """Return the class that is unlabeled in a mask and not in a copy; None if they differ otherwise.
+
+    Before there were transactions, a class was removed from mask after mask, each with a copy beside it.
+    """
+    try:
+        before, after = masks.read_copy(item, copy), masks.read(item)
+    except SemiGDAError:
+        return None
+    if after is None:
+        return None
+    differs = before != after
+    values = np.unique(before[differs])
+    return int(values[0]) if values.size == 1 and (after[differs] == UNKNOWN).all() and values[0] else None
 
 
 def items_with(

@@ -249,6 +249,25 @@ class MaskFolder:
             number += 1
         return kept
 
+    def copies(self) -> list[tuple[str, Path]]:
+        """List the copies of masks that were replaced, `<id>.replaced-N.tif`, with the items' ids."""
+        found = []
+        for name, stem in _stems(self.folder).items():
+            item_id, mark, number = name.partition(".replaced-")
+            if mark and number.isdecimal() and item_id in self:
+                found.append((item_id, self.folder / f"{stem}.tif"))
+        return sorted(found)
+
+    def read_copy(self, item: Item, path: Path) -> NDArray[np.uint8]:
+        """Read a copy of an item's mask: (H, W) uint8.
+
+        Raises
+        ------
+        SemiGDAError
+            When it is none.
+        """
+        return self.checked(item, self._read_file(path))
+
     def set_aside(self, item: Item) -> Path:
         """Copy the file that stands in the place of an item's mask; what is no file there is moved.
 

@@ -274,6 +274,8 @@ class Session:
         session = cls(folder)
         if session.read_only is None:
             clean_up(folder)
+            with suppress(SemiGDAError, OSError):  # then nothing is changed
+                session._labelling.undo_interrupted_removal((folder / MANIFEST_NAME).stat().st_mtime_ns)
         for sentence in left_alone(folder):
             session.warn(sentence)
         return session

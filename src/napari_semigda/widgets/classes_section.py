@@ -1,6 +1,7 @@
 """Section 2: the classes, their colours and names, and which one the brush paints."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from qtpy.QtCore import QPoint, QSize, Qt, QTimer
 from qtpy.QtGui import QColor, QIcon, QKeyEvent, QPixmap
@@ -16,7 +17,9 @@ from qtpy.QtWidgets import (
 
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.classes import MOST_NAMED, ClassInfo
-from napari_semigda.session.mask_changes import ClassUse
+from napari_semigda.session.items import ItemState
+from napari_semigda.session.mask_changes import ChangedMask, ClassUse
+from napari_semigda.session.session import Session
 from napari_semigda.widgets.image_section import NO_SESSION
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.notices import errors_shown
@@ -24,6 +27,8 @@ from napari_semigda.widgets.question import ask
 from napari_semigda.widgets.section import ActionButton, MenuAction, MenuButton, Rows
 from napari_semigda.widgets.tips import wrapped
 from napari_semigda.widgets.workbench import Workbench
+
+T = TypeVar("T")
 
 BACKGROUND = 0
 MOST_ROWS = 6
@@ -42,6 +47,13 @@ OF_DELETED = (
     "The masks as they are now stay in the session's folder as copies (….replaced-1.tif); other masks are "
     "not touched."
 )
+UNLABEL, KEEP = "Unlabel background", "Keep background"
+OF_BACKGROUND = (
+    "Nobody painted it there, so it counts as background, and training would learn that. Unlabeled "
+    "pixels train nothing; what is painted stays. Change… › Restore background takes this back."
+)
+NO_MASKS = "No mask is accepted yet."
+NOT_CHANGED = "The background of no mask was made unlabeled since the session was opened."
 NO_CLASS = "Choose a class in the list first."
 
 
@@ -85,6 +97,17 @@ class ClassesSection(QWidget):
             "Remove the class. You are told in how many images it is, and asked first.",
             self._delete,
         )
+        self.unlabel = MenuAction(
+            menu,
+            "Unlabel background…",
+            "Make the background of the accepted masks unlabeled, where the class may occur in them.",
+            self._offer_to_unlabel,
+        )
+        self.restore = MenuAction(
+            menu, "Restore background", "Put back the masks whose background became unlabeled.", self._restore
+        )
+        self._added: int | None = None  # a class that is being named
+        self._unlabeled: list[ChangedMask] = []
         self._buttons = QWidget()
         self._lay_out()
         self._connect()
@@ -103,6 +126,9 @@ class ClassesSection(QWidget):
         self.list.currentItemChanged.connect(self._pick)
         self.list.itemChanged.connect(self._on_row_changed)
         self.list.customContextMenuRequested.connect(self._show_menu)
+        delegate = self.list.itemDelegate()
+        assert delegate is not None
+        delegate.closeEditor.connect(lambda: QTimer.singleShot(0, self._ask_about_added))
         self._workbench.opened.connect(self._on_opened)
         self._workbench.reclassed.connect(self._fill)
         self._workbench.closed.connect(self._fill)
@@ -113,6 +139,7 @@ class ClassesSection(QWidget):
 
     def _on_opened(self) -> None:
         self._workbench.canvas.hidden_classes = ()
+        self._added, self._unlabeled = None, []
         self._fill()
 
     def _fill(self) -> None:
@@ -166,6 +193,9 @@ class ClassesSection(QWidget):
         self.add.allow(none or (f"A session can have {MOST_NAMED} classes." if full else None))
         for entry in (self.rename, self.recolour):
             entry.allow(none or (NO_CLASS if info is None else None))
+        accepted = _accepted(session)
+        self.unlabel.allow(none or (NO_CLASS if info is None else None) or (None if accepted else NO_MASKS))
+        self.restore.allow(none or (None if self._unlabeled else NOT_CHANGED))
         alone = session is not None and len(session.classes) == 1
         self.delete.allow(
             none
@@ -252,7 +282,41 @@ class ClassesSection(QWidget):
         names = {info.name for info in session.classes}
         number = next(n for n in range(len(names) + 1, 2 * len(names) + 3) if f"class {n}" not in names)
         self._workbench.add_class(f"class {number}")
+        info = self._chosen()
+        self._added = None if info is None else info.value
         self._edit_name()
+
+    def _ask_about_added(self) -> None:
+        """Ask, once a new class has its name, whether it occurs in what is accepted already."""
+        added, self._added = self._added, None
+        if added is not None:
+            with errors_shown():
+                self._ask_to_unlabel(added)
+
+    def _offer_to_unlabel(self) -> None:
+        info = self._chosen()
+        if info is not None:
+            self._ask_to_unlabel(info.value)
+
+    def _ask_to_unlabel(self, value: int) -> None:
+        session = self._workbench.session
+        info = next((one for one in ([] if session is None else session.classes) if one.value == value), None)
+        count = _accepted(session)
+        if info is None or not count:
+            return
+        where = "the one image" if count == 1 else f"any of the {count} images"
+        words = f"Does “{info.name}” occur in {where} whose mask is accepted already?"
+        if ask(self, "New class", words, (UNLABEL, KEEP), more=OF_BACKGROUND, by_enter=KEEP) == UNLABEL:
+            self._unlabeled = self._watched(
+                "Making the background unlabeled…",
+                lambda **watched: self._workbench.unlabel_background(value, **watched),
+            )
+            self._allow()
+
+    def _restore(self) -> None:
+        self._workbench.restore_masks(self._unlabeled)
+        self._unlabeled = []
+        self._allow()
 
     def _edit_name(self) -> None:
         self.list.editItem(self.list.currentItem())
@@ -269,7 +333,11 @@ class ClassesSection(QWidget):
         if info is not None:
             use = self._look_for(info)
             if not use.images or self._is_sure(info, use):
-                self._workbench.remove_class(info.value)
+                value = info.value
+                self._watched(
+                    f"Removing “{info.name}” from the masks…",
+                    lambda **watched: self._workbench.remove_class(value, **watched),
+                )
 
     def _look_for(self, info: ClassInfo) -> ClassUse:
         """Find the masks that hold a class, those on the disk and the one on the screen."""
@@ -277,7 +345,14 @@ class ClassesSection(QWidget):
         assert session is not None
         assert annotation is not None
         annotation.keep()
-        dialog = QProgressDialog(f"Looking for “{info.name}” in the masks…", "Cancel", 0, 0, self)
+        return self._watched(
+            f"Looking for “{info.name}” in the masks…",
+            lambda **watched: session.class_use(info.value, **watched),
+        )
+
+    def _watched(self, words: str, work: Callable[..., T]) -> T:
+        """Do work that tells its progress and can be cancelled, in front of the window."""
+        dialog = QProgressDialog(words, "Cancel", 0, 0, self)
         dialog.setWindowModality(Qt.WindowModality.WindowModal)
         dialog.setMinimumDuration(PATIENCE)
 
@@ -286,7 +361,7 @@ class ClassesSection(QWidget):
             dialog.setValue(done)
 
         try:
-            return session.class_use(info.value, progress=show, cancelled=dialog.wasCanceled)
+            return work(progress=show, cancelled=dialog.wasCanceled)
         finally:
             dialog.close()
             dialog.deleteLater()
@@ -296,6 +371,10 @@ class ClassesSection(QWidget):
         accepted = f"accepted in {_images(count)}" if count else "accepted in none"
         words = f"“{info.name}” is painted in {_images(use.images)}, and {accepted}."
         return ask(self, "Delete a class", words, (DELETE,), more=OF_DELETED) == DELETE
+
+
+def _accepted(session: Session | None) -> int:
+    return 0 if session is None else session.counts()[ItemState.ACCEPTED]
 
 
 def _flags(classes: list[ClassInfo]) -> Any:

@@ -27,6 +27,7 @@ from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.model.device import choose_device
 from napari_semigda.session.creation import Progress
 from napari_semigda.session.items import Item
+from napari_semigda.session.mask_changes import ChangedMask
 from napari_semigda.session.relocation import Relocation
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
@@ -384,24 +385,66 @@ class Workbench:
             self.canvas.show_classes(self.session.classes)
             self.reclassed.emit()
 
-    def remove_class(self, value: int) -> None:
-        """Remove a class; its pixels become ones that nobody looked at, also in the mask on the screen.
+    def remove_class(self, value: int, **watched: Any) -> None:
+        """Remove a class; its pixels become unlabeled, also in the mask on the screen.
+
+        Parameters
+        ----------
+        value
+            Of the class.
+        **watched
+            ``progress`` and ``cancelled``; see `Session.remove_class`.
 
         Raises
         ------
-        SemiGDAError
-            If it is the only one, or a mask cannot be written; then nothing is changed.
+        SemiGDAError, Cancelled
+            See `Session.remove_class`; then nothing is changed.
         """
         if self.session is None or self.annotation is None:
             return
         self.annotation.keep()
-        self.session.remove_class(value)
+        self.session.remove_class(value, **watched)
         self.canvas.show_classes(self.session.classes)
         if self.canvas.selected_label == value:
             self.canvas.selected_label = self.session.classes[0].value
+        self._show_changed_masks()
+        self.reclassed.emit()
+
+    def unlabel_background(self, value: int, **watched: Any) -> list[ChangedMask]:
+        """Make the background of accepted masks unlabeled for a class added later, also on the screen.
+
+        Parameters
+        ----------
+        value
+            Of the class.
+        **watched
+            ``progress`` and ``cancelled``; see `Session.unlabel_background`.
+
+        Raises
+        ------
+        SemiGDAError, Cancelled
+            See `Session.unlabel_background`; then nothing is changed.
+        """
+        session = self._open_session()
+        if self.annotation is not None:
+            self.annotation.keep()
+        changed = session.unlabel_background(value, **watched)
+        self._show_changed_masks()
+        return changed
+
+    def restore_masks(self, changed: Sequence[ChangedMask]) -> list[Item]:
+        """Put masks back as they were before `unlabel_background`; see `Session.restore_masks`."""
+        session = self._open_session()
+        if self.annotation is not None:
+            self.annotation.keep()
+        restored = session.restore_masks(changed)
+        self._show_changed_masks()
+        return restored
+
+    def _show_changed_masks(self) -> None:
+        assert self.annotation is not None
         if self.annotation.item is not None and self.annotation.visible:
             self.annotation.show(self.annotation.item)
-        self.reclassed.emit()
         self.counted.emit()
 
     def add_class(self, name: str) -> None:
