@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import threading
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -29,6 +30,8 @@ SD_CONFIG: dict[str, Any] = {
     "scaling_factor": 0.18215,
 }
 """Stable Diffusion's autoencoder, in diffusers' terms."""
+
+_IMPORTING = threading.Lock()  # diffusers replaces itself while it is imported: another thread finds half
 
 REPOSITORIES = {"sd": "stabilityai/sd-vae-ft-mse", "taesd": "madebyollin/taesd"}
 """Where the hub has the presets' weights; both are under the MIT licence."""
@@ -193,10 +196,15 @@ def autoencoder_from(
     return autoencoder
 
 
-def _network(preset: str, config: Mapping[str, Any]) -> Any:
-    from diffusers import AutoencoderKL, AutoencoderTiny
+def network_classes() -> tuple[Any, Any]:
+    """Import diffusers' `AutoencoderKL` and `AutoencoderTiny`, which takes seconds; in any thread."""
+    with _IMPORTING:
+        from diffusers import AutoencoderKL, AutoencoderTiny
+    return AutoencoderKL, AutoencoderTiny
 
-    kind = AutoencoderTiny if preset == "taesd" else AutoencoderKL
+
+def _network(preset: str, config: Mapping[str, Any]) -> Any:
+    kind = network_classes()[preset == "taesd"]
     return kind.from_config(dict(config))
 
 

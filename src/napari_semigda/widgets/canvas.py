@@ -559,7 +559,8 @@ def _put(layer: Layer, place: dict[str, Any]) -> None:
 
 
 def warm_up() -> None:
-    """Colour a mask that nobody sees: what napari compiles for that takes seconds, once; in any thread."""
+    """Color a mask that nobody sees, and name a unit: napari compiles and pint reads for seconds, once."""
+    pint.get_application_registry().Unit("pixel")
     DirectLabelColormap(color_dict={None: STRAY_COLOUR, 0: "transparent"}).map(np.zeros((1, 1), np.uint8))
 
 

@@ -19,10 +19,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semigda.log import keep_log
 from napari_semigda.widgets import keys
-from napari_semigda.widgets.background import Background
-from napari_semigda.widgets.canvas import NapariCanvas, warm_up
+from napari_semigda.widgets.canvas import NapariCanvas
 from napari_semigda.widgets.classes_section import ClassesSection
 from napari_semigda.widgets.column import Column
 from napari_semigda.widgets.export_section import ExportSection
@@ -60,12 +58,9 @@ class SemiGDAWidget(QWidget):
 
     def __init__(self, napari_viewer: ViewerModel, device: str | None = None) -> None:
         super().__init__()
-        keep_log()
         self._viewer = napari_viewer = without_proxy(napari_viewer)
         self._window: QMainWindow | None = None
         self._docked = self._closing = False
-        self._warming_up = Background(self)
-        self._warming_up.do(warm_up, lambda _: None)  # or the first image would keep people waiting
         self.canvas = NapariCanvas(napari_viewer)
         self.workbench = Workbench(self.canvas, device)
         self.workbench.opened.connect(self._watch_window)  # one that is never shown can be closed, too
@@ -311,7 +306,6 @@ class SemiGDAWidget(QWidget):
         self._viewer.events.theme.disconnect(self._on_theme)
         keys.no_more_on_change(self._bind_keys_soon)
         self._new_keys.stop()
-        self._warming_up.close()
         self._unbind_keys()
         kept = self.workbench.close(layers_stay=window_closes)
         self.canvas.close(layers_stay=window_closes or not kept)

@@ -45,10 +45,10 @@ def without_proxy(viewer: ViewerLike) -> ViewerLike:
 
 def session_in(viewer: ViewerModel) -> Session | None:
     """Give the session that is open in the dock of a viewer's window, if there is one."""
-    from napari_semigda.widgets.dock import SemiGDAWidget
+    from napari_semigda.widgets.start import Dock
 
     window = getattr(viewer, "window", None)
     for widget in () if window is None else window.dock_widgets.values():
-        if isinstance(widget, SemiGDAWidget) and widget.workbench.session is not None:
+        if isinstance(widget, Dock) and widget.ready and widget.workbench.session is not None:
             return widget.workbench.session
     return None

@@ -90,11 +90,10 @@ class EngineRunner(QObject):
         worker.engine = weakref.ref(self.engine)
         worker.yielded.connect(self.happened)
         worker.errored.connect(self.failed)
-        activity = Activity("SemiGDA", self.cancel_asked.emit)
-        worker.finished.connect(activity.close)
         worker.finished.connect(self._on_finished)
-        self._activity = activity
         worker.start()
+        # A moment later: napari draws the whole window for a new line in its activity dock.
+        QTimer.singleShot(0, functools.partial(self._begin_activity, worker, self._ended))
 
     @property
     def busy(self) -> bool:
@@ -120,6 +119,12 @@ class EngineRunner(QObject):
                 pass
         QTimer.singleShot(0, self.engine.give_memory_back)
         return ended
+
+    def _begin_activity(self, worker: EngineWorker, ended: threading.Event) -> None:
+        """Show a worker in the activity dock, if it is still at work."""
+        if not ended.is_set():
+            self._activity = Activity("SemiGDA", self.cancel_asked.emit)
+            worker.finished.connect(self._activity.close)
 
     def _on_finished(self) -> None:
         self._activity = None
