@@ -249,7 +249,9 @@ class Engine:
             return
         with self._lock:
             if not urgent:
-                self._requests.background.update((item.id, None) for item in items)
+                for item in items:  # in the order of the newest request
+                    self._requests.background.pop(item.id, None)
+                    self._requests.background[item.id] = None
                 return
             for item in reversed(list(items)):
                 self._requests.soon.pop(item.id, None)

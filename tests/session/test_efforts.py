@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from napari_semigda.inference.predictor import Prediction
-from napari_semigda.session.efforts import AcceptedDraft, in_words, mean_by_round
+from napari_semigda.session.efforts import AcceptedDraft, Efforts, in_words, mean_by_round
+from napari_semigda.session.journal import JournalEntry
 from napari_semigda.session.session import Session
 
 PIXELS = np.arange(12 * 10, dtype=np.uint8).reshape(12, 10)
@@ -116,3 +117,31 @@ def test_the_mean_of_each_round():
 )
 def test_the_last_drafts_in_a_sentence(changed, words):
     assert in_words([AcceptedDraft(1, share) for share in changed]) == words
+
+
+def test_empty_drafts_are_not_among_those_nearly_right(session):
+    for item, rows in zip(session.items, (0, 0, 6), strict=True):
+        draft(session, item, rows, 1)
+        session.starting_mask(item)
+    session.accept(session.items[0], lesion(0))
+    assert in_words(session.accepted_drafts()) == ""
+    one_pixel = lesion(0)
+    one_pixel[0, 0] = 1  # less than 2 % of the pixels, and all of the object
+    session.accept(session.items[1], one_pixel)
+    assert in_words(session.accepted_drafts()) == ""
+    session.accept(session.items[2], lesion(6))
+    assert (
+        in_words(session.accepted_drafts())
+        == "The one draft you accepted so far needed less than 2 % changed."
+    )
+    session.close()
+    with Session.open(session.folder) as again:
+        assert [one.empty for one in again.accepted_drafts()] == [True, True, False]
+
+
+def test_of_journals_of_earlier_versions_drafts_that_met_nothing_count_as_empty():
+    entries = [
+        JournalEntry("2026-01-01", item, "accepted", dice, 0.001, 1)
+        for item, dice in (("a", 0.0), ("b", 0.9), ("c", 1.0))
+    ]
+    assert [one.empty for one in Efforts(entries).drafts] == [True, False, False]

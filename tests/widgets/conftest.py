@@ -36,12 +36,14 @@ def make_session(tmp_path):
     """Makes a session of the first few bundled samples, as small as the network allows."""
 
     def make(count=6, name="session", classes=("lesion",)):
-        return Session.create(
+        session = Session.create(
             tmp_path / name,
             [picture for picture, _ in sample_pairs()[:count]],
             classes=classes,
             settings=ImageSettings(working_size=32),
         )
+        session.current_item = session.items[0]  # else it begins with a typical one
+        return session
 
     return make
 

@@ -58,13 +58,11 @@ def test_an_empty_mask_is_accepted_as_an_image_without_an_object(opened, click):
     assert opened.workbench.session.state(first) is ItemState.ACCEPTED
 
 
-def test_next_back_and_jump_go_through_the_list(opened, click):
+def test_next_and_jump_go_through_the_list_and_back_to_what_was_shown(opened, click):
     annotation, section = opened.workbench.annotation, opened.image_section
     items = opened.workbench.session.items
     section.jump.setValue(1)
     assert annotation.item == items[0]
-    assert not section.previous.isEnabled()
-    assert "first" in section.previous.toolTip()
     click(section.next)
     assert annotation.item == items[1]
     click(section.previous)

@@ -100,7 +100,7 @@ def test_drafts_in_the_background_tell_how_many_there_are_and_what_is_left(sessi
     progress = RoundProgress()
     item = session.items[0]
     progress.take(RoundEnded(record("complete", steps=12, seconds=30.0)))
-    assert in_words(progress, session).endswith("Making drafts for the other images…")
+    assert in_words(progress, session).endswith("Making drafts…")
     progress.take(Predicted(item, None), DraftProgress(3, 300, None))
     assert in_words(progress, session).endswith("Making drafts: 3 of 300.")
     progress.take(Predicted(item, None), DraftProgress(30, 300, 170.0))

@@ -29,10 +29,13 @@ class AcceptedDraft:
         The round whose weights made it.
     changed
         Share of the looked-at pixels that the annotator changed, in [0, 1].
+    empty
+        Whether no object was in it: then few changed pixels say nothing of how good it was.
     """
 
     round: int
     changed: float
+    empty: bool = False
 
 
 class Efforts:
@@ -63,7 +66,9 @@ class Efforts:
             return
         draft = None
         if entry.event == "accepted" and entry.round is not None and entry.changed is not None:
-            draft = AcceptedDraft(entry.round, entry.changed)
+            # Earlier versions did not note it; a draft that overlaps with nothing is as bad as an empty one.
+            empty = entry.dice == 0 if entry.empty is None else entry.empty
+            draft = AcceptedDraft(entry.round, entry.changed, empty)
             self.drafts.append(draft)
         self._accepts.setdefault(entry.item, []).append((entry.changed, draft))
 
@@ -88,14 +93,14 @@ def mean_by_round(drafts: Sequence[AcceptedDraft]) -> dict[int, float]:
 
 
 def in_words(drafts: Sequence[AcceptedDraft]) -> str:
-    """Say how the last drafts did; empty where none was accepted yet.
+    """Say how the last drafts did in which there was an object; nothing where none was accepted yet.
 
     Examples
     --------
     >>> in_words([AcceptedDraft(1, 0.3), AcceptedDraft(1, 0.01), AcceptedDraft(2, 0.001)])
     'Of the 3 drafts you accepted so far, 2 needed less than 2 % changed.'
     """
-    recent = drafts[-RECENT:]
+    recent = [draft for draft in drafts if not draft.empty][-RECENT:]
     good, little = sum(draft.changed < LITTLE for draft in recent), f"{100 * LITTLE:.0f} %"
     if not recent:
         return ""

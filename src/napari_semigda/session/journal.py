@@ -37,6 +37,8 @@ class JournalEntry:
         The round whose weights made the draft; None without a draft.
     note
         What else is worth knowing; mostly empty.
+    empty
+        Whether there was no object in the draft; None without a draft, and in journals of earlier versions.
     """
 
     time: str
@@ -46,6 +48,7 @@ class JournalEntry:
     changed: float | None = None
     round: int | None = None
     note: str = ""
+    empty: bool | None = None
 
 
 def now() -> str:
@@ -147,6 +150,7 @@ def _is_event(values: Mapping[str, Any]) -> bool:
         and isinstance(number := values.get("round"), int | None)
         and 0 <= (number or 0) < MOST_ROUNDS
         and isinstance(values.get("note", ""), str)
+        and isinstance(values.get("empty"), bool | None)
     )
 
 

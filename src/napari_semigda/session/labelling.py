@@ -420,7 +420,7 @@ class Labelling:
         with self._lock:
             event = event or ("corrected" if item.id in self._labels else "accepted")
             note = self._keep_unseen(item)
-            dice, changed, round_number = self._effort(item, mask)
+            dice, changed, round_number, empty = self._effort(item, mask)
             before = self._before_accept(item)
             if item.id in self._edits:
                 self._edits.write(item, mask)
@@ -431,7 +431,7 @@ class Labelling:
                 raise
             self._has_written(item)
             self._undoable.append(replace(before, stamp=self._seen.get(item.id)))
-            entry = JournalEntry(now(), item.id, event, dice, changed, round_number, note)
+            entry = JournalEntry(now(), item.id, event, dice, changed, round_number, note, empty)
             self._note(entry)
             self._drop_edit(item)
             with suppress(SemiGDAError):  # accepted counts before skipped anyway
@@ -790,15 +790,18 @@ class Labelling:
         self._edits.remove(item.id)
         self._seen_drafts.drop(item)
 
-    def _effort(self, item: Item, mask: NDArray[np.uint8]) -> tuple[float | None, float | None, int | None]:
+    def _effort(
+        self, item: Item, mask: NDArray[np.uint8]
+    ) -> tuple[float | None, float | None, int | None, bool | None]:
         """Compare with the draft that the annotator was shown; a program is taken to know the newest."""
         seen = self._seen_drafts.of(item, edited=item.id in self._edits)
         if seen is None:
             info = self.predictions.info(item)
             seen = SeenDraft(self.predictions.read(item), None if info is None else info.round)
         if seen.draft is None:
-            return None, None, None
-        return (*effort(seen.draft, mask, max(self._class_values()) + 1), seen.round)
+            return None, None, None, None
+        dice, changed = effort(seen.draft, mask, max(self._class_values()) + 1)
+        return dice, changed, seen.round, not seen.draft.any()
 
     def _note(self, entry: JournalEntry) -> None:
         """Add to the journal; what it tells of has happened, whether or not that can be written."""

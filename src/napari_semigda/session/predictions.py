@@ -42,6 +42,11 @@ class PredictionInfo:
     uncertainty: float = 0.0
 
 
+def draft_in_words(info: PredictionInfo) -> str:
+    """Say which weights made a draft: ``"draft of round 3"``, or ``"draft of the imported model"``."""
+    return f"draft of round {info.round}" if info.round else "draft of the imported model"
+
+
 class Predictions:
     """The drafts of a session: for each item the label map last predicted, and what is known of it.
 

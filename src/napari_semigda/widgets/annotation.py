@@ -126,6 +126,7 @@ class Annotation:
         self._shown_at = 0.0
         self._refusal: str | None = None
         self._drafted = False
+        self._shown_before: list[str] = []
         canvas.painted.connect(self.changed.emit)
         canvas.mask_removed.connect(self._on_mask_removed)
 
@@ -198,6 +199,8 @@ class Annotation:
             nothing on the screen, so that one can go on to the next or skip it.
         """
         self.keep()
+        if self.item is not None and self.item.id != item.id:
+            self._shown_before.append(self.item.id)
         self.item, self._saved, self._shown, self._refusal = item, None, None, None
         self.failure, self.newer_draft = None, False
         try:
@@ -380,6 +383,30 @@ class Annotation:
         place = self.position + step
         if self.item is not None and 0 <= place < len(self.session.items):
             self.show(self.session.items[place])
+
+    @property
+    def can_go_back(self) -> bool:
+        """Whether another image was on the screen before this one."""
+        return bool(self._shown_before)
+
+    def go_back(self) -> None:
+        """Show the item that was on the screen before this one, and so on to the first; nothing before that.
+
+        Raises
+        ------
+        SemiGDAError
+            As `show` does.
+        """
+        if not self._shown_before:
+            return
+        self.keep()  # what cannot be kept stays on the screen, and the way back as it is
+        before = self.session.item(self._shown_before.pop())
+        way_back = list(self._shown_before)
+        try:
+            self.show(before)
+        finally:
+            self._shown_before = way_back  # the one just left is not a step back
+            self.changed.emit()
 
     def go_to_queue(self) -> bool:
         """Show the item the session asks to look at next; False when there is none."""

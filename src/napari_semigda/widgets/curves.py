@@ -15,6 +15,23 @@ REDRAWN_EVERY = 200  # milliseconds
 HEIGHT = 110
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#f0e442", "#0072b2")
 TOTAL = "total"
+WORDS = {
+    TOTAL: "all together",
+    "dice": "masks against yours",
+    "alignment": "features of accepted images",
+    "unlabelled dice": "masks, other images",
+    "unlabelled alignment": "features, other images",
+    "mixed dice": "masks, mixed images",
+}
+MEANINGS = {
+    TOTAL: "what training makes smaller: the sum of the others, in which other images count for less",
+    "dice": "how far the network's masks are from the masks you accepted; 0 is perfect",
+    "alignment": "how far its features of an accepted image are from those of your mask",
+    "unlabelled dice": "how far its two branches' masks are apart on images without a mask",
+    "unlabelled alignment": "how far its two branches' features are apart on images without a mask",
+    "mixed dice": "the same on images put together from an accepted one and another",
+}
+LEGEND = "Losses, step by step: how wrong the network still is. They should fall."
 
 
 class Curves(QWidget):
@@ -62,12 +79,12 @@ class Curves(QWidget):
         self.numbers.setText(
             f"Loss {last.get(TOTAL, math.nan):.3f}, learning rate {report.learning_rate:.1e}<br>"
             + " ".join(
-                f'<span style="color: {colour}">■</span>&nbsp;{name.replace("_", "&nbsp;")}'
+                f'<span style="color: {colour}">■</span>&nbsp;{WORDS.get(name, name).replace(" ", "&nbsp;")}'
                 for name, colour in _colours(list(curves)).items()
             )
         )
         self.numbers.setToolTip(
-            wrapped("\n".join(f"{name.replace('_', ' ')}: {value:.4f}" for name, value in last.items()))
+            wrapped("\n".join([LEGEND, *(_in_words(name, value) for name, value in last.items())]))
         )
 
     def _draw_soon(self) -> None:
@@ -79,6 +96,12 @@ def _colours(names: list[str]) -> dict[str, str]:
     """A colour for each loss, the total's first."""
     ordered = sorted(names, key=lambda name: name != TOTAL)
     return {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(ordered)}
+
+
+def _in_words(name: str, value: float) -> str:
+    """What a loss means, and what it is now."""
+    words = WORDS.get(name, name)
+    return f"{words[0].upper()}{words[1:]}, {value:.4f}: {MEANINGS.get(name, 'a part of the loss')}."
 
 
 def _new_lines(plot: Any, names: list[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSizePolicy, QSpinBox, 
 from superqt import QElidingLabel
 
 from napari_semigda.session.items import Item, ItemState
+from napari_semigda.session.predictions import draft_in_words
 from napari_semigda.session.queue import DEFAULT_STRATEGY, EXPLANATIONS, STRATEGIES, Strategy
 from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.keys import Key
@@ -15,6 +16,7 @@ from napari_semigda.widgets.tips import wrapped
 from napari_semigda.widgets.workbench import Workbench
 
 NO_SESSION = "Open a session first."
+FIRST_SHOWN = "No image was shown before this one."
 STATES = {
     ItemState.UNLABELLED: "no mask yet",
     ItemState.DRAFT: "draft",
@@ -55,7 +57,7 @@ class ImageSection(QWidget):
         for line in (self.name, self.state):  # a crowded dock would cut off their descenders
             line.setSizePolicy(line.sizePolicy().horizontalPolicy(), QSizePolicy.Policy.Fixed)
         self.previous = ActionButton(
-            "◂ Back", "Show the image before this one in the list.", lambda: self._go(-1), Key.PREVIOUS
+            "◂ Back", "Show the image that was shown before this one.", self._go_back, Key.PREVIOUS
         )
         self.next = ActionButton(
             "Next ▸", "Show the image after this one in the list.", lambda: self._go(1), Key.NEXT
@@ -101,6 +103,10 @@ class ImageSection(QWidget):
     def _go(self, step: int) -> None:
         if self._annotation is not None:
             self._annotation.go(step)
+
+    def _go_back(self) -> None:
+        if self._annotation is not None:
+            self._annotation.go_back()
 
     def _to_queue(self) -> None:
         if self._annotation is not None:
@@ -152,6 +158,7 @@ class ImageSection(QWidget):
             for button in (self.previous, self.next, self.to_queue, self.skip):
                 button.allow(NO_SESSION)
             return
+        self.previous.allow(None if annotation.can_go_back else FIRST_SHOWN)
         self._show_place(annotation.position, len(session.items))
         self.name.setText(item.name)
         self.name.setToolTip(wrapped(str(session.picture_path(item))))
@@ -172,7 +179,6 @@ class ImageSection(QWidget):
         self.validation.setToolTip(wrapped(why_not or VALIDATION_MEANS))
 
     def _show_place(self, place: int, count: int) -> None:
-        self.previous.allow("This is the first image." if place == 0 else None)
         self.next.allow("This is the last image." if place == count - 1 else None)
         self.jump.blockSignals(True)
         self.jump.setRange(1, count)
@@ -211,5 +217,5 @@ def _state_in_words(annotation: Annotation) -> str:
         return f"painted by you, not accepted{again}"
     info = annotation.session.prediction_info(annotation.item)
     if annotation.state is ItemState.DRAFT and info is not None:
-        return f"draft of round {info.round}, score {info.score:.2f}"
+        return f"{draft_in_words(info)}, score {info.score:.2f}"
     return STATES[annotation.state]

@@ -49,7 +49,7 @@ class RoundCurves(QWidget):
         session = self._workbench.session
         drafts = [] if session is None else session.accepted_drafts()
         self.words.setText(in_words(drafts))
-        self.words.setVisible(bool(drafts))
+        self.words.setVisible(bool(self.words.text()))
         self.effort.show_points(mean_by_round(drafts), [(one.round, one.changed) for one in drafts])
         self.dice.show_points(_validation(() if session is None else session.rounds), [])
         self.setVisible(bool(drafts) or self.dice.has_points)

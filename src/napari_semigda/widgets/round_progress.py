@@ -54,6 +54,8 @@ class RoundProgress:
         The round, its last step, and the seconds left; None where unknown.
     drafts : DraftProgress or None
         How far the drafts in the background are, while they are made.
+    stops_drafts : bool
+        Whether it is drafts, not a round, that stop.
     curves : dict of str to list of float
         Each loss's value a step, over the whole round; ``nan`` where a stage has no such loss.
     changed : Signal
@@ -78,6 +80,7 @@ class RoundProgress:
     def reset(self) -> None:
         """Forget everything: no session is open."""
         self.phase = Phase.IDLE
+        self.stops_drafts = False
         self.loading: ModelLoading | None = None
         self.record: RoundRecord | None = None
         self.remaining: float | None = None
@@ -110,7 +113,14 @@ class RoundProgress:
 
     def stopping(self) -> None:
         """The round, or the making of drafts, was asked to stop."""
+        self.stops_drafts = not self.active
         self._be(Phase.STOPPING)
+
+    def drafts_asked(self) -> None:
+        """Drafts were asked for; while a round is active they come when it has ended."""
+        if self.phase is Phase.IDLE:
+            self.drafts, self.message = None, ""
+            self._be(Phase.DRAFTING)
 
     def failed(self, message: str = "The work broke off; the log has the details.") -> None:
         """Something broke."""
@@ -192,6 +202,8 @@ def in_words(progress: RoundProgress, session: Session | None) -> str:
         case Phase.PAUSED:
             return f"{_round(progress)} is paused. Continue, or stop it and use what it has learned."
         case Phase.STOPPING:
+            if progress.stops_drafts:
+                return "Stopping; the drafts made so far are kept…"
             return "Stopping after this step; what was learned is kept…"
         case Phase.DRAFTING:
             return f"{_outcome(progress)} {_drafting(progress.drafts)}".strip()
@@ -222,7 +234,7 @@ def _training(progress: RoundProgress) -> str:
 
 def _drafting(drafts: DraftProgress | None) -> str:
     if drafts is None:
-        return "Making drafts for the other images…"
+        return "Making drafts…"
     if drafts.total <= 1:
         return f"Making a draft: {100 * drafts.done:.0f} %.{_left(drafts.remaining)}"
     return f"Making drafts: {int(drafts.done)} of {drafts.total}.{_left(drafts.remaining)}"

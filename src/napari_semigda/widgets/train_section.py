@@ -9,7 +9,7 @@ from napari_semigda.widgets.round_curves import RoundCurves
 from napari_semigda.widgets.round_progress import Phase, in_words
 from napari_semigda.widgets.section import ActionButton, Rows, number, sentence, thin_bar, timer
 from napari_semigda.widgets.tips import wrapped
-from napari_semigda.widgets.workbench import Workbench
+from napari_semigda.widgets.workbench import NO_WEIGHTS, Workbench
 
 REFRESHED_EVERY = 100  # milliseconds
 NOTHING_TO_LEARN = (
@@ -60,6 +60,11 @@ class TrainSection(QWidget):
         self.resume = ActionButton(
             "Resume the stopped round", "Go on where the round was stopped.", workbench.resume_stopped_round
         )
+        self.draft_all = ActionButton(
+            "Draft all",
+            "Make drafts of all images that wait, with the newest weights and in the order chosen.",
+            workbench.draft_all,
+        )
         self.bar = thin_bar()
         self.state = sentence()
         self.curves = Curves(self._progress)
@@ -79,7 +84,7 @@ class TrainSection(QWidget):
         after = QLabel("Start after")
         after.setToolTip(wrapped(AFTER_MEANS))
         rows.add(after, self.every, shares=(4, 8))
-        rows.add(self.resume)
+        rows.add(self.draft_all, self.resume)
         rows.add(self.curves)
         rows.add(self.rounds)
 
@@ -143,6 +148,7 @@ class TrainSection(QWidget):
         self.pause.allow(None if paused or progress.phase is Phase.TRAINING else NOTHING_RUNS)
         self.stop.allow(self._why_no_stop())
         self.resume.setVisible(self._can_resume())
+        self.draft_all.allow(self._why_no_drafts())
         self.state.setText(in_words(progress, session))
         self.bar.setVisible(progress.share is not None)
         self._show_fraction()
@@ -174,6 +180,16 @@ class TrainSection(QWidget):
         if not session.has_something_to_learn:
             return NOTHING_TO_LEARN
         return None
+
+    def _why_no_drafts(self) -> str | None:
+        session, runner = self._workbench.session, self._workbench.runner
+        if session is None or runner is None:
+            return NO_SESSION
+        if session.read_only is not None:
+            return session.read_only
+        if self._progress.phase in (Phase.DRAFTING, Phase.STOPPING):
+            return "Drafts are being made." if self._progress.phase is Phase.DRAFTING else "It stops."
+        return None if runner.engine.has_model else NO_WEIGHTS
 
     def _why_no_stop(self) -> str | None:
         if self._progress.phase is Phase.STOPPING:

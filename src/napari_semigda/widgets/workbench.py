@@ -28,8 +28,10 @@ from napari_semigda.model.device import choose_device
 from napari_semigda.session.creation import Progress
 from napari_semigda.session.items import Item
 from napari_semigda.session.mask_changes import ChangedMask
+from napari_semigda.session.queue import queue
 from napari_semigda.session.relocation import Relocation
 from napari_semigda.session.session import Session
+from napari_semigda.session.typical import typical_item
 from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.activity import Activity
 from napari_semigda.widgets.annotation import Annotation
@@ -42,7 +44,9 @@ from napari_semigda.widgets.round_progress import Phase, RoundProgress
 from napari_semigda.widgets.runner import EngineRunner
 from napari_semigda.widgets.session_plan import LayerSource
 
+NO_WEIGHTS = "There are no weights to draft with yet: train a round, or start a session from a model."
 COUNTED_EVERY = 200  # milliseconds, while drafts come in one after the other
+TYPICAL_WITHIN = 0.1  # seconds for which a window may wait that opens a session made elsewhere
 LOOK_AHEAD_AFTER = 300  # milliseconds after something changed: the image on screen comes first
 SKIPPED_TOLD = 3  # sentences on files that became no image
 
@@ -148,6 +152,8 @@ class Workbench:
             show_warning(session.read_only)
         self.runner.engine.request_latents()  # the queue can do without, but not as well
         self.runner.wake()
+        if not session.rounds:  # the weights, if there are any, are imported ones: nothing was drafted yet
+            self._draft_all_quietly()
 
     def _leave_if(self, folder: Path) -> None:
         """Close the session open now if it is the one in this folder: it can be written only once."""
@@ -207,7 +213,7 @@ class Workbench:
         how
             Makes it; given what to tell of its progress, and what to ask whether it is cancelled.
         """
-        self._begin_making(how, self._on_made)
+        self._begin_making(lambda *told: _begun(how(*told)), self._on_made)
 
     def add_images(self, images: Sequence[Path]) -> None:
         """Add picture files to the session, behind the scenes, and open it again with them.
@@ -283,6 +289,8 @@ class Workbench:
     def _on_added(self, session: Session) -> None:
         self._tell_left_out(session)
         self._open_anew(session)
+        if self.runner is not None:
+            self._draft_all_quietly()
 
     def _on_looked(self, session: Session, relocation: Relocation) -> None:
         if relocation.missing:
@@ -369,6 +377,48 @@ class Workbench:
             runner.engine.cancel_predictions()
         runner.wake()  # a paused round has nobody at work
         self.progress.stopping()
+
+    def draft_all(self) -> None:
+        """Have all images that wait drafted, in the order chosen, where newer weights can do it better.
+
+        While a round trains they come when it has ended, by what it has learned; while it is held, at once.
+
+        Raises
+        ------
+        SemiGDAError
+            If no session is open, or there are no weights yet.
+        """
+        if not self._open_runner().engine.has_model:
+            raise SemiGDAError(NO_WEIGHTS)
+        self._find_undrafted(self._on_asked_for)
+
+    def _draft_all_quietly(self) -> None:
+        """Have all images drafted that have no draft of these weights, if there are any; say nothing."""
+        if self._open_runner().engine.has_model:
+            self._find_undrafted(self._request_drafts)
+
+    def _find_undrafted(self, then: Callable[[list[Item]], object]) -> None:
+        """Look for them behind the scenes: of many thousand images the order takes half a second."""
+        session, annotation, background = self._open_session(), self.annotation, self._background
+        engine = self._open_runner().engine
+        if annotation is not None and background is not None and session.read_only is None:
+            strategy = annotation.strategy
+            background.do(
+                lambda: [item for item in queue(session, strategy=strategy) if engine.wants_draft(item)], then
+            )
+
+    def _on_asked_for(self, items: list[Item]) -> None:
+        self._request_drafts(items)
+        if not items:
+            show_info("Every image that waits has a draft of the newest weights.")
+        elif self.progress.active and self.progress.phase is not Phase.PAUSED:
+            show_info(f"The round goes on; {len(items)} drafts are made when it has ended.")
+
+    def _request_drafts(self, items: list[Item]) -> None:
+        if self.runner is not None and items:
+            self.runner.engine.request_predictions(items)
+            self.progress.drafts_asked()
+            self.runner.wake()
 
     # Classes -----------------------------------------------------------------------------------
 
@@ -473,10 +523,12 @@ class Workbench:
         return self.runner
 
     def _show_first_item(self) -> None:
-        """The item that was on screen last time, else the one to look at next, else the first."""
+        """The item on screen last time; in a new session a typical one; else the next suggested."""
         assert self.annotation is not None
         assert self.session is not None
         last = self.session.current_item
+        if last is None and all(state.waits for state in self.session.states()):
+            last = typical_item(self.session, seconds=TYPICAL_WITHIN)
         if last is not None:
             self.annotation.show(last)
         elif not self.annotation.go_to_queue():
@@ -562,3 +614,9 @@ class Workbench:
             self._without_draft.clear()
         if self.runner is not None:
             self.progress.rest(paused=self.runner.engine.round_is_active)
+
+
+def _begun(session: Session) -> Session:
+    """Have a new session begin with a typical image; in the thread that made it."""
+    session.current_item = typical_item(session)
+    return session
