@@ -493,6 +493,7 @@ def test_a_new_class_asks_whether_it_occurs_in_accepted_masks(
     qtbot.waitUntil(lambda: np.array_equal(session.labels(item), unlabeled))
     assert asked == ["Does “vessel” occur in the one image whose mask is accepted already?"]
     np.testing.assert_array_equal(mask_layer(viewer).data, unlabeled)
+    assert mask_layer(viewer).selected_label == 2
     qtbot.waitUntil(section.restore.isEnabled)
     section.restore.press()
     np.testing.assert_array_equal(session.labels(item), painted)

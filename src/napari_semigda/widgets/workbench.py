@@ -493,8 +493,10 @@ class Workbench:
 
     def _show_changed_masks(self) -> None:
         assert self.annotation is not None
+        painting = self.canvas.selected_label
         if self.annotation.item is not None and self.annotation.visible:
             self.annotation.show(self.annotation.item)
+            self.canvas.selected_label = painting  # it is the same image still
         self.counted.emit()
 
     def add_class(self, name: str) -> None:
