@@ -411,3 +411,16 @@ def test_uncertainty_is_ordered_for_the_eye_and_lets_the_image_through(opened, v
     assert colors[:, 3].max() < 0.8
     assert layer.colorbar.visible
     assert isinstance(mask_layer(viewer), Labels)
+
+
+def test_a_hidden_class_is_shown_before_a_mask_with_it_is_accepted(opened, viewer, click):
+    session, item = opened.workbench.session, opened.workbench.annotation.item
+    opened.canvas.selected_label = 2
+    paint(viewer)
+    opened.canvas.hidden_classes = {2}
+    click(opened.mask_section.accept)
+    assert session.labels(item) is None
+    assert not opened.canvas.hidden_classes
+    assert opened.classes_section.list.item(1).checkState() == Qt.CheckState.Checked
+    click(opened.mask_section.accept)
+    assert (session.labels(item) == 2).any()

@@ -57,7 +57,7 @@ class Canvas(Protocol):
         ...
 
     def uncover_mask(self) -> bool:
-        """Make a mask visible that the person has hidden; False where it was visible."""
+        """Make the mask visible where the person has hidden it or classes in it; False where it was."""
         ...
 
     def drawn_elsewhere(self) -> str | None:
@@ -284,7 +284,8 @@ class Annotation:
         """Refuse to accept what the person did not see, or can hardly mean."""
         if self._canvas.uncover_mask():
             raise SemiGDAError(
-                f"The mask of {item.name} was hidden. It is visible again: check it, then accept it."
+                f"The mask of {item.name}, or a class in it, was hidden. It is visible again: check it, then "
+                "accept it."
             )
         if layer := self.drawn_elsewhere:
             self.changed.emit()  # has the buttons offered

@@ -1,5 +1,6 @@
 """The canvas of `annotation.Canvas` as layers of a napari viewer."""
 
+import gc
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
@@ -74,6 +75,7 @@ class NapariCanvas:
     stepped = Signal()
     mask_removed = Signal()
     label_picked = Signal(int)
+    hidden_changed = Signal()
     region_drawn = Signal(object)
     region_ended = Signal()
 
@@ -128,6 +130,7 @@ class NapariCanvas:
     def hidden_classes(self, values: Collection[int]) -> None:
         self._hidden = frozenset(values)
         self._colour()
+        self.hidden_changed.emit()
 
     @property
     def contour_only(self) -> bool:
@@ -158,6 +161,7 @@ class NapariCanvas:
         name : str
             Name of the picture's layer.
         """
+        _spare_collections()
         place = {"scale": picture.pixel_size, "units": _units(picture), **_unmoved()}
         self.cancel_region()
         self._remove_overlays()
@@ -220,13 +224,17 @@ class NapariCanvas:
         return [*(layer for layer in above if layer is not None), *self._pictures]
 
     def uncover_mask(self) -> bool:
-        """Make a mask visible that the person hid with napari's controls; False where it was visible."""
+        """Make the mask visible, and all its classes; False where they were."""
         mask = self._mask
-        draft_shown = self._draft is not None and self._draft.visible
-        if mask is None or draft_shown or (mask.visible and mask.opacity >= FAINT):
+        if mask is None or (self._draft is not None and self._draft.visible):
             return False
-        mask.visible, mask.opacity = True, max(mask.opacity, OPACITY)
-        return True
+        hidden = [value for value in self._hidden if (mask.data == value).any()]
+        if hidden:
+            self.hidden_classes = self._hidden.difference(hidden)
+        faint = not mask.visible or mask.opacity < FAINT
+        if faint:
+            mask.visible, mask.opacity = True, max(mask.opacity, OPACITY)
+        return faint or bool(hidden)
 
     def drawn_elsewhere(self) -> str | None:
         """Name of a layer of the person's own in which something was drawn since the image is shown."""
@@ -417,8 +425,14 @@ class NapariCanvas:
 
     def _begin_painting(self, mask: Labels) -> None:
         """Have the brush paint the first class, where the person sees it, whatever was chosen before."""
-        if self._viewer.dims.ndisplay != 2:
-            self._viewer.dims.ndisplay = 2
+        dims = self._viewer.dims
+        if dims.ndisplay != 2:
+            dims.ndisplay = 2
+        if dims.order != (usual := tuple(range(dims.ndim))):
+            dims.order = usual  # turned, a stack beside the image would show a line of it
+        if not any(one.visible for one in self._pictures):
+            for one in self._pictures:
+                one.visible = True
         self.uncover_mask()
         self.selected_label = self._classes[0].value if self._classes else 1
         brush = PLAIN_BRUSH if mask.editable else PLAIN_BRUSH | {"mode": "pan_zoom"}
@@ -556,6 +570,15 @@ def _put(layer: Layer, place: dict[str, Any]) -> None:
                 layer.units = value
         elif not np.array_equal(np.asarray(getattr(layer, name)), value):
             setattr(layer, name, value)
+
+
+def _spare_collections() -> None:
+    """Keep what is imported for good out of the garbage collections of this process.
+
+    napari collects whenever a layer is removed, which takes half a second with torch in memory.
+    """
+    if not gc.get_freeze_count():
+        gc.freeze()
 
 
 def warm_up() -> None:

@@ -133,6 +133,7 @@ class ClassesSection(QWidget):
         self._workbench.reclassed.connect(self._fill)
         self._workbench.closed.connect(self._fill)
         self._workbench.canvas.label_picked.connect(self._follow)
+        self._workbench.canvas.hidden_changed.connect(self._on_hidden)
         self._workbench.canvas.painted.connect(self._show_painted)
 
     # The list ----------------------------------------------------------------------------------
@@ -165,6 +166,12 @@ class ClassesSection(QWidget):
         row.setSizeHint(QSize(0, self._row_height()))
         self.list.addItem(row)
         return row
+
+    def _on_hidden(self) -> None:
+        session = self._workbench.session
+        self.list.blockSignals(True)
+        self._show_ticks([] if session is None else session.classes)
+        self.list.blockSignals(False)
 
     def _show_ticks(self, classes: list[ClassInfo]) -> None:
         """Tick what is to be seen; a class alone is shown and hidden with its layer."""

@@ -69,6 +69,7 @@ class SemiGDAWidget(QWidget):
         self.queue_section = QueueSection(self.workbench)
         self.image_section = ImageSection(self.workbench)
         self.mask_section = MaskSection(self.workbench, self.session_section.find_moved.press)
+        self.image_section.skip.too_soon = self.mask_section.is_too_soon
         self.train_section = TrainSection(self.workbench)
         self.export_section = ExportSection(self.workbench)
         self._lay_out()

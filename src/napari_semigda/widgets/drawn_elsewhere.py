@@ -77,7 +77,7 @@ class DrawnElsewhere:
             taken[_shapes_inside(mask, layer, before or [])] = value
         layer.visible = False
         self._before[layer.unique_id] = _content(layer)
-        return taken.astype(np.uint8)
+        return taken
 
     def _drawable(self) -> list[Layer]:
         return [one for one in self._viewer.layers if isinstance(one, DRAWABLE) and not self._is_ours(one)]

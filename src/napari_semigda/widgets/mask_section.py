@@ -36,7 +36,7 @@ SPECK_TIP = "Connected pieces of fewer pixels are dropped. Each class has a numb
 RADIUS = 2.0
 
 NOTHING_TO_UNDO = "No mask was accepted since the session was opened."
-TOO_SOON = "The image has just appeared. Look at it, then accept."
+TOO_SOON = "The image has just appeared. Look at it first."
 GONE = "The mask's layer was deleted. What was painted on it is kept."
 UNCERTAINTY_MEANS = (
     "Uncertainty: 0 certain (no color), 0.5 both branches of the network undecided, "
@@ -77,7 +77,7 @@ class MaskSection(QWidget):
             Key.UNDO_ACCEPT,
         )
         for button in (self.accept_and_go_on, self.accept, self.no_object):
-            button.too_soon = self._is_too_soon
+            button.too_soon = self.is_too_soon
         self.reset = ActionButton(
             "To draft",
             "Replace the mask by the newest draft (Ctrl+Z takes it back).",
@@ -246,7 +246,7 @@ class MaskSection(QWidget):
 
     # What the buttons do -----------------------------------------------------------------------
 
-    def _is_too_soon(self) -> bool:
+    def is_too_soon(self) -> bool:
         """Refuse a key or a click that was meant for the image before; an impatient second one, say."""
         annotation = self._workbench.annotation
         if annotation is None or not annotation.just_shown:
