@@ -176,7 +176,8 @@ class ClassesSection(QWidget):
     def _show_ticks(self, classes: list[ClassInfo]) -> None:
         """Tick what is to be seen; a class alone is shown and hidden with its layer."""
         hidden = self._workbench.canvas.hidden_classes
-        for place in range(len(classes) if len(classes) > 1 else 0):
+        shown = min(len(classes), self.list.count())  # while a session is opened there are no rows yet
+        for place in range(shown if len(classes) > 1 else 0):
             row = self.list.item(place)
             assert row is not None
             seen = row.data(VALUE) not in hidden
