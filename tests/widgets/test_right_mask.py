@@ -417,6 +417,7 @@ def test_a_hidden_class_is_shown_before_a_mask_with_it_is_accepted(opened, viewe
     session, item = opened.workbench.session, opened.workbench.annotation.item
     opened.canvas.selected_label = 2
     paint(viewer)
+    opened.canvas.selected_label = 1  # the class that is painted cannot be hidden
     opened.canvas.hidden_classes = {2}
     click(opened.mask_section.accept)
     assert session.labels(item) is None
