@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from qtpy.QtCore import QObject, QThreadPool, Signal  # type: ignore[attr-defined]
@@ -38,7 +39,8 @@ class Background(QObject):
             except Exception:
                 logger.exception("A task behind the scenes failed.")
             else:
-                self._done.emit(then, result)
+                with suppress(RuntimeError):  # nobody is there any more to hand it to
+                    self._done.emit(then, result)
 
         if not self._closed:
             self._pool.start(run)

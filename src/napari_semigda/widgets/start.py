@@ -73,7 +73,6 @@ class Dock(QWidget):
         self._viewer, self._device = napari_viewer, device
         self._whole: SemiGDAWidget | None = None
         self._docked = self._closed = False
-        self._to_open: Path | None = None
         self._imported = threading.Event()
         self._background = Background(self)
         self._layout = QVBoxLayout(self)
@@ -113,11 +112,8 @@ class Dock(QWidget):
         raise AttributeError(f"{type(self).__name__} has no attribute {name}")
 
     def open_session(self, folder: Path | str) -> None:
-        """Open a session folder, as soon as that can be done; errors are shown as notifications."""
-        if self._whole is None:
-            self._to_open = Path(folder)
-        else:
-            self._whole.open_session(folder)
+        """Open a session folder, waiting until that can be done; errors are shown as notifications."""
+        self.whole.open_session(folder)
 
     def close_down(self, *, window_closes: bool = False) -> None:
         """Close the session and leave the viewer as if this widget had never been there."""
@@ -196,8 +192,6 @@ class Dock(QWidget):
             self._waiting = None
         self._layout.addWidget(self._whole)
         self.unsetCursor()
-        if self._to_open is not None:
-            self._whole.open_session(self._to_open)
         return self._whole
 
 
