@@ -53,7 +53,9 @@ def typical_item(
     >>> session.current_item = typical_item(session)  # doctest: +SKIP
     """
     waiting = [item for item in session.items if session.state(item).waits]
-    end, read, looks = clock() + seconds, [], []
+    end = clock() + seconds
+    read: list[Item] = []
+    looks: list[NDArray[np.float32]] = []
     for place in spread_order(len(waiting)):
         item = waiting[place]
         if clock() > end or len(read) == MOST_READ:

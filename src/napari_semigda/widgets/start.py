@@ -187,7 +187,9 @@ class Dock(QWidget):
 
         self._whole = SemiGDAWidget(self._viewer, self._device)
         if self._waiting is not None:
-            self._layout.removeWidget(self._waiting)
+            while self._layout.count():  # napari has put a stretch below the page
+                self._layout.takeAt(0)
+            self._waiting.hide()
             self._waiting.deleteLater()
             self._waiting = None
         self._layout.addWidget(self._whole)
