@@ -635,7 +635,7 @@ def test_moved_images_are_found_again_from_the_dock(
     folder_of_images.rename(tmp_path / "moved")
     dock = dock()
     dock.open_session(tmp_path / "session")
-    assert any("is not there" in notice for notice in notices())
+    assert any("is missing" in notice for notice in notices())
     assert not viewer.layers
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "moved"))
 

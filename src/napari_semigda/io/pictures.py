@@ -186,7 +186,7 @@ def list_folder(folder: Path | str, cancelled: Callable[[], bool] | None = None)
         When the person cancelled.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise SemiGDAError(f"There is no folder “{folder}”. Choose a folder that holds images.")
     found: list[Path] = []
     others: Counter[str] = Counter()

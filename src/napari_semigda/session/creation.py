@@ -307,7 +307,7 @@ def find_files(
     found: dict[Path, str] = {}
     listings = []
     for one in (Path(path) for path in given):
-        if is_zarr(one) or not one.is_dir():
+        if is_zarr(one) or not os.path.isdir(one):  # Path.is_dir raises for names that are too long
             found.setdefault(real_place(one), for_people(one.name))
             continue
         inside = real_place(one).is_relative_to(folder)
@@ -519,7 +519,7 @@ def _without_masks(
 
 def _folders(images: Path | str | Sequence[Path | str]) -> list[Path]:
     given = [images] if isinstance(images, Path | str) else images
-    return [path.resolve() for path in map(Path, given) if path.is_dir()]
+    return [path.resolve() for path in map(Path, given) if os.path.isdir(path)]
 
 
 def make_items(planes: Sequence[NamedPlane], folder: Path, others: Sequence[str] = ()) -> tuple[Item, ...]:
