@@ -419,6 +419,12 @@ def test_a_mask_where_0_is_white_means_what_is_seen(tmp_path: Path, compression:
     np.testing.assert_array_equal(read(tmp_path / "a.tif"), DISC > 0)
 
 
+@pytest.mark.parametrize("given", [{}, {"compression": "zlib"}, {"metadata": None}, {"ome": True}])
+def test_in_an_array_of_python_true_is_the_object(tmp_path: Path, given: dict[str, Any]) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", DISC > 0, **given)  # which says on its own that 0 is white
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.tif"), DISC)
+
+
 def test_of_a_mask_where_0_is_white_other_values_are_not_guessed(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", LABELS, photometric="miniswhite")
     with pytest.raises(SemiGDAError, match="WhiteIsZero"):
@@ -447,7 +453,14 @@ def test_of_a_palette_the_indices_are_the_classes(tmp_path: Path, ending: str) -
 
 @pytest.mark.parametrize(
     ("colors", "expected"),
-    [([0, 255], DISC), ([255, 0], 255 - CELLS), ([255, 128], "another order"), ([10, 90], DISC)],
+    [
+        ([0, 255], DISC),
+        ([255, 0], 255 - CELLS),
+        ([255, 128], "another order"),
+        ([10, 90], DISC),
+        ([0, 2], "another start"),
+        ([0, 0], DISC),
+    ],
 )
 def test_of_a_palette_of_grays_its_order_decides(tmp_path: Path, colors: list[int], expected: Any) -> None:
     image = Image.frombytes("P", (50, 40), DISC.tobytes())
@@ -458,6 +471,13 @@ def test_of_a_palette_of_grays_its_order_decides(tmp_path: Path, colors: list[in
             read_labels(tmp_path / "a.png")
     else:
         np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), expected)
+
+
+@pytest.mark.parametrize("values", [[0, 2], [0, 2, 3], [2], [0, 255]])
+def test_of_a_gray_gif_the_gray_values_are_the_classes(tmp_path: Path, values: list[int]) -> None:
+    labels = np.array(values, np.uint8)[np.minimum(LABELS, len(values) - 1)]
+    Image.fromarray(labels).save(tmp_path / "a.gif")  # Pillow numbers the values that are in use
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.gif"), labels)
 
 
 @pytest.mark.parametrize("first", ["transparent", "opaque"])

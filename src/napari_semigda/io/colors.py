@@ -18,6 +18,7 @@ from napari_semigda.errors import SemiGDAError
 Array = NDArray[Any]
 
 _CHANNELS_OF_COLOR = 3
+_DARK = 32
 
 
 class ColorSpace(Enum):
@@ -58,6 +59,8 @@ class Interpretation:
         (N, 3) or (N, 4) uint8: the color of each index, with its opacity.
     raw_labels
         Whether in a label map the stored values count, however they are shown (ImageJ's inverting tables).
+    shades
+        Whether a palette of grays stands for gray values, as in a format that has no others (GIF).
     lossy
         Whether the compression changed the values.
     ycbcr
@@ -70,6 +73,7 @@ class Interpretation:
     premultiplied: bool = False
     palette: Array | None = None
     raw_labels: bool = False
+    shades: bool = False
     lossy: bool = False
     ycbcr: tuple[float, ...] = (0.299, 0.587, 0.114, 0, 255, 128, 255, 128, 255)
 
@@ -113,7 +117,7 @@ class Interpretation:
         if self.space is ColorSpace.PALETTE and self.palette is not None:
             if _is_drawn(samples[..., 0], self.palette):
                 return _whole(_single(self.as_picture(samples[..., :1]), _CHANNELS_OF_COLOR, path), path)
-            return _indices(samples[..., 0], self.palette, path)
+            return _indices(samples[..., 0], self.palette, path, shades=self.shades)
         if self.space is ColorSpace.WHITE_IS_ZERO:
             samples = samples if self.raw_labels else _as_shown(samples, self, path)
         alpha = self.alpha
@@ -262,18 +266,22 @@ def _is_drawn(index: Array, palette: Array) -> bool:
     return bool(transparent.any())
 
 
-def _indices(index: Array, palette: Array, path: Path) -> Array:
-    """Take the indices of a palette for classes, unless they number shades of gray in another order."""
+def _indices(index: Array, palette: Array, path: Path, *, shades: bool) -> Array:
+    """Take the indices of a palette for classes, unless it has nothing but grays that may be meant."""
     used = np.union1d(index, [0]).astype(np.intp)
     colors = palette[used][:, :_CHANNELS_OF_COLOR].astype(int)
-    shades = colors[:, 0]
-    is_contrary = (np.diff(shades) < 0).any() or (len(used) == 1 and shades[0] == np.iinfo(np.uint8).max)
-    if not is_contrary or (colors != colors[:, :1]).any():
+    grays = colors[:, 0]
+    if (colors != colors[:, :1]).any() or (grays == used).all():
         return index
-    if not np.isin(colors, (0, 255)).all() or len(used) > 2:
+    is_contrary = (np.diff(grays) < 0).any() or (len(used) == 1 and grays[0] == np.iinfo(np.uint8).max)
+    # Too dark to be told apart by eye: gray values that a program has numbered anew.
+    is_dark = grays.max() < _DARK and (np.diff(grays) > 0).all()
+    if not (is_contrary or is_dark or shades):
+        return index
+    if not shades and (len(used) > 2 or not np.isin(grays, (0, 255)).all()):
         raise SemiGDAError(
-            f"“{path}” numbers its shades of gray in another order than their brightness, so its classes are "
-            "unclear. Save it as gray values, without a palette."
+            f"“{path}” numbers its shades of gray in another order than their brightness, or from another "
+            "start, so its classes are unclear. Save it as gray values, without a palette."
         )
     return palette[index.astype(np.intp)][..., 0]
 

@@ -95,7 +95,8 @@ def _indexed(image: Image.Image) -> tuple[Array, Interpretation]:
     given = np.array(image.getpalette(kind), np.uint8).reshape(-1, len(kind))[:256]
     palette = np.zeros((256, len(kind)), np.uint8)
     palette[: len(given)] = given
-    return np.asarray(image), Interpretation(ColorSpace.PALETTE, palette=palette)
+    is_gif = image.format == "GIF"
+    return np.asarray(image), Interpretation(ColorSpace.PALETTE, palette=palette, shades=is_gif)
 
 
 def _is_lossy_webp(path: Path) -> bool:

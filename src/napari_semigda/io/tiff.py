@@ -568,7 +568,7 @@ def interpretation_of(page: Page, image: _Image) -> Interpretation:
         alpha=None if opacity is None else space.samples + opacity,
         premultiplied=opacity is not None and extra[opacity] == 1,
         palette=_palette(key) if space is ColorSpace.PALETTE else None,
-        raw_labels=image.tif.is_imagej,
+        raw_labels=image.tif.is_imagej or (bits == 1 and _is_of_python(image.tif)),
         lossy=is_lossy(page),
         ycbcr=_ycbcr(key),
     )
@@ -623,6 +623,12 @@ def _refuse_unknown_numbers(key: tifffile.TiffPage, space: ColorSpace, bits: int
             f"“{path}” stores its colors ({space.value}) in {key.bitspersample} bits of the kind "
             f"{key.dtype}, which is not read. Save it as RGB or gray."
         )
+
+
+def _is_of_python(tif: tifffile.TiffFile) -> bool:
+    """Whether tifffile has written a file: it calls True black, without anybody's asking."""
+    first = tif.pages[0]
+    return isinstance(first, tifffile.TiffPage) and str(first.software).startswith("tifffile")
 
 
 def _palette(key: tifffile.TiffPage) -> Array:
