@@ -93,7 +93,7 @@ def test_a_polygon_begun_is_not_carried_to_the_next_picture(show, viewer, click)
     layer.mode = "polygon"
     layer._overlays["polygon"].points = [(1, 1), (1, 20), (20, 20)]
     click(widget.image_section.next)
-    assert layer.mode == "polygon"
+    assert layer.mode == "paint"
     assert not layer._overlays["polygon"].points
 
 
