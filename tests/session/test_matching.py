@@ -427,3 +427,59 @@ def test_names_are_shown_in_one_line(tmp_path: Path) -> None:
     report = session.import_masks(tmp_path / "masks")
     assert len(report.accepted) == 1
     assert all(row.in_words().isprintable() for row in report.rows)
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        (["p1/f1.png", "p2/f2.png"], ["p3/f1.png", "p4/f2.png"]),
+        (["p1/f1.png", "p2/f2.png"], ["p2/f1.png"]),
+    ],
+)
+def test_where_both_sides_are_sorted_by_folders_no_name_crosses_them(
+    tmp_path: Path, images: list[str], masks: list[str]
+) -> None:
+    found, report = taken(tmp_path, images, masks)
+    assert found == {}
+    assert {row.mask for row in report.attention if row.result == "not used"} == set(masks)
+
+
+@pytest.mark.parametrize("folder", ["masks/p2", "p2/masks"])
+def test_the_masks_of_one_folder_of_images_are_not_taken_for_another_ones(
+    tmp_path: Path, folder: str
+) -> None:
+    for name in ("p1/f1.png", "p2/f2.png"):
+        image(tmp_path / "images" / name)
+    for name in ("f1.png", "f2.png"):
+        mask(tmp_path / folder / name)
+    session = Session.create(tmp_path / "session", tmp_path / "images")
+    report = session.import_masks(tmp_path / folder)
+    assert [item.name for item in report.accepted] == ["p2/f2.png"]
+    assert [item.name for item, _ in report.left_out] == ["p1/f1.png"]
+
+
+def test_a_file_for_each_object_becomes_no_image_and_is_not_guessed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("a1", "b2"):
+        image(data / name / "images" / f"{name}.png")
+        for number in range(3):
+            mask(data / name / "masks" / f"{name[::-1]}{number}.png")
+    session = Session.create(tmp_path / "session", data, masks=data)
+    assert [item.name for item in session.items] == ["a1/images/a1.png", "b2/images/b2.png"]
+    report = session.import_masks(data)
+    assert report.accepted == ()
+    assert [why.startswith("its folder has several masks") for _, why in report.left_out] == [True, True]
+    assert sum("one of several" in row.reason for row in report.rows) == 6
+
+
+def test_in_a_folder_of_masks_beside_images_nothing_is_an_image_whatever_its_name(tmp_path: Path) -> None:
+    image(tmp_path / "data/images/a.png")
+    mask(tmp_path / "data/masks/GT_a.png")
+    image(tmp_path / "data/masks/overview.png", shape=(3, 3))
+    session = Session.create(tmp_path / "session", tmp_path / "data")
+    assert [item.name for item in session.items] == ["images/a.png", "masks/overview.png"]
+
+
+@pytest.mark.parametrize("name", ["GT_a1.png", "mask_a1.png", "label-a1.tif", "a1_labels.png"])
+def test_a_word_before_the_name_does_not_hide_the_nearest_one(name: str) -> None:
+    assert NearestNames(["b1.png", "img_a1.png", "c1.png"]).of(name) == "img_a1.png"

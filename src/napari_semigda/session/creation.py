@@ -492,8 +492,8 @@ def _without_masks(
     names = list(files)
     paths = [files[name].plane.path for name in names]
     shapes = [files[name].plane.shape for name in names]
-    beside = masks_beside(names)
-    masks = {mask for mask, image in beside.items() if shapes[mask] == shapes[image]}
+    beside = masks_beside(names, shapes)
+    masks = set(beside)
     if folder is not None:
         folder = folder.resolve()
         within = {number for number, path in enumerate(paths) if path.is_relative_to(folder)}

@@ -184,7 +184,8 @@ def import_masks(
     images = _Images(session)
     masks = _MaskFiles(listing.pictures, folder, images.identities)
     names = [one.name for one in session.classes]
-    found = match(images.names, masks.names, root=folder.resolve().name, class_names=names)
+    root = "/".join(folder.resolve().parts[1:][-2:])
+    found = match(images.names, masks.names, root=root, class_names=names)
     chosen = set(_chosen([item.id for item in images.with_mask(found)], count, seed))
     results: dict[str, tuple[Result, str]] = {}
     accepted, left_out, how = [], [], Counter[str]()

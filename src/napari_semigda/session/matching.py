@@ -25,6 +25,7 @@ _MASK_SUFFIX = re.compile(rf"(?P<word>[-_.](?:{_MASK_WORDS}))(?P<number>[-_]?\d{
 _SEPARATOR = re.compile(r"[-_.]")
 _MASK_FOLDER_WORDS = re.compile(rf"({_MASK_WORDS}|ground[-_ ]?truth)(tr|ts)?", re.IGNORECASE)
 _IMAGE_FOLDER_WORDS = re.compile(r"(images?|imgs?)(tr|ts)?", re.IGNORECASE)
+_BEFORE_NAME = re.compile(rf"({_MASK_WORDS}|images?|imgs?)[-_. ]+(?=.)", re.IGNORECASE)
 _CHANNEL = re.compile(r"(?P<base>.+)_(?P<channel>\d{4})")
 _ALIKE = 0.6
 """Names at least so alike, of 1, are worth showing as the nearest name."""
@@ -115,7 +116,7 @@ def match(
     masks
         For each mask file its path below the folder of masks; several where links lead to one file.
     root
-        Name of the folder of masks.
+        Name of the folder of masks, after that of the folder above it: ``scan/masks``.
     class_names
         Where there are several classes: a folder of such a name holds the masks of one class only.
 
@@ -147,6 +148,7 @@ class _Matcher:
         self._join_by_path(lambda name, _is_mask: folded(_parent(name)))
         self._join_by_path(self._plain_parent)
         self._join_by_name()
+        self._tell_parts()
         self._prefer_exact()
         self._resolve()
         return self._found
@@ -176,7 +178,7 @@ class _Matcher:
         """Return a file's folder without the words for masks and images; None where that leaves nothing."""
         parent = _parent(name)
         if is_mask:
-            whole = f"{self._root}/{parent}"
+            whole = f"{_file(self._root)}/{parent}"
             if not any(_is_mask_folder(part) for part in whole.split("/")):
                 return None
         return _plain_folder(parent) or None
@@ -194,6 +196,8 @@ class _Matcher:
                     of_masks[folded(reading.base)].setdefault(number, []).append((name, reading))
         folders_of_images = {_plain_folder(_parent(image.name)) for image in self._images} - {""}
         folders_of_masks = {_plain_folder(_parent(name)) for names in self._masks for name in names} - {""}
+        home = next((end for end in map(_plain_folder, (_file(self._root), self._root)) if end), "")
+        is_sorted = min(len(folders_of_images), len(folders_of_masks)) > 1
         joined = []
         for base, candidates in of_masks.items():
             named = of_images.get(base)
@@ -210,7 +214,10 @@ class _Matcher:
                 for name, reading in ways:
                     image = self._images[target.image].name
                     here, there = _plain_folder(_parent(name)), _plain_folder(_parent(image))
-                    if here == there or not (here in folders_of_images or there in folders_of_masks):
+                    if not here and home in folders_of_images:
+                        here = home
+                    other = here in folders_of_images or there in folders_of_masks or is_sorted
+                    if here == there or not (other and here and there):
                         joined.append(self._edge(target, of_image, number, name, reading, "name"))
                     else:
                         self._found.why_no_mask.setdefault(
@@ -220,6 +227,23 @@ class _Matcher:
                             number, f"it is in another folder than “{image}”, the only image of its name"
                         )
         self._add(joined)
+
+    def _tell_parts(self) -> None:
+        """Tell of masks in the place of the only image of a folder, as of one object each."""
+        images, masks = defaultdict(list), defaultdict(list)
+        for number, image in enumerate(self._images):
+            images[_plain_folder(_parent(image.name))].append(number)
+        for number, names in enumerate(self._masks):
+            if number not in self._edges_of_mask and _in_mask_folder(names[0]):
+                masks[_plain_folder(_parent(names[0]))].append(number)
+        for folder, parts in masks.items():
+            if folder and len(images[folder]) == 1 and len(parts) > 1:
+                (image,) = images[folder]
+                several = _listed((self._masks[number][0] for number in parts), len(parts))
+                only = self._images[image].name
+                self._found.why_no_mask[image] = f"its folder has several masks: {several}. Join them in one"
+                why = f"it is one of several in the folder of “{only}”; join them in one file"
+                self._found.why_not_used.update(dict.fromkeys(parts, why))
 
     def _tell_not_unique(self, named: Collection[int], candidates: Collection[int]) -> None:
         candidates = [number for number in candidates if number not in self._edges_of_mask]
@@ -320,16 +344,19 @@ class _Matcher:
             self._found.why_not_used[edge.mask] = f"it {why}"
 
 
-def masks_beside(names: Sequence[str]) -> dict[int, int]:
+def masks_beside(names: Sequence[str], shapes: Sequence[tuple[int, int]] | None = None) -> dict[int, int]:
     """Tell which of some image files are masks of others, by their names.
 
     A file is the mask of another in the same folder that has its name without a suffix such as ``_mask``, or
-    it is in a folder such as ``masks`` and the other, in its place, in none such.
+    it is in a folder such as ``masks`` and the other, in its place, in none such. Where no name fits, a file
+    in ``masks`` is the mask of some image in ``images`` beside it.
 
     Parameters
     ----------
     names
         Paths below the folder of images; posix.
+    shapes
+        (height, width) of each; a mask has the size of its image. None leaves that aside.
 
     Returns
     -------
@@ -342,12 +369,20 @@ def masks_beside(names: Sequence[str]) -> dict[int, int]:
     {1: 0, 4: 3}
     """
     at_place: dict[tuple[str, str], list[int]] = defaultdict(list)
+    in_images: dict[str, list[int]] = defaultdict(list)
     stems = {(folded(_parent(name)), folded(file_stem(name))) for name in names}
     for number, name in enumerate(names):
         if not _in_mask_folder(name):
+            if any(_IMAGE_FOLDER_WORDS.fullmatch(part) for part in _parent(name).split("/")):
+                in_images[_plain_folder(_parent(name))].append(number)
             for reading in _readings_of_image(ImageName(name), {}):
                 at_place[_plain_folder(_parent(name)), folded(reading.base)].append(number)
     found = {}
+
+    def first_alike(images: Sequence[int], mask: int) -> int | None:
+        alike = (one for one in images if one != mask and (shapes is None or shapes[one] == shapes[mask]))
+        return next(alike, None)
+
     for number, name in enumerate(names):
         for reading in _readings_of_mask(name):
             first = (
@@ -357,10 +392,15 @@ def masks_beside(names: Sequence[str]) -> dict[int, int]:
             if not (reading.word or _in_mask_folder(name)) or (reading.part and first not in stems):
                 continue
             images = at_place.get((_plain_folder(_parent(name)), folded(reading.base)), ())
-            image = next((one for one in images if one != number), None)
+            image = first_alike(images, number)
             if image is not None:
                 found[number] = image
                 break
+        else:
+            beside = in_images.get(_plain_folder(_parent(name)), ()) if _in_mask_folder(name) else ()
+            image = first_alike(beside, number)
+            if image is not None:
+                found[number] = image
     return found
 
 
@@ -389,7 +429,7 @@ class NearestNames:
 
 
 def _shortest(name: str) -> str:
-    return folded(_readings_of_mask(name)[-1].base)
+    return folded(_BEFORE_NAME.sub("", _readings_of_mask(name)[-1].base, count=1))
 
 
 def _around(ordered: Sequence[tuple[str, str, str]], text: str) -> Sequence[tuple[str, str, str]]:
