@@ -305,7 +305,7 @@ def test_the_table_is_written_and_the_rows_to_look_at_are_printed(
     assert main(words) == 3
     said = capsys.readouterr()
     assert (
-        "1 mask accepted (1 by its path and “_mask”); 1 not accepted; 2 images without a mask; 3 mask files"
+        "1 mask accepted (1 by path and “_mask”); 1 not accepted; 2 images without a mask; 3 mask files"
         in said.out
     )
     assert "scan_7.png: no image has its name. Nearest name: “scan_07.png”." in said.err

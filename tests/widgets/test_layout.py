@@ -2,7 +2,7 @@
 
 import pytest
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QAbstractButton, QApplication
+from qtpy.QtWidgets import QAbstractButton, QApplication, QLabel, QMessageBox
 
 from napari_semigda.widgets.column import Column
 from tests.widgets.conftest import TITLE
@@ -101,3 +101,25 @@ def test_a_section_that_is_unfolded_and_what_came_of_an_export_are_scrolled_to(d
     qtbot.waitUntil(lambda: dock_on_screen.train_section.every.visibleRegion().isEmpty() is False)
     click(export.export)
     qtbot.waitUntil(lambda: bool(export.outcome.text()) and not export.outcome.visibleRegion().isEmpty())
+
+
+def test_a_question_in_front_of_the_window_hides_nothing_of_the_dock(dock_on_screen, qtbot):
+    column = dock_on_screen.findChild(Column)
+    viewport = column.viewport()
+
+    def in_sight(button):
+        return viewport.childAt(button.mapTo(viewport, button.rect().center())) is button
+
+    seen = [button for button in column.findChildren(QAbstractButton) if in_sight(button)]
+    question = QMessageBox(parent=dock_on_screen.classes_section)
+    question.setText("Is\nthis\na\nquestion?")
+    question.show()
+    words = next(label for label in question.findChildren(QLabel) if "question" in label.text())
+    start = words.mapTo(column.widget(), QPoint(0, 0)).y() - question.y()
+    question.move(0, viewport.height() - words.height() + 4 - start)  # across the end of what is seen, to Qt
+    QApplication.processEvents()
+    column.verticalScrollBar().valueChanged.emit(0)
+    assert seen
+    assert all(map(in_sight, seen))
+    question.close()
+    question.deleteLater()

@@ -245,6 +245,17 @@ def test_each_image_begins_with_the_first_class_and_the_brush(opened, viewer, cl
     assert viewer.dims.ndisplay == 2
 
 
+def test_the_list_marks_the_class_that_each_image_begins_with(opened, viewer, click):
+    classes = opened.classes_section
+    classes.next.press()
+    assert classes.list.currentRow() == 1
+    click(opened.image_section.next)
+    assert mask_layer(viewer).selected_label == 1
+    assert classes.list.currentRow() == 0
+    classes.next.press()
+    assert mask_layer(viewer).selected_label == 2
+
+
 def test_a_value_that_is_no_class_can_neither_be_picked_nor_accepted(opened, viewer, click, notices):
     item, layer = opened.workbench.annotation.item, mask_layer(viewer)
     for value in (3, 200, 254):

@@ -1,5 +1,6 @@
 """What the train section says in words, event by event."""
 
+import numpy as np
 import pytest
 
 from napari_semigda.events import (
@@ -114,3 +115,13 @@ def test_one_large_draft_tells_its_share(session):
     progress = RoundProgress()
     progress.take(Drafting(session.items[0], 0.25), DraftProgress(0.25, 1, 60.0))
     assert in_words(progress, session) == "Making a draft: 25 %. About 1 minute left."
+
+
+def test_before_the_first_round_it_says_how_many_masks_make_a_good_start(make_session):
+    session = make_session(6)
+    for item in session.items[:4]:
+        session.accept(item, np.ones(item.shape, np.uint8))
+    assert "4 accepted. Five that differ" in in_words(RoundProgress(), session)
+    fifth = session.items[4]
+    session.accept(fifth, np.ones(fifth.shape, np.uint8))
+    assert in_words(RoundProgress(), session) == "Not trained yet, 5 accepted: enough for a first round."

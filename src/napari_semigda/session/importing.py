@@ -89,7 +89,7 @@ class ImportReport:
     rows
         Every image and every mask file, and what became of it.
     recognized
-        How the masks were found (such as “by its path and “_mask””), with how many each.
+        How the masks were found (such as “by path and “_mask””), with how many each.
     skipped
         What in the folder of masks cannot be read, in sentences.
     """

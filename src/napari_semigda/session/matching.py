@@ -266,7 +266,7 @@ class _Matcher:
             part = True
         here, there = _parent(name), _parent(image)
         exact = reading.base == of_image.base and (here == there or folded(here) != folded(there))
-        how = f"by its {by}" + (f" and “{reading.word}”" if reading.word else "")
+        how = f"by {by}" + (f" and “{reading.word}”" if reading.word else "")
         rank = 0 if same_file else 1 + reading.rank + of_image.rank
         return _Edge(target, number, name, rank, exact, how, part)
 

@@ -75,6 +75,7 @@ class NapariCanvas:
     stepped = Signal()
     mask_removed = Signal()
     label_picked = Signal(int)
+    label_changed = Signal(int)
     hidden_changed = Signal()
     region_drawn = Signal(object)
     region_ended = Signal()
@@ -112,9 +113,11 @@ class NapariCanvas:
 
     @selected_label.setter
     def selected_label(self, value: int) -> None:
-        self._picked = value
+        changes, self._picked = value != self._picked, value
         if self._mask is not None:
             self._mask.selected_label = value
+        if changes:
+            self.label_changed.emit(value)
 
     def show_classes(self, classes: Sequence[ClassInfo]) -> None:
         """Paint labels in the colours of these classes, from now on."""

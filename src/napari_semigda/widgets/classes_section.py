@@ -133,6 +133,7 @@ class ClassesSection(QWidget):
         self._workbench.reclassed.connect(self._fill)
         self._workbench.closed.connect(self._fill)
         self._workbench.canvas.label_picked.connect(self._follow)
+        self._workbench.canvas.label_changed.connect(self._mark)
         self._workbench.canvas.hidden_changed.connect(self._on_hidden)
         self._workbench.canvas.painted.connect(self._show_painted)
 
@@ -232,15 +233,19 @@ class ClassesSection(QWidget):
         self.list.setCurrentRow((self.list.currentRow() + 1) % self.list.count())
 
     def _follow(self, value: int) -> None:
-        """Mark the label that the brush paints, however it was picked."""
-        self.list.blockSignals(True)
-        self.list.setCurrentRow(-1)
-        for place in range(self.list.count()):
-            row = self.list.item(place)
-            if row is not None and row.data(VALUE) == value:
-                self.list.setCurrentRow(place)
-        self.list.blockSignals(False)
+        """Mark the label that the brush paints, however it was picked, and let it be seen."""
+        self._mark(value)
         self._show_picked(value)
+
+    def _mark(self, value: int) -> None:
+        """Mark the label that the brush paints, in the list."""
+        rows = [self.list.item(place) for place in range(self.list.count())]
+        values = [None if row is None else row.data(VALUE) for row in rows]
+        place = values.index(value) if value in values else -1
+        if place != self.list.currentRow():
+            self.list.blockSignals(True)
+            self.list.setCurrentRow(place)
+            self.list.blockSignals(False)
         self._allow()
 
     def _show_painted(self) -> None:

@@ -110,6 +110,8 @@ class Column(QScrollArea):
         """Upper and lower end of each part, in the viewport."""
         tallest = min(TALLEST, self._viewport_height() // 3)
         for part in self._content.findChildren(QWidget):
+            if part.window() is not self.window():
+                continue  # of a menu, or of a question that is asked
             if isinstance(part, PARTS) and part.isVisible() and part.height() <= tallest:
                 start = part.mapTo(self._content, QPoint(0, 0)).y() + self._content.y()
                 yield start, start + part.height()

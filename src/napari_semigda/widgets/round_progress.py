@@ -26,6 +26,7 @@ from napari_semigda.session.rounds import RoundRecord, read_curves
 from napari_semigda.session.session import Session
 from napari_semigda.training.round import StepReport
 
+GOOD_START = 5  # accepted masks
 STAGES = {1: "aligning the latents", 2: "learning the masks"}
 
 
@@ -255,7 +256,11 @@ def _resting(progress: RoundProgress, session: Session) -> str:
     accepted = session.counts()[ItemState.ACCEPTED]
     if not accepted:
         return "Not trained yet: accept a mask or more, then train."
-    return f"Not trained yet, {accepted} accepted. Five that differ as much as can be make a good start."
+    if accepted < GOOD_START:
+        return (
+            f"Not trained yet, {accepted} accepted. Five that differ as much as possible make a good start."
+        )
+    return f"Not trained yet, {accepted} accepted: enough for a first round."
 
 
 def _outcome(progress: RoundProgress) -> str:

@@ -41,6 +41,7 @@ class TrainSection(QWidget):
         self.every = QSpinBox()
         number(self.every, 0, 0, 1000, 5, AFTER_MEANS)
         self.every.setSpecialValueText("only when I press Train")
+        self.every.setPrefix("after ")
         self.every.setSuffix(" new masks")
         for box in (self.minutes, self.steps, self.every):
             box.valueChanged.connect(self._on_plan)
@@ -81,7 +82,7 @@ class TrainSection(QWidget):
     def _lay_out(self) -> None:
         rows = Rows(self)
         rows.add(self.minutes, self.steps, self.fresh)
-        after = QLabel("Start after")
+        after = QLabel("Start")
         after.setToolTip(wrapped(AFTER_MEANS))
         rows.add(after, self.every, shares=(4, 8))
         rows.add(self.draft_all, self.resume)
