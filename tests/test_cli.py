@@ -471,6 +471,16 @@ def test_an_image_is_never_overwritten_by_its_neighbours_mask(trained, capsys):
     assert picture.read_bytes() == before
 
 
+def test_no_prediction_becomes_an_accepted_mask(trained, capsys):
+    labels = trained / "s" / "labels"
+    before = {file.name: file.read_bytes() for file in labels.iterdir()}
+    model = trained / "s" / "rounds" / "001" / "model.safetensors"
+    arguments = ["--model", str(model), "--output", str(labels), "--overwrite"]
+    assert main(["predict", str(trained / "images"), *arguments]) == 1
+    assert "part of the session" in said(capsys)[1]
+    assert {file.name: file.read_bytes() for file in labels.iterdir()} == before
+
+
 def test_a_damaged_image_beside_sound_ones(trained, capsys):
     (trained / "images" / "torn.png").write_bytes(b"\x89PNG\r\n")
     assert predict_images(trained) == 3

@@ -373,6 +373,10 @@ def _settings(session: Session, chosen: dict[str, Any]) -> ImageSettings:
 
 def _accept_masks(session: Session, given: argparse.Namespace, console: Console) -> bool:
     """Import masks, tell what became of them, and return whether nothing needs attention."""
+    from napari_semigda.session.export import refuse_files_of_sessions
+
+    if given.table is not None:
+        refuse_files_of_sessions(given.table)
     with progress_bar(console, "Accepting masks") as progress:
         report = session.import_masks(
             given.masks, count=given.label_count, seed=given.seed, progress=progress
@@ -511,8 +515,11 @@ def _predict_images(given: argparse.Namespace, console: Console) -> int:
 
 
 def _refuse_conflicts(targets: Sequence[Path], pictures: Sequence[Path], overwrite: bool) -> None:
+    from napari_semigda.session.export import refuse_files_of_sessions
+
     originals = {str(path.resolve()).casefold() for path in pictures}
     for target in targets:
+        refuse_files_of_sessions(target)
         if str(target.resolve()).casefold() in originals:
             raise SemiGDAError(f"“{target}” is one of the images: choose another output folder.")
         if target.exists() and not overwrite:

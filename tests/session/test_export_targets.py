@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_semigda.cli import main
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.session.export import export_masks
+from napari_semigda.io.masks import read_labels
+from napari_semigda.session.export import Existing, Export, export_masks
 from napari_semigda.session.exporting.formats import Overlays
 from napari_semigda.session.session import Session
 
@@ -81,7 +84,40 @@ def test_no_picture_is_overwritten_under_any_of_its_names(tmp_path: Path) -> Non
     assert contents(pictures) == before
 
 
+@pytest.mark.parametrize("inside", ["labels", "labels/p", "edits", "predictions", "rounds/001", "images"])
+def test_no_file_becomes_one_of_another_session(folder: Path, tmp_path: Path, inside: str) -> None:
+    images = [tmp_path / "pictures" / "a_mask.tif"]
+    with Session.create(tmp_path / "other", images) as other:
+        other.accept(other.items[0], np.zeros((8, 9), np.uint8))
+    before = contents(tmp_path / "other")
+    with Session.open(folder) as session, pytest.raises(SemiGDAError, match=r"of the session .*other"):
+        export_masks(session, tmp_path / "other" / inside, overwrite=True)
+    assert contents(tmp_path / "other") == before
+
+
+@pytest.mark.parametrize("place", ["semigda.json", "journal.jsonl", "labels/a_mask.tif", "labels/new.csv"])
+def test_no_table_takes_the_place_of_a_file_of_a_session(folder: Path, tmp_path: Path, place: str) -> None:
+    before = contents(folder)
+    assert main(["import", str(folder), str(tmp_path / "pictures"), "--table", str(folder / place)]) == 1
+    assert contents(folder) == before
+
+
 def test_a_folder_of_its_own_in_the_session_is_fine(folder: Path) -> None:
     with Session.open(folder) as session:
         report = export_masks(session, folder / "masks")
     assert {path.parent for path in report.written} == {folder / "masks"}
+
+
+def test_a_second_export_sees_that_a_mask_with_a_decomposed_name_was_changed(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / "pictures/é.png")
+    with Session.create(tmp_path / "session", tmp_path / "pictures") as session:
+        session.accept("é", np.zeros((8, 9), np.uint8))
+    label = tmp_path / "session/labels/é.tif"
+    label.rename(label.with_name(unicodedata.normalize("NFD", label.name)))  # as a copy by macOS has it
+    with Session.open(tmp_path / "session") as session:
+        export_masks(session, tmp_path / "out")
+        session.accept("é", np.ones((8, 9), np.uint8))
+        report = Export(session, tmp_path / "out").run(Existing.UPDATE)
+        assert len(report.written) == 1
+        assert read_labels(report.written[0]).all()

@@ -483,3 +483,16 @@ def test_in_a_folder_of_masks_beside_images_nothing_is_an_image_whatever_its_nam
 @pytest.mark.parametrize("name", ["GT_a1.png", "mask_a1.png", "label-a1.tif", "a1_labels.png"])
 def test_a_word_before_the_name_does_not_hide_the_nearest_one(name: str) -> None:
     assert NearestNames(["b1.png", "img_a1.png", "c1.png"]).of(name) == "img_a1.png"
+
+
+def test_an_import_takes_nothing_away_that_is_painted_and_not_accepted(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        image(tmp_path / "images" / name)
+        mask(tmp_path / "masks" / name)
+    session = Session.create(tmp_path / "session", tmp_path / "images")
+    painted = np.ones(SHAPE, np.uint8)
+    session.keep_edit("a", painted)
+    report = session.import_masks(tmp_path / "masks")
+    assert [item.id for item in report.accepted] == ["b"]
+    assert "painted" in report.left_out[0][1]
+    np.testing.assert_array_equal(session.edit("a"), painted)

@@ -106,3 +106,12 @@ def test_a_label_file_that_cannot_be_removed_stays_accepted(session, monkeypatch
     shutil.rmtree(file)
     file.write_bytes(content)
     assert session.labels("image_1") is not None
+
+
+def test_an_accepted_draft_is_kept_when_a_newer_one_took_its_place(session, predict):
+    session.store_prediction("image_1", predict(mask_of(session, "image_1")), 1)
+    session.see_draft("image_1")
+    session.accept("image_1", mask_of(session, "image_1"))
+    session.store_prediction("image_1", predict(mask_of(session, "image_1", 9)), 2)
+    session.undo_accept()
+    np.testing.assert_array_equal(session.edit("image_1"), mask_of(session, "image_1"))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import Enum
@@ -18,7 +19,6 @@ from napari_semigda.session.layout import (
     HOLDER,
     IMAGES,
     JOURNAL,
-    LABELS,
     LOCK,
     OWN_FOLDERS,
     PREDICTIONS,
@@ -223,12 +223,9 @@ class Export:
     def _made_of(self, output: Output) -> str:
         """Return what changes whenever the content of a file would."""
         session = self._session
+        masks = [] if self._format.predicts else output.items
         files = [
-            *(
-                session.folder / kind / f"{item.id}.tif"
-                for item in output.items
-                for kind in (() if self._format.predicts else (LABELS, PREDICTIONS))
-            ),
+            *(session.folder / PREDICTIONS / f"{item.id}.tif" for item in masks),
             *(session.picture_path(item) for item in output.items if self._format.reads_pictures),
             *([session.last_model()] if self._format.predicts else []),
         ]
@@ -239,6 +236,7 @@ class Export:
             asdict(legend_of(session)),
             session.settings.to_dict() if self._format.reads_pictures else None,
             [(item.id, item.name, item.path, item.pixel_size, item.unit) for item in output.items],
+            [session.label_stamp(item)[0] for item in masks],
             [_stamp(file) for file in files],
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -274,7 +272,7 @@ def _stamp(file: Path | None) -> list[int]:
 
 
 class _Guard:
-    """The files that an export must never write: those of the session itself, and its pictures.
+    """The files that an export must never write: those of a session, its own or another, and its pictures.
 
     Parameters
     ----------
@@ -306,15 +304,43 @@ class _Guard:
         place = _folded(target)
         if place[: len(self._session)] == self._session:
             own = place[len(self._session) :]
-            if len(own) < 2 and not _is_harmless(own):
-                return "is a file of the session itself"
-            if own and own[0] in _OWN:
-                return "is part of the session itself"
+            if reason := _against_own(own):
+                return f"{reason} of the session itself"
         if any(place[:length] in self._pictures for length in range(1, len(place) + 1)):
             return "is an image of this session"
         if _number(target) in self._same:
             return "is an image of this session under another name"
-        return ""
+        return _reason_of_sessions(target)
+
+
+def refuse_files_of_sessions(target: Path) -> None:
+    """Make sure that a file to write is none that a session keeps: a mask there would count as accepted.
+
+    Raises
+    ------
+    SemiGDAError
+        When it is one.
+    """
+    if reason := _reason_of_sessions(target):
+        raise SemiGDAError(f"“{target}” {reason}. Choose another place to write to.")
+
+
+def _reason_of_sessions(target: Path) -> str:
+    place = real_place(target)
+    for folder in place.parents:
+        if not os.path.lexists(folder / MANIFEST_NAME):
+            continue
+        own = tuple(identity(part) for part in place.relative_to(folder).parts)
+        if reason := _against_own(own):
+            return f"{reason} of the session “{folder}”"
+    return ""
+
+
+def _against_own(own: tuple[str, ...]) -> str:
+    """Say what a place below a session's folder is, if nothing else may be written there; else nothing."""
+    if len(own) < 2 and not _is_harmless(own):
+        return "is a file"
+    return "is part" if own and own[0] in _OWN else ""
 
 
 _OWN = frozenset((*OWN_FOLDERS, IMAGES))
@@ -348,7 +374,7 @@ def _number(path: Path) -> tuple[int, int] | None:
 def _refuse_own_folders(session: Session, folder: Path) -> None:
     reason = _Guard(session.folder, ()).reason_against(folder / "any")
     if reason:
-        raise SemiGDAError(f"“{folder}” is part of the session itself. Choose another folder to export to.")
+        raise SemiGDAError(f"“{folder}” {reason}. Choose another folder to export to.")
     if folder.exists() and not folder.is_dir():
         raise SemiGDAError(f"“{folder}” is a file. Choose a folder to export to.")
 

@@ -159,7 +159,7 @@ def import_masks(
     Parameters
     ----------
     session
-        Whose items; accepted ones stay as they are.
+        Whose items; accepted ones, and those that somebody paints, stay as they are.
     folder
         Holds TIFF or PNG files with the values 0 … K-1 and 255 for unlabeled. With one class, a file that
         holds 0 and 255 only means background and object, unless this program wrote it.
@@ -199,6 +199,11 @@ def import_masks(
             try:
                 if session.state(item) is ItemState.ACCEPTED:
                     raise SemiGDAError(f"{item.name} has an accepted mask already; it is kept.")
+                if session.edit(item) is not None:
+                    raise SemiGDAError(
+                        f"{item.name} has something painted that is not accepted yet; it is kept. Accept or "
+                        "discard it, then import again."
+                    )
                 file = file or _MaskFile.opened(masks.paths[number], images.items_of(target))
                 if isinstance(file, SemiGDAError):
                     raise file

@@ -473,7 +473,7 @@ class Labelling:
                 )
             draft = None if last.draft is None else last.draft.labels()
             accepted = None if last.accepted is None else self._of_classes(last.accepted.labels())
-            before = draft if accepted is None else accepted
+            before = self.predictions.read(item) if accepted is None else accepted  # a newer draft, perhaps
             self._keep_as_edit(item, mask, before, SeenDraft(draft, last.round))
             self._put_back(item, accepted)
             self._undoable.pop()
