@@ -165,3 +165,32 @@ def test_added_images_are_found_again_too(tmp_path):
     again = Session.open(session.folder)
     assert again.missing_pictures() == []
     again.close()
+
+
+def test_a_mask_in_its_folder_is_not_taken_for_the_image_of_its_name(tmp_path):
+    (tmp_path / "data" / "masks").mkdir(parents=True)
+    for name in ("a.png", "b.png", "masks/b.png"):
+        Image.new("L", (9, 8), len(name)).save(tmp_path / "data" / name)
+    session = Session.create(tmp_path / "session", [tmp_path / "data/a.png", tmp_path / "data/b.png"])
+    (tmp_path / "data/b.png").unlink()
+    relocation = session.find_moved_pictures(tmp_path / "data")
+    assert relocation.found == ()
+    assert "folder of masks" in relocation.missing[0][1]
+    assert len(session.find_moved_pictures(tmp_path / "data/masks").found) == 1  # it was pointed at
+
+
+def test_of_names_that_differ_in_case_alone_each_finds_its_own(tmp_path):
+    names = ("A.png", "a.png", "b/F.png")
+    for grey, name in enumerate(names):
+        (tmp_path / "before" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 8), grey).save(tmp_path / "before" / name)
+    if (tmp_path / "before/A.PNG").exists():
+        pytest.skip("this file system does not tell case apart")
+    session = Session.create(tmp_path / "session", tmp_path / "before")
+    grays = {item.id: session.picture(item).pixels[0, 0] for item in session.items}
+    shutil.move(tmp_path / "before", tmp_path / "after")
+    (tmp_path / "after/b/F.png").rename(tmp_path / "after/b/f.png")
+    (tmp_path / "after/c").mkdir()
+    Image.new("L", (9, 8), 99).save(tmp_path / "after/c/F.png")  # the folder counts before the case
+    session.find_moved_pictures(tmp_path / "after")
+    assert {item.id: session.picture(item).pixels[0, 0] for item in session.items} == grays

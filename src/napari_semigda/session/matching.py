@@ -234,7 +234,7 @@ class _Matcher:
         for number, image in enumerate(self._images):
             images[_plain_folder(_parent(image.name))].append(number)
         for number, names in enumerate(self._masks):
-            if number not in self._edges_of_mask and _in_mask_folder(names[0]):
+            if number not in self._edges_of_mask and in_mask_folder(names[0]):
                 masks[_plain_folder(_parent(names[0]))].append(number)
         for folder, parts in masks.items():
             if folder and len(images[folder]) == 1 and len(parts) > 1:
@@ -372,7 +372,7 @@ def masks_beside(names: Sequence[str], shapes: Sequence[tuple[int, int]] | None 
     in_images: dict[str, list[int]] = defaultdict(list)
     stems = {(folded(_parent(name)), folded(file_stem(name))) for name in names}
     for number, name in enumerate(names):
-        if not _in_mask_folder(name):
+        if not in_mask_folder(name):
             if any(_IMAGE_FOLDER_WORDS.fullmatch(part) for part in _parent(name).split("/")):
                 in_images[_plain_folder(_parent(name))].append(number)
             for reading in _readings_of_image(ImageName(name), {}):
@@ -389,7 +389,7 @@ def masks_beside(names: Sequence[str], shapes: Sequence[tuple[int, int]] | None 
                 folded(_parent(name)),
                 folded(reading.base + reading.word.rstrip("0123456789").rstrip("-_")),
             )
-            if not (reading.word or _in_mask_folder(name)) or (reading.part and first not in stems):
+            if not (reading.word or in_mask_folder(name)) or (reading.part and first not in stems):
                 continue
             images = at_place.get((_plain_folder(_parent(name)), folded(reading.base)), ())
             image = first_alike(images, number)
@@ -397,7 +397,7 @@ def masks_beside(names: Sequence[str], shapes: Sequence[tuple[int, int]] | None 
                 found[number] = image
                 break
         else:
-            beside = in_images.get(_plain_folder(_parent(name)), ()) if _in_mask_folder(name) else ()
+            beside = in_images.get(_plain_folder(_parent(name)), ()) if in_mask_folder(name) else ()
             image = first_alike(beside, number)
             if image is not None:
                 found[number] = image
@@ -518,7 +518,8 @@ def _plain_folder(folder: str) -> str:
     return "/".join(part for part in parts if part)
 
 
-def _in_mask_folder(name: str) -> bool:
+def in_mask_folder(name: str) -> bool:
+    """Whether a file, given by its path, is in a folder such as ``masks``."""
     return any(_is_mask_folder(part) for part in _parent(name).split("/"))
 
 

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, takewhile
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ from napari_semigda.session.items import (
     size_for_people,
     stored_path,
 )
+from napari_semigda.session.matching import in_mask_folder
 
 _ENOUGH = 2
 
@@ -59,7 +61,8 @@ def look_for_pictures(
 
     Of several files of one name the one counts that has the most folders above it in common with the old
     place; where two have equally many, neither does. A file that is or could be the picture of another item
-    is not taken, and each file is taken once. It also has to hold the same plane in the same size.
+    is not taken, nor one in a folder of masks where the old place was in none, and each file is taken once.
+    It also has to hold the same plane in the same size.
 
     Parameters
     ----------
@@ -120,9 +123,19 @@ class _Places:
             if path not in gone and (identity := file_identity(session_folder / path)) is not None
         }
         wanted = {folded(self._old[path].name) for path in self._missing}
-        alike = [real_place(path) for path in find_pictures(folder) if folded(path.name) in wanted]
+        above = len(folder.parts)
+        alike = {
+            real_place(path): in_mask_folder(PurePath(*path.parts[above:]).as_posix())
+            for path in find_pictures(folder)
+            if folded(path.name) in wanted
+        }
+        self._are_masks = any(in_mask_folder(f"{self._old[path].parent.name}/") for path in self._missing)
         self._identities = {path: file_identity(path) for path in alike}
-        self._candidates = [path for path in alike if self._identities[path] not in self._owners]
+        self._candidates = [
+            path
+            for path, is_mask in alike.items()
+            if self._identities[path] not in self._owners and (self._are_masks or not is_mask)
+        ]
         alike_old = {path: old for path, old in self._old.items() if folded(old.name) in wanted}
         self._files_by_end = _by_end(alike_old)
         self._candidates_by_end = _by_end({path: path for path in self._candidates})
@@ -162,7 +175,10 @@ class _Places:
         taken = [path for path in self._identities if folded(path.name) == folded(old.name)]
         if not taken:
             return f"There is no file “{old.name}” there."
-        owner = self._owners[self._identities[taken[0]]]  # type: ignore[index]
+        owners = (self._owners.get(self._identities[path]) for path in taken)  # type: ignore[arg-type]
+        owner = next((owner for owner in owners if owner is not None), None)
+        if owner is None:
+            return f"“{taken[0]}” is in a folder of masks. If it is the image, look in its folder alone."
         return f"The file “{old.name}” there is the image of {self._names[owner]}."
 
     def _is_folder_of_others(self, place: Path, old: PurePath) -> bool:
@@ -179,10 +195,11 @@ class _Places:
 _Key = TypeVar("_Key")
 
 
-def _ends(path: PurePath) -> Iterator[int]:
-    """Hash a file's name, then the same with one folder above it after the other; folded."""
-    end = 0
-    for part in reversed(path.parts):
+def _ends(path: PurePath, *, exact: bool) -> Iterator[int]:
+    """Hash a file's name, exact or folded, then the same with one folder above it after the other, folded."""
+    end = hash((exact, path.name if exact else folded(path.name)))
+    yield end
+    for part in reversed(path.parts[:-1]):
         end = hash((end, folded(part)))
         yield end
 
@@ -191,21 +208,25 @@ def _by_end(paths: Mapping[_Key, PurePath]) -> dict[int, list[_Key]]:
     """Find files by the ends of their paths; of each end no more than two, which tells that it is not one."""
     found: dict[int, list[_Key]] = defaultdict(list)
     for key, path in paths.items():
-        for end in _ends(path):
+        for end in chain(_ends(path, exact=True), _ends(path, exact=False)):
             if len(found[end]) < _ENOUGH:
                 found[end].append(key)
     return found
 
 
 def _nearest(path: PurePath, by_end: Mapping[int, list[_Key]]) -> tuple[list[_Key], int]:
-    """Return the files that have the most folders in common with a path, and how many these are."""
+    """Return the files that have the most folders in common with a path, and how many these are.
+
+    Where some of these have exactly its name, only they count.
+    """
     nearest: list[_Key] = []
-    depth = -1
-    for end in _ends(path):
-        if end not in by_end:
-            break
-        nearest, depth = by_end[end], depth + 1
-    return nearest, depth
+    deepest = -1
+    for exact in (False, True):
+        ends = takewhile(by_end.__contains__, _ends(path, exact=exact))
+        for depth, end in enumerate(ends):
+            if depth >= deepest:
+                nearest, deepest = by_end[end], depth
+    return nearest, deepest
 
 
 def _shapes(place: Path) -> dict[tuple[int, int], tuple[int, int]] | str:
