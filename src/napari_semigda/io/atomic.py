@@ -210,9 +210,7 @@ def put(path: Path, place: Path, kept: Path | None = None) -> None:
     if kept is not None and not os.path.lexists(kept) and os.path.lexists(place):
         try:
             os.link(place, kept, follow_symlinks=False)
-        except (OSError, NotImplementedError) as error:
-            if isinstance(error, OSError) and error.errno not in _CANNOT:
-                raise
+        except (OSError, NotImplementedError):  # whatever a file system says that has none
             os.rename(place, kept)
     os.replace(path, place)
 
