@@ -503,3 +503,9 @@ def test_a_jpeg_is_no_mask_unless_it_is_black_and_white(tmp_path: Path) -> None:
 def test_a_mask_in_sixteen_bits_a_color_keeps_its_values(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", np.dstack([LABELS] * 3).astype(np.uint16), 16, 2)
     np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), LABELS)
+
+
+def test_a_mask_with_what_is_no_number_is_refused_for_that(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.where(DISC, np.nan, 0).astype(np.float32))
+    with pytest.raises(SemiGDAError, match="fractions"):
+        read_labels(tmp_path / "a.tif")

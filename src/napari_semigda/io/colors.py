@@ -319,7 +319,7 @@ def _single(samples: Array, alpha: int | None, path: Path) -> Array:
 
 
 def _gray(colors: Array, samples: Array, path: Path) -> Array:
-    if not (colors == colors[..., :1]).all():
+    if colors.shape[-1] > 1 and not (colors == colors[..., :1]).all():  # what is no number equals nothing
         raise SemiGDAError(
             f"“{path}” is a color image, not a label map. Save it with one value for each class, such as PNG "
             "with a palette, or gray values 0, 1, 2, …"
