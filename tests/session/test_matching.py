@@ -496,3 +496,18 @@ def test_an_import_takes_nothing_away_that_is_painted_and_not_accepted(tmp_path:
     assert [item.id for item in report.accepted] == ["b"]
     assert "painted" in report.left_out[0][1]
     np.testing.assert_array_equal(session.edit("a"), painted)
+
+
+@pytest.mark.parametrize("inside", ["", "images"])
+def test_folders_of_images_that_were_given_one_by_one_count_as_well(tmp_path: Path, inside: str) -> None:
+    image(tmp_path / "p1" / inside / "f1.png")
+    image(tmp_path / "p2" / inside / "f2.png")
+    folders = [tmp_path / name / inside for name in ("p1", "p2")]
+    session = Session.create(tmp_path / "session", folders)
+    assert [item.name for item in session.items] == ["f1.png", "f2.png"]
+    mask(tmp_path / "masks/p1/f2.png")
+    assert session.import_masks(tmp_path / "masks").accepted == ()
+    mask(tmp_path / "masks/p1/f1.png")
+    mask(tmp_path / "flat/f2.png")
+    assert [item.name for item in session.import_masks(tmp_path / "masks").accepted] == ["f1.png"]
+    assert [item.name for item in session.import_masks(tmp_path / "flat").accepted] == ["f2.png"]

@@ -5,7 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -184,8 +184,7 @@ def import_masks(
     images = _Images(session)
     masks = _MaskFiles(listing.pictures, folder, images.identities)
     names = [one.name for one in session.classes]
-    root = "/".join(folder.resolve().parts[1:][-2:])
-    found = match(images.names, masks.names, root=root, class_names=names)
+    found = match(images.names, masks.names, root=_last_folders(folder.resolve()), class_names=names)
     chosen = set(_chosen([item.id for item in images.with_mask(found)], count, seed))
     results: dict[str, tuple[Result, str]] = {}
     accepted, left_out, how = [], [], Counter[str]()
@@ -246,6 +245,7 @@ class _Images:
                 image_name(items[0]),
                 tuple(end for end in [next(ends) for _ in items] if end),
                 file_stem(items[0].name) if len(items) == 1 else "",
+                _last_folders(PurePosixPath(items[0].path).parent),
             )
             for items in self._planes
         ]
@@ -350,6 +350,10 @@ class _MaskFile(NamedTuple):
         if (labels == UNKNOWN).all():
             raise SemiGDAError(f"Every pixel of “{self.path}” is unlabeled; there is nothing to accept.")
         return labels
+
+
+def _last_folders(folder: PurePath) -> str:
+    return "/".join([part for part in folder.parts if part != ".." and part != folder.anchor][-2:])
 
 
 def _counted(pages: Sequence[object]) -> str:

@@ -45,11 +45,14 @@ class ImageName(NamedTuple):
         empty where the file holds one plane.
     title
         Another name without endings that it goes by; empty for none.
+    folder
+        The last folders that hold the file, where its name has none; posix.
     """
 
     name: str
     suffixes: tuple[str, ...] = ()
     title: str = ""
+    folder: str = ""
 
 
 class Target(NamedTuple):
@@ -194,9 +197,12 @@ class _Matcher:
             for name, readings in names:
                 for reading in readings:
                     of_masks[folded(reading.base)].setdefault(number, []).append((name, reading))
-        folders_of_images = {_plain_folder(_parent(image.name)) for image in self._images} - {""}
+        homes = [_plain_folder(_parent(image.name)) for image in self._images]
+        if len({image.folder for image in self._images}) > 1:
+            homes = [home or _home(image.folder) for home, image in zip(homes, self._images, strict=True)]
+        folders_of_images = set(homes) - {""}
         folders_of_masks = {_plain_folder(_parent(name)) for names in self._masks for name in names} - {""}
-        home = next((end for end in map(_plain_folder, (_file(self._root), self._root)) if end), "")
+        root = _home(self._root)
         is_sorted = min(len(folders_of_images), len(folders_of_masks)) > 1
         joined = []
         for base, candidates in of_masks.items():
@@ -213,9 +219,9 @@ class _Matcher:
                     continue
                 for name, reading in ways:
                     image = self._images[target.image].name
-                    here, there = _plain_folder(_parent(name)), _plain_folder(_parent(image))
-                    if not here and home in folders_of_images:
-                        here = home
+                    here, there = _plain_folder(_parent(name)), homes[target.image]
+                    if not here and root in folders_of_images:
+                        here = root
                     other = here in folders_of_images or there in folders_of_masks or is_sorted
                     if here == there or not (other and here and there):
                         joined.append(self._edge(target, of_image, number, name, reading, "name"))
@@ -502,6 +508,11 @@ def _parent(name: str) -> str:
 
 def _file(name: str) -> str:
     return name.rpartition("/")[2]
+
+
+def _home(folders: str) -> str:
+    """Return the last folder without the words for masks and images; where it is one, the folder above."""
+    return _plain_folder(_file(folders)) or _plain_folder(folders)
 
 
 @lru_cache(maxsize=10_000)

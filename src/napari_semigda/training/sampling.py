@@ -37,11 +37,6 @@ class Stream:
         """Whether a new epoch begins in the draw of this step."""
         return self.batch == 0 or -step * self.batch % self.count < self.batch
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps that see each example at least once."""
-        return max(1, -(-self.count // self.batch)) if self.batch else 1
-
 
 def _shuffled(count: int, seed: int, epoch: int) -> list[int]:
     generator = torch.Generator().manual_seed(mixed_seed(seed, epoch))
