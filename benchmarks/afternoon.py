@@ -34,6 +34,7 @@ from skimage.io import imread
 
 from annotator import ALIKE, Annotator, dice, settle
 from napari_semigda.session.items import Item, ItemState
+from napari_semigda.widgets.classes_section import KEEP
 from napari_semigda.widgets.dock import SemiGDAWidget
 from napari_semigda.widgets.new_session import NewSessionDialog
 from napari_semigda.widgets.round_progress import Phase
@@ -322,8 +323,10 @@ class Afternoon:
         editor = classes.list.findChild(QLineEdit)
         QTest.keyClicks(editor, "shadow")
         self.annotator.picture("class_added")
-        QTest.keyClick(editor, Qt.Key.Key_Return)
-        settle()
+        with self._answering(KEEP, "class_question") as pressed:
+            QTest.keyClick(editor, Qt.Key.Key_Return)
+            self.annotator.wait(lambda: bool(pressed), "the question about accepted masks")
+            settle()
         assert [info.name for info in session.classes] == [self.plan.name, "shadow"]
         self._stroke()
         assert (self.annotator.mask.data == 2).any()
@@ -415,6 +418,7 @@ class Afternoon:
         session = self.widget.workbench.session
         assert session.rounds[-1].status == "stopped"
         steps = session.rounds[-1].steps
+        self.widget.sections["Train"].expand(animate=False)
         self.annotator.click(self.widget.train_section.resume)
         self.annotator.wait(lambda: self.widget.workbench.progress.steps > steps, "the round to go on")
         self.annotator.picture("resumed")
@@ -436,30 +440,36 @@ class Afternoon:
         self._close("Close")
         assert workbench.session is None
 
-    def _close(self, answer: str) -> None:
-        """Close the window as File › Close Window does, and give napari's questions an answer."""
-        pressed: list[tuple[float, float]] = []
+    @contextmanager
+    def _answering(self, answer: str, name: str) -> Iterator[list[Wait]]:
+        """Give the questions that come meanwhile an answer; yields the times at which it was given."""
+        pressed: list[Wait] = []
 
         def press() -> None:
             dialog = QApplication.activeModalWidget()
             if isinstance(dialog, QDialog):
-                self.annotator.picture(f"closing_{len(self.report.questions)}", dialog)
+                self.annotator.picture(f"{name}_{len(self.report.questions)}", dialog)
                 button = next(b for b in dialog.findChildren(QPushButton) if b.text() == answer)
                 text = max((label.text() for label in dialog.findChildren(QLabel)), key=len)
                 self.report.questions.append(text)
-                pressed.append((time.perf_counter(), time.process_time()))
+                pressed.append(Wait(time.perf_counter(), time.process_time()))
                 QTest.mouseClick(button, Qt.MouseButton.LeftButton)
 
         look = QTimer()
         look.setInterval(300)
         look.timeout.connect(press)
         look.start()
-        self.annotator.viewer.window._qt_window.close(quit_app=False, confirm_need=True)
+        yield pressed
         look.stop()
+
+    def _close(self, answer: str) -> None:
+        """Close the window as File › Close Window does, and give napari's questions an answer."""
+        with self._answering(answer, "closing") as pressed:
+            self.annotator.viewer.window._qt_window.close(quit_app=False, confirm_need=True)
         assert pressed, "napari did not ask"
         if answer == "Close":
-            clock, processor = pressed[-1]
-            now = Wait(time.perf_counter() - clock, time.process_time() - processor)
+            since = pressed[-1]
+            now = Wait(time.perf_counter() - since.clock, time.process_time() - since.processor)
             self.report.waits["closing napari in a round"].append(now)
             del self.annotator.viewer.window._qt_window  # as napari's own Window.close does: it is gone
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ def why_not() -> str | None:
         import mfusepy  # noqa: F401
     except (ImportError, OSError, AttributeError) as error:
         return f"needs mfusepy and libfuse ({error})"
+    if shutil.which("fusermount3") is None:
+        return "needs fusermount3 (of fuse3)"
     return None if os.access("/dev/fuse", os.R_OK | os.W_OK) else "needs /dev/fuse"
 
 

@@ -58,11 +58,12 @@ def folder_and_trouble(request, tmp_path):
 
 
 def test_a_mask_that_cannot_be_saved_stays_on_the_screen_until_it_can(
-    widget, viewer, folder_and_trouble, click, notices
+    folder_and_trouble, widget, viewer, click, notices
 ):
     folder, trouble = folder_and_trouble
     pictures = [picture for picture, _ in sample_pairs()[:3]]
     session = Session.create(folder / "session", pictures, settings=ImageSettings(working_size=32))
+    session.current_item = session.items[0]  # else it begins with a typical one
     widget.workbench.adopt(session)
     annotation, state = widget.workbench.annotation, widget.image_section.state
     item = annotation.item

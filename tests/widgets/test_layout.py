@@ -81,6 +81,16 @@ def test_letters_of_any_size_are_not_cut_off(dock_on_screen, qtbot):
     dock_on_screen.setStyleSheet("")
 
 
+def test_buttons_stay_where_they_are_when_work_begins_and_ends(dock_on_screen):
+    actions, bar = dock_on_screen.main_actions, dock_on_screen.train_section.bar
+    heights = []
+    for working in (True, False):
+        bar.setVisible(working)
+        QApplication.processEvents()
+        heights.append(actions.sizeHint().height())
+    assert heights[0] == heights[1]
+
+
 def test_looking_at_the_draft_moves_nothing(dock_on_screen, qtbot):
     dock = dock_on_screen
     item = dock.workbench.annotation.item

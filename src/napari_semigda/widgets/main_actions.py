@@ -1,7 +1,7 @@
 """What is done again and again, at the foot of the dock where it never scrolls away."""
 
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QStackedLayout, QWidget
 
 from napari_semigda.widgets.export_section import ExportSection
 from napari_semigda.widgets.mask_section import MaskSection
@@ -22,10 +22,12 @@ class MainActions(QWidget):
         self._notice, self._state = mask.notice, train.state
         said = QWidget()
         said.setMinimumHeight(LINES * self.fontMetrics().lineSpacing() + 4)
-        lines = QVBoxLayout(said)
-        lines.setContentsMargins(0, 0, 0, 0)
-        for label in (self._notice, self._state):
-            lines.addWidget(label)
+        self._said = QStackedLayout(said)  # as high as the longer of both, whichever is seen
+        for label in (self._state, self._notice):
+            self._said.addWidget(label)
+        room = train.bar.sizePolicy()
+        room.setRetainSizeWhenHidden(True)  # the buttons below must not move when work begins or ends
+        train.bar.setSizePolicy(room)
         rule = QFrame()
         rule.setFrameShape(QFrame.Shape.HLine)
         rule.setFixedHeight(1)
@@ -45,5 +47,5 @@ class MainActions(QWidget):
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Let the notice and the sentence take turns."""
         if event is not None and event.type() in (QEvent.Type.ShowToParent, QEvent.Type.HideToParent):
-            self._state.setVisible(not self._notice.isVisibleTo(self))
+            self._said.setCurrentWidget(self._notice if self._notice.text() else self._state)
         return False

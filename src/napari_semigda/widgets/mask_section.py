@@ -24,7 +24,7 @@ from napari_semigda.widgets.workbench import Workbench
 NO_MASK = "There is no mask on the screen."
 NO_DRAFT = "There is no draft of this image yet: train a round first."
 NO_WEIGHTS = "There are no weights yet: train a round first."
-DRAFT_SHOWN = "You are looking at the draft, not at your mask. To go back to it: {}."
+DRAFT_SHOWN = "You are looking at the draft. Back to your mask: {}."
 DRAW = "Draw around the region with the mouse (a lasso; rectangles are in the layer's tools)."
 LOWEST, HIGHEST, STEP = 0.05, 0.95, 0.01
 THRESHOLD_TIP = (
@@ -354,7 +354,7 @@ class MaskSection(QWidget):
         looking = None
         if correcting is not None and correcting.shows_draft:
             words, _, key = self.show_draft.text().partition("\t")
-            looking = DRAFT_SHOWN.format(f"{key}, or Look… › {words}" if key else f"Look… › {words}")
+            looking = DRAFT_SHOWN.format(key or f"Look… › {words}")
         changes = why_not or self._why_nothing_saved() or looking
         for part in (
             self.accept_and_go_on,
