@@ -511,3 +511,11 @@ def test_folders_of_images_that_were_given_one_by_one_count_as_well(tmp_path: Pa
     mask(tmp_path / "flat/f2.png")
     assert [item.name for item in session.import_masks(tmp_path / "masks").accepted] == ["f1.png"]
     assert [item.name for item in session.import_masks(tmp_path / "flat").accepted] == ["f2.png"]
+
+
+def test_a_mask_whose_image_has_another_one_by_its_path_is_told_so(tmp_path: Path) -> None:
+    found, report = taken(tmp_path, ["p1/case_0000.png"], ["p1/case.png", "case_0000.png"])
+    assert found == {"p1/case_0000.png": "p1/case.png"}
+    assert [row.reason for row in report.rows if row.result == "not used"] == [
+        "“p1/case_0000.png” has another mask by its path"
+    ]

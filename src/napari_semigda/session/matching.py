@@ -215,7 +215,11 @@ class _Matcher:
             ((number, ways),) = candidates.items()
             (targets,) = named.values()
             for target, of_image in targets:
-                if target in self._edges_of_target or number in self._edges_of_mask:
+                if number in self._edges_of_mask:
+                    continue
+                if target in self._edges_of_target:
+                    image = self._images[target.image].name
+                    self._found.why_not_used.setdefault(number, f"“{image}” has another mask by its path")
                     continue
                 for name, reading in ways:
                     image = self._images[target.image].name
@@ -237,18 +241,20 @@ class _Matcher:
     def _tell_parts(self) -> None:
         """Tell of masks in the place of the only image of a folder, as of one object each."""
         images, masks = defaultdict(list), defaultdict(list)
-        for number, image in enumerate(self._images):
-            images[_plain_folder(_parent(image.name))].append(number)
+        for number, one in enumerate(self._images):
+            images[_plain_folder(_parent(one.name))].append(number)
         for number, names in enumerate(self._masks):
             if number not in self._edges_of_mask and in_mask_folder(names[0]):
                 masks[_plain_folder(_parent(names[0]))].append(number)
         for folder, parts in masks.items():
             if folder and len(images[folder]) == 1 and len(parts) > 1:
-                (image,) = images[folder]
+                (only,) = images[folder]
                 several = _listed((self._masks[number][0] for number in parts), len(parts))
-                only = self._images[image].name
-                self._found.why_no_mask[image] = f"its folder has several masks: {several}. Join them in one"
-                why = f"it is one of several in the folder of “{only}”; join them in one file"
+                self._found.why_no_mask[only] = (
+                    f"its folder has several masks: {several}. Join them in one file"
+                )
+                image = self._images[only].name
+                why = f"it is one of several in the folder of “{image}”; join them in one file"
                 self._found.why_not_used.update(dict.fromkeys(parts, why))
 
     def _tell_not_unique(self, named: Collection[int], candidates: Collection[int]) -> None:
