@@ -359,11 +359,13 @@ def test_matching_calls_as_many_functions_for_each_file() -> None:
         images = [ImageName(f"p{one}/f.png") for one in range(number)]
         masks = [[f"q{one}/f_mask.png"] for one in range(number)]
         names = [image.name for image in images]
+        beside = [f"{folder}/{folder[0]}{one}.png" for folder in ("images", "masks") for one in range(number)]
 
         def work() -> None:
             match(images, masks, root="masks")
             match(images, [[name] for name in names], root="masks")
             masks_beside(names)
+            masks_beside(beside, [(5, 5)] * number + [(6, 6)] * number)
             nearest = NearestNames(names)
             for name, *_ in masks:
                 nearest.of(name)

@@ -274,7 +274,7 @@ def _indices(index: Array, palette: Array, path: Path, *, shades: bool) -> Array
     if (colors != colors[:, :1]).any() or (grays == used).all():
         return index
     is_contrary = (np.diff(grays) < 0).any() or (len(used) == 1 and grays[0] == np.iinfo(np.uint8).max)
-    # Too dark to be told apart by eye: gray values that a program has numbered anew.
+    # Too dark to be told apart by eye: gray values that a program has renumbered.
     is_dark = grays.max() < _DARK and (np.diff(grays) > 0).all()
     if not (is_contrary or is_dark or shades):
         return index

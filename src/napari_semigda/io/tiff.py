@@ -151,7 +151,13 @@ def tiff_stack(path: Path, series: int) -> tuple[list[tuple[str, int]], float | 
 
 
 def refuse_too_many(path: Path, count: int) -> None:
-    """Refuse a file that holds nothing, or says that it holds more than any file does."""
+    """Refuse a file that holds nothing, or says that it holds more than any file does.
+
+    Raises
+    ------
+    SemiGDAError
+        When it has no planes, or more than `MOST_PLANES`.
+    """
     if not count:
         raise SemiGDAError(f"“{path}” holds no picture.")
     if count > MOST_PLANES:
@@ -159,7 +165,20 @@ def refuse_too_many(path: Path, count: int) -> None:
 
 
 def refuse_implausible(path: Path, room: int) -> None:
-    """Refuse a plane that would fill the memory with what a small file claims."""
+    """Refuse a plane that would fill the memory with what a small file claims.
+
+    Parameters
+    ----------
+    path
+        The file.
+    room
+        Bytes that the plane takes, at least.
+
+    Raises
+    ------
+    SemiGDAError
+        When it takes more than 512 MiB, and more than 500 times what the file has.
+    """
     file = path.stat().st_size
     if room > max(_PLAUSIBLE_BYTES, _PLAUSIBLE_RATIO * file):
         raise SemiGDAError(

@@ -381,20 +381,16 @@ def masks_beside(names: Sequence[str], shapes: Sequence[tuple[int, int]] | None 
     {1: 0, 4: 3}
     """
     at_place: dict[tuple[str, str], list[int]] = defaultdict(list)
-    in_images: dict[str, list[int]] = defaultdict(list)
+    in_images: dict[tuple[str, tuple[int, int]], int] = {}
+    sizes = [(0, 0)] * len(names) if shapes is None else shapes
     stems = {(folded(_parent(name)), folded(file_stem(name))) for name in names}
     for number, name in enumerate(names):
         if not in_mask_folder(name):
             if any(_IMAGE_FOLDER_WORDS.fullmatch(part) for part in _parent(name).split("/")):
-                in_images[_plain_folder(_parent(name))].append(number)
+                in_images.setdefault((_plain_folder(_parent(name)), sizes[number]), number)
             for reading in _readings_of_image(ImageName(name), {}):
                 at_place[_plain_folder(_parent(name)), folded(reading.base)].append(number)
     found = {}
-
-    def first_alike(images: Sequence[int], mask: int) -> int | None:
-        alike = (one for one in images if one != mask and (shapes is None or shapes[one] == shapes[mask]))
-        return next(alike, None)
-
     for number, name in enumerate(names):
         for reading in _readings_of_mask(name):
             first = (
@@ -404,14 +400,13 @@ def masks_beside(names: Sequence[str], shapes: Sequence[tuple[int, int]] | None 
             if not (reading.word or in_mask_folder(name)) or (reading.part and first not in stems):
                 continue
             images = at_place.get((_plain_folder(_parent(name)), folded(reading.base)), ())
-            image = first_alike(images, number)
+            image = next((one for one in images if one != number and sizes[one] == sizes[number]), None)
             if image is not None:
                 found[number] = image
                 break
         else:
-            beside = in_images.get(_plain_folder(_parent(name)), ()) if in_mask_folder(name) else ()
-            image = first_alike(beside, number)
-            if image is not None:
+            image = in_images.get((_plain_folder(_parent(name)), sizes[number]))
+            if image is not None and in_mask_folder(name):
                 found[number] = image
     return found
 
