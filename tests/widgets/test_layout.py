@@ -133,3 +133,20 @@ def test_a_question_in_front_of_the_window_hides_nothing_of_the_dock(dock_on_scr
     assert all(map(in_sight, seen))
     question.close()
     question.deleteLater()
+
+
+def test_a_session_of_a_long_name_makes_the_dock_no_wider(dock_on_screen, qtbot, make_session):
+    column = dock_on_screen.findChild(Column)
+    dock_on_screen.workbench.adopt(make_session(name="a long name of a session that says everything"))
+    heading = dock_on_screen.sections["Session"].toggleButton()
+    qtbot.waitUntil(lambda: heading.text().endswith("…: 0 of 6 accepted)"))
+    assert column.widget().width() <= column.viewport().width()
+    assert heading.fontMetrics().horizontalAdvance(heading.text()) <= heading.width()
+
+
+def test_the_sections_fill_the_dock_when_it_is_opened_again(dock_on_screen, qtbot):
+    actions = dock_on_screen.main_actions
+    dock_on_screen.window().resize(1280, 800)
+    qtbot.waitUntil(lambda: actions.isVisible() and dock_on_screen.height() > 600)
+    below = dock_on_screen.height() - actions.mapTo(dock_on_screen, actions.rect().bottomLeft()).y()
+    assert below < 8

@@ -16,6 +16,8 @@ from napari.utils.notifications import show_info, show_warning
 from numpy.typing import NDArray
 from psygnal import Signal
 from qtpy.QtCore import QTimer
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QApplication
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.bands import LargePicture
@@ -262,6 +264,9 @@ class NapariCanvas:
         """Take the layers of this canvas away."""
         # The mask goes first: napari 0.9 draws the brush of a mask that went after its picture, and crashes.
         outgoing = self._layers()
+        if self._mask is not None:
+            self._mask.mode = "pan_zoom"  # no brush is drawn any more
+            _draw_at_once()
         if self._mask is not None:
             self._manner = {name: getattr(self._mask, name) for name in MANNER}
         self._pictures = []
@@ -626,6 +631,13 @@ def _drop_polygon(layer: Labels) -> None:
         from napari.layers.labels._labels_key_bindings import reset_polygon
 
         reset_polygon(layer)
+
+
+def _draw_at_once() -> None:
+    """Draw what napari shows: it crashes in OpenGL where an overlay and then all other layers go undrawn."""
+    for widget in QApplication.allWidgets():
+        if isinstance(widget, QOpenGLWidget) and widget.isVisible():
+            widget.repaint()
 
 
 def _fill_picture(layer: Layer, levels: _Levels) -> None:

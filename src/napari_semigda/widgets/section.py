@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, QTimer
-from qtpy.QtGui import QAction, QIcon, QMouseEvent  # type: ignore[attr-defined]
+from qtpy.QtGui import QAction, QIcon, QMouseEvent, QResizeEvent  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible, QElidingLabel
 
 from napari_semigda.widgets.keys import Key
+from napari_semigda.widgets.names import elided
 from napari_semigda.widgets.notices import errors_shown
 from napari_semigda.widgets.tips import wrapped
 
@@ -42,6 +43,7 @@ class Section(QCollapsible):
         self._title, self._note = title, ""
         self.setDuration(0)
         self.toggleButton().setStyleSheet(HEADING)
+        self.toggleButton().setMinimumWidth(1)  # else a long note makes the whole dock too wide
         self.setContent(content)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)  # text may wrap
         layout = self.layout()
@@ -61,8 +63,16 @@ class Section(QCollapsible):
         self._say(expanded)
 
     def _say(self, expanded: bool) -> None:
-        note = f"  ({self._note})" if self._note else ""
-        self.setText(f"{'▾' if expanded else '▸'}  {self._title}{note}")
+        heading, metrics = f"{'▾' if expanded else '▸'}  {self._title}", self.toggleButton().fontMetrics()
+        name, colon, numbers = self._note.rpartition(": ")
+        room = self.width() - metrics.horizontalAdvance(f"{heading}  ({colon}{numbers})") - FRAME
+        note = f"  ({elided(name, metrics, room)}{colon}{numbers})" if self._note else ""
+        self.setText(heading + note)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Say as much of the note as there is room for."""
+        super().resizeEvent(event)
+        self._say(self.isExpanded())
 
 
 class Allowing:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from napari_semigda.widgets.dock import SemiGDAWidget
 
 SECTIONS, LOADING = "napari_semigda.widgets.dock", "napari_semigda.model.loading"
+ALL_ROOM = 1000  # as a share, beside the one of the empty space below
 USUAL_SIZE = QSize(330, 700)
 GETTING_READY = (
     "Getting ready: PyTorch is being loaded, which takes some seconds. napari can be used meanwhile."
@@ -192,7 +193,7 @@ class Dock(QWidget):
             self._waiting.hide()
             self._waiting.deleteLater()
             self._waiting = None
-        self._layout.addWidget(self._whole)
+        self._layout.addWidget(self._whole, ALL_ROOM)  # napari puts a stretch below
         self.unsetCursor()
         return self._whole
 
