@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import dask.array as da
@@ -580,10 +581,12 @@ def _put(layer: Layer, place: dict[str, Any]) -> None:
             setattr(layer, name, value)
 
 
+@cache
 def _spare_collections() -> None:
     """Keep what is imported for good out of the garbage collections of this process.
 
-    napari collects whenever a layer is removed, which takes half a second with torch in memory.
+    napari collects whenever a layer is removed, which takes half a second with torch in memory. Once a
+    process: to ask whether anything is left out means to count it, which is felt at each image.
     """
     if not gc.get_freeze_count():
         gc.freeze()
