@@ -148,5 +148,8 @@ def test_the_sections_fill_the_dock_when_it_is_opened_again(dock_on_screen, qtbo
     actions = dock_on_screen.main_actions
     dock_on_screen.window().resize(1280, 800)
     qtbot.waitUntil(lambda: actions.isVisible() and dock_on_screen.height() > 400)
-    below = dock_on_screen.height() - actions.mapTo(dock_on_screen, actions.rect().bottomLeft()).y()
-    assert below < 8
+
+    def below():
+        return dock_on_screen.height() - actions.mapTo(dock_on_screen, actions.rect().bottomLeft()).y()
+
+    qtbot.waitUntil(lambda: below() < 8)

@@ -219,20 +219,20 @@ def test_a_paused_round_goes_on_where_it_was(begun, train, wait, click):
 @pytest.mark.slow
 def test_a_stopped_round_is_resumed_after_reopening(begun, train, wait, click, dock):
     session = begun.workbench.session
-    train(begun, 40)
+    train(begun, 80)
     wait(is_training(begun))
     click(begun.session_section.close_session)
     with Session.open(session.folder) as again:
         (record,) = again.rounds
         assert record.status == "stopped"
-        assert 0 < record.steps < 40
+        assert 0 < record.steps < 80
     begun.open_session(session.folder)
     assert begun.train_section.resume.isEnabled()
     assert "can be resumed" in begun.train_section.state.text()
     click(begun.train_section.resume)
     wait(is_at_rest(begun))
     (record,) = begun.workbench.session.rounds
-    assert (record.status, record.steps) == ("complete", 40)
+    assert (record.status, record.steps) == ("complete", 80)
 
 
 @pytest.mark.slow
