@@ -64,6 +64,7 @@ def test_nothing_is_seen_by_half(dock_on_screen, qtbot):
     qtbot.waitUntil(lambda: bar.maximum() > 0)
     for value in range(0, bar.maximum() + 1, 7):
         bar.setValue(value)
+        QApplication.processEvents()
         for part in column.findChildren(QAbstractButton):
             seen = part.visibleRegion().boundingRect().intersected(part.rect())
             top = part.mapTo(viewport, QPoint(0, 0)).y()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_semigda.widgets.dock import SemiGDAWidget
 
 SECTIONS, LOADING = "napari_semigda.widgets.dock", "napari_semigda.model.loading"
-ALL_ROOM = 1000  # as a share, beside the one of the empty space below
+ALL_ROOM = 100_000  # as a share, beside that of the empty space below, which grows with each dock opened
 USUAL_SIZE = QSize(330, 700)
 GETTING_READY = (
     "Getting ready: PyTorch is being loaded, which takes some seconds. napari can be used meanwhile."
