@@ -34,10 +34,10 @@ from skimage.io import imread
 
 from annotator import ALIKE, Annotator, dice, settle
 from napari_semigda.session.items import Item, ItemState
-from napari_semigda.widgets.classes_section import KEEP
 from napari_semigda.widgets.dock import SemiGDAWidget
-from napari_semigda.widgets.new_session import NewSessionDialog
-from napari_semigda.widgets.round_progress import Phase
+from napari_semigda.widgets.panels.classes import KEEP
+from napari_semigda.widgets.panels.new_session import NewSessionDialog
+from napari_semigda.widgets.panels.round_progress import Phase
 from truths import ask_for_pictures, chosen_pairs, collect
 
 WINDOW = (1280, 800)
@@ -166,7 +166,7 @@ class Afternoon:
     @property
     def phase(self) -> Phase:
         """What the engine is at."""
-        return self.widget.workbench.progress.phase
+        return self.widget.controller.progress.phase
 
     def run(self) -> Report:
         """Work through the afternoon; raise AssertionError where something is not as it should be."""
@@ -194,7 +194,7 @@ class Afternoon:
 
     def make_session(self) -> None:
         """Fill in the dialog for a new session."""
-        workbench = self.widget.workbench
+        controller = self.widget.controller
         dialog = NewSessionDialog([], self.plan.images.parent, self.widget)
         dialog.images.set_text(str(self.plan.images))
         dialog.classes.setText(self.plan.name)
@@ -202,10 +202,10 @@ class Afternoon:
         plan = dialog.plan()
         dialog.deleteLater()
         with self.report.waiting("new session, until the first image"):
-            workbench.make(plan.make)
-            self.annotator.wait(lambda: workbench.annotation is not None, "the session")
+            controller.make(plan.make)
+            self.annotator.wait(lambda: controller.annotation is not None, "the session")
         self.report.folder = plan.folder
-        self.report.counts["images"] = len(workbench.session.items)
+        self.report.counts["images"] = len(controller.session.items)
         self.annotator.picture("session")
 
     def open_again(self) -> None:
@@ -239,18 +239,18 @@ class Afternoon:
 
     def accept_and_go_on(self, when: str = "") -> None:
         """Press the key; the mask must be on the disk, and another image on the screen."""
-        annotator, session = self.annotator, self.widget.workbench.session
+        annotator, session = self.annotator, self.widget.controller.session
         item, mask = annotator.item, annotator.mask.data.copy()
         label = f", {when}" if when and self.phase in (Phase.TRAINING, Phase.PREPARING) else ""
         drawn, on_disk = self._drawn, []
-        annotation = self.widget.workbench.annotation
+        annotation = self.widget.controller.annotation
         clock, processor = time.perf_counter(), time.process_time()
 
         def note() -> None:
             on_disk.append(Wait(time.perf_counter() - clock, time.process_time() - processor))
 
         annotation.counted.connect(note)
-        annotator.press_at_once(self.widget.mask_section.accept_and_go_on)
+        annotator.press_at_once(self.widget.mask_panel.accept_and_go_on)
         drawn.clear()
         while not drawn and time.perf_counter() < clock + DRAWN:
             QApplication.processEvents()
@@ -274,7 +274,7 @@ class Afternoon:
 
     def go_back_and_forth(self) -> None:
         """Paint, go elsewhere, undo there, come back: strokes stay, and undo stays in its image."""
-        annotator, image = self.annotator, self.widget.image_section
+        annotator, image = self.annotator, self.widget.image_panel
         here, there = (image.next, image.previous), (image.previous, image.next)
         forth, back = here if image.next.isEnabled() else there
         self._stroke()
@@ -295,7 +295,7 @@ class Afternoon:
 
     def correct_accepted(self) -> None:
         """Find an accepted image in the table, correct it, and accept it again."""
-        annotator, queue = self.annotator, self.widget.queue_section
+        annotator, queue = self.annotator, self.widget.table_panel
         name = next(iter(self.accepted))
         index = queue.model.row(name)
         queue.table.scrollTo(index)
@@ -309,16 +309,16 @@ class Afternoon:
         self._stroke(0)
         mask = annotator.mask.data.copy()
         assert not np.array_equal(mask, self.accepted[name])
-        annotator.press(self.widget.mask_section.accept)
+        annotator.press(self.widget.mask_panel.accept)
         assert annotator.item == item
         self._is_accepted(item, mask)
         self.report.counts["accepted again after a correction"] += 1
         annotator.picture("accepted_again")
-        annotator.press(self.widget.image_section.to_queue)
+        annotator.press(self.widget.image_panel.to_queue)
 
     def add_class(self) -> None:
         """Add a class, type its name, paint with it, and go back to the first."""
-        classes, session = self.widget.classes_section, self.widget.workbench.session
+        classes, session = self.widget.classes_panel, self.widget.controller.session
         self.annotator.click(classes.add)
         editor = classes.list.findChild(QLineEdit)
         QTest.keyClicks(editor, "shadow")
@@ -357,8 +357,8 @@ class Afternoon:
 
     def correct_drafts(self) -> None:
         """Correct and accept the drafts that the queue asks for."""
-        self.annotator.press(self.widget.image_section.to_queue)
-        waiting = sum(state.waits for state in self.widget.workbench.session.states())
+        self.annotator.press(self.widget.image_panel.to_queue)
+        waiting = sum(state.waits for state in self.widget.controller.session.states())
         for _ in range(min(self.plan.corrected, waiting - 1)):  # after each there has to be another to show
             good = dice(self.annotator.mask.data == 1, self.annotator.truth()) >= ALIKE
             self.report.counts["drafts good enough" if good else "drafts drawn anew"] += 1
@@ -368,7 +368,7 @@ class Afternoon:
 
     def begin_round(self) -> None:
         """Train, until the first steps are made."""
-        section, progress = self.widget.train_section, self.widget.workbench.progress
+        section, progress = self.widget.train_panel, self.widget.controller.progress
         section.minutes.setValue(self.plan.seconds / 60)
         with self.report.waiting("a round, until its second step"):
             self.annotator.click(section.train)
@@ -376,21 +376,23 @@ class Afternoon:
 
     def pause_and_go_on(self) -> None:
         """Pause the round, accept a mask, and let it go on."""
-        workbench, section = self.widget.workbench, self.widget.train_section
+        controller, section = self.widget.controller, self.widget.train_panel
         with self.report.waiting("pausing a round"):
             self.annotator.click(section.pause)
-            self.annotator.wait(lambda: self.phase is Phase.PAUSED and not workbench.runner.busy, "the pause")
+            self.annotator.wait(
+                lambda: self.phase is Phase.PAUSED and not controller.runner.busy, "the pause"
+            )
         self.annotator.picture("paused")
         self.paint_and_accept(1)
-        steps = workbench.progress.steps
+        steps = controller.progress.steps
         with self.report.waiting("going on after a pause, until the next step"):
             self.annotator.click(section.pause)
-            self.annotator.wait(lambda: workbench.progress.steps > steps, "the next step")
+            self.annotator.wait(lambda: controller.progress.steps > steps, "the next step")
 
     def accept_in_a_round(self) -> None:
         """Paint and accept while a round runs, and begin another where it has ended."""
         for number in range(self.plan.meanwhile):
-            if not self.widget.workbench.progress.active:
+            if not self.widget.controller.progress.active:
                 self.begin_round()
             self.paint_and_accept(1, "in a round")
             if number == self.plan.meanwhile // 2:
@@ -398,29 +400,29 @@ class Afternoon:
 
     def end_round(self) -> None:
         """Wait for the end of the round, or press Stop; then for the drafts."""
-        workbench, clock = self.widget.workbench, time.monotonic()
-        over = lambda: not workbench.progress.active  # noqa: E731
+        controller, clock = self.widget.controller, time.monotonic()
+        over = lambda: not controller.progress.active  # noqa: E731
         self.annotator.wait(lambda: over() or time.monotonic() > clock + self.plan.patience, "the round")
         if not over():
             with self.report.waiting("stopping a round"):
-                self.annotator.click(self.widget.train_section.stop)
+                self.annotator.click(self.widget.train_panel.stop)
                 self.annotator.wait(over, "the end of the round")
         with self.report.waiting("drafts of all other images"):
-            self.annotator.wait(lambda: self.phase is Phase.IDLE and not workbench.runner.busy, "the drafts")
-        record = workbench.session.rounds[-1]
+            self.annotator.wait(lambda: self.phase is Phase.IDLE and not controller.runner.busy, "the drafts")
+        record = controller.session.rounds[-1]
         assert record.status in ("complete", "stopped"), record.message
         self.report.waits["training in a round"].append(Wait(record.seconds, float("nan")))
         self.report.counts[f"steps of round {record.number}"] = record.steps
-        self.report.counts[f"masks round {record.number} learned from"] = len(record.labelled)
+        self.report.counts[f"masks round {record.number} learned from"] = len(record.labeled)
 
     def resume(self) -> None:
         """Go on with the round that was stopped by closing."""
-        session = self.widget.workbench.session
+        session = self.widget.controller.session
         assert session.rounds[-1].status == "stopped"
         steps = session.rounds[-1].steps
         self.widget.sections["Train"].expand(animate=False)
-        self.annotator.click(self.widget.train_section.resume)
-        self.annotator.wait(lambda: self.widget.workbench.progress.steps > steps, "the round to go on")
+        self.annotator.click(self.widget.train_panel.resume)
+        self.annotator.wait(lambda: self.widget.controller.progress.steps > steps, "the round to go on")
         self.annotator.picture("resumed")
         self.end_round()
         assert session.rounds[-1].steps > steps
@@ -429,16 +431,16 @@ class Afternoon:
 
     def close_in_a_round(self) -> None:
         """Close napari while a round runs and a mask is half painted: first think better of it."""
-        workbench = self.widget.workbench
+        controller = self.widget.controller
         self.begin_round()
         self._stroke()
         self._left_at, self._left = self.annotator.item.id, self.annotator.mask.data.copy()
         self._close("Cancel")
-        steps = workbench.progress.steps
-        self.annotator.wait(lambda: workbench.progress.steps > steps, "the round to go on")
+        steps = controller.progress.steps
+        self.annotator.wait(lambda: controller.progress.steps > steps, "the round to go on")
         _assert_same(self.annotator.mask.data, self._left)
         self._close("Close")
-        assert workbench.session is None
+        assert controller.session is None
 
     @contextmanager
     def _answering(self, answer: str, name: str) -> Iterator[list[Wait]]:
@@ -475,7 +477,7 @@ class Afternoon:
 
     def export(self) -> None:
         """Export what is accepted, and compare the files."""
-        section, session = self.widget.export_section, self.widget.workbench.session
+        section, session = self.widget.export_panel, self.widget.controller.session
         folder = self.report.folder.with_name("masks-out")
         self.widget.sections["Export"].expand(animate=False)
         section.folder.set_text(str(folder))

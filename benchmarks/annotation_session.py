@@ -35,9 +35,9 @@ from numpy.typing import NDArray
 
 from baselines import SupervisedUNet, UNet
 from label_efficiency import changed, device_name
-from napari_semigda.engine import Engine
+from napari_semigda.engine.engine import Engine
+from napari_semigda.engine.events import PredictionFailed, RoundFailed, RoundNotSaved, Stepped
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.events import PredictionFailed, RoundFailed, RoundNotSaved, Stepped
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.atomic import write_bytes
@@ -96,7 +96,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--rest", action="store_true", help="also score drafts of all images not yet accepted (takes longer)")
     add("--preset", default="compact", choices=list(PRESETS))
     add("--recipe", default="default", help="default or paper")
-    add("--recipe-change", nargs="+", default=[], metavar="KEY=VALUE", help="stage_two_optimiser.kind=sgd")
+    add("--recipe-change", nargs="+", default=[], metavar="KEY=VALUE", help="stage_two_optimizer.kind=sgd")
     add("--name", help="what tables call these changes; default: the changes themselves")
     add("--one-object", action="store_true", help="the annotator says that there is at most one an image")
     add("--weights", type=Path, help="local weights of the autoencoder (taesd, sd)")
@@ -132,7 +132,7 @@ class Task:
     @property
     def pool(self) -> tuple[Pair, ...]:
         """What the annotator has to work through."""
-        return (*self.split.labelled, *self.split.unlabelled)[: self.given.pool]
+        return (*self.split.labeled, *self.split.unlabeled)[: self.given.pool]
 
     @property
     def settings(self) -> ImageSettings:

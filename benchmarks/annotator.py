@@ -19,7 +19,7 @@ from skimage.measure import find_contours
 
 from napari_semigda.session.items import Item
 from napari_semigda.widgets.dock import SemiGDAWidget
-from napari_semigda.widgets.section import ActionButton, MenuAction
+from napari_semigda.widgets.panels.panel import ActionButton, MenuAction
 from truths import true_mask
 
 POINTS = 80  # of a stroke round an object
@@ -59,7 +59,7 @@ class Annotator:
             return
         settle(0.5)
         (of or self.viewer.window._qt_window).grab().save(str(self.output / f"{name}.png"))
-        print(f"{name}: {self.widget.train_section.state.text()}")
+        print(f"{name}: {self.widget.train_panel.state.text()}")
 
     def click(self, button: QWidget) -> None:
         """Click a button with the mouse."""
@@ -114,7 +114,7 @@ class Annotator:
     @property
     def item(self) -> Item:
         """The image on the screen."""
-        item = self.widget.workbench.annotation.item
+        item = self.widget.controller.annotation.item
         assert item is not None
         return item
 
@@ -172,7 +172,7 @@ class Annotator:
         if dice(self.mask.data == 1, truth) >= ALIKE:
             return
         if self.mask.data.any():
-            self.click(self.widget.mask_section.clear)
+            self.click(self.widget.mask_panel.clear)
         self.outline(truth)
         self.fill(truth)
 

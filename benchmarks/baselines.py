@@ -1,4 +1,4 @@
-"""What a person would otherwise train: a supervised U-Net, and a Mean Teacher U-Net for unlabelled images.
+"""What a person would otherwise train: a supervised U-Net, and a Mean Teacher U-Net for unlabeled images.
 
 Both are MONAI's `UNet`, and both see what a `Round` sees: the same examples, windows, augmentation, seeds and
 budget. A `UNet` has the interface of the project's networks, so that the same `Predictor` predicts with it.
@@ -24,10 +24,10 @@ from napari_semigda.training.examples import Batch, Example, draw_batch
 from napari_semigda.training.losses import dice_loss, one_hot
 from napari_semigda.training.recipe import Budget
 from napari_semigda.training.sampling import Stream, mixed_seed
-from napari_semigda.training.schedule import averaging_decay, polynomial_decay, unlabelled_weight
+from napari_semigda.training.schedule import averaging_decay, polynomial_decay, unlabeled_weight
 
 BATCH = 4
-"""Labelled examples a step; Mean Teacher draws as many unlabelled ones."""
+"""Labeled examples a step; Mean Teacher draws as many unlabeled ones."""
 
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-4
 
@@ -85,7 +85,7 @@ class UNet(nn.Module):
 
 @dataclass(frozen=True)
 class UNetStep:
-    """What one optimiser step did: its number from 1, its loss, and the seconds it took."""
+    """What one optimizer step did: its number from 1, its loss, and the seconds it took."""
 
     step: int
     loss: float
@@ -93,14 +93,14 @@ class UNetStep:
 
 
 class SupervisedUNet:
-    """Train a U-Net on labelled examples: Dice and cross-entropy, AdamW, a rate that decays to 0.
+    """Train a U-Net on labeled examples: Dice and cross-entropy, AdamW, a rate that decays to 0.
 
     Unknown pixels and padding train nothing. Like a `Round` it counts only the seconds spent in steps.
 
     Parameters
     ----------
-    labelled, unlabelled : sequence of Example
-        At least one labelled example; unlabelled ones are for `MeanTeacherUNet`.
+    labeled, unlabeled : sequence of Example
+        At least one labeled example; unlabeled ones are for `MeanTeacherUNet`.
     budget : Budget
         When to stop.
     working_size : int
@@ -128,8 +128,8 @@ class SupervisedUNet:
 
     def __init__(
         self,
-        labelled: Sequence[Example],
-        unlabelled: Sequence[Example] = (),
+        labeled: Sequence[Example],
+        unlabeled: Sequence[Example] = (),
         *,
         budget: Budget,
         working_size: int,
@@ -138,20 +138,20 @@ class SupervisedUNet:
         network: UNet | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if not len(labelled):
-            raise SemiGDAError("Training needs at least one labelled image.")
+        if not len(labeled):
+            raise SemiGDAError("Training needs at least one labeled image.")
         self.device = torch.device(device)
-        self.labelled, self.unlabelled = labelled, unlabelled
+        self.labeled, self.unlabeled = labeled, unlabeled
         self.budget, self.working_size, self.seed = budget, working_size, seed
         self.network = (UNet(seed=seed) if network is None else network).to(self.device)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.steps_done, self.seconds_done = 0, 0.0
         self._clock = clock
-        self._optimiser = torch.optim.AdamW(
+        self._optimizer = torch.optim.AdamW(
             self.network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY
         )
-        self._labelled_stream = Stream(len(labelled), BATCH, mixed_seed(seed, 1))
-        self._unlabelled_stream = Stream(len(unlabelled), BATCH, mixed_seed(seed, 2))
+        self._labeled_stream = Stream(len(labeled), BATCH, mixed_seed(seed, 1))
+        self._unlabeled_stream = Stream(len(unlabeled), BATCH, mixed_seed(seed, 2))
 
     @property
     def predicting(self) -> UNet:
@@ -169,21 +169,21 @@ class SupervisedUNet:
 
     def _train_step(self, fraction: float) -> float:
         self.network.train()
-        for group in self._optimiser.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = LEARNING_RATE * polynomial_decay(fraction)
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.steps_done))
-        labelled = self._draw(self.labelled, self._labelled_stream, generator)
+        labeled = self._draw(self.labeled, self._labeled_stream, generator)
         with autocast(self.device):
-            loss = self._loss(labelled, fraction, generator)
-        self._optimiser.zero_grad(set_to_none=True)
+            loss = self._loss(labeled, fraction, generator)
+        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         value = float(loss.detach())
-        self._optimiser.step()
+        self._optimizer.step()
         self._update_average()
         return value
 
-    def _loss(self, labelled: Batch, fraction: float, generator: torch.Generator) -> Tensor:
-        return supervised_loss(self.network(labelled.images), labelled)
+    def _loss(self, labeled: Batch, fraction: float, generator: torch.Generator) -> Tensor:
+        return supervised_loss(self.network(labeled.images), labeled)
 
     def _draw(self, examples: Sequence[Example], stream: Stream, generator: torch.Generator) -> Batch:
         batch = draw_batch(examples, stream.draw(self.steps_done), self.working_size, generator)
@@ -192,13 +192,13 @@ class SupervisedUNet:
     @torch.no_grad()
     def _update_average(self) -> None:
         share = 1 - averaging_decay(self.steps_done, self.decay)
-        # a U-Net with instance normalisation has parameters only, no buffers
+        # a U-Net with instance normalization has parameters only, no buffers
         for average, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
             average.lerp_(value, share)
 
 
 class MeanTeacherUNet(SupervisedUNet):
-    """Train a U-Net that also agrees with its own moving average on unlabelled images (Mean Teacher).
+    """Train a U-Net that also agrees with its own moving average on unlabeled images (Mean Teacher).
 
     The teacher, the average of the weights, sees the images with noise; the mean squared difference of both
     outputs counts with a weight that grows like a Gaussian over the budget. The teacher predicts.
@@ -211,19 +211,19 @@ class MeanTeacherUNet(SupervisedUNet):
         """The teacher."""
         return self.average
 
-    def _loss(self, labelled: Batch, fraction: float, generator: torch.Generator) -> Tensor:
-        if not len(self.unlabelled):
-            return super()._loss(labelled, fraction, generator)
-        unlabelled = self._draw(self.unlabelled, self._unlabelled_stream, generator)
-        logits = self.network(torch.cat([labelled.images, unlabelled.images]))
-        student = logits[len(labelled.images) :].float().softmax(dim=1)
-        noise = torch.randn(unlabelled.images.shape, generator=generator) * NOISE
+    def _loss(self, labeled: Batch, fraction: float, generator: torch.Generator) -> Tensor:
+        if not len(self.unlabeled):
+            return super()._loss(labeled, fraction, generator)
+        unlabeled = self._draw(self.unlabeled, self._unlabeled_stream, generator)
+        logits = self.network(torch.cat([labeled.images, unlabeled.images]))
+        student = logits[len(labeled.images) :].float().softmax(dim=1)
+        noise = torch.randn(unlabeled.images.shape, generator=generator) * NOISE
         with torch.no_grad():
-            noisy = unlabelled.images + noise.clamp(-2 * NOISE, 2 * NOISE).to(self.device)
+            noisy = unlabeled.images + noise.clamp(-2 * NOISE, 2 * NOISE).to(self.device)
             teacher = self.average(noisy).float().softmax(dim=1)
-        return supervised_loss(logits[: len(labelled.images)], labelled) + unlabelled_weight(
+        return supervised_loss(logits[: len(labeled.images)], labeled) + unlabeled_weight(
             fraction, CONSISTENCY_PEAK
-        ) * consistency_loss(student, teacher, unlabelled.valid)
+        ) * consistency_loss(student, teacher, unlabeled.valid)
 
 
 def supervised_loss(logits: Tensor, batch: Batch) -> Tensor:

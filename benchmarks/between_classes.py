@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_semigda.inference.predictor import Predictor
-from napari_semigda.inference.preparation import ImageSettings, frame, normalise
+from napari_semigda.inference.preparation import ImageSettings, frame, normalize
 from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.model.presets import build_model
-from napari_semigda.model.semigda import SemiGDANetwork
-from napari_semigda.samples.variety import fractal_noise
+from napari_semigda.samples.generator import fractal_noise
 from napari_semigda.training import objective
 from napari_semigda.training.examples import Example
 from napari_semigda.training.losses import dice_loss, segmentation_loss
@@ -171,19 +171,19 @@ def examples(kind: str, seeds: range, others: int | None = None) -> list[Example
         if others is not None:
             left_out = labels != 1 if others == UNKNOWN else labels == 2
             labels = np.where(left_out, others, labels).astype(np.uint8)
-        framed = frame(normalise(image, SETTINGS), labels, SETTINGS)
+        framed = frame(normalize(image, SETTINGS), labels, SETTINGS)
         made.append(Example(framed.image, framed.labels, framed.valid))
     return made
 
 
-def train(model: SemiGDANetwork, labelled: list[Example], kind: str, steps: int, seed: int) -> None:
-    unlabelled = []
+def train(model: SemiGDANetwork, labeled: list[Example], kind: str, steps: int, seed: int) -> None:
+    unlabeled = []
     for number in range(100, 130):
-        framed = frame(normalise(scene(number, kind)[0], SETTINGS), None, SETTINGS)
-        unlabelled.append(Example(framed.image, framed.labels, framed.valid))
+        framed = frame(normalize(scene(number, kind)[0], SETTINGS), None, SETTINGS)
+        unlabeled.append(Example(framed.image, framed.labels, framed.valid))
     budget = Budget(steps=steps)
     training = Round(
-        model, labelled, unlabelled, recipe=Recipe(), budget=budget, working_size=SIZE, seed=seed, warm=True
+        model, labeled, unlabeled, recipe=Recipe(), budget=budget, working_size=SIZE, seed=seed, warm=True
     )
     list(training.run())
     model.load_trainable_state(training.averaged_state())

@@ -27,9 +27,9 @@ from tables import read_results
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 
-COLOURS = dict(zip(STRATEGIES, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"), strict=True))
-COLOURS[BASELINE] = "#222222"
-"""Told apart by people who see colours in another way, too (Okabe and Ito)."""
+COLORS = dict(zip(STRATEGIES, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"), strict=True))
+COLORS[BASELINE] = "#222222"
+"""Told apart by people who see colors in another way, too (Okabe and Ito)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,18 +71,18 @@ def draw(curves: Sequence[Curves]) -> Figure:
 
 def _line(axes: Axes, one: Curves, accepted: NDArray[np.int_], values: NDArray[np.float64]) -> None:
     strategy = one.results[0]["strategy"]
-    colour = COLOURS[strategy]
+    color = COLORS[strategy]
     bold = strategy in (DEFAULT_STRATEGY, BASELINE)
     mean = values.mean(axis=0)
     style = "--" if strategy == BASELINE else "-"
     width = 2.0 if bold else 1.0
     axes.plot(
-        accepted, mean, style, color=colour, linewidth=width, marker="o", markersize=3, label=one.strategy
+        accepted, mean, style, color=color, linewidth=width, marker="o", markersize=3, label=one.strategy
     )
     if len(values) > 1:
         spread = values.std(axis=0, ddof=1)
         axes.fill_between(
-            accepted, mean - spread, mean + spread, color=colour, alpha=0.15 if bold else 0.06, linewidth=0
+            accepted, mean - spread, mean + spread, color=color, alpha=0.15 if bold else 0.06, linewidth=0
         )
 
 

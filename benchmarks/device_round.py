@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from napari_semigda.inference.predictor import Predictor
-from napari_semigda.inference.preparation import ImageSettings, frame, normalise
+from napari_semigda.inference.preparation import ImageSettings, frame, normalize
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.device import choose_device
 from napari_semigda.model.presets import PRESETS, build_model
@@ -28,7 +28,7 @@ from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round
 
 #: Everything takes part from the first step on, so that a step costs what it costs at the end of a round.
-FULL = Recipe(unlabelled_from=0.0, mixing_from=0.0, stage_one_share=0.2)
+FULL = Recipe(unlabeled_from=0.0, mixing_from=0.0, stage_one_share=0.2)
 
 
 def main() -> int:
@@ -74,7 +74,7 @@ def _row(preset: str, size: int, steps: int, device: torch.device) -> str:
 
 
 def _round(preset: str, size: int, steps: int, device: torch.device) -> Round:
-    examples = [example(number, size, labelled=number < 8) for number in range(24)]
+    examples = [example(number, size, labeled=number < 8) for number in range(24)]
     return Round(
         build_model(preset, random_autoencoder=True),
         examples[:8],
@@ -86,11 +86,11 @@ def _round(preset: str, size: int, steps: int, device: torch.device) -> Round:
     )
 
 
-def example(seed: int, size: int, *, labelled: bool) -> Example:
+def example(seed: int, size: int, *, labeled: bool) -> Example:
     """A generated picture, with its true labels or without any."""
     image, truth = generate(seed, "lesion" if seed % 2 else "cells", size)
     settings = ImageSettings(working_size=size)
-    framed = frame(normalise(image, settings), truth if labelled else np.full_like(truth, UNKNOWN), settings)
+    framed = frame(normalize(image, settings), truth if labeled else np.full_like(truth, UNKNOWN), settings)
     return Example(framed.image, framed.labels, framed.valid)
 
 

@@ -43,10 +43,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from failing_disk import TROUBLES, FailingDisk, why_not
-from napari_semigda.engine import Engine
+from napari_semigda.engine.engine import Engine
+from napari_semigda.engine.events import Predicted, RoundEnded, RoundFailed, Stepped
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.events import Predicted, RoundEnded, RoundFailed, Stepped
-from napari_semigda.inference.preparation import ImageSettings, normalise
+from napari_semigda.inference.preparation import ImageSettings, normalize
 from napari_semigda.io.masks import read_labels
 from napari_semigda.io.pictures import list_planes, read_plane
 from napari_semigda.model.checkpoint import load_checkpoint
@@ -572,11 +572,11 @@ def damaged(times: int, seed: int) -> Tally:
 
 def sound_pictures(folder: Path) -> Iterator[Path]:
     """Write small pictures of every kind that is read."""
-    grey = generate(1, "cells", size=SIZE)[0]
-    deep = grey.astype(np.uint16) * 200
-    colour = np.stack([grey, grey // 2, 255 - grey], axis=-1)
+    gray = generate(1, "cells", size=SIZE)[0]
+    deep = gray.astype(np.uint16) * 200
+    color = np.stack([gray, gray // 2, 255 - gray], axis=-1)
     stack = np.stack([deep, deep // 2, deep // 3])
-    photographs = {"grey.png": grey, "deep.png": deep, "colour.jpg": colour, "colour.bmp": colour}
+    photographs = {"gray.png": gray, "deep.png": deep, "color.jpg": color, "color.bmp": color}
     for name, pixels in photographs.items():
         Image.fromarray(pixels).save(folder / name)
         yield folder / name
@@ -616,7 +616,7 @@ def read_everything(path: Path) -> bool:
     """Read every plane of a file as a session would; False where it holds none."""
     planes = list_planes(path)
     for plane in planes[:5]:
-        normalise(read_plane(plane).pixels, ImageSettings())
+        normalize(read_plane(plane).pixels, ImageSettings())
     return bool(planes)
 
 

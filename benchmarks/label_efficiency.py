@@ -1,9 +1,9 @@
-"""What a method makes of a few labelled images in a given time: Dice, IoU and HD95 on images it never saw.
+"""What a method makes of a few labeled images in a given time: Dice, IoU and HD95 on images it never saw.
 
 Each run is one JSON file; a Markdown table of all runs asked for is printed at the end, and `tables.py` puts
 all files into the documentation. Only seconds spent in training steps count, for every method alike.
 
-    python benchmarks/label_efficiency.py --data BUSI --labelled 10% --method ours unet --budget 600 --seeds 3
+    python benchmarks/label_efficiency.py --data BUSI --labeled 10% --method ours unet --budget 600 --seeds 3
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from baselines import MeanTeacherUNet, SupervisedUNet, UNet
 from judge import Judge, Scores, SideBySide
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.framing import MASKS_MEASURED, settings_for_objects
-from napari_semigda.inference.preparation import ImageSettings, frame, normalise
+from napari_semigda.inference.preparation import ImageSettings, frame, normalize
 from napari_semigda.io.atomic import write_bytes
 from napari_semigda.model.checkpoint import load_checkpoint
 from napari_semigda.model.device import choose_device, has_bfloat16_units
 from napari_semigda.model.loading import load_autoencoder
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.model.presets import PRESETS, assemble, build_model
-from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.training.examples import Example
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round
@@ -73,11 +73,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder of a pack: images/, masks/ and meta.csv")
-    add("--labelled", nargs="+", required=True, help="how many have labels: numbers, or shares such as 10%%")
+    add("--labeled", nargs="+", required=True, help="how many have labels: numbers, or shares such as 10%%")
     add("--method", nargs="+", default=["ours"], choices=list(METHODS))
     add("--preset", default="compact", choices=list(PRESETS))
     add("--recipe", default="default", help="default or paper")
-    add("--recipe-change", nargs="+", default=[], metavar="KEY=VALUE", help="stage_two_optimiser.kind=sgd")
+    add("--recipe-change", nargs="+", default=[], metavar="KEY=VALUE", help="stage_two_optimizer.kind=sgd")
     add("--preset-change", nargs="+", default=[], metavar="KEY=VALUE", help="adapter_hidden=[4,8,16,32]")
     add("--adapt-decoder", action="store_true", help="let the autoencoder's decoder learn, too")
     add(
@@ -98,7 +98,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--framing",
         default="by-objects",
         choices=["whole", "tiles", "by-objects"],
-        help="how images are seen, for every method; as a session would choose by the labelled objects",
+        help="how images are seen, for every method; as a session would choose by the labeled objects",
     )
     add("--random-split", action="store_true", help="ignore near-duplicates, as published results do")
     add("--fresh-weights", action="store_true", help="random weights even where trained ones are shipped")
@@ -190,7 +190,7 @@ class Task:
         ours = self.uses_recipe
         return {
             "pack": self.given.data.resolve().name,
-            "labelled": len(self.split.labelled),
+            "labeled": len(self.split.labeled),
             "split": self.split.kind,
             "method": self.method,
             "preset": self.given.preset.name if ours else None,
@@ -210,7 +210,7 @@ class Task:
     def file_name(self) -> str:
         """Where the result goes: the same for the same conditions."""
         told = self.conditions
-        words = [told["pack"], f"{told['labelled']}-labelled", told["split"], told["method"], told["preset"]]
+        words = [told["pack"], f"{told['labeled']}-labeled", told["split"], told["method"], told["preset"]]
         words += [told["recipe"], "one-object" if told["one_object"] else "", told["name"]]
         clock = "-of-processor" if told["clock"] == "processor" else ""
         words += [f"{self.budget:g}s{clock}", told["working_size"], told["framing"], told["device"]]
@@ -225,9 +225,9 @@ class Task:
 
 
 def tasks(given: argparse.Namespace) -> Iterator[Task]:
-    for labelled in given.labelled:
+    for labeled in given.labeled:
         for seed in range(given.first_seed, given.first_seed + given.seeds):
-            split = split_pack(given.data, labelled, seed=seed, random_split=given.random_split)
+            split = split_pack(given.data, labeled, seed=seed, random_split=given.random_split)
             settings = chosen_settings(given, split)
             for budget in given.budget:
                 for method in given.method:
@@ -235,10 +235,10 @@ def tasks(given: argparse.Namespace) -> Iterator[Task]:
 
 
 def chosen_settings(given: argparse.Namespace, split: Split) -> ImageSettings:
-    """How pictures are seen: as was said, or as suits the objects of the labelled ones."""
+    """How pictures are seen: as was said, or as suits the objects of the labeled ones."""
     if given.framing != "by-objects":
         return ImageSettings(working_size=given.working_size, framing=given.framing)
-    masks = [truth(pair) for pair in split.labelled[:MASKS_MEASURED]]
+    masks = [truth(pair) for pair in split.labeled[:MASKS_MEASURED]]
     return settings_for_objects(masks, ImageSettings(working_size=given.working_size))
 
 
@@ -285,7 +285,7 @@ class Outcome(NamedTuple):
         Of each kind of answer; the first is the method's result.
     steps, seconds
         Used for training, of the last round where there are several.
-    unlabelled
+    unlabeled
         How many images without labels took part.
     course
         Of the same training.
@@ -298,7 +298,7 @@ class Outcome(NamedTuple):
     scores: dict[str, Scores]
     steps: int
     seconds: float
-    unlabelled: int
+    unlabeled: int
     course: Course
     rounds: list[dict[str, Any]]
     start: str | None
@@ -310,7 +310,7 @@ def as_result(task: Task, outcome: Outcome) -> dict[str, Any]:
     ours = task.uses_recipe
     return task.conditions | {
         "start": outcome.start,
-        "unlabelled": outcome.unlabelled,
+        "unlabeled": outcome.unlabeled,
         "test": len(task.split.test),
         "recipe_values": task.given.recipe.to_dict() if ours else None,
         "changes": [*task.given.recipe_change, *task.given.preset_change] if ours else [],
@@ -359,11 +359,11 @@ class Training(Protocol):
 
 
 def ours(task: Task) -> Outcome:
-    return _one_round(task, task.split.labelled, task.split.unlabelled, _build(task))
+    return _one_round(task, task.split.labeled, task.split.unlabeled, _build(task))
 
 
-def ours_labelled_only(task: Task) -> Outcome:
-    return _one_round(task, task.split.labelled, (), _build(task))
+def ours_labeled_only(task: Task) -> Outcome:
+    return _one_round(task, task.split.labeled, (), _build(task))
 
 
 def carried(task: Task) -> Outcome:
@@ -376,23 +376,23 @@ def afresh(task: Task) -> Outcome:
 
 def supervised_unet(task: Task) -> Outcome:
     training = SupervisedUNet(
-        examples(task.split.labelled, task.settings), network=_unet(task), **_common(task)
+        examples(task.split.labeled, task.settings), network=_unet(task), **_common(task)
     )
     return _baseline(task, training, {"averaged weights": training.average}, 0)
 
 
 def mean_teacher(task: Task) -> Outcome:
-    unlabelled = examples(task.split.unlabelled, task.settings, labelled=False)
-    labelled = examples(task.split.labelled, task.settings)
-    training = MeanTeacherUNet(labelled, unlabelled, network=_unet(task), **_common(task))
-    return _baseline(task, training, {"student": training.network}, len(unlabelled))
+    unlabeled = examples(task.split.unlabeled, task.settings, labeled=False)
+    labeled = examples(task.split.labeled, task.settings)
+    training = MeanTeacherUNet(labeled, unlabeled, network=_unet(task), **_common(task))
+    return _baseline(task, training, {"student": training.network}, len(unlabeled))
 
 
 BASELINES = {"unet": supervised_unet, "mean-teacher": mean_teacher}
 
 METHODS: dict[str, Callable[[Task], Outcome]] = {
     "ours": ours,
-    "ours-labelled-only": ours_labelled_only,
+    "ours-labeled-only": ours_labeled_only,
     "carried": carried,
     "afresh": afresh,
     **BASELINES,
@@ -413,7 +413,7 @@ def _unet(task: Task) -> UNet:
     return UNet(task.classes, task.seed)
 
 
-def _baseline(task: Task, training: SupervisedUNet, others: dict[str, UNet], unlabelled: int) -> Outcome:
+def _baseline(task: Task, training: SupervisedUNet, others: dict[str, UNet], unlabeled: int) -> Outcome:
     networks = {"result": training.predicting, **others}
 
     def answers(image: Tensor) -> list[Tensor]:
@@ -421,13 +421,13 @@ def _baseline(task: Task, training: SupervisedUNet, others: dict[str, UNet], unl
 
     judge = _judge(task, SideBySide(list(networks.values()), answers, list(networks), task.classes))
     course = train(training, task, judge, nullcontext)
-    return Outcome(judge.scores(), training.steps_done, training.seconds_done, unlabelled, course, [], None)
+    return Outcome(judge.scores(), training.steps_done, training.seconds_done, unlabeled, course, [], None)
 
 
 def _rounds(task: Task, *, afresh: bool) -> Outcome:
     """Rounds with ever more labels, each with the whole budget."""
-    pool = (*task.split.labelled, *task.split.unlabelled)
-    counts = [max(1, len(task.split.labelled) // share) for share in ROUND_SHARES]
+    pool = (*task.split.labeled, *task.split.unlabeled)
+    counts = [max(1, len(task.split.labeled) // share) for share in ROUND_SHARES]
     outcomes: list[Outcome] = []
     for count in counts:
         if afresh or not outcomes:
@@ -436,8 +436,8 @@ def _rounds(task: Task, *, afresh: bool) -> Outcome:
         outcomes.append(_one_round(task, pool[:count], pool[count:], model, number))
     rounds = [
         {
-            "labelled": count,
-            "unlabelled": outcome.unlabelled,
+            "labeled": count,
+            "unlabeled": outcome.unlabeled,
             "steps": outcome.steps,
             "seconds": round(outcome.seconds, 2),
             "mean": _summary(outcome.scores["result"], np.mean),
@@ -448,14 +448,14 @@ def _rounds(task: Task, *, afresh: bool) -> Outcome:
 
 
 def _one_round(
-    task: Task, labelled: Sequence[Pair], unlabelled: Sequence[Pair], model: SemiGDANetwork, number: int = 1
+    task: Task, labeled: Sequence[Pair], unlabeled: Sequence[Pair], model: SemiGDANetwork, number: int = 1
 ) -> Outcome:
     """Train a round, leave its averaged weights in the model, and score them."""
     later, start = number > 1, _start(task, model)
     training = Round(
         model,
-        examples(labelled, task.settings),
-        examples(unlabelled, task.settings, labelled=False),
+        examples(labeled, task.settings),
+        examples(unlabeled, task.settings, labeled=False),
         recipe=task.given.recipe,
         # as in a session: a later round does not see the same augmentations and boxes again
         **_common(task) | {"seed": mixed_seed(task.seed, number) if later else task.seed},
@@ -471,7 +471,7 @@ def _one_round(
     )
     course = train(training, task, judge, lambda: averaged_weights(model, training))
     model.load_trainable_state(training.averaged_state())
-    used = training.steps_done, training.seconds_done, len(unlabelled)
+    used = training.steps_done, training.seconds_done, len(unlabeled)
     return Outcome(judge.scores(), *used, course, [], start)
 
 
@@ -556,12 +556,12 @@ def train(
             waiting = [seconds for seconds in waiting if seconds > training.seconds_done]
 
 
-def examples(pairs: Sequence[Pair], settings: ImageSettings, *, labelled: bool = True) -> list[Example]:
+def examples(pairs: Sequence[Pair], settings: ImageSettings, *, labeled: bool = True) -> list[Example]:
     """Pairs as a session would prepare them for training, with their masks or without."""
     prepared = []
     for pair in pairs:
-        image = normalise(iio.imread(pair.image), settings)
-        framed = frame(image, truth(pair) if labelled else None, settings)
+        image = normalize(iio.imread(pair.image), settings)
+        framed = frame(image, truth(pair) if labeled else None, settings)
         prepared.append(Example(framed.image, framed.labels, framed.valid))
     return prepared
 

@@ -2,7 +2,7 @@
 
     python benchmarks/mask_round_trip.py --data ../shared/data/busi ../shared/data/isic2017 --preset compact
 
-A mask is shrunk to the working size (nearest neighbour, aspect kept, the rest background), turned into
+A mask is shrunk to the working size (nearest neighbor, aspect kept, the rest background), turned into
 an image of -1 and +1, encoded, decoded and cut at 0. Prints a Markdown table: mean Dice over the
 masks of each pack, the worst twentieth, and seconds an image.
 """

@@ -27,7 +27,7 @@ from annotator import settle
 from napari_semigda.inference.predictor import Prediction
 from napari_semigda.io.pictures import find_pictures
 from napari_semigda.samples.generator import generate
-from napari_semigda.session.ahead import Ahead
+from napari_semigda.session.prefetch import Prefetch
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.dock import SemiGDAWidget
 
@@ -66,14 +66,14 @@ def waits(viewer: napari.Viewer, widget: SemiGDAWidget, count: int) -> Iterator[
     drawn = []
     canvas = viewer.window._qt_viewer.canvas._scene_canvas
     canvas.events.draw.connect(lambda event: drawn.append(time.perf_counter()), position="last")
-    annotation = widget.workbench.annotation
+    annotation = widget.controller.annotation
     for _ in range(count):
         layer = next(layer for layer in viewer.layers if isinstance(layer, Labels))
         layer.paint(tuple(side // 2 for side in layer.data.shape), 1)
         settle(PAUSE)
         before = annotation.item
         started, worked = time.perf_counter(), time.process_time()
-        widget.mask_section.accept_and_go_on.click()
+        widget.mask_panel.accept_and_go_on.click()
         assert annotation.item != before
         drawn.clear()
         while not drawn:
@@ -106,9 +106,9 @@ def main() -> None:
             viewer.window._qt_window.show()
             widget.open_session(folder / "session")
             if not is_ahead:
-                widget.workbench._look_ahead.cancel()
-                widget.workbench.annotation.ahead = _Nothing(widget.workbench.session)
-            while widget.workbench.runner.busy:  # it looks the pictures through for the queue
+                widget.controller._look_ahead.cancel()
+                widget.controller.annotation.ahead = _Nothing(widget.controller.session)
+            while widget.controller.runner.busy:  # it looks the pictures through for the queue
                 settle(0.5)
             measured = list(waits(viewer, widget, WARM_UP + arguments.accept))[WARM_UP:]
             taken = sorted(wall for wall, _ in measured)
@@ -129,7 +129,7 @@ def main() -> None:
             settle(0.5)
 
 
-class _Nothing(Ahead):
+class _Nothing(Prefetch):
     """Looks at nothing ahead."""
 
     def prepare(self, item, strategy):

@@ -32,7 +32,7 @@ CLASSES = {"wbc": ("cytoplasm", "nucleus")}
 """Packs of several classes, whose masks are label maps, with the names of the values 1, 2, …"""
 
 STACKS = {"isbi2012_em"}
-"""Packs that are one stack of sections, so that neighbours in the list look alike."""
+"""Packs that are one stack of sections, so that neighbors in the list look alike."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Split:
 
     Attributes
     ----------
-    labelled
+    labeled
         Train with their masks.
-    unlabelled
+    unlabeled
         Train without them.
     test
         Take part in nothing.
@@ -61,8 +61,8 @@ class Split:
         or not, as in the literature. ``"contiguous"``: the test is one end of a stack.
     """
 
-    labelled: tuple[Pair, ...]
-    unlabelled: tuple[Pair, ...]
+    labeled: tuple[Pair, ...]
+    unlabeled: tuple[Pair, ...]
     test: tuple[Pair, ...]
     kind: str
 
@@ -73,15 +73,15 @@ def is_pack(folder: Path) -> bool:
 
 
 def split_pack(
-    pack: Path, labelled: str, *, test: int | None = None, seed: int, random_split: bool = False
+    pack: Path, labeled: str, *, test: int | None = None, seed: int, random_split: bool = False
 ) -> Split:
-    """Split a pack. With the same seed the test is the same, and fewer labelled images are some of the more.
+    """Split a pack. With the same seed the test is the same, and fewer labeled images are some of the more.
 
     Parameters
     ----------
     pack
         Folder of the pack.
-    labelled
+    labeled
         How many images have labels: a number, or a share of what is not in the test, such as ``"10%"``.
     test
         How many images test; None takes the pack's number in `TEST_COUNTS`. Where groups do not fit, the
@@ -89,7 +89,7 @@ def split_pack(
     seed
         Of every choice.
     random_split
-        Ignore near-duplicates and neighbours, as published results mostly do.
+        Ignore near-duplicates and neighbors, as published results mostly do.
 
     Raises
     ------
@@ -103,8 +103,8 @@ def split_pack(
     kind = "random" if random_split else "contiguous" if pack.name in STACKS else "grouped"
     tested = _tested(rows, count, kind, random.Random(f"test {seed}"))
     pool = [row["stem"] for row in rows if row["stem"] not in tested]
-    random.Random(f"labelled {seed}").shuffle(pool)
-    number = _labelled_count(labelled, len(pool))
+    random.Random(f"labeled {seed}").shuffle(pool)
+    number = _labeled_count(labeled, len(pool))
     pairs = [_pair(pack, stem) for stem in pool]
     test_pairs = tuple(_pair(pack, row["stem"]) for row in rows if row["stem"] in tested)
     return Split(tuple(pairs[:number]), tuple(pairs[number:]), test_pairs, kind)
@@ -151,14 +151,14 @@ def _tested(rows: list[dict[str, str]], count: int, kind: str, choice: random.Ra
     return tested
 
 
-def _labelled_count(labelled: str, pool: int) -> int:
+def _labeled_count(labeled: str, pool: int) -> int:
     try:
-        share = labelled.endswith("%")
-        number = round(pool * float(labelled[:-1]) / 100) if share else int(labelled)
+        share = labeled.endswith("%")
+        number = round(pool * float(labeled[:-1]) / 100) if share else int(labeled)
     except (ValueError, OverflowError) as error:
-        raise SemiGDAError(f"“{labelled}” is neither a number of images nor a share such as 10%.") from error
+        raise SemiGDAError(f"“{labeled}” is neither a number of images nor a share such as 10%.") from error
     if not 1 <= number <= pool:
-        raise SemiGDAError(f"{labelled} labelled images were asked for, but there are {pool} for training.")
+        raise SemiGDAError(f"{labeled} labeled images were asked for, but there are {pool} for training.")
     return number
 
 

@@ -108,11 +108,11 @@ def work(session: Path, output: Path, blame: bool) -> Pauses:
     settle(1)
     with pauses.of("opening the session, until its image is there"):
         widget.open_session(session)
-        wait(lambda: widget.workbench.annotation is not None and widget.workbench.annotation.visible)
+        wait(lambda: widget.controller.annotation is not None and widget.controller.annotation.visible)
     with pauses.of("the second after"):
         settle(1)
-    workbench, canvas = widget.workbench, viewer.window._qt_viewer.canvas.native
-    wait(lambda: not workbench.runner.busy)
+    controller, canvas = widget.controller, viewer.window._qt_viewer.canvas.native
+    wait(lambda: not controller.runner.busy)
 
     def press(button: object) -> None:
         key = next(key for key, one in widget.buttons.items() if one is button)
@@ -127,46 +127,46 @@ def work(session: Path, output: Path, blame: bool) -> Pauses:
         QTest.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=middle + QPoint(60, 40))
 
     def accept(note: str) -> None:
-        before = workbench.annotation.item
+        before = controller.annotation.item
         with pauses.of(f"a stroke{note}"):
             stroke()
             settle(PAUSE)
         with pauses.of(f"accepting, until the next image is there{note}"):
-            press(widget.mask_section.accept_and_go_on)
-            wait(lambda: workbench.annotation.item != before)
+            press(widget.mask_panel.accept_and_go_on)
+            wait(lambda: controller.annotation.item != before)
             settle(PAUSE)
 
     for _ in range(ACCEPTED):
         accept("")
     with pauses.of("the next image"):
         for _ in range(ACCEPTED):
-            press(widget.image_section.next)
+            press(widget.image_panel.next)
             settle(PAUSE)
-    train = widget.train_section
+    train = widget.train_panel
     train.minutes.setValue(1.0)
     with pauses.of("starting a round, until its third step"):
         train.train.click()
-        wait(lambda: workbench.progress.steps >= 3)
+        wait(lambda: controller.progress.steps >= 3)
     for _ in range(ACCEPTED):
         accept(" in the round")
     with pauses.of("ending the round"):
         train.stop.click()
-        wait(lambda: not workbench.progress.active)
+        wait(lambda: not controller.progress.active)
     with pauses.of("the drafts that come then"):
         settle(3)
-    workbench.runner.engine.cancel_predictions()
-    wait(lambda: not workbench.runner.busy)
+    controller.runner.engine.cancel_predictions()
+    wait(lambda: not controller.runner.busy)
     with pauses.of("exporting"):
         export(widget, output)
     with pauses.of("closing the dock"):
         viewer.window.remove_dock_widget(widget)
-        wait(lambda: workbench.session is None)
+        wait(lambda: controller.session is None)
     return pauses
 
 
 def export(widget: object, folder: Path) -> None:
     """Export the masks to a folder, as the button does, and wait for the last."""
-    section = widget.export_section
+    section = widget.export_panel
     section.folder.set_text(str(folder))
     section.export.click()
     wait(lambda: not section.exporter.running and bool(section.exporter.outcome))

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/pretrain_compact.py OUTPUT --seconds 3600 --evaluate PACK ...
 
-Everything it learns from is drawn by `napari_semigda.samples.scenes`: no real image takes part, the packs
-named by `--evaluate` are only looked at. The loss is a round's own (SemiGDA, stage 2, labelled images), the
+Everything it learns from is drawn by `scenes`: no real image takes part, the packs
+named by `--evaluate` are only looked at. The loss is a round's own (SemiGDA, stage 2, labeled images), the
 autoencoder stays frozen. The moving average of the weights is written to
 OUTPUT/compact_start.safetensors (float16) at every evaluation; OUTPUT/checkpoint.pt lets a stopped run go on
 (`--resume`).
@@ -26,14 +26,14 @@ from safetensors.torch import save_file
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.device import autocast
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.model.presets import build_model
-from napari_semigda.model.semigda import SemiGDANetwork
-from napari_semigda.samples.scenes import draw_scene
 from napari_semigda.training.augmentation import augment
 from napari_semigda.training.examples import Batch
 from napari_semigda.training.objective import Objective
 from napari_semigda.training.recipe import Recipe
 from napari_semigda.training.schedule import averaging_decay
+from scenes import draw_scene
 from train_compact import Muon
 
 CANVAS = 160
@@ -88,7 +88,7 @@ def learning_rate(progress: float, highest: float) -> float:
     return highest * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-def optimisers(parameters: Sequence[torch.nn.Parameter], rate: float) -> list[torch.optim.Optimizer]:
+def optimizers(parameters: Sequence[torch.nn.Parameter], rate: float) -> list[torch.optim.Optimizer]:
     """Muon for convolution kernels, Adam for everything else."""
     kernels = [parameter for parameter in parameters if parameter.ndim == 4]
     others = [parameter for parameter in parameters if parameter.ndim != 4]
@@ -110,7 +110,7 @@ class Training:
         self.model = build_model("compact", seed=options.seed, pretrained=False)
         self.average = {name: value.clone() for name, value in self.model.trainable_state().items()}
         parameters = [parameter for part in self.model.parts().values() for parameter in part.parameters()]
-        self.optimisers = optimisers(parameters, options.rate)
+        self.optimizers = optimizers(parameters, options.rate)
         self.step, self.elapsed = 0, 0.0
         if options.resume:
             self._restore()
@@ -132,9 +132,9 @@ class Training:
         self._evaluate()
 
     def _advance(self) -> None:
-        """Take one optimiser step."""
-        for optimiser in self.optimisers:
-            optimiser.param_groups[0]["lr"] = learning_rate(
+        """Take one optimizer step."""
+        for optimizer in self.optimizers:
+            optimizer.param_groups[0]["lr"] = learning_rate(
                 self.elapsed / self.options.seconds, self.options.rate
             )
         for _ in range(self.options.refresh):
@@ -147,8 +147,8 @@ class Training:
         self.model.zero_grad(set_to_none=True)
         sum((weight * value for weight, value in terms.values()), torch.zeros(())).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.step += 1
         self._update_average()
         for name, (_, value) in terms.items():
@@ -182,7 +182,7 @@ class Training:
     def _save(self) -> None:
         state = {
             "model": self.model.trainable_state(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "average": self.average,
             "step": self.step,
             "elapsed": self.elapsed,
@@ -192,8 +192,8 @@ class Training:
     def _restore(self) -> None:
         state = torch.load(self.options.output / "checkpoint.pt", weights_only=True)
         self.model.load_trainable_state(state["model"])
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.average = state["average"]
         self.step, self.elapsed = state["step"], state["elapsed"]
 

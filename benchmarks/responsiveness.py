@@ -27,11 +27,11 @@ from qtpy.QtCore import Qt, QTimer
 
 from annotator import Annotator, settle
 from napari_semigda import Session
-from napari_semigda.events import Predicted, Stepped
+from napari_semigda.engine.events import Predicted, Stepped
 from napari_semigda.io.pictures import find_pictures
 from napari_semigda.model import device as devices
 from napari_semigda.session.items import Item, ItemState
-from napari_semigda.widgets.round_progress import Phase
+from napari_semigda.widgets.panels.round_progress import Phase
 from napari_semigda.widgets.runner import EngineRunner
 from next_image import drawn_pictures
 
@@ -112,9 +112,9 @@ class Accepting:
 
     def accept(self) -> None:
         """Press the key; comes back when the next image was drawn."""
-        item, session = self._annotator.item, self._annotator.widget.workbench.session
+        item, session = self._annotator.item, self._annotator.widget.controller.session
         started = time.perf_counter()
-        self._annotator.press_at_once(self._annotator.widget.mask_section.accept_and_go_on)
+        self._annotator.press_at_once(self._annotator.widget.mask_panel.accept_and_go_on)
         assert session.state(item) is ItemState.ACCEPTED
         self.to_disk.append(1000 * (time.perf_counter() - started))
         self._drawn.clear()
@@ -165,8 +165,8 @@ class Measured(NamedTuple):
 
 def work(annotator: Annotator, seconds: float) -> Measured:
     """Annotate for so long without a round, and for so long in one."""
-    workbench, section = annotator.widget.workbench, annotator.widget.train_section
-    session, runner, progress = workbench.session, workbench.runner, workbench.progress
+    controller, section = annotator.widget.controller, annotator.widget.train_panel
+    session, runner, progress = controller.session, controller.runner, controller.progress
     annotator.wait(lambda: not runner.busy, "the end of describing the images")
     end = time.monotonic() + seconds
     alone = annotate(annotator, lambda: time.monotonic() < end)
@@ -201,7 +201,7 @@ def annotate(annotator: Annotator, going_on: Callable[[], bool]) -> tuple[Ticks,
 
 def _short_round(annotator: Annotator) -> float:
     """Train a few steps; return the seconds until the first was done."""
-    section, progress = annotator.widget.train_section, annotator.widget.workbench.progress
+    section, progress = annotator.widget.train_panel, annotator.widget.controller.progress
     section.steps.setValue(WARM_UP)
     pressed = time.perf_counter()
     annotator.click(section.train)
@@ -259,7 +259,7 @@ def main() -> None:
         show(viewer)
         widget.open_session(folder / "session")
         try:
-            device = widget.workbench.runner.engine.device
+            device = widget.controller.runner.engine.device
             measured = work(Annotator(viewer, widget, {}), arguments.seconds)
         finally:
             widget.close_down()

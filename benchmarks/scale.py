@@ -30,8 +30,8 @@ import tifffile
 import torch
 import zarr
 
-from napari_semigda.engine import Engine
-from napari_semigda.events import Event, Predicted, PredictionFailed, RoundEnded, RoundFailed, Stepped
+from napari_semigda.engine.engine import Engine
+from napari_semigda.engine.events import Event, Predicted, PredictionFailed, RoundEnded, RoundFailed, Stepped
 from napari_semigda.inference.predictor import Draft
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.checkpoint import save_checkpoint

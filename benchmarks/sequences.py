@@ -29,9 +29,9 @@ from hypothesis.stateful import (
 )
 from numpy.typing import NDArray
 
-from napari_semigda.engine import Engine
+from napari_semigda.engine.engine import Engine
+from napari_semigda.engine.events import Event, PredictionFailed, RoundFailed, RoundNotSaved
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.events import Event, PredictionFailed, RoundFailed, RoundNotSaved
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.masks import read_labels
 from napari_semigda.model.annotation import UNKNOWN

@@ -3,7 +3,7 @@
 Uses real sessions and the real engine, as the plugin and the command line do, and prints a Markdown table.
 Test images are drawn first; images of one near-duplicate group stay on one side unless --random-split.
 
-    python benchmarks/session_loop.py --data FOLDER --labelled 52 --preset compact taesd --seconds 600
+    python benchmarks/session_loop.py --data FOLDER --labeled 52 --preset compact taesd --seconds 600
 """
 
 import argparse
@@ -20,8 +20,8 @@ import imageio.v3 as iio
 import numpy as np
 import torch
 
-from napari_semigda.engine import Engine
-from napari_semigda.events import PredictionFailed, RoundFailed
+from napari_semigda.engine.engine import Engine
+from napari_semigda.engine.events import PredictionFailed, RoundFailed
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.checkpoint import load_checkpoint
@@ -38,8 +38,8 @@ class Row:
 
     preset: str
     round: int
-    labelled: int
-    unlabelled: int
+    labeled: int
+    unlabeled: int
     steps: int
     training_seconds: float
     dice: float
@@ -54,7 +54,7 @@ def main() -> int:
     torch.set_num_threads(given.threads)
     split = split_pack(
         given.data,
-        str(max(given.labelled)),
+        str(max(given.labeled)),
         test=given.test,
         seed=given.seed,
         random_split=given.random_split,
@@ -67,7 +67,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with images/, masks/ and meta.csv")
-    parser.add_argument("--labelled", type=int, nargs="+", default=[52], help="labelled images at each round")
+    parser.add_argument("--labeled", type=int, nargs="+", default=[52], help="labeled images at each round")
     parser.add_argument("--test", type=int, help="test images; default: the pack's own number")
     parser.add_argument("--preset", nargs="+", default=["compact"])
     parser.add_argument("--weights", type=Path, help="local weights of the autoencoder (taesd, sd)")
@@ -83,12 +83,12 @@ def _arguments() -> argparse.Namespace:
 
 
 def run(preset: str, split: Split, given: argparse.Namespace) -> list[Row]:
-    """A session of the images that are not for the test, with a round at each number of labelled ones."""
+    """A session of the images that are not for the test, with a round at each number of labeled ones."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         session = Session.create(
             Path(folder) / "session",
-            sorted(pair.image for pair in (*split.labelled, *split.unlabelled)),
+            sorted(pair.image for pair in (*split.labeled, *split.unlabeled)),
             preset=preset,
             settings=ImageSettings(working_size=given.working_size),
             one_object=given.one_object,
@@ -97,8 +97,8 @@ def run(preset: str, split: Split, given: argparse.Namespace) -> list[Row]:
         engine = Engine(session, given.device)
         items = {session.picture_path(item).stem: item for item in session.items}
         done = 0
-        for count in given.labelled:
-            for pair in split.labelled[done:count]:
+        for count in given.labeled:
+            for pair in split.labeled[done:count]:
                 session.accept(items[pair.stem], truth(pair))
             done = count
             _train(engine, given)
@@ -132,8 +132,8 @@ def _row(session: Session, test: Sequence[Pair], given: argparse.Namespace) -> R
     return Row(
         session.preset,
         record.number,
-        len(record.labelled),
-        record.unlabelled,
+        len(record.labeled),
+        record.unlabeled,
         record.steps,
         record.seconds,
         float(np.mean(dice)),
@@ -151,11 +151,11 @@ def report(rows: list[Row], given: argparse.Namespace, split: Split) -> None:
         f"working size {given.working_size}, recipe {given.recipe}, seed {given.seed}; "
         f"{device} ({platform.machine()}), torch {torch.__version__}, {date.today()}\n"
     )
-    print("| preset | round | labelled | unlabelled | steps | training, s | Dice | ms a predicted image |")
+    print("| preset | round | labeled | unlabeled | steps | training, s | Dice | ms a predicted image |")
     print("|---|---|---|---|---|---|---|---|")
     for row in rows:
         print(
-            f"| {row.preset} | {row.round} | {row.labelled} | {row.unlabelled} | {row.steps} "
+            f"| {row.preset} | {row.round} | {row.labeled} | {row.unlabeled} | {row.steps} "
             f"| {row.training_seconds:.0f} | {row.dice:.3f} | {row.draft_milliseconds:.0f} |"
         )
 

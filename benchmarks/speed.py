@@ -34,8 +34,8 @@ from device_round import FULL, example
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.device import choose_device
+from napari_semigda.model.network import Latents, SemiGDANetwork
 from napari_semigda.model.presets import PRESETS, build_model
-from napari_semigda.model.semigda import Latents, SemiGDANetwork
 from napari_semigda.samples import generate
 from napari_semigda.training.recipe import Budget
 from napari_semigda.training.round import Round
@@ -278,7 +278,7 @@ def _round(
     way: Way, preset: str, size: int, steps: int, device: torch.device, clock: Callable[[], float]
 ) -> Round:
     model = build_model(preset, random_autoencoder=True)
-    examples = [example(number, size, labelled=number < 8) for number in range(24)]
+    examples = [example(number, size, labeled=number < 8) for number in range(24)]
     return Round(
         way.prepare(model),
         examples[:8],

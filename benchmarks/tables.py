@@ -29,11 +29,11 @@ DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 Result = dict[str, Any]
 """One run: what `label_efficiency.py` writes."""
 
-COMPARED = ("ours", "ours-labelled-only", "unet", "mean-teacher")
+COMPARED = ("ours", "ours-labeled-only", "unet", "mean-teacher")
 OVER_ROUNDS = ("carried", "afresh")
 METHODS = {
     "ours": "ours",
-    "ours-labelled-only": "ours, labelled images only",
+    "ours-labeled-only": "ours, labeled images only",
     "unet": "U-Net",
     "mean-teacher": "Mean Teacher U-Net",
     "carried": "carried over rounds",
@@ -41,15 +41,15 @@ METHODS = {
 }
 SPLITS = {
     "random": "random split, near-duplicates on both sides",
-    "grouped": "near-duplicates and neighbours on one side",
-    "contiguous": "near-duplicates and neighbours on one side",
+    "grouped": "near-duplicates and neighbors on one side",
+    "contiguous": "near-duplicates and neighbors on one side",
 }
 NOT_RUN = "Not run yet."
 
 ENOUGH_PROCESSOR = 0.8
 """Processor time of a run's steps as a share of their time, below which its table warns."""
 
-_RUN_HEAD = ("pack", "labelled", "unlabelled", "framing", "method", "seeds", "Dice", "spread over images")
+_RUN_HEAD = ("pack", "labeled", "unlabeled", "framing", "method", "seeds", "Dice", "spread over images")
 _RUN_HEAD += ("IoU", "HD95, pixels", "steps", "also measured, Dice")
 _VARIANT_HEAD = (
     "variant",
@@ -141,8 +141,8 @@ def _run_row(row: list[Result]) -> tuple[str, ...]:
     also = (f"{name} {_mean(result['also'][name]['dice'] for result in row):.3f}" for name in first["also"])
     return (
         first["pack"],
-        str(first["labelled"]),
-        _number(result["unlabelled"] for result in row),
+        str(first["labeled"]),
+        _number(result["unlabeled"] for result in row),
         first["framing"],
         _label(first),
         str(len(row)),
@@ -170,13 +170,13 @@ def _each_class(results: Sequence[Result]) -> str:
     for row in _rows(results):
         keys = ["dice", *(f"dice {name}" for name in _classes(row[0]))]
         scores = [_with_spread([result["mean"][key] for result in row]) for key in keys]
-        pack, labelled, unlabelled, _, method, seeds, *_, hd95, steps, _ = _run_row(row)
-        lines.append((pack, labelled, unlabelled, method, seeds, *scores, hd95, steps))
+        pack, labeled, unlabeled, _, method, seeds, *_, hd95, steps, _ = _run_row(row)
+        lines.append((pack, labeled, unlabeled, method, seeds, *scores, hd95, steps))
     names = (f"Dice, {name}" for name in _classes(results[0]))
     head = (
         "pack",
-        "labelled",
-        "unlabelled",
+        "labeled",
+        "unlabeled",
         "method",
         "seeds",
         "Dice, mean",
@@ -202,7 +202,7 @@ def _budgets(results: Sequence[Result]) -> str:
     budgets = sorted({result["budget"] for result in results})
     if len(budgets) < 2:
         return ""
-    head = ("pack", "labelled", "framing", "method", *(f"{_duration(budget)}" for budget in budgets))
+    head = ("pack", "labeled", "framing", "method", *(f"{_duration(budget)}" for budget in budgets))
     lines = []
     for row in _rows(results, without="budget"):
         cells = []
@@ -210,13 +210,13 @@ def _budgets(results: Sequence[Result]) -> str:
             dice = [result["mean"]["dice"] for result in row if result["budget"] == budget]
             cells.append(_with_spread(dice) if dice else "—")
         first = row[0]
-        lines.append((first["pack"], str(first["labelled"]), first["framing"], _label(first), *cells))
+        lines.append((first["pack"], str(first["labeled"]), first["framing"], _label(first), *cells))
     return _table(head, lines)
 
 
 def ablation_table(results: Sequence[Result]) -> str:
     """Variants of one method beside its default; only where there are variants."""
-    keys = ("pack", "labelled", "method", "preset", "one_object", "start", "framing", "budget")
+    keys = ("pack", "labeled", "method", "preset", "one_object", "start", "framing", "budget")
     return _by_conditions(results, *keys, table=_variants)
 
 
@@ -251,14 +251,14 @@ def _rounds(results: Sequence[Result]) -> str:
                     row[0]["pack"],
                     _label(row[0]),
                     str(number + 1),
-                    str(first["labelled"]),
-                    _number(one["unlabelled"] for one in rounds),
+                    str(first["labeled"]),
+                    _number(one["unlabeled"] for one in rounds),
                     str(len(row)),
                     _with_spread([one["mean"]["dice"] for one in rounds]),
                     _number(one["steps"] for one in rounds),
                 )
             )
-    head = ("pack", "network", "round", "labelled", "unlabelled", "seeds", "Dice", "steps of the round")
+    head = ("pack", "network", "round", "labeled", "unlabeled", "seeds", "Dice", "steps of the round")
     return _table(head, lines)
 
 
@@ -291,7 +291,7 @@ def _by_conditions(results: Sequence[Result], *keys: str, table: Callable[[Seque
 def _starved(group: Sequence[Result]) -> list[str]:
     """A warning where others used the processor, so that a run got less done in its time than it might."""
     shares = {
-        f"{_label(run)} on {run['pack']}, {run['labelled']} labelled, {_duration(run['budget'])}, "
+        f"{_label(run)} on {run['pack']}, {run['labeled']} labeled, {_duration(run['budget'])}, "
         f"seed {run['seed']}": run["processor_seconds"] / run["seconds"]
         for run in group
         if run["clock"] == "wall" and run["device"].startswith("CPU")
@@ -303,8 +303,8 @@ def _starved(group: Sequence[Result]) -> list[str]:
 def _conditions(group: Sequence[Result], keys: Sequence[str]) -> str:
     first = group[0]
     parts = [str(first["pack"])] if "pack" in keys else []
-    if "labelled" in keys:
-        parts += [f"{first['labelled']} labelled", _label(first | {"name": "", "recipe": "default"})]
+    if "labeled" in keys:
+        parts += [f"{first['labeled']} labeled", _label(first | {"name": "", "recipe": "default"})]
         parts += [f"framing {first['framing']}"]
     if "budget" in keys:
         parts += [f"{_duration(first['budget'])} of training"]
@@ -330,7 +330,7 @@ def _rows(results: Sequence[Result], without: str = "seed") -> list[list[Result]
         If a change of the code made runs differ that say they do not.
     """
     rows: dict[tuple[Any, ...], list[Result]] = {}
-    keys = ("pack", "labelled", "split", "method", "preset", "recipe", "one_object")
+    keys = ("pack", "labeled", "split", "method", "preset", "recipe", "one_object")
     keys += ("start", "name", "framing", "budget")
     for result in results:
         key = tuple(_sortable(result[key], key) for key in keys if key != without)
@@ -346,7 +346,7 @@ def _check_recipes(row: Sequence[Result]) -> None:
     for other in recipes[1:]:
         if any(other[key] != recipes[0][key] for key in other.keys() & recipes[0].keys()):
             raise SemiGDAError(
-                f"Runs of {_label(row[0])} on {row[0]['pack']} with {row[0]['labelled']} labelled images "
+                f"Runs of {_label(row[0])} on {row[0]['pack']} with {row[0]['labeled']} labeled images "
                 "were made with different recipes of one name: run them --again, or give them another --name."
             )
 

@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/train_compact.py OUTPUT --seconds 3600 --evaluate PACK ...
 
 Half of what it sees are label maps as images, half pictures, all drawn by
-`napari_semigda.samples.variety`: no real image takes part, the packs named by `--evaluate` are only
-looked at. Latents get noise while training, so that the decoder puts up with the imperfect ones a
+`variety`: no real image takes part, the packs named by `--evaluate` are only
+looked at. ImageFeatures get noise while training, so that the decoder puts up with the imperfect ones a
 segmentation network predicts. The exponential moving average of the weights is written to
 OUTPUT/compact.safetensors (float16) and OUTPUT/compact.json at every evaluation; OUTPUT/checkpoint.pt
 lets a stopped run go on (`--resume`, with other pictures than an unstopped run would have seen).
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from mask_round_trip import measure
-from napari_semigda.samples.variety import random_image, random_labels
+from variety import random_image, random_labels
 
 CONFIG = {
     # Squares of 2 × 2 pixels are channels of the network, so that nothing is computed at full size.
@@ -78,20 +78,20 @@ class Pool:
         self._images[slot] = random_image(self._rng, CANVAS)
 
     def masks(self, count: int, side: int) -> torch.Tensor:
-        """Draw label maps as (count, 3, side, side) images of colours at the corners of [-1, 1]³."""
+        """Draw label maps as (count, 3, side, side) images of colors at the corners of [-1, 1]³."""
         canvases = self._rng.choice(len(self._labels), count)
-        return _as_batch([self._colour(self._labels[i], side) for i in canvases])
+        return _as_batch([self._color(self._labels[i], side) for i in canvases])
 
     def images(self, count: int, side: int) -> torch.Tensor:
         """Draw pictures, (count, 3, side, side) in [-1, 1]."""
         canvases = self._rng.choice(len(self._images), count)
         return _as_batch([self._crop(self._images[i], side) / np.float32(127.5) - 1 for i in canvases])
 
-    def _colour(self, labels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+    def _color(self, labels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
         return _palette(self._rng, labels)[self._crop(labels, side)]
 
     def _crop(self, canvas: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-        """Cut a square, half of the time zoomed by nearest neighbour, flipped and turned at random."""
+        """Cut a square, half of the time zoomed by nearest neighbor, flipped and turned at random."""
         zoom = np.exp(self._rng.uniform(-0.5, 0.7)) if self._rng.random() < 0.5 else 1.0
         zoom = min(zoom, CANVAS / side)
         rows, columns = (
@@ -104,7 +104,7 @@ class Pool:
 
 
 def _palette(rng: np.random.Generator, labels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Give the colour of each class: black and white for two, else different corners of the colour cube."""
+    """Give the color of each class: black and white for two, else different corners of the color cube."""
     corners = np.array(list(itertools.product([-1, 1], repeat=3)), dtype=np.float32)
     if labels.max() > 1:
         return corners[rng.permutation(8)]
@@ -277,7 +277,7 @@ class Training:
         self.average = Average(self.model, decay=0.998)
         kernels = [parameter for parameter in self.model.parameters() if parameter.ndim == 4]
         others = [parameter for parameter in self.model.parameters() if parameter.ndim != 4]
-        self.optimisers = [
+        self.optimizers = [
             Muon(kernels, options.rate),
             torch.optim.Adam(others, options.rate, betas=(0.9, 0.98)),
         ]
@@ -302,10 +302,10 @@ class Training:
         self._evaluate()
 
     def _advance(self) -> None:
-        """Take one optimiser step."""
+        """Take one optimizer step."""
         progress = self.elapsed / self.options.seconds
-        for optimiser in self.optimisers:
-            optimiser.param_groups[0]["lr"] = learning_rate(progress, self.options.rate)
+        for optimizer in self.optimizers:
+            optimizer.param_groups[0]["lr"] = learning_rate(progress, self.options.rate)
         side, count = next(self._sizes)
         if self.step % 4 == 0:
             self.pool.refresh()
@@ -315,8 +315,8 @@ class Training:
         self.model.zero_grad(set_to_none=True)
         sum((WEIGHTS[name] * term for name, term in terms.items()), torch.zeros(())).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.step += 1
         self.average.update(self.model, self.step)
         for name, term in terms.items():
@@ -343,7 +343,7 @@ class Training:
     def _save(self) -> None:
         state = {
             "model": self.model.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "average": self.average.values,
             "step": self.step,
             "elapsed": self.elapsed,
@@ -353,8 +353,8 @@ class Training:
     def _restore(self) -> None:
         state = torch.load(self.options.output / "checkpoint.pt", weights_only=True)
         self.model.load_state_dict(state["model"])
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.average.values = state["average"]
         self.step, self.elapsed = state["step"], state["elapsed"]
 

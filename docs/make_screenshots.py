@@ -28,9 +28,9 @@ from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import ItemState
 from napari_semigda.widgets.keys_window import KeysWindow
 from napari_semigda.widgets.layer_choice import AddLayersDialog
-from napari_semigda.widgets.new_session import NewSessionDialog
-from napari_semigda.widgets.round_progress import Phase
-from napari_semigda.widgets.section import MenuButton
+from napari_semigda.widgets.panels.new_session import NewSessionDialog
+from napari_semigda.widgets.panels.panel import MenuButton
+from napari_semigda.widgets.panels.round_progress import Phase
 from napari_semigda.widgets.segment_layer import SegmentDialog
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -104,7 +104,7 @@ def compress(folder: Path) -> None:
 
 def mean_dice(annotator: Annotator) -> float:
     """Mean Dice of the drafts of images nobody accepted."""
-    session = annotator.widget.workbench.session
+    session = annotator.widget.controller.session
     drafts = [item for item in session.items if session.state(item) is ItemState.DRAFT]
     scores = []
     for item in drafts:
@@ -122,14 +122,14 @@ def new_session(annotator: Annotator, images: Path, working_size: int) -> Path:
     asked.working_size.setValue(working_size)
     plan = asked.plan()
     dialog(annotator, "new_session", asked)
-    annotator.widget.workbench.make(plan.make)
-    annotator.wait(lambda: annotator.widget.workbench.session is not None, "the session")
+    annotator.widget.controller.make(plan.make)
+    annotator.wait(lambda: annotator.widget.controller.session is not None, "the session")
     return plan.folder
 
 
 def annotate_first_images(annotator: Annotator) -> None:
     """Outline, fill and accept the objects of the first images the queue asks for."""
-    mask = annotator.widget.mask_section
+    mask = annotator.widget.mask_panel
     for number in range(FIRST_IMAGES):
         truth = annotator.truth()
         annotator.outline(truth)
@@ -142,15 +142,15 @@ def annotate_first_images(annotator: Annotator) -> None:
 
 def train(annotator: Annotator, minutes: float, name: str | None = None) -> None:
     """Train a round, with a picture in its midst if it has a name, and wait for the drafts."""
-    progress = annotator.widget.workbench.progress
-    rounds = annotator.widget.train_section
+    progress = annotator.widget.controller.progress
+    rounds = annotator.widget.train_panel
     rounds.minutes.setValue(minutes)
     annotator.unfold("Session", "Image", "Mask", "Train")
     annotator.click(rounds.train)
     annotator.wait(lambda: progress.fraction > 0.4 or not progress.active, "the round")
     if name is not None:
         annotator.picture(name)
-    runner = annotator.widget.workbench.runner
+    runner = annotator.widget.controller.runner
     annotator.wait(lambda: progress.phase is Phase.IDLE and not runner.busy, "the drafts")
     unfold_most(annotator)
     print(f"mean Dice of the drafts: {mean_dice(annotator):.3f}")
@@ -158,15 +158,15 @@ def train(annotator: Annotator, minutes: float, name: str | None = None) -> None
 
 def correct_drafts(annotator: Annotator) -> None:
     """Look at the drafts the queue asks for, and correct and accept them."""
-    annotator.press(annotator.widget.image_section.to_queue)
+    annotator.press(annotator.widget.image_panel.to_queue)
     for _ in range(CORRECTED_IMAGES):
         annotator.correct()
-        annotator.press(annotator.widget.mask_section.accept_and_go_on)
+        annotator.press(annotator.widget.mask_panel.accept_and_go_on)
 
 
 def set_aside(annotator: Annotator) -> None:
     """Keep some of the accepted images for validation."""
-    session, image = annotator.widget.workbench.session, annotator.widget.image_section
+    session, image = annotator.widget.controller.session, annotator.widget.image_panel
     accepted = [
         place
         for place, item in enumerate(session.items, start=1)
@@ -181,14 +181,14 @@ def sections(annotator: Annotator) -> None:
     """Take the pictures of the sections in which an image is found, shown and corrected."""
     widget = annotator.widget
     section(annotator, "Session")
-    widget.workbench.add_class("vessel")
+    widget.controller.add_class("vessel")
     section(annotator, "Classes")
-    widget.classes_section.delete.press()
+    widget.classes_panel.delete.press()
     section(annotator, "Images", "Image", "Mask")
     for title in ("Image", "Mask", "Train"):
         section(annotator, title)
-    menu(annotator, "menu_correct", widget.mask_section.correct)
-    menu(annotator, "menu_look", widget.mask_section.look)
+    menu(annotator, "menu_correct", widget.mask_panel.correct)
+    menu(annotator, "menu_look", widget.mask_panel.look)
 
 
 def preferences(annotator: Annotator) -> None:
@@ -215,7 +215,7 @@ def dialogs(annotator: Annotator, folder: Path) -> None:
 
 def export(annotator: Annotator, folder: Path) -> None:
     """Export accepted masks and drafts."""
-    exporting = annotator.widget.export_section
+    exporting = annotator.widget.export_panel
     annotator.unfold("Session", "Image", "Mask", "Export")
     exporting.folder.set_text(str(folder))
     exporting.choice.with_drafts.setChecked(True)
@@ -241,15 +241,15 @@ def afternoon(annotator: Annotator, images: Path, minutes: float, working_size: 
     correct_drafts(annotator)
     set_aside(annotator)
     train(annotator, minutes, "train")
-    annotator.press(widget.image_section.to_queue)
+    annotator.press(widget.image_panel.to_queue)
     annotator.picture("correct")
     sections(annotator)
     export(annotator, folder.with_name("masks"))
     dialogs(annotator, folder)
-    place = widget.workbench.annotation.position
-    annotator.click(widget.session_section.close_session)
+    place = widget.controller.annotation.position
+    annotator.click(widget.session_panel.close_session)
     widget.open_session(folder)
-    assert widget.workbench.annotation.position == place
+    assert widget.controller.annotation.position == place
     return folder
 
 

@@ -33,12 +33,12 @@ def nuclei_archive(images: Mapping[str, tuple[NDArray, list[NDArray]]]) -> bytes
 
 
 def some_nuclei() -> dict[str, tuple[NDArray, list[NDArray]]]:
-    """Two grey images of one size, and one in colours of another; each with two nuclei."""
+    """Two gray images of one size, and one in colors of another; each with two nuclei."""
     random = np.random.default_rng(0)
 
-    def image(height: int, width: int, *, grey: bool) -> NDArray:
+    def image(height: int, width: int, *, gray: bool) -> NDArray:
         pixels = np.full((height, width, 4), 255, np.uint8)
-        pixels[..., :3] = random.integers(0, 256, (height, width, 1 if grey else 3), np.uint8)
+        pixels[..., :3] = random.integers(0, 256, (height, width, 1 if gray else 3), np.uint8)
         return pixels
 
     def nuclei(height: int, width: int) -> list[NDArray]:
@@ -47,7 +47,7 @@ def some_nuclei() -> dict[str, tuple[NDArray, list[NDArray]]]:
         return list(masks)
 
     sizes = {"aa": (24, 32, True), "bb": (24, 32, True), "cc": (20, 40, False)}
-    return {name: (image(h, w, grey=grey), nuclei(h, w)) for name, (h, w, grey) in sizes.items()}
+    return {name: (image(h, w, gray=gray), nuclei(h, w)) for name, (h, w, gray) in sizes.items()}
 
 
 class Server:

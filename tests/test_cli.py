@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_semigda.cli import EXPORT_FORMATS, main
+from napari_semigda.cli.commands import EXPORT_FORMATS, main
 from napari_semigda.io.masks import read_labels
 from napari_semigda.session.exporting.formats import FORMATS
 from napari_semigda.session.items import ItemState
@@ -26,7 +26,7 @@ TINY = ["--working-size", "32"]
 
 
 def disc(seed, size=48):
-    """A grey picture with a bright disc, and its mask (0 and 255)."""
+    """A gray picture with a bright disc, and its mask (0 and 255)."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:size, :size]
     row, column = rng.uniform(15, size - 15, 2)
@@ -126,7 +126,7 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
 
 def test_the_module_runs_without_importing_anything_heavy():
     program = (
-        "import sys; from napari_semigda.cli import main; code = main(['--help']); "
+        "import sys; from napari_semigda.cli.commands import main; code = main(['--help']); "
         "heavy = {'torch', 'diffusers', 'numpy', 'scipy', 'napari'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
@@ -314,7 +314,7 @@ def test_training_leaves_a_model_and_drafts(trained_once):
     folder = trained_once / "s"
     with Session.open(folder) as session:
         (record,) = session.rounds
-        assert (record.status, record.steps, len(record.labelled)) == ("complete", 3, 2)
+        assert (record.status, record.steps, len(record.labeled)) == ("complete", 3, 2)
         assert session.last_model() is not None
     assert sorted(state.value for state in states(folder).values()) == ["accepted"] * 2 + ["draft"] * 4
 
@@ -322,7 +322,7 @@ def test_training_leaves_a_model_and_drafts(trained_once):
 def test_training_tells_what_it_does(folder, capsys):
     assert main(["train", str(folder), "--steps", "2", "--no-drafts", "--seed", "3"]) == 0
     out, err = said(capsys)
-    assert "2 labelled and 4 unlabelled" in out
+    assert "2 labeled and 4 unlabeled" in out
     assert re.search(r"Stage 2, step 1/2, loss \d", out)
     assert "Round 1 is complete: 2 steps" in out
     assert err == ""
@@ -351,7 +351,7 @@ def test_resuming_without_a_stopped_round(trained, capsys):
 
 
 def test_images_that_disappeared_do_not_end_a_round(folder, capsys):
-    gone = next(name for name, state in states(folder).items() if state is ItemState.UNLABELLED)
+    gone = next(name for name, state in states(folder).items() if state is ItemState.UNLABELED)
     (folder.parent / "images" / gone).unlink()
     assert main(["train", str(folder), "--steps", "2"]) == 3
     assert gone in said(capsys)[1]
@@ -461,7 +461,7 @@ def test_existing_masks_are_only_overwritten_if_allowed(trained, capsys):
     assert read_labels(kept).shape == (48, 48)
 
 
-def test_an_image_is_never_overwritten_by_its_neighbours_mask(trained, capsys):
+def test_an_image_is_never_overwritten_by_its_neighbors_mask(trained, capsys):
     picture = trained / "images" / "scan 0_mask.tif"
     tifffile.imwrite(picture, disc(3)[0])
     before = picture.read_bytes()
@@ -610,7 +610,7 @@ def test_info_about_a_session_as_json(trained, capsys):
     assert main(["info", str(trained / "s"), "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
     assert about["images"] == COUNT
-    assert about["states"] == {"unlabelled": 0, "draft": 3, "accepted": 3, "skipped": 0}
+    assert about["states"] == {"unlabeled": 0, "draft": 3, "accepted": 3, "skipped": 0}
     assert about["classes"] == {"1": "object"}
     assert about["settings"]["working_size"] == 32
     (one,) = about["rounds"]
@@ -717,13 +717,13 @@ class Slow:
             time.sleep(0.01)
 module, sys.argv = sys.argv[1], ["semigda", *sys.argv[2:]]
 sys.meta_path.insert(0, Slow())
-from napari_semigda.cli import main
+from napari_semigda.cli.commands import main
 sys.exit(main())
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
-@pytest.mark.parametrize("module", ["argparse", "rich.table", "napari_semigda.terminal", "numpy", "torch"])
+@pytest.mark.parametrize("module", ["argparse", "rich.table", "napari_semigda.cli.display", "numpy", "torch"])
 def test_ctrl_c_while_modules_are_imported_is_one_line(folder, module):
     command = [sys.executable, "-c", SLOW_IMPORT, module, "info", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -732,9 +732,9 @@ def test_ctrl_c_while_modules_are_imported_is_one_line(folder, module):
 
 INTERRUPTED_AT = """
 import signal, sys
-from napari_semigda import cli
+from napari_semigda.cli import commands as cli
 from napari_semigda.io import files
-from napari_semigda.session import labelling
+from napari_semigda.session import labels as labeling
 place, sys.argv = sys.argv[1], ["semigda", *sys.argv[2:]]
 
 class Loud:
@@ -759,7 +759,7 @@ class Late:
         sys.meta_path.remove(self)
         signal.raise_signal(signal.SIGINT)
 
-labelling.json_or_none = interrupt
+labeling.json_or_none = interrupt
 interrupt.__globals__["__name__"] = "napari_semigda.session.somewhere"
 sys.exit(cli.main())
 """

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_semigda.cli import main
+from napari_semigda.cli.commands import main
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.session import Session
 
 
 def table_rows(printed: str) -> list[tuple[float, ...]]:
-    """The demo's table: round, labelled images, Dice, seconds."""
+    """The demo's table: round, labeled images, Dice, seconds."""
     rows = re.findall(r"│\s*(\d+) │\s*(\d+) │\s*([\d.]+) │\s*(\d+) │", printed)
     return [tuple(float(value) for value in row) for row in rows]
 
@@ -43,7 +43,7 @@ def test_the_demo_does_not_touch_a_folder_in_use(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.slow
-def test_the_demo_segments_what_was_never_labelled(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_segments_what_was_never_labeled(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--device", "cpu"]) == 0
     first, last = table_rows(capsys.readouterr().out)
     assert last[2] >= 0.85

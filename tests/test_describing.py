@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_semigda.engine import Engine
-from napari_semigda.events import Predicted, RoundEnded
+from napari_semigda.engine.engine import Engine
+from napari_semigda.engine.events import Predicted, RoundEnded
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.queue import next_item

@@ -13,9 +13,8 @@ import tifffile
 import torch
 from skimage.measure import label
 
-from napari_semigda.engine import REFRESH_SHARE, Engine
-from napari_semigda.errors import SemiGDAError
-from napari_semigda.events import (
+from napari_semigda.engine.engine import REFRESH_SHARE, Engine
+from napari_semigda.engine.events import (
     Event,
     FramingFitted,
     Mapped,
@@ -29,9 +28,10 @@ from napari_semigda.events import (
     RoundStarted,
     Stepped,
 )
+from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings, Pixels
 from napari_semigda.model.checkpoint import read_metadata
-from napari_semigda.model.semigda import SemiGDANetwork
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.journal import effort
@@ -170,7 +170,7 @@ def test_a_round_tells_how_it_does_on_images_kept_for_validation(engine: Engine,
     session.keep_for_validation(second)
     engine.request_round(budget=Budget(steps=STEPS))
     (ended,) = of(RoundEnded, drain(engine))
-    assert ended.record.labelled == (first.id,)
+    assert ended.record.labeled == (first.id,)
     assert ended.record.validation_images == 1
     session.keep_for_validation(second, False)
     engine.request_predictions([second])
@@ -305,8 +305,8 @@ def test_what_is_accepted_during_a_round_joins_it(engine: Engine, session: Sessi
     engine.request_round(budget=Budget(steps=STEPS))
     (ended,) = of(RoundEnded, drain(engine, accept))
     begun = [item.id for item in session.items[:2]]
-    assert list(ended.record.labelled) == [*begun, fourth.id, third.id]
-    assert session.rounds[-1].labelled == ended.record.labelled
+    assert list(ended.record.labeled) == [*begun, fourth.id, third.id]
+    assert session.rounds[-1].labeled == ended.record.labeled
     assert session.new_masks(ended.record) == []
 
 
@@ -319,7 +319,7 @@ def test_what_is_accepted_too_late_for_a_round_is_left_to_the_next(engine: Engin
 
     engine.request_round(budget=Budget(steps=STEPS))
     (ended,) = of(RoundEnded, drain(engine, accept))
-    assert item.id not in ended.record.labelled
+    assert item.id not in ended.record.labeled
     assert session.new_masks(ended.record) == [item]
 
 
@@ -342,7 +342,7 @@ def test_a_round_that_others_joined_can_be_resumed_by_another_program(
         other.request_round(resume=True)
         (ended,) = of(RoundEnded, drain(other))
     assert (ended.record.status, ended.record.steps) == ("complete", STEPS)
-    assert ended.record.labelled[-1] == item.id
+    assert ended.record.labeled[-1] == item.id
 
 
 def test_what_an_annotator_sees_next_is_drafted_anew_while_a_round_runs(
@@ -557,7 +557,7 @@ def test_a_stopped_round_that_cannot_be_taken_up_again_stays_stopped(
 def test_a_round_killed_and_resumed_counts_each_step_once(
     engine: Engine, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_semigda.engine.STATE_INTERVAL", 0.0)
+    monkeypatch.setattr("napari_semigda.engine.engine.STATE_INTERVAL", 0.0)
     engine.request_round(budget=Budget(steps=2 * STEPS))
     assert engine.start_work()
     work = engine.work()
@@ -648,7 +648,7 @@ def test_twenty_rounds_started_and_stopped_give_the_memory_of_the_card_back(sess
 
 @pytest.mark.parametrize(
     "values", [(0, 0), (1, 1), (0, 1), (255, 1), (1,)],
-    ids=["all empty", "all full", "contradicting", "one not looked at", "one labelled image"],
+    ids=["all empty", "all full", "contradicting", "one not looked at", "one labeled image"],
 )  # fmt: skip
 def test_masks_that_teach_little_train_and_draft_all_the_same(
     tmp_path: Path, values: tuple[int, ...]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_semigda.engine import Engine
-from napari_semigda.events import Drafting, Event, Predicted
+from napari_semigda.engine.engine import Engine
+from napari_semigda.engine.events import Drafting, Event, Predicted
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io import bands
 from napari_semigda.model.checkpoint import save_checkpoint

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from napari_semigda import log
-from napari_semigda.cli import main
+from napari_semigda.cli.commands import main
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the place cannot be chosen")
 
@@ -26,7 +26,7 @@ def test_errors_go_to_the_file_with_their_trace_and_only_once():
     try:
         raise ValueError("the ink is dry")
     except ValueError as error:
-        logging.getLogger("napari_semigda.engine").error("unexpected", exc_info=error)
+        logging.getLogger("napari_semigda.engine.engine").error("unexpected", exc_info=error)
     text = log.log_file().read_text(encoding="utf-8")
     assert text.count("ValueError: the ink is dry") == 1
     assert "Traceback" in text

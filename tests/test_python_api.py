@@ -14,7 +14,7 @@ from skimage.measure import label
 
 import napari_semigda
 from napari_semigda import ImageSettings, SemiGDA, SemiGDAError, Session, export_masks, train_round
-from napari_semigda.cli import main
+from napari_semigda.cli.commands import main
 from napari_semigda.samples import sample_pairs
 
 SETTINGS = ImageSettings(working_size=32)
@@ -66,7 +66,7 @@ def test_the_package_alone_imports_nothing_heavy() -> None:
 @pytest.mark.slow
 def test_nothing_of_it_needs_a_window() -> None:
     modules = imported("from napari_semigda import *")
-    assert {"napari_semigda.engine", "torch"} <= modules
+    assert {"napari_semigda.engine.engine", "torch"} <= modules
     assert not modules & {"napari", "qtpy", "PyQt6"}
 
 
@@ -213,16 +213,16 @@ def test_masks_leave_a_session_as_files(trained: Path, tmp_path: Path) -> None:
 
 def test_a_session_can_be_made_of_any_arrays(tmp_path: Path) -> None:
     image = np.arange(40 * 56, dtype=np.uint16).reshape(40, 56)
-    colours = np.stack([image, image + 1], axis=-1)
+    colors = np.stack([image, image + 1], axis=-1)
     arrays = {
         "plain": image,
         "lazy": dask.array.from_array(image, chunks=16),
-        "named": xarray.DataArray(np.moveaxis(colours, -1, 0), dims=("c", "y", "x")),
+        "named": xarray.DataArray(np.moveaxis(colors, -1, 0), dims=("c", "y", "x")),
         "with its size": (image, (0.5, 0.25), "µm"),
     }
     with Session.from_arrays(tmp_path / "session", arrays) as session:
         pictures = [session.picture(item) for item in session.items]
-    for picture, expected in zip(pictures, (image, image, colours, image), strict=True):
+    for picture, expected in zip(pictures, (image, image, colors, image), strict=True):
         np.testing.assert_array_equal(picture.pixels, expected)
     assert (pictures[0].pixel_size, pictures[0].unit) == ((1.0, 1.0), "pixel")
     assert (pictures[3].pixel_size, pictures[3].unit) == ((0.5, 0.25), "µm")

@@ -10,27 +10,27 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_semigda.engine import Engine
-from napari_semigda.events import Predicted, PredictionFailed, RoundEnded
+from napari_semigda.engine.engine import Engine
+from napari_semigda.engine.events import Predicted, PredictionFailed, RoundEnded
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
 
-GREY = np.add.outer(np.arange(40), np.arange(50)).astype(np.uint8)
+GRAY = np.add.outer(np.arange(40), np.arange(50)).astype(np.uint8)
 WIDTH, HEIGHT, ROWS_PER_STRIP, SAMPLES = 256, 257, 278, 277
 
 PICTURES = {
-    "one pixel.tif": GREY[:1, :1],
+    "one pixel.tif": GRAY[:1, :1],
     "line.tif": np.zeros((1, 100_000), np.uint8),
     "column.tif": np.zeros((100_000, 1), np.uint8),
-    "five channels.tif": np.stack([GREY] * 5, axis=-1),
-    "not a number.tif": np.where(GREY % 3, np.where(GREY % 2, np.inf, GREY), np.nan).astype(np.float32),
+    "five channels.tif": np.stack([GRAY] * 5, axis=-1),
+    "not a number.tif": np.where(GRAY % 3, np.where(GRAY % 2, np.inf, GRAY), np.nan).astype(np.float32),
     "nothing but not a number.tif": np.full((40, 50), np.nan, np.float32),
     "constant.tif": np.full((40, 50), 7, np.uint16),
-    "bool.tif": GREY > 40,
-    "int64.tif": GREY.astype(np.int64) * 10**15,
-    "largest floats.tif": GREY.astype(np.float64) * 1e300,
-    "complex.tif": GREY.astype(np.complex64),
+    "bool.tif": GRAY > 40,
+    "int64.tif": GRAY.astype(np.int64) * 10**15,
+    "largest floats.tif": GRAY.astype(np.float64) * 1e300,
+    "complex.tif": GRAY.astype(np.complex64),
 }
 
 
@@ -74,7 +74,7 @@ def with_tags(content: bytes, **tags: int) -> bytes:
 
 def tiff(folder: Path, **options: object) -> bytes:
     path = folder.parent / "made.tif"
-    tifffile.imwrite(path, GREY, metadata=None, **options)
+    tifffile.imwrite(path, GRAY, metadata=None, **options)
     return path.read_bytes()
 
 
@@ -86,18 +86,18 @@ def folder(tmp_path: Path) -> Path:
     for name, pixels in PICTURES.items():
         tifffile.imwrite(folder / name, pixels, photometric="minisblack")
     with tifffile.TiffWriter(folder / "several.ome.tif", ome=True) as several:
-        several.write(GREY)
-        several.write(np.stack([GREY, GREY]).astype(np.uint16), metadata={"axes": "ZYX"})
-    tifffile.imwrite(folder / "sound.ome.tif", np.stack([GREY] * 3), ome=True, metadata={"axes": "ZYX"})
+        several.write(GRAY)
+        several.write(np.stack([GRAY, GRAY]).astype(np.uint16), metadata={"axes": "ZYX"})
+    tifffile.imwrite(folder / "sound.ome.tif", np.stack([GRAY] * 3), ome=True, metadata={"axes": "ZYX"})
     sound = (folder / "sound.ome.tif").read_bytes()
     files = {
-        "a.png": photograph(GREY),
-        "b.png": photograph(255 - GREY),
+        "a.png": photograph(GRAY),
+        "b.png": photograph(255 - GRAY),
         "torn description.ome.tif": sound.replace(b"</OME>", b"</EMO>"),
         "wrong size in description.ome.tif": sound.replace(b'SizeX="50"', b'SizeX="99"'),
         "missing planes.ome.tif": sound.replace(b'SizeZ="3"', b'SizeZ="9"'),
         "unknown type.ome.tif": sound.replace(b'Type="uint8"', b'Type="uint9"'),
-        "in truth png.tif": photograph(GREY),
+        "in truth png.tif": photograph(GRAY),
         "truncated.png": photograph(NOISE)[:1000],
         "truncated.jpg": photograph(NOISE, "JPEG")[:1000],
         "no bytes.png": b"",
@@ -126,7 +126,7 @@ NO_PICTURES = {
 }
 
 
-LABELLED = ("a.png", "truncated.jpg", "one pixel.tif", "line.tif", "nothing but not a number.tif")
+LABELED = ("a.png", "truncated.jpg", "one pixel.tif", "line.tif", "nothing but not a number.tif")
 
 
 def test_what_is_no_picture_is_left_out_by_its_name_and_the_others_are_items(
@@ -149,7 +149,7 @@ def test_a_round_trains_and_drafts_whatever_can_be_read_and_names_the_rest(
     settings = ImageSettings(working_size=32)
     with Session.create(tmp_path / "session", folder, settings=settings) as session:
         for item in session.items:
-            if item.name in LABELLED:
+            if item.name in LABELED:
                 session.accept(item, np.ones(item.shape, np.uint8))
         engine = Engine(session, "cpu")
         engine.request_round(budget=Budget(steps=6))

@@ -1,7 +1,7 @@
-"""Semi-supervised segmentation in active-labelling rounds, inside napari.
+"""Semi-supervised segmentation in active-labeling rounds, inside napari.
 
 The way data takes, which is also the order of imports: ``io`` reads a picture, ``model`` is the
-network, ``training`` and ``inference`` use it, ``session`` is the folder being labelled, ``engine``
+network, ``training`` and ``inference`` use it, ``session`` is the folder being labeled, ``engine``
 owns the device, and ``widgets``, ``cli``, ``demo`` and ``train`` are what people see.
 """
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from napari_semigda.cli.display import INTERRUPTED, EngineDisplay, follow, positive, positive_integer
 from napari_semigda.errors import Cancelled, SemiGDAError
-from napari_semigda.terminal import INTERRUPTED, EngineDisplay, follow, positive, positive_integer
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_semigda.engine import Engine
+    from napari_semigda.engine.engine import Engine
     from napari_semigda.session.items import Item
     from napari_semigda.session.session import Session
     from napari_semigda.training.recipe import Budget
@@ -33,10 +33,10 @@ WORKING_SIZE = 96
 
 @dataclass(frozen=True)
 class DemoRound:
-    """One row of the demo's table: ``dice`` is the mean over the images that were never labelled."""
+    """One row of the demo's table: ``dice`` is the mean over the images that were never labeled."""
 
     number: int
-    labelled: int
+    labeled: int
     dice: float
     seconds: float
 
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--session", type=Path, metavar="FOLDER", help="keep the session and the masks here")
     parser.add_argument("--gui", action="store_true", help="open napari on the session afterwards")
     parser.add_argument(
-        "--steps", type=positive_integer, default=120, help="optimiser steps of a round (default: 120)"
+        "--steps", type=positive_integer, default=120, help="optimizer steps of a round (default: 120)"
     )
     parser.add_argument(
         "--seconds", type=positive, default=110.0, help="a round trains no longer than this (default: 110)"
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _play(folder: Path, arguments: argparse.Namespace, console: Console) -> list[DemoRound]:
-    from napari_semigda.engine import Engine
+    from napari_semigda.engine.engine import Engine
     from napari_semigda.inference.preparation import ImageSettings
     from napari_semigda.samples import sample_pairs
     from napari_semigda.session.export import export_masks
@@ -110,7 +110,7 @@ def _play(folder: Path, arguments: argparse.Namespace, console: Console) -> list
         return [
             DemoRound(
                 number=index + 1,
-                labelled=(index + 1) * IMAGES_A_ROUND,
+                labeled=(index + 1) * IMAGES_A_ROUND,
                 dice=_mean_dice((drafts[index][item.id], truth[_stem(item)]) for item in never),
                 seconds=seconds[index],
             )
@@ -162,11 +162,11 @@ def _mean_dice(pairs: Iterable[tuple[NDArray[np.uint8] | None, NDArray[np.uint8]
 
 
 def _table(rows: list[DemoRound]) -> Table:
-    table = Table(title="Dice on the images that were never labelled")
-    for column in ("round", "labelled images", "Dice", "seconds"):
+    table = Table(title="Dice on the images that were never labeled")
+    for column in ("round", "labeled images", "Dice", "seconds"):
         table.add_column(column, justify="right")
     for row in rows:
-        table.add_row(str(row.number), str(row.labelled), f"{row.dice:.3f}", f"{row.seconds:.0f}")
+        table.add_row(str(row.number), str(row.labeled), f"{row.dice:.3f}", f"{row.seconds:.0f}")
     return table
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from napari_semigda.engine import Engine
+from napari_semigda.engine.engine import Engine
+from napari_semigda.engine.events import PredictionFailed, RoundEnded, RoundFailed, RoundNotSaved, Stepped
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.events import PredictionFailed, RoundEnded, RoundFailed, RoundNotSaved, Stepped
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Recipe, chosen_budget
 from napari_semigda.training.round import StepReport
@@ -38,7 +38,7 @@ def train_round(
     seconds
         How long. 60 if no number of steps is given, either.
     steps
-        After how many optimiser steps it ends at the latest.
+        After how many optimizer steps it ends at the latest.
     recipe
         ``"default"``, or ``"paper"``: the published schedule, without a limit its 200 + 350 epochs.
     fresh
@@ -58,7 +58,7 @@ def train_round(
     Yields
     ------
     StepReport
-        After each optimiser step: losses, stage, and how much of the round is done.
+        After each optimizer step: losses, stage, and how much of the round is done.
 
     Raises
     ------

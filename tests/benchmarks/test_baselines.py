@@ -12,13 +12,13 @@ from napari_semigda.training.examples import Batch
 from napari_semigda.training.recipe import Budget
 from tests.training.conftest import SIZE, disc_example
 
-LABELLED = [disc_example(seed) for seed in range(3)]
-UNLABELLED = [disc_example(seed, labelled=False) for seed in range(10, 14)]
+LABELED = [disc_example(seed) for seed in range(3)]
+UNLABELED = [disc_example(seed, labeled=False) for seed in range(10, 14)]
 
 
 def trained(method, steps, **changes):
     given = {"budget": Budget(steps=steps), "working_size": SIZE, "seed": 0} | changes
-    training = method(LABELLED, UNLABELLED, **given)
+    training = method(LABELED, UNLABELED, **given)
     return training, [step.loss for step in training.run()]
 
 
@@ -59,21 +59,21 @@ def test_the_supervised_network_predicts_as_trained_and_the_teacher_as_averaged(
     assert not torch.equal(weights(teacher.network), weights(teacher.average))
 
 
-def test_unlabelled_images_teach_the_mean_teacher_something_and_the_supervised_network_nothing():
-    def after(method, unlabelled):
-        training = method(LABELLED, unlabelled, budget=Budget(steps=3), working_size=SIZE)
+def test_unlabeled_images_teach_the_mean_teacher_something_and_the_supervised_network_nothing():
+    def after(method, unlabeled):
+        training = method(LABELED, unlabeled, budget=Budget(steps=3), working_size=SIZE)
         list(training.run())
         return weights(training.network)
 
-    assert not torch.equal(after(MeanTeacherUNet, UNLABELLED), after(MeanTeacherUNet, []))
-    assert torch.equal(after(SupervisedUNet, UNLABELLED), after(SupervisedUNet, []))
+    assert not torch.equal(after(MeanTeacherUNet, UNLABELED), after(MeanTeacherUNet, []))
+    assert torch.equal(after(SupervisedUNet, UNLABELED), after(SupervisedUNet, []))
 
 
 def test_training_goes_on_from_given_weights():
     start = UNet(seed=5)
     before = weights(start)
 
-    training = SupervisedUNet(LABELLED, budget=Budget(steps=1), working_size=SIZE, network=start)
+    training = SupervisedUNet(LABELED, budget=Budget(steps=1), working_size=SIZE, network=start)
 
     assert torch.equal(weights(training.average), before)
     list(training.run())
@@ -144,5 +144,5 @@ def test_a_size_the_u_net_cannot_halve_is_refused_in_words():
 
 
 def test_training_without_labels_is_refused():
-    with pytest.raises(SemiGDAError, match="labelled"):
+    with pytest.raises(SemiGDAError, match="labeled"):
         SupervisedUNet([], budget=Budget(steps=1), working_size=SIZE)

@@ -21,7 +21,7 @@ QUICK = ["--budget", "0.5", "--device", "cpu", "--threads", "1", "--working-size
 
 
 def run(pack, output, *more):
-    return main(["--data", str(pack), "--labelled", "4", "--output", str(output), *QUICK, *more])
+    return main(["--data", str(pack), "--labeled", "4", "--output", str(output), *QUICK, *more])
 
 
 def test_an_absent_pack_is_skipped_in_a_sentence(tmp_path, capsys):
@@ -35,19 +35,19 @@ def test_changes_reach_into_a_recipe():
     recipe = changed(
         Recipe(),
         [
-            "stage_two_optimiser.learning_rate=1e-4",
+            "stage_two_optimizer.learning_rate=1e-4",
             "pseudo_label=hard",
             "one_object=true",
             "stage_one_share=null",
         ],
     )
 
-    assert recipe.stage_two_optimiser.learning_rate == 1e-4
-    assert recipe.stage_two_optimiser.kind == Recipe().stage_two_optimiser.kind
+    assert recipe.stage_two_optimizer.learning_rate == 1e-4
+    assert recipe.stage_two_optimizer.kind == Recipe().stage_two_optimizer.kind
     assert (recipe.pseudo_label, recipe.one_object, recipe.stage_one_share) == ("hard", True, None)
 
 
-@pytest.mark.parametrize("change", ["speed=9", "averaging.decay=1", "stage_two_optimiser.speed=9"])
+@pytest.mark.parametrize("change", ["speed=9", "averaging.decay=1", "stage_two_optimizer.speed=9"])
 def test_a_change_of_nothing_there_is_refused(change):
     with pytest.raises(SemiGDAError, match=change):
         changed(Recipe(), [change])
@@ -55,7 +55,7 @@ def test_a_change_of_nothing_there_is_refused(change):
 
 def test_each_run_has_a_file_of_its_own(make_pack, tmp_path):
     def names(*more):
-        given = parse(["--data", str(pack), "--labelled", "3", "50%", "--budget", "1", "2.5", *more])
+        given = parse(["--data", str(pack), "--labeled", "3", "50%", "--budget", "1", "2.5", *more])
         return [task.file_name for task in tasks(given)]
 
     pack = make_pack([""] * 12)
@@ -84,7 +84,7 @@ def test_examples_are_prepared_as_in_a_session(make_pack):
     split = split_pack(make_pack([""] * 5), "2", seed=0)
     settings = ImageSettings(working_size=32)
 
-    known, unknown = (examples(split.labelled, settings, labelled=labelled) for labelled in (True, False))
+    known, unknown = (examples(split.labeled, settings, labeled=labeled) for labeled in (True, False))
 
     assert known[0].image.shape == (3, 32, 32)
     assert set(known[0].labels.unique().tolist()) == {0, 1}
@@ -95,10 +95,10 @@ def test_images_are_seen_as_a_session_would_see_them_unless_it_is_said(make_pack
     pack = make_pack([""] * 6)
 
     def framing(*more):
-        given = parse(["--data", str(pack), "--labelled", "3", "--working-size", "32", *more])
+        given = parse(["--data", str(pack), "--labeled", "3", "--working-size", "32", *more])
         return [task.conditions["framing"] for task in tasks(given)]
 
-    objects = [truth(pair) for pair in split_pack(pack, "3", seed=0).labelled]
+    objects = [truth(pair) for pair in split_pack(pack, "3", seed=0).labeled]
     fitting = settings_for_objects(objects, ImageSettings(working_size=32))
     assert framing() == [label_efficiency.framing_in_words(fitting)]
     assert framing("--framing", "tiles") == ["tiles"]
@@ -115,9 +115,9 @@ def test_a_decoder_that_learns_is_told_apart_and_moves(make_pack, tmp_path):
     model = build_model("compact")
     before = [tensor.clone() for tensor in model.autoencoder.network.decoder.parameters()]
     adapted = label_efficiency.AdaptedDecoder.of(model)
-    optimiser = torch.optim.SGD([one for part in adapted.parts().values() for one in part.parameters()], lr=1)
+    optimizer = torch.optim.SGD([one for part in adapted.parts().values() for one in part.parameters()], lr=1)
     adapted(torch.rand(1, 3, 32, 32))[1][:, 1].mean().backward()
-    optimiser.step()
+    optimizer.step()
     after = list(model.autoencoder.network.decoder.parameters())
     assert any(not one.equal(other) for one, other in zip(before, after, strict=True))
 
@@ -139,13 +139,13 @@ def test_every_method_leaves_its_result_in_a_file_and_in_the_table(make_pack, tm
         assert result["steps"] >= 1
         assert result["seconds"] >= 0.5
         assert [point["seconds"] >= 0.1 for point in result["curve"]] == [True]
-        assert result["unlabelled"] == (0 if method in ("unet", "ours-labelled-only") else 7)
+        assert result["unlabeled"] == (0 if method in ("unet", "ours-labeled-only") else 7)
         assert any(f"{result['mean']['dice']:.3f}" in line for line in table)
     assert set(results["ours"]["also"]) == {"image branch", "mask branch"}
     assert results["ours"]["start"] in ("random", "shipped")
     assert set(results["unet"]["also"]) == {"averaged weights"}
     for method in ("carried", "afresh"):
-        counts = [(one["labelled"], one["unlabelled"]) for one in results[method]["rounds"]]
+        counts = [(one["labeled"], one["unlabeled"]) for one in results[method]["rounds"]]
         assert counts == [(1, 10), (2, 9), (4, 7)]
 
 
@@ -180,7 +180,7 @@ def test_a_run_that_fails_does_not_cost_the_others(make_pack, tmp_path, capsys):
     pack, output = make_pack([""] * 8), tmp_path / "results"
 
     # no size for a U-Net, which halves it four times
-    assert run(pack, output, "--method", "unet", "ours-labelled-only", "--working-size", "40") == 1
+    assert run(pack, output, "--method", "unet", "ours-labeled-only", "--working-size", "40") == 1
 
-    assert [result["method"] for result in read_results(output)] == ["ours-labelled-only"]
+    assert [result["method"] for result in read_results(output)] == ["ours-labeled-only"]
     assert "failed: " in capsys.readouterr().err

@@ -26,16 +26,16 @@ def written(groups: list[str], name: str = "drawn") -> Path:
 
 
 def stems(split: Split) -> tuple[list[str], list[str], list[str]]:
-    return tuple([pair.stem for pair in part] for part in (split.labelled, split.unlabelled, split.test))
+    return tuple([pair.stem for pair in part] for part in (split.labeled, split.unlabeled, split.test))
 
 
 @given(groups, seeds, st.booleans())
 def test_each_image_is_in_exactly_one_part(groups, seed, random_split):
     split = split_pack(written(groups), "3", test=3, seed=seed, random_split=random_split)
 
-    labelled, unlabelled, test = stems(split)
-    assert Counter(labelled + unlabelled + test) == Counter(f"{n:03}" for n in range(len(groups)))
-    assert len(labelled) == 3
+    labeled, unlabeled, test = stems(split)
+    assert Counter(labeled + unlabeled + test) == Counter(f"{n:03}" for n in range(len(groups)))
+    assert len(labeled) == 3
 
 
 @given(groups, seeds)
@@ -79,7 +79,7 @@ def test_the_same_seed_gives_the_same_split_and_more_labels_add_to_fewer(groups,
 
     assert split("2") == few
     assert few.test == more.test
-    assert few.labelled == more.labelled[:2]
+    assert few.labeled == more.labeled[:2]
 
 
 def test_other_seeds_give_other_splits():
@@ -103,7 +103,7 @@ def test_the_test_of_a_stack_is_one_of_its_ends(seed):
 def test_labels_are_asked_for_as_a_number_or_as_a_share_of_what_is_not_tested(asked, count):
     split = split_pack(written([""] * 65), asked, seed=0)
 
-    assert (len(split.labelled), len(split.unlabelled), len(split.test)) == (count, 52 - count, 13)
+    assert (len(split.labeled), len(split.unlabeled), len(split.test)) == (count, 52 - count, 13)
 
 
 @pytest.mark.parametrize("asked", ["0", "53", "some", "0%", "nan%", "200%"])
@@ -120,7 +120,7 @@ def test_a_folder_that_is_no_pack_is_told_apart(tmp_path, make_pack):
 
 
 def test_the_truth_is_the_mask_file_as_zeros_and_ones(make_pack):
-    pair = split_pack(make_pack([""] * 3), "1", seed=0).labelled[0]
+    pair = split_pack(make_pack([""] * 3), "1", seed=0).labeled[0]
 
     mask = truth(pair)
 

@@ -16,10 +16,10 @@ def square(top: int, left: int, side: int, shape: tuple[int, int] = (20, 30)) ->
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """Pixels of a mask with a neighbour, or the edge of the image, that is not of it: (n, 2)."""
+    """Pixels of a mask with a neighbor, or the edge of the image, that is not of it: (n, 2)."""
     padded = np.pad(mask, 1)
-    neighbours = [padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]]
-    return np.argwhere((mask > 0) & (np.min(neighbours, axis=0) == 0))
+    neighbors = [padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]]
+    return np.argwhere((mask > 0) & (np.min(neighbors, axis=0) == 0))
 
 
 def plain_hd95(first: np.ndarray, second: np.ndarray) -> float:

@@ -14,8 +14,8 @@ def result(method="ours", seed=0, dice=0.5, **changes):
     also = {"image branch": dice - 0.1, "mask branch": dice} if ours else {"averaged weights": dice}
     return {
         "pack": "busi",
-        "labelled": 52,
-        "unlabelled": 465,
+        "labeled": 52,
+        "unlabeled": 465,
         "split": "grouped",
         "method": method,
         "preset": "compact" if ours else None,
@@ -63,11 +63,11 @@ def test_a_section_without_runs_says_so(name):
 def test_seeds_are_averaged_and_their_spread_is_told():
     conditions, _, _, ours, unet = table(
         "comparison",
-        [result(dice=0.5), result(dice=0.7, seed=1), result("unet", dice=0.4, unlabelled=0)],
+        [result(dice=0.5), result(dice=0.7, seed=1), result("unet", dice=0.4, unlabeled=0)],
     )
 
     assert conditions == (
-        "10 min of training; CPU Abacus, 1 thread; working size 128; near-duplicates and neighbours on one "
+        "10 min of training; CPU Abacus, 1 thread; working size 128; near-duplicates and neighbors on one "
         "side; torch 2.13.0; 2026-11-23."
     )
     assert cells(ours)[:6] == ["busi", "52", "465", "whole", "ours (compact)", "2"]
@@ -78,11 +78,11 @@ def test_seeds_are_averaged_and_their_spread_is_told():
 
 def test_the_same_runs_give_the_same_page_in_whatever_order():
     runs = [
-        result(method, seed, pack=pack, labelled=labelled, budget=budget, name=name)
+        result(method, seed, pack=pack, labeled=labeled, budget=budget, name=name)
         for method in ("mean-teacher", "ours")
         for seed in (0, 1)
         for pack in ("isic2017", "busi")
-        for labelled in (10, 9)
+        for labeled in (10, 9)
         for budget in (600.0, 60.0)
         for name in (["", "λ = 1"] if method == "ours" else [""])
     ]
@@ -107,7 +107,7 @@ def test_a_run_that_had_to_share_its_processor_is_named():
     warnings = [line for line in table("comparison", runs) if line.startswith("Got too little")]
 
     assert warnings == [
-        "Got too little of the processor to be compared: U-Net on busi, 52 labelled, 10 min, seed 1 (50%)."
+        "Got too little of the processor to be compared: U-Net on busi, 52 labeled, 10 min, seed 1 (50%)."
     ]
 
 
@@ -140,7 +140,7 @@ def test_variants_are_set_against_the_default_of_the_same_seeds():
 
     conditions, _, _, default, variant = table("ablation", runs)
 
-    assert conditions.startswith("busi; 52 labelled; ours (compact); framing whole; 10 min of training;")
+    assert conditions.startswith("busi; 52 labeled; ours (compact); framing whole; 10 min of training;")
     assert cells(default)[:4] == ["default", "2", "0.550 ± 0.071", "—"]
     assert cells(variant)[:4] == ["cutmix off", "1", "0.630", "+0.030"]
 
@@ -162,16 +162,16 @@ def test_variants_stay_out_of_the_comparison():
 
 def test_rounds_are_listed_one_by_one():
     rounds = [
-        {"labelled": count, "unlabelled": 517 - count, "steps": 50, "mean": {"dice": count / 100}}
+        {"labeled": count, "unlabeled": 517 - count, "steps": 50, "mean": {"dice": count / 100}}
         for count in (13, 26, 52)
     ]
 
     lines = table("carried", [result("carried", rounds=rounds), result("afresh", rounds=rounds)])
 
     assert [cells(line)[1:4] for line in lines[3:]] == [
-        [network, str(number), str(labelled)]
+        [network, str(number), str(labeled)]
         for network in ("carried over rounds (compact)", "afresh each round (compact)")
-        for number, labelled in ((1, 13), (2, 26), (3, 52))
+        for number, labeled in ((1, 13), (2, 26), (3, 52))
     ]
 
 
@@ -183,7 +183,7 @@ def test_runs_of_different_recipes_are_not_averaged():
 
 
 def test_a_recipe_that_has_learnt_a_new_setting_is_still_the_same():
-    newer = result(seed=1, recipe_values={"averaging": 0.98, "colour": "red"})
+    newer = result(seed=1, recipe_values={"averaging": 0.98, "color": "red"})
 
     assert len(run_table([result(), newer]).splitlines()) == 3
 

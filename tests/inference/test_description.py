@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_semigda.errors import Cancelled, SemiGDAError
-from napari_semigda.inference.description import Describer, is_same_describer
+from napari_semigda.inference.features import FeatureExtractor, is_same_describer
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.loading import load_autoencoder
 from napari_semigda.samples.generator import generate
@@ -30,7 +30,7 @@ def autoencoder():
 )
 def test_every_picture_has_the_same_number_of_numbers(autoencoder, settings, shape):
     pixels = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
-    latent = Describer(autoencoder, settings).describe(pixels)
+    latent = FeatureExtractor(autoencoder, settings).describe(pixels)
     assert (latent.shape, latent.dtype) == ((128,), np.float32)
     assert np.isfinite(latent).all()
     assert (latent[64:] >= 0).all()  # the second half are deviations
@@ -38,7 +38,7 @@ def test_every_picture_has_the_same_number_of_numbers(autoencoder, settings, sha
 
 @pytest.mark.parametrize("settings", [WHOLE, TILES])
 def test_pictures_that_look_alike_have_close_latents(autoencoder, settings):
-    describer = Describer(autoencoder, settings)
+    describer = FeatureExtractor(autoencoder, settings)
     lesion, _ = generate(1, "lesion", size=200)
     noise = np.random.default_rng(0).integers(-8, 9, lesion.shape)
     retaken = (lesion.astype(int) + noise).clip(0, 255).astype(np.uint8)
@@ -50,14 +50,16 @@ def test_pictures_that_look_alike_have_close_latents(autoencoder, settings):
 def test_a_latent_knows_where_in_the_picture_something_is(autoencoder):
     picture = np.zeros((64, 64), np.uint8)
     picture[:20, :20] = 255
-    here, there = (Describer(autoencoder, WHOLE).describe(pixels) for pixels in (picture, picture[::-1]))
+    here, there = (
+        FeatureExtractor(autoencoder, WHOLE).describe(pixels) for pixels in (picture, picture[::-1])
+    )
     assert np.linalg.norm(here - there) > 1
 
 
 def test_a_latent_knows_little_of_padding(autoencoder):
     """A strip of a uniform picture is described much like the whole of it."""
     white, black = np.full((64, 64), 255, np.uint8), np.zeros((64, 64), np.uint8)
-    describer = Describer(autoencoder, WHOLE)
+    describer = FeatureExtractor(autoencoder, WHOLE)
     strip, whole, other = (describer.describe(pixels) for pixels in (white[:20], white, black))
     assert np.linalg.norm(strip - whole) < 0.2 * np.linalg.norm(whole - other)
 
@@ -77,12 +79,12 @@ def test_sixteen_tiles_stand_for_a_large_picture(autoencoder):
             return np.full((len(rows), len(columns)), 7, np.uint8)
 
     picture = Counting()
-    Describer(autoencoder, TILES).describe(picture)
+    FeatureExtractor(autoencoder, TILES).describe(picture)
     assert picture.pixels == 16 * 64 * 64
 
 
 def test_describing_can_be_cancelled_and_refuses_what_is_no_picture(autoencoder):
-    describer = Describer(autoencoder, TILES)
+    describer = FeatureExtractor(autoencoder, TILES)
     with pytest.raises(Cancelled):
         describer.describe(np.zeros((300, 300), np.uint8), cancelled=lambda: True)
     with pytest.raises(SemiGDAError, match="dimensions"):
@@ -90,12 +92,12 @@ def test_describing_can_be_cancelled_and_refuses_what_is_no_picture(autoencoder)
 
 
 def test_descriptions_are_compared_only_where_they_were_made_alike(autoencoder):
-    signature = Describer(autoencoder, WHOLE).signature()
+    signature = FeatureExtractor(autoencoder, WHOLE).signature()
     nearly = signature | {"autoencoder": [number + 1e-4 for number in signature["autoencoder"]]}
     assert is_same_describer(signature, nearly)
     other = signature | {"autoencoder": [number + 1 for number in signature["autoencoder"]]}
     assert not is_same_describer(signature, other)
-    assert not is_same_describer(signature, Describer(autoencoder, TILES).signature())
+    assert not is_same_describer(signature, FeatureExtractor(autoencoder, TILES).signature())
     for nonsense in (None, [], {}, signature | {"autoencoder": "of another kind"}):
         assert not is_same_describer(signature, nonsense)
 
@@ -114,7 +116,7 @@ def test_the_nearest_picture_is_a_near_duplicate_where_there_is_one(autoencoder)
     single = [[stem] for stem in groups.pop("")[:60]]
     several = list(groups.values())[:30]
     group = np.repeat(np.arange(90), [len(stems) for stems in several + single])
-    describer = Describer(autoencoder, ImageSettings(working_size=128))
+    describer = FeatureExtractor(autoencoder, ImageSettings(working_size=128))
     pictures = (iio.imread(pack / "images" / f"{stem}.png") for stems in several + single for stem in stems)
     latents = np.stack([describer.describe(pixels) for pixels in pictures])
     distances = ((latents[:, None] - latents) ** 2).sum(axis=-1)

@@ -181,7 +181,7 @@ def test_what_is_no_picture_is_refused_in_words():
 
 
 def test_tiles_leave_no_seam():
-    """A network that looks at neighbouring pixels only gives the same in tiles as in one piece."""
+    """A network that looks at neighboring pixels only gives the same in tiles as in one piece."""
     rng = np.random.default_rng(0)
     smooth = functional.interpolate(
         torch.rand(1, 1, 12, 15, generator=torch.Generator().manual_seed(0)), (250, 310), mode="bicubic"
@@ -283,8 +283,8 @@ def test_a_memory_map_gives_what_the_array_gives(tmp_path):
     np.testing.assert_array_equal(stored.probabilities, predictor.predict(pixels).probabilities)
 
 
-def test_all_tiles_share_one_normalisation():
-    """Half of a dim picture is dimmer still; normalised tile by tile it would look like the other."""
+def test_all_tiles_share_one_normalization():
+    """Half of a dim picture is dimmer still; normalized tile by tile it would look like the other."""
     pixels = np.full((64, 400), 100, np.uint16)
     pixels[:, 200:] = 1000
     labels = Predictor(Brightness(), TILES).predict(pixels).labels
@@ -353,7 +353,7 @@ def test_the_real_network_can_be_trained_after_predicting(network):
 
 @pytest.mark.parametrize("classes", [3])
 def test_more_classes_can_be_trained_after_predicting(classes):
-    """Colours of classes are made once; made while predicting, they must serve training as well."""
+    """Colors of classes are made once; made while predicting, they must serve training as well."""
     model = build_model("compact", classes, random_autoencoder=True)
     Predictor(model, WHOLE).predict(np.zeros((64, 64), np.uint8))
     model.train()(torch.zeros(2, 3, 64, 64))[0].square().sum().backward()

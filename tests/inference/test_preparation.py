@@ -1,4 +1,4 @@
-"""How pictures are normalised and framed, and that the way back ends where it began."""
+"""How pictures are normalized and framed, and that the way back ends where it began."""
 
 import json
 
@@ -14,7 +14,7 @@ from napari_semigda.inference.preparation import (
     ImageSettings,
     frame,
     intensity_limits,
-    normalise,
+    normalize,
     unframe,
 )
 from napari_semigda.model.annotation import UNKNOWN
@@ -73,7 +73,7 @@ def test_a_setting_of_a_newer_version_is_refused():
         ImageSettings.from_dict({"working_size": 64, "gamma": 2})
 
 
-# --- normalising --------------------------------------------------------------------------------
+# --- normalizing --------------------------------------------------------------------------------
 
 
 @settings(deadline=None, max_examples=200)
@@ -84,7 +84,7 @@ def test_any_real_array_becomes_three_finite_channels(data):
         st.sampled_from([(5, 7), (1, 1), (4, 3, 1), (4, 3, 2), (4, 3, 3), (2, 3, 4), (2, 2, 6)])
     )
     pixels = data.draw(arrays.arrays(dtype, shape))
-    image = normalise(pixels, SMALL)
+    image = normalize(pixels, SMALL)
     assert image.dtype == torch.float32
     assert image.shape == (3, *shape[:2])
     assert torch.isfinite(image).all()
@@ -92,34 +92,34 @@ def test_any_real_array_becomes_three_finite_channels(data):
 
 
 def test_eight_bit_keeps_its_range():
-    image = normalise(np.array([[0, 51, 255]], np.uint8), SMALL)
+    image = normalize(np.array([[0, 51, 255]], np.uint8), SMALL)
     torch.testing.assert_close(image[0], torch.tensor([[-1.0, -0.6, 1.0]]))
 
 
 def test_boolean_becomes_black_and_white():
-    assert normalise(np.array([[False, True]]), SMALL)[0].tolist() == [[-1.0, 1.0]]
+    assert normalize(np.array([[False, True]]), SMALL)[0].tolist() == [[-1.0, 1.0]]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint16", ">u2", "int32", "uint32", "int64", "float32", ">f8"])
 def test_percentiles_do_not_depend_on_type_and_offset(dtype):
     ramp = np.arange(100).reshape(10, 10)
-    expected = normalise(ramp.astype(np.float64), SMALL)
+    expected = normalize(ramp.astype(np.float64), SMALL)
     offset = 20 if dtype == "int8" else 1000
-    torch.testing.assert_close(normalise((ramp + offset).astype(dtype), SMALL), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(normalize((ramp + offset).astype(dtype), SMALL), expected, atol=1e-5, rtol=0)
 
 
 def test_large_integers_keep_their_differences():
     ramp = np.arange(100, dtype=np.int64).reshape(10, 10) + 2**40
-    assert len(np.unique(normalise(ramp, SMALL)[0])) > 90
+    assert len(np.unique(normalize(ramp, SMALL)[0])) > 90
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int64, np.float16, np.float32])
 def test_a_constant_picture_is_black(dtype):
-    assert (normalise(np.full((4, 5), 7, dtype), SMALL) == -1).all()
+    assert (normalize(np.full((4, 5), 7, dtype), SMALL) == -1).all()
 
 
 def test_a_picture_without_one_finite_value_is_black():
-    assert (normalise(np.full((4, 5), np.nan), SMALL) == -1).all()
+    assert (normalize(np.full((4, 5), np.nan), SMALL) == -1).all()
 
 
 def test_values_that_are_not_finite_are_black_and_do_not_move_the_others():
@@ -127,15 +127,15 @@ def test_values_that_are_not_finite_are_black_and_do_not_move_the_others():
     broken = ramp.copy()
     broken[:3, 0] = np.nan, np.inf, -np.inf
     expected = ImageSettings(percentiles=(0, 100))
-    image = normalise(broken, expected)
+    image = normalize(broken, expected)
     assert (image[:, :3, 0] == -1).all()
-    torch.testing.assert_close(image[:, 3:], normalise(ramp, expected)[:, 3:], atol=1e-2, rtol=0)
+    torch.testing.assert_close(image[:, 3:], normalize(ramp, expected)[:, 3:], atol=1e-2, rtol=0)
 
 
 def test_the_given_array_is_left_alone():
     pixels = np.array([[0.0, np.nan, 1.0]], np.float32)
     before = pixels.copy()
-    normalise(pixels, SMALL)
+    normalize(pixels, SMALL)
     np.testing.assert_array_equal(pixels, before)
 
 
@@ -145,7 +145,7 @@ def test_channels():
     values = [-1.0, -0.6, -0.2, 0.2, 1.0]
 
     def seen(count, channels=None):
-        image = normalise(pixels[..., :count], ImageSettings(channels=channels))
+        image = normalize(pixels[..., :count], ImageSettings(channels=channels))
         return pytest.approx(image[:, 0, 0].tolist())
 
     assert seen(1) == [values[0]] * 3
@@ -159,7 +159,7 @@ def test_channels():
 
 def test_each_channel_is_stretched_by_itself():
     dim = np.arange(100, dtype=np.uint16).reshape(10, 10)
-    image = normalise(np.stack([dim, 300 * dim, dim * 0], axis=-1), SMALL)
+    image = normalize(np.stack([dim, 300 * dim, dim * 0], axis=-1), SMALL)
     torch.testing.assert_close(image[0], image[1])
     assert (image[2] == -1).all()
 
@@ -178,22 +178,22 @@ def test_each_channel_is_stretched_by_itself():
 )
 def test_what_is_no_picture_is_refused_in_words(pixels, said):
     with pytest.raises(SemiGDAError, match=said):
-        normalise(pixels, SMALL)
+        normalize(pixels, SMALL)
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((4, 4)), np.zeros((4, 4, 3))])
 def test_a_missing_channel_is_named(pixels):
     with pytest.raises(SemiGDAError, match=r"Channel 3 was chosen.*has [13]"):
-        normalise(pixels, ImageSettings(channels=(0, 3)))
+        normalize(pixels, ImageSettings(channels=(0, 3)))
 
 
-def test_windows_normalised_with_the_limits_of_the_whole_join_up(tmp_path):
+def test_windows_normalized_with_the_limits_of_the_whole_join_up(tmp_path):
     pixels = np.random.default_rng(0).gamma(2.0, 500.0, (300, 200)).astype(np.uint16)
     np.save(tmp_path / "huge.npy", pixels)
     stored = np.load(tmp_path / "huge.npy", mmap_mode="r")
     limits = intensity_limits(stored, SMALL)
-    whole = normalise(pixels, SMALL)
-    windows = [normalise(stored[top : top + 100], SMALL, limits) for top in (0, 100, 200)]
+    whole = normalize(pixels, SMALL)
+    windows = [normalize(stored[top : top + 100], SMALL, limits) for top in (0, 100, 200)]
     torch.testing.assert_close(torch.cat(windows, dim=1), whole)
 
 
@@ -264,7 +264,7 @@ def test_a_rectangle_comes_back_to_the_same_pixels(size, framing, zoom, data):
     # no edge moves by more than half a pixel of the frame
     perimeter = 2 * (bottom - top + right - left)
     assert (back != (mask > 0)).sum() <= 0.5 * coarseness * perimeter
-    # the centre may move by the rounding of the two edges, which is no more than a part of a frame's pixel
+    # the center may move by the rounding of the two edges, which is no more than a part of a frame's pixel
     shift = np.argwhere(back).mean(axis=0) - np.argwhere(mask).mean(axis=0)
     assert np.abs(shift).max() <= 0.5 * coarseness
 
@@ -277,11 +277,11 @@ def test_a_rectangle_comes_back_to_the_same_pixels(size, framing, zoom, data):
     zoom=st.floats(0.5, 3),
 )
 def test_there_and_back_shifts_nothing(height, width, framing, zoom):
-    """A smooth bump keeps its centre of mass, far more exactly than one pixel."""
+    """A smooth bump keeps its center of mass, far more exactly than one pixel."""
     image_settings = ImageSettings(working_size=128, framing=framing, zoom=zoom)
     rows, columns = np.mgrid[:height, :width].astype(np.float64)
-    centre = np.array([0.45 * height, 0.55 * width])
-    bump = np.exp(-(((rows - centre[0]) / (height / 9)) ** 2) - ((columns - centre[1]) / (width / 9)) ** 2)
+    center = np.array([0.45 * height, 0.55 * width])
+    bump = np.exp(-(((rows - center[0]) / (height / 9)) ** 2) - ((columns - center[1]) / (width / 9)) ** 2)
     framed = frame(torch.from_numpy(bump.astype(np.float32)).expand(3, -1, -1), None, image_settings)
     back = unframe(framed.image, framed.geometry)[0].numpy().astype(np.float64)
     coarseness = max(1.0, height / framed.geometry.framed_height, width / framed.geometry.framed_width)
@@ -295,12 +295,12 @@ def test_labels_lie_where_their_picture_lies(framing):
     image_settings = ImageSettings(working_size=96, framing=framing, zoom=0.5)
     truth = np.zeros((150, 220), np.uint8)
     truth[40:91, 120:201] = 1
-    image = normalise(truth * np.uint8(255), image_settings)
+    image = normalize(truth * np.uint8(255), image_settings)
     framed = frame(image, truth, image_settings)
     seen = framed.image[0] > 0
     assert (seen == (framed.labels == 1))[framed.valid].float().mean() > 0.99
-    centre_seen, centre_known = (torch.nonzero(m).float().mean(0) for m in (seen, framed.labels == 1))
-    torch.testing.assert_close(centre_seen, centre_known, atol=0.5, rtol=0)
+    center_seen, center_known = (torch.nonzero(m).float().mean(0) for m in (seen, framed.labels == 1))
+    torch.testing.assert_close(center_seen, center_known, atol=0.5, rtol=0)
 
 
 def test_unknown_pixels_stay_unknown_and_no_class_is_invented():

@@ -37,7 +37,7 @@ def _small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
         ((3, 64, 48), np.uint8, {"tile": (16, 16), "photometric": "rgb", "planarconfig": "separate"}),
         ((2, 3, 70, 40), np.uint16, {"tile": (16, 16), "ome": True, "metadata": {"axes": "ZCYX"}}),
     ],
-    ids=["grey", "16 bit, big-endian", "colour", "strips", "stack", "planes of colour", "channels in pages"],
+    ids=["gray", "16 bit, big-endian", "color", "strips", "stack", "planes of color", "channels in pages"],
 )
 def test_it_reads_what_reading_it_whole_reads(
     tmp_path: Path, shape: tuple[int, ...], dtype: Any, given: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Hyperstacks open elsewhere with their axes, their pixel size and the colours of the classes."""
+"""Hyperstacks open elsewhere with their axes, their pixel size and the colors of the classes."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 import skimage.io
 import tifffile
 
-from napari_semigda.io.imagej import Grid, colour_table, write_imagej
+from napari_semigda.io.imagej import Grid, color_table, write_imagej
 from napari_semigda.io.legend import Legend, LegendEntry, read_legend
 from napari_semigda.io.pictures import list_planes, read_plane, stack_axes
 
@@ -25,13 +25,13 @@ def stack(tmp_path: Path) -> Path:
         GRID,
         np.uint8,
         info=LEGEND.to_text(),
-        colours=colour_table(LEGEND),
+        colors=color_table(LEGEND),
         plane_names=[f"plane {number}" for number in range(20)],
     )
     return tmp_path / "stack.tif"
 
 
-def test_tifffile_reads_axes_sizes_colours_and_names(stack: Path) -> None:
+def test_tifffile_reads_axes_sizes_colors_and_names(stack: Path) -> None:
     with tifffile.TiffFile(stack) as tif:
         assert tif.imagej_metadata is not None
         assert (tif.series[0].axes, tif.series[0].shape) == ("TZYX", STACK.shape)
@@ -49,7 +49,7 @@ def test_tifffile_reads_axes_sizes_colours_and_names(stack: Path) -> None:
     ]
 
 
-def test_other_readers_see_the_values_not_the_colours(stack: Path) -> None:
+def test_other_readers_see_the_values_not_the_colors(stack: Path) -> None:
     np.testing.assert_array_equal(skimage.io.imread(stack), STACK)
     np.testing.assert_array_equal(imageio.v3.imread(stack, plugin="tifffile"), STACK)
 

@@ -89,12 +89,12 @@ def test_what_is_no_label_map_is_not_written(tmp_path: Path, labels: NDArray[Any
     assert list(tmp_path.iterdir()) == []
 
 
-def test_masks_saved_as_grey_colour_or_fraction_free_floats_are_label_maps(tmp_path: Path) -> None:
+def test_masks_saved_as_gray_color_or_fraction_free_floats_are_label_maps(tmp_path: Path) -> None:
     mask = np.array([[0, 255], [255, 0]], np.uint8)
-    Image.fromarray(mask).convert("RGBA").save(tmp_path / "colour.png")
+    Image.fromarray(mask).convert("RGBA").save(tmp_path / "color.png")
     Image.fromarray(mask).convert("1").save(tmp_path / "bits.png")
     tifffile.imwrite(tmp_path / "float.tif", mask.astype(np.float32))
-    np.testing.assert_array_equal(read_labels(tmp_path / "colour.png"), mask)
+    np.testing.assert_array_equal(read_labels(tmp_path / "color.png"), mask)
     np.testing.assert_array_equal(read_labels(tmp_path / "bits.png"), mask > 0)
     read = read_labels(tmp_path / "float.tif")
     np.testing.assert_array_equal(read, mask)

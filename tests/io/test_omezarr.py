@@ -84,7 +84,7 @@ def test_any_order_of_axes_and_any_type_of_pixels(
         ("", ((1.0, 1.0), "pixel")),
     ],
 )
-def test_units_of_length_become_micrometres(
+def test_units_of_length_become_micrometers(
     tmp_path: Path, unit: str, expected: tuple[tuple[float, float], str]
 ) -> None:
     store = write_store(

@@ -1,4 +1,4 @@
-"""Pictures for people show outlines in the colours of the classes, and nothing else is changed."""
+"""Pictures for people show outlines in the colors of the classes, and nothing else is changed."""
 
 from pathlib import Path
 
@@ -58,10 +58,10 @@ def test_a_sheet_holds_all_pictures(tmp_path: Path, picture, mask, count):
     pictures = ((picture, mask, f"folder/image {number}.png") for number in range(count))
     write_contact_sheet(tmp_path / "sheet.png", "lésions\n", LEGEND, count, pictures)
     sheet = imageio.v3.imread(tmp_path / "sheet.png")
-    grey = (sheet == 100).all(axis=2).sum()
-    assert grey > count * 0.5 * 80 * 60
-    for colour in (ORANGE, BLUE):
-        assert (sheet == colour).all(axis=2).sum() > count * 20
+    gray = (sheet == 100).all(axis=2).sum()
+    assert gray > count * 0.5 * 80 * 60
+    for color in (ORANGE, BLUE):
+        assert (sheet == color).all(axis=2).sum() > count * 20
 
 
 def test_a_sheet_of_very_many_pictures_is_still_a_picture(tmp_path: Path, picture, mask):

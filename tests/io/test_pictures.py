@@ -70,7 +70,7 @@ def test_pages_of_different_sizes_are_planes_of_their_own(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("planar", [False, True])
-def test_colour_is_one_plane_with_its_colours_last(tmp_path: Path, planar: bool) -> None:
+def test_color_is_one_plane_with_its_colors_last(tmp_path: Path, planar: bool) -> None:
     pixels = numbers(10, 9, 3)
     tifffile.imwrite(
         tmp_path / "a.tif",
@@ -154,7 +154,7 @@ def test_sixteen_bits_of_a_png_are_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_all(tmp_path / "a.png")[0], pixels)
 
 
-def test_palettes_become_the_colours_they_stand_for(tmp_path: Path) -> None:
+def test_palettes_become_the_colors_they_stand_for(tmp_path: Path) -> None:
     image = Image.new("RGB", (9, 8), (200, 30, 60)).quantize(4)
     for name in ("a.png", "a.tif", "a.bmp"):
         image.save(tmp_path / name)

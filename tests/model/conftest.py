@@ -8,8 +8,8 @@ from torch import Tensor
 
 from napari_semigda.model.autoencoder import KLAutoencoder
 from napari_semigda.model.backbone import Backbone
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.model.presets import Preset, assemble
-from napari_semigda.model.semigda import SemiGDANetwork
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -57,14 +57,14 @@ def test_every_class_comes_back_in_the_midst_of_half_precision() -> None:
     ("classes", "best"),
     [(2, 12**0.5), (3, 8**0.5), (4, 8**0.5), (8, 2.0), (9, 3**0.5), (14, 2**0.5)],
 )
-def test_colours_are_as_far_apart_as_any_can_be(classes: int, best: float) -> None:
+def test_colors_are_as_far_apart_as_any_can_be(classes: int, best: float) -> None:
     """The best spreads of so many points in a cube, from the packing literature."""
     distances = torch.pdist(class_palette(classes).double())
     assert float(distances.min()) == pytest.approx(best, abs=1e-6)
 
 
 @given(classes=st.integers(2, MOST_CLASSES))
-def test_more_classes_still_have_colours_of_their_own_in_the_cube(classes: int) -> None:
+def test_more_classes_still_have_colors_of_their_own_in_the_cube(classes: int) -> None:
     palette = class_palette(classes)
     assert palette.shape == (classes, 3)
     assert palette.abs().max() <= 1

@@ -64,8 +64,8 @@ def test_its_features_are_those_of_the_classifier_in_the_file(kind: str, tmp_pat
     mean, deviation = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).view(2, 3, 1, 1)
     with torch.no_grad():
         found = backbone(image)
-        normalised = ((image + 1) / 2 - mean) / deviation
-        expected = classifier(kind)(normalised, output_hidden_states=True).hidden_states
+        normalized = ((image + 1) / 2 - mean) / deviation
+        expected = classifier(kind)(normalized, output_hidden_states=True).hidden_states
     if kind != "resnet":  # the library norms each position of a ConvNeXt's stages
         expected = [F.layer_norm(x.movedim(1, -1), x.shape[1:2], eps=1e-6).movedim(-1, 1) for x in expected]
     assert backbone.channels == tuple(SMALL[kind]["hidden_sizes"])

@@ -11,8 +11,8 @@ import torch
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from napari_semigda.model.loading import load_autoencoder
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.model.presets import build_model
-from napari_semigda.model.semigda import SemiGDANetwork
 
 from .conftest import learn_something, pictures
 
@@ -144,7 +144,7 @@ def test_a_failed_write_leaves_the_old_file(trained: SemiGDANetwork, file: Path)
 
 
 def test_it_keeps_which_classes_it_was_shown(trained: SemiGDANetwork, file: Path) -> None:
-    """A class that no mask has shown is not predicted, wherever its colour is the nearest one."""
+    """A class that no mask has shown is not predicted, wherever its color is the nearest one."""
     assert load_checkpoint(file)[0].shown == trained.shown == set()
     assert (torch.stack(trained(pictures())).argmax(dim=2) == 2).any()
     trained.shown = {1}

@@ -18,7 +18,7 @@ from napari_semigda.model.annotation import image_to_probabilities, labels_to_im
 from napari_semigda.model.loading import load_autoencoder
 from napari_semigda.model.presets import build_model
 from napari_semigda.samples import sample_pairs
-from napari_semigda.samples.variety import random_labels
+from variety import random_labels
 
 WEIGHTS = resources.files("napari_semigda.model") / "weights"
 DATA = Path(os.environ.get("SEMIGDA_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))

@@ -6,9 +6,9 @@ import torch
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.annotation import image_to_probabilities
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.model.presets import PRESETS, build_model
-from napari_semigda.model.semigda import SemiGDANetwork
-from napari_semigda.samples.scenes import draw_scene
+from scenes import draw_scene
 
 from .conftest import dice, drawn_mask
 

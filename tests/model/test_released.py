@@ -14,8 +14,8 @@ from torch import Tensor
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.checkpoint import load_checkpoint, save_checkpoint
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.model.released import fill_from_released, import_released
-from napari_semigda.model.semigda import SemiGDANetwork
 
 from .conftest import learn_something, pictures, shared_folder, small_paper_model
 

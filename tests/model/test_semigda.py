@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.model.presets import PRESETS, build_model
-from napari_semigda.model.semigda import SemiGDANetwork
 
 from .conftest import learn_something, pictures, small_paper_model
 
@@ -80,7 +80,7 @@ def test_gradients_reach_the_skips_after_the_first_step() -> None:
     model = small_paper_model()
     latents = model.latents(pictures())
     skips = [skip.detach().requires_grad_() for skip in latents.mask_skips]
-    optimiser = torch.optim.SGD(model.mask_adapters.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.mask_adapters.parameters(), lr=0.1)
 
     def largest_gradients() -> list[float]:
         decoded = model.autoencoder.decode(latents.encoded.detach(), model.mask_adapters, skips)
@@ -88,7 +88,7 @@ def test_gradients_reach_the_skips_after_the_first_step() -> None:
         return [float(skip.grad.abs().max()) for skip in skips if skip.grad is not None]
 
     assert largest_gradients() == [0, 0, 0, 0]
-    optimiser.step()
+    optimizer.step()
     assert min(largest_gradients()) > 0
 
 

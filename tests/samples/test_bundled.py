@@ -32,5 +32,5 @@ def test_the_bundled_files_are_what_the_generator_writes(rewritten):
     for image_path, mask_path in sample_pairs():
         np.testing.assert_array_equal(iio.imread(mask_path), iio.imread(rewritten / "masks" / mask_path.name))
         image, again = iio.imread(image_path), iio.imread(rewritten / "images" / image_path.name)
-        # Another processor's last bit may round one grey level up or down.
+        # Another processor's last bit may round one gray level up or down.
         assert np.abs(image.astype(int) - again).max() <= 1

@@ -11,7 +11,7 @@ SEEDS = st.integers(0, 2**32)
 
 @settings(max_examples=15, deadline=None)
 @given(seed=SEEDS, kind=st.sampled_from(KINDS), size=SIZES)
-def test_a_sample_is_a_grey_image_with_a_truth_of_its_size(seed, kind, size):
+def test_a_sample_is_a_gray_image_with_a_truth_of_its_size(seed, kind, size):
     image, truth = generate(seed, kind, size)
 
     assert image.shape == truth.shape == (size, size)
@@ -42,8 +42,8 @@ def test_lesions_are_darker_than_the_tissue_and_cells_brighter_than_the_backgrou
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_grey_values_alone_do_not_give_the_truth(seed):
-    """The demo needs a model: no threshold on smoothed grey values may solve it."""
+def test_gray_values_alone_do_not_give_the_truth(seed):
+    """The demo needs a model: no threshold on smoothed gray values may solve it."""
     image, truth = generate(seed, "lesion")
     best = max(_dice(image < level, truth == 1) for level in range(0, 256, 4))
 

@@ -25,8 +25,8 @@ def test_images_and_masks_are_unpacked(server: Server, tmp_path: Path) -> None:
     for (image, mask), (pixels, nuclei) in zip(pairs, some_nuclei().values(), strict=True):
         assert mask.name == image.name
         np.testing.assert_array_equal(iio.imread(mask), np.maximum(*nuclei))
-        colours = pixels[..., 0] if image.stem != "cc" else pixels[..., :3]
-        np.testing.assert_array_equal(iio.imread(image), colours)
+        colors = pixels[..., 0] if image.stem != "cc" else pixels[..., :3]
+        np.testing.assert_array_equal(iio.imread(image), colors)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["nuclei"]
 
 

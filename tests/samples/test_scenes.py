@@ -4,12 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from napari_semigda.samples.scenes import FAMILIES, draw_scene
+from scenes import FAMILIES, draw_scene
 
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32), size=st.integers(48, 128))
-def test_a_scene_is_a_colour_picture_with_its_label_map(seed, size):
+def test_a_scene_is_a_color_picture_with_its_label_map(seed, size):
     picture, labels = draw_scene(np.random.default_rng(seed), size)
 
     assert (picture.shape, picture.dtype) == ((size, size, 3), np.uint8)
@@ -31,8 +31,8 @@ def test_every_family_shows_its_objects(family):
     for seed in range(12):
         picture, mask = family(np.random.default_rng(seed), 96)
         assert 0 < mask.mean() < 1
-        grey = ndimage.gaussian_filter(picture.reshape(96, 96, -1).mean(axis=2), 1.5)
-        steepness = np.hypot(*np.gradient(grey))
+        gray = ndimage.gaussian_filter(picture.reshape(96, 96, -1).mean(axis=2), 1.5)
+        steepness = np.hypot(*np.gradient(gray))
         outline = ndimage.binary_dilation(mask) & ~ndimage.binary_erosion(mask)
         shown.append(steepness[outline].mean() > steepness[~outline].mean())
 

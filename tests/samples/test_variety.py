@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_semigda.samples.variety import SHAPES, fractal_noise, random_image, random_labels
+from napari_semigda.samples.generator import fractal_noise
+from variety import SHAPES, random_image, random_labels
 
 
 @settings(max_examples=20, deadline=None)

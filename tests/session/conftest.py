@@ -55,7 +55,7 @@ def predict() -> Callable[..., Prediction]:
 
 
 @pytest.fixture
-def labelled(session: Session, predict: Callable[..., Prediction]) -> Session:
+def labeled(session: Session, predict: Callable[..., Prediction]) -> Session:
     """image_1 and stack_p0002 accepted, image_2 predicted, image_3 skipped, the rest untouched."""
     for item_id in ("image_1", "stack_p0002"):
         mask = np.zeros(session.item(item_id).shape, np.uint8)

@@ -5,7 +5,7 @@ import pytest
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.predictor import Prediction
-from napari_semigda.session.ahead import Ahead
+from napari_semigda.session.prefetch import Prefetch
 from napari_semigda.session.queue import STRATEGIES, next_item
 from napari_semigda.session.session import Session
 
@@ -27,7 +27,7 @@ def scored(session: Session) -> Session:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("act", [Session.accept, Session.skip, None])
 def test_what_was_found_ahead_is_what_comes(scored: Session, strategy, act) -> None:
-    item, ahead = scored.items[1], Ahead(scored)
+    item, ahead = scored.items[1], Prefetch(scored)
     found = ahead.prepare(item, strategy)
     if act is Session.accept:
         scored.accept(item, np.zeros(item.shape, np.uint8))
@@ -39,7 +39,7 @@ def test_what_was_found_ahead_is_what_comes(scored: Session, strategy, act) -> N
 
 
 def test_what_was_dealt_with_meanwhile_is_not_next(scored: Session) -> None:
-    item, ahead = scored.items[1], Ahead(scored)
+    item, ahead = scored.items[1], Prefetch(scored)
     found = ahead.prepare(item, "uncertain")
     assert found == scored.items[0]
     scored.accept(found, np.zeros(found.shape, np.uint8))
@@ -48,7 +48,7 @@ def test_what_was_dealt_with_meanwhile_is_not_next(scored: Session) -> None:
 
 
 def test_the_picture_is_in_memory(scored: Session) -> None:
-    ahead = Ahead(scored)
+    ahead = Prefetch(scored)
     found = ahead.prepare(scored.items[1], "uncertain")
     pixels = scored.picture(found).pixels
     scored.picture_path(found).unlink()
@@ -59,7 +59,7 @@ def test_the_picture_is_in_memory(scored: Session) -> None:
 
 def test_a_picture_that_cannot_be_read_is_told_when_it_is_shown(scored: Session) -> None:
     scored.picture_path(scored.items[0]).unlink()
-    ahead = Ahead(scored)
+    ahead = Prefetch(scored)
     assert ahead.prepare(scored.items[1], "uncertain") == scored.items[0]
     with pytest.raises(SemiGDAError):
         ahead.picture(scored.items[0])
@@ -68,6 +68,6 @@ def test_a_picture_that_cannot_be_read_is_told_when_it_is_shown(scored: Session)
 def test_when_all_is_done_nothing_is_next(scored: Session) -> None:
     for item in scored.items[1:]:
         scored.skip(item)
-    ahead = Ahead(scored)
+    ahead = Prefetch(scored)
     assert ahead.prepare(scored.items[0], "mixed") is None
     assert ahead.next_item(scored.items[0], "mixed") is None

@@ -1,4 +1,4 @@
-"""Classes have names, values in order, and colours that can be told apart."""
+"""Classes have names, values in order, and colors that can be told apart."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def test_values_count_from_one() -> None:
     assert [(one.value, one.name) for one in named_classes(["cell", "edge"])] == [(1, "cell"), (2, "edge")]
 
 
-def test_all_colours_differ() -> None:
+def test_all_colors_differ() -> None:
     classes = named_classes(f"class {number}" for number in range(MOST_NAMED))
     assert len({one.color for one in classes}) == MOST_NAMED
     with pytest.raises(SemiGDAError, match="no room"):
@@ -29,7 +29,7 @@ def test_names_that_are_none_or_taken_are_refused(names: list[str]) -> None:
         named_classes(names)
 
 
-def test_a_class_takes_another_name_or_colour() -> None:
+def test_a_class_takes_another_name_or_color() -> None:
     classes = with_changed_class(named_classes(["cell", "edge"]), 2, "rim", None)
     classes = with_changed_class(classes, 1, None, "#ABCDEF")
     assert [one.name for one in classes] == ["cell", "rim"]

@@ -36,17 +36,17 @@ def mask_of(session: Session, item: str, value: int = 1) -> NDArray[np.uint8]:
     return np.full(session.item(item).shape, value, np.uint8)
 
 
-def test_a_session_opens_as_it_was_whatever_the_times_of_its_files(labelled: Session, moved) -> None:
-    labelled.keep_edit("image_2", mask_of(labelled, "image_2"))
-    labelled.close()
-    for path in labelled.folder.rglob("*"):
+def test_a_session_opens_as_it_was_whatever_the_times_of_its_files(labeled: Session, moved) -> None:
+    labeled.keep_edit("image_2", mask_of(labeled, "image_2"))
+    labeled.close()
+    for path in labeled.folder.rglob("*"):
         if path.is_file():
             moved(path)
-    with Session.open(labelled.folder) as again:
-        assert again.states() == labelled.states()
+    with Session.open(labeled.folder) as again:
+        assert again.states() == labeled.states()
         for item in again.items:
-            np.testing.assert_array_equal(again.labels(item), labelled.labels(item))
-            np.testing.assert_array_equal(again.starting_mask(item), labelled.starting_mask(item))
+            np.testing.assert_array_equal(again.labels(item), labeled.labels(item))
+            np.testing.assert_array_equal(again.starting_mask(item), labeled.starting_mask(item))
         assert again.warnings == ()
 
 

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.session.correction import (
+from napari_semigda.inference.correction import (
     classes_in,
     drop_specks,
     fill_holes,
@@ -16,6 +15,7 @@ from napari_semigda.session.correction import (
     smooth_outlines,
     taken_inside,
 )
+from napari_semigda.model.annotation import UNKNOWN
 
 SIDES = st.integers(1, 14)
 MAPS = hnp.arrays(np.uint8, st.tuples(SIDES, SIDES), elements=st.sampled_from([0, 0, 0, 1, 1, 2, UNKNOWN]))
@@ -24,9 +24,9 @@ quick = settings(max_examples=60, deadline=None)
 TOUCHING = np.ones((3, 3), bool)
 
 
-def disc(shape, centre, radius):
+def disc(shape, center, radius):
     y, x = np.indices(shape)
-    return (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= radius**2
+    return (y - center[0]) ** 2 + (x - center[1]) ** 2 <= radius**2
 
 
 def areas(mask):

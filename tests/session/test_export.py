@@ -23,9 +23,9 @@ def written(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
-def test_accepted_masks_are_written_under_the_names_of_the_images(labelled: Session, tmp_path: Path) -> None:
+def test_accepted_masks_are_written_under_the_names_of_the_images(labeled: Session, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    report = export_masks(labelled, out)
+    report = export_masks(labeled, out)
     assert written(out) == ["image 1_mask.tif", "more/stack_p0002_mask.tif"]
     assert report.written == [out / "image 1_mask.tif", out / "more" / "stack_p0002_mask.tif"]
     assert {item.id: reason for item, reason in report.left_out} == {
@@ -34,15 +34,13 @@ def test_accepted_masks_are_written_under_the_names_of_the_images(labelled: Sess
         "stack_p0001": "not accepted yet",
         "stack_p0003": "not accepted yet",
     }
-    np.testing.assert_array_equal(tifffile.imread(out / "image 1_mask.tif"), labelled.labels("image_1"))
+    np.testing.assert_array_equal(tifffile.imread(out / "image 1_mask.tif"), labeled.labels("image_1"))
     (plane,) = list_planes(out / "more" / "stack_p0002_mask.tif")
     assert (plane.pixel_size, plane.unit) == ((0.5, 0.25), "µm")
 
 
-def test_drafts_are_written_if_asked_and_fill_what_nobody_looked_at(
-    labelled: Session, tmp_path: Path
-) -> None:
-    report = export_masks(labelled, tmp_path / "out", include_predicted=True)
+def test_drafts_are_written_if_asked_and_fill_what_nobody_looked_at(labeled: Session, tmp_path: Path) -> None:
+    report = export_masks(labeled, tmp_path / "out", include_predicted=True)
     assert [path.name for path in report.written] == [
         "image 1_mask.tif",
         "image 2_mask.tif",
@@ -51,20 +49,20 @@ def test_drafts_are_written_if_asked_and_fill_what_nobody_looked_at(
     assert "neither accepted nor predicted yet" in [reason for _, reason in report.left_out]
     assert (tifffile.imread(tmp_path / "out" / "image 2_mask.tif") == 1).all()
     filled = tifffile.imread(tmp_path / "out" / "image 1_mask.tif")
-    accepted = labelled.labels("image_1")
+    accepted = labeled.labels("image_1")
     assert accepted is not None
     np.testing.assert_array_equal(filled, np.where(accepted == 255, 1, accepted))
 
 
-def test_files_in_the_way_are_reported_before_anything_is_written(labelled: Session, tmp_path: Path) -> None:
+def test_files_in_the_way_are_reported_before_anything_is_written(labeled: Session, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "more").mkdir(parents=True)
     (out / "more" / "stack_p0002_mask.tif").write_bytes(b"somebody's")
     with pytest.raises(SemiGDAError, match=r"1 of 2 files exist already.*stack_p0002_mask\.tif"):
-        export_masks(labelled, out)
+        export_masks(labeled, out)
     assert written(out) == ["more/stack_p0002_mask.tif"]
     assert (out / "more" / "stack_p0002_mask.tif").read_bytes() == b"somebody's"
-    export_masks(labelled, out, overwrite=True)
+    export_masks(labeled, out, overwrite=True)
     assert tifffile.imread(out / "more" / "stack_p0002_mask.tif").shape == (24, 32)
 
 
@@ -82,29 +80,29 @@ def test_an_image_of_the_session_is_never_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["labels", "predictions/deeper", "edits", "rounds"])
-def test_the_session_is_no_place_to_export_to(labelled: Session, place: str) -> None:
+def test_the_session_is_no_place_to_export_to(labeled: Session, place: str) -> None:
     with pytest.raises(SemiGDAError, match="part of the session itself"):
-        export_masks(labelled, labelled.folder / place)
+        export_masks(labeled, labeled.folder / place)
 
 
-def test_a_file_is_no_place_to_export_to(labelled: Session, tmp_path: Path) -> None:
+def test_a_file_is_no_place_to_export_to(labeled: Session, tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(SemiGDAError, match="is a file"):
-        export_masks(labelled, tmp_path / "out")
+        export_masks(labeled, tmp_path / "out")
 
 
-def test_a_damaged_mask_is_left_out_and_named(labelled: Session, tmp_path: Path) -> None:
-    (labelled.folder / "labels" / "image_1.tif").write_bytes(b"damaged")
-    report = export_masks(labelled, tmp_path / "out")
+def test_a_damaged_mask_is_left_out_and_named(labeled: Session, tmp_path: Path) -> None:
+    (labeled.folder / "labels" / "image_1.tif").write_bytes(b"damaged")
+    report = export_masks(labeled, tmp_path / "out")
     assert written(tmp_path / "out") == ["more/stack_p0002_mask.tif"]
     assert "image_1.tif" in {item.id: reason for item, reason in report.left_out}["image_1"]
 
 
-def test_exporting_can_be_watched_and_cancelled(labelled: Session, tmp_path: Path) -> None:
+def test_exporting_can_be_watched_and_cancelled(labeled: Session, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     with pytest.raises(Cancelled):
         export_masks(
-            labelled,
+            labeled,
             tmp_path / "out",
             progress=lambda done, total: seen.append((done, total)),
             cancelled=lambda: len(seen) == 1,
@@ -113,12 +111,12 @@ def test_exporting_can_be_watched_and_cancelled(labelled: Session, tmp_path: Pat
     assert written(tmp_path / "out") == ["image 1_mask.tif"]
 
 
-def test_a_link_out_of_the_folder_is_not_followed(labelled: Session, tmp_path: Path) -> None:
+def test_a_link_out_of_the_folder_is_not_followed(labeled: Session, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "more").symlink_to(tmp_path / "outside")
     with pytest.raises(SemiGDAError, match="leads out of"):
-        export_masks(labelled, tmp_path / "out")
+        export_masks(labeled, tmp_path / "out")
     assert written(tmp_path / "outside") == []
 
 

@@ -45,14 +45,14 @@ def out(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def trained(labelled: Session) -> Session:
+def trained(labeled: Session) -> Session:
     """The same, after a round that left a network of random weights."""
-    labelled.settings = ImageSettings(working_size=32)
-    record = labelled.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
+    labeled.settings = ImageSettings(working_size=32)
+    record = labeled.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
     model = build_model("compact", random_autoencoder=True)
-    save_checkpoint(labelled.round_folder(record.number) / "model.safetensors", model, METADATA)
-    labelled.finish_round(record, "complete", steps=1, seconds=1.0)
-    return labelled
+    save_checkpoint(labeled.round_folder(record.number) / "model.safetensors", model, METADATA)
+    labeled.finish_round(record, "complete", steps=1, seconds=1.0)
+    return labeled
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -68,12 +68,12 @@ def names(folder: Path) -> list[str]:
 # --- label maps ---------------------------------------------------------------------------------
 
 
-def test_imagej_shows_the_classes_in_their_colours(labelled: Session, out: Path) -> None:
-    labelled.recolor_class(1, "#123456")
-    export_masks(labelled, out, ImageJTiff())
+def test_imagej_shows_the_classes_in_their_colors(labeled: Session, out: Path) -> None:
+    labeled.recolor_class(1, "#123456")
+    export_masks(labeled, out, ImageJTiff())
     assert names(out) == ["image 1_mask.tif", "more/stack_p0002_mask.tif"]
     with tifffile.TiffFile(out / "more" / "stack_p0002_mask.tif") as tif:
-        np.testing.assert_array_equal(tif.asarray(), labelled.labels("stack_p0002"))
+        np.testing.assert_array_equal(tif.asarray(), labeled.labels("stack_p0002"))
         table = np.array(tif.pages[0].tags["ColorMap"].value).reshape(3, 256) >> 8
         assert tif.pages[0].tags["XResolution"].value == (4, 1)
         assert tif.imagej_metadata is not None
@@ -81,46 +81,46 @@ def test_imagej_shows_the_classes_in_their_colours(labelled: Session, out: Path)
     assert tuple(table[:, 1]) == (0x12, 0x34, 0x56)
 
 
-def test_ome_names_the_classes_and_gives_the_sizes(labelled: Session, out: Path) -> None:
-    labelled.rename_class(1, "Läsion")
-    export_masks(labelled, out, OmeTiff())
+def test_ome_names_the_classes_and_gives_the_sizes(labeled: Session, out: Path) -> None:
+    labeled.rename_class(1, "Läsion")
+    export_masks(labeled, out, OmeTiff())
     assert names(out) == ["image 1_mask.ome.tif", "more/stack_p0002_mask.ome.tif"]
     path = out / "more" / "stack_p0002_mask.ome.tif"
     ome = ome_types.from_tiff(path, validate=True)
     assert (ome.images[0].pixels.physical_size_x, ome.images[0].pixels.physical_size_y) == (0.25, 0.5)
     assert "Läsion" in ome.to_xml()
-    np.testing.assert_array_equal(skimage.io.imread(path), labelled.labels("stack_p0002"))
+    np.testing.assert_array_equal(skimage.io.imread(path), labeled.labels("stack_p0002"))
 
 
 @pytest.mark.parametrize(("format", "ending"), [(ImageJTiff("file"), ".tif"), (OmeTiff("file"), ".ome.tif")])
 def test_planes_of_one_file_can_go_into_one_file_again(
-    labelled: Session, out: Path, format: Any, ending: str
+    labeled: Session, out: Path, format: Any, ending: str
 ) -> None:
-    export_masks(labelled, out, format)
+    export_masks(labeled, out, format)
     assert names(out) == [f"image 1_mask{ending}", f"more/stack_mask{ending}"]
     with tifffile.TiffFile(out / "more" / f"stack_mask{ending}") as tif:
         assert tif.series[0].axes == "ZYX"
         stack = tif.asarray()
     assert (stack[[0, 2]] == 255).all()
-    np.testing.assert_array_equal(stack[1], labelled.labels("stack_p0002"))
+    np.testing.assert_array_equal(stack[1], labeled.labels("stack_p0002"))
     assert tifffile.imread(out / f"image 1_mask{ending}").shape == (40, 31)
 
 
-def test_planes_can_be_stacked_without_their_pictures(labelled: Session, out: Path, pictures: Path) -> None:
+def test_planes_can_be_stacked_without_their_pictures(labeled: Session, out: Path, pictures: Path) -> None:
     (pictures / "more" / "stack.tif").unlink()
-    export_masks(labelled, out, ImageJTiff("file"))
+    export_masks(labeled, out, ImageJTiff("file"))
     assert tifffile.imread(out / "more" / "stack_mask.tif").shape == (3, 24, 32)
 
 
-def test_images_of_one_size_can_be_one_stack(labelled: Session, out: Path) -> None:
+def test_images_of_one_size_can_be_one_stack(labeled: Session, out: Path) -> None:
     for number in (1, 3):
-        labelled.accept(f"stack_p000{number}", np.full((24, 32), 1, np.uint8))
-    labelled.skip("image_1")
+        labeled.accept(f"stack_p000{number}", np.full((24, 32), 1, np.uint8))
+    labeled.skip("image_1")
     with pytest.raises(SemiGDAError, match=r"differ in size: 31 × 40, 32 × 24"):
-        export_masks(labelled, out, OmeTiff("session"))
+        export_masks(labeled, out, OmeTiff("session"))
     assert names(out) == []
-    (labelled.folder / "labels" / "image_1.tif").unlink()
-    with Session.open(copy_of(labelled)) as session:
+    (labeled.folder / "labels" / "image_1.tif").unlink()
+    with Session.open(copy_of(labeled)) as session:
         export_masks(session, out, OmeTiff("session"))
     with tifffile.TiffFile(out / "copy_masks.ome.tif") as tif:
         assert (tif.series[0].axes, tif.series[0].shape) == ("TYX", (3, 24, 32))
@@ -134,13 +134,13 @@ def copy_of(session: Session) -> Path:
     return folder
 
 
-def test_a_damaged_plane_does_not_spoil_its_stack(labelled: Session, out: Path) -> None:
-    labelled.accept("stack_p0001", np.full((24, 32), 1, np.uint8))
-    (labelled.folder / "labels" / "stack_p0001.tif").write_bytes(b"damaged")
-    report = export_masks(labelled, out, ImageJTiff("file"))
+def test_a_damaged_plane_does_not_spoil_its_stack(labeled: Session, out: Path) -> None:
+    labeled.accept("stack_p0001", np.full((24, 32), 1, np.uint8))
+    (labeled.folder / "labels" / "stack_p0001.tif").write_bytes(b"damaged")
+    report = export_masks(labeled, out, ImageJTiff("file"))
     stack = tifffile.imread(out / "more" / "stack_mask.tif")
     assert (stack[0] == 255).all()
-    np.testing.assert_array_equal(stack[1], labelled.labels("stack_p0002"))
+    np.testing.assert_array_equal(stack[1], labeled.labels("stack_p0002"))
     assert "stack_p0001.tif" in {item.id: reason for item, reason in report.left_out}["stack_p0001"]
 
 
@@ -148,28 +148,28 @@ def test_a_damaged_plane_does_not_spoil_its_stack(labelled: Session, out: Path) 
     "format", [PlainTiff(), ImageJTiff(), OmeTiff(), ImageJTiff("file"), OmeTiff("file")]
 )
 def test_exported_masks_come_back_as_they_were(
-    labelled: Session, out: Path, pictures: Path, tmp_path: Path, format: Any
+    labeled: Session, out: Path, pictures: Path, tmp_path: Path, format: Any
 ) -> None:
-    export_masks(labelled, out, format)
+    export_masks(labeled, out, format)
     with Session.create(tmp_path / "again", pictures) as again:
         report = again.import_masks(out)
         assert [item.id for item in report.accepted] == ["image_1", "stack_p0002"]
         for item_id in ("image_1", "stack_p0002"):
-            np.testing.assert_array_equal(again.labels(item_id), labelled.labels(item_id))
+            np.testing.assert_array_equal(again.labels(item_id), labeled.labels(item_id))
 
 
 # --- objects ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def with_objects(labelled: Session) -> Session:
+def with_objects(labeled: Session) -> Session:
     """image_1: two lesions of 25 and 4 pixels, a border of 8 that touches itself at a corner only."""
-    labelled.add_class("border")
-    mask = np.zeros(labelled.item("image_1").shape, np.uint8)
+    labeled.add_class("border")
+    mask = np.zeros(labeled.item("image_1").shape, np.uint8)
     mask[2:7, 2:7], mask[10:12, 10:12] = 1, 1
     mask[20:22, 20:22], mask[22:24, 22:24], mask[30:] = 2, 2, 255
-    labelled.accept("image_1", mask)
-    return labelled
+    labeled.accept("image_1", mask)
+    return labeled
 
 
 def test_objects_are_numbered_class_by_class() -> None:
@@ -215,17 +215,17 @@ def test_measurements_are_in_physical_units(with_objects: Session, out: Path) ->
     assert (none["objects"], none["area"], none["mean_object_area"]) == ("0", "0", "")
 
 
-def test_drafts_are_told_from_accepted_masks(labelled: Session, out: Path) -> None:
-    export_masks(labelled, out, Measurements(), include_predicted=True)
+def test_drafts_are_told_from_accepted_masks(labeled: Session, out: Path) -> None:
+    export_masks(labeled, out, Measurements(), include_predicted=True)
     sources = {row["image"]: row["source"] for row in table(out / "images.csv")}
     assert (sources["image 1.png"], sources["image 2.png"]) == ("accepted", "draft")
 
 
-def test_tiny_objects_are_measured(labelled: Session, out: Path) -> None:
-    mask = np.zeros(labelled.item("image_1").shape, np.uint8)
+def test_tiny_objects_are_measured(labeled: Session, out: Path) -> None:
+    mask = np.zeros(labeled.item("image_1").shape, np.uint8)
     mask[::3, ::3] = 1
-    labelled.accept("image_1", mask)
-    export_masks(labelled, out, Measurements())
+    labeled.accept("image_1", mask)
+    export_masks(labeled, out, Measurements())
     rows = [row for row in table(out / "objects.csv") if row["image"] == "image 1.png"]
     assert len(rows) == 14 * 11
     assert {row["area"] for row in rows} == {"1"}
@@ -246,22 +246,22 @@ def test_coco_holds_every_object(with_objects: Session, out: Path) -> None:
 # --- pictures -----------------------------------------------------------------------------------
 
 
-def test_overlays_and_one_sheet(labelled: Session, out: Path) -> None:
-    report = export_masks(labelled, out, Overlays())
+def test_overlays_and_one_sheet(labeled: Session, out: Path) -> None:
+    report = export_masks(labeled, out, Overlays())
     assert names(out) == ["contact_sheet.png", "image 1_overlay.png", "more/stack_p0002_overlay.png"]
     assert len(report.written) == 3
     drawn = imageio.v3.imread(out / "image 1_overlay.png")
-    picture = labelled.picture("image_1").pixels
+    picture = labeled.picture("image_1").pixels
     np.testing.assert_array_equal(drawn[17:19], np.stack([picture[17:19]] * 3, axis=-1))
     assert tuple(drawn[5, 10]) == (0xE6, 0x9F, 0x00)
-    export_masks(labelled, out, Overlays(contact_sheet=False), overwrite=True)
+    export_masks(labeled, out, Overlays(contact_sheet=False), overwrite=True)
 
 
 def test_an_unreadable_picture_is_left_out_and_named_once(
-    labelled: Session, out: Path, pictures: Path
+    labeled: Session, out: Path, pictures: Path
 ) -> None:
     (pictures / "image 1.png").unlink()
-    report = export_masks(labelled, out, Overlays())
+    report = export_masks(labeled, out, Overlays())
     assert names(out) == ["contact_sheet.png", "more/stack_p0002_overlay.png"]
     assert [item.id == "image_1" for item, _ in report.left_out].count(True) == 1
 
@@ -301,9 +301,9 @@ def test_probabilities_are_told_by_class_and_not_of_removed_ones(trained: Sessio
     np.testing.assert_allclose(written, predicted.probabilities[2:4], atol=1e-5)
 
 
-def test_probabilities_need_a_network(labelled: Session, out: Path) -> None:
+def test_probabilities_need_a_network(labeled: Session, out: Path) -> None:
     with pytest.raises(SemiGDAError, match="train a round first"):
-        export_masks(labelled, out, Probabilities())
+        export_masks(labeled, out, Probabilities())
 
 
 def test_probabilities_are_up_to_date_until_the_next_round(trained: Session, out: Path) -> None:
@@ -330,70 +330,70 @@ def test_predicting_can_be_cancelled(trained: Session, out: Path) -> None:
 
 
 @pytest.mark.parametrize("format", [one() for one in FORMATS.values() if not one.predicts])
-def test_a_second_run_writes_only_what_changed(labelled: Session, out: Path, format: Any) -> None:
-    first = Export(labelled, out, format).run()
+def test_a_second_run_writes_only_what_changed(labeled: Session, out: Path, format: Any) -> None:
+    first = Export(labeled, out, format).run()
     before = {path: path.stat().st_mtime_ns for path in first.written}
-    again = Export(labelled, out, format).run(Existing.UPDATE)
+    again = Export(labeled, out, format).run(Existing.UPDATE)
     assert (again.written, again.kept) == ([], first.written)
     mask = np.zeros((40, 31), np.uint8)
     mask[3:9, 3:9] = 1
-    labelled.accept("image_1", mask)
-    changed = Export(labelled, out, format).run(Existing.UPDATE)
+    labeled.accept("image_1", mask)
+    changed = Export(labeled, out, format).run(Existing.UPDATE)
     assert first.written[0] in changed.written
     assert sorted(changed.written + changed.kept) == sorted(first.written)
     assert all(path.stat().st_mtime_ns == before[path] for path in changed.kept)
     assert not any("stack_p0002" in path.name for path in changed.written)
 
 
-def test_what_is_missing_is_written_again(labelled: Session, out: Path) -> None:
-    first = export_masks(labelled, out)
+def test_what_is_missing_is_written_again(labeled: Session, out: Path) -> None:
+    first = export_masks(labeled, out)
     first.written[1].unlink()
-    assert Export(labelled, out).run(Existing.UPDATE).written == first.written[1:]
+    assert Export(labeled, out).run(Existing.UPDATE).written == first.written[1:]
 
 
-def test_a_cancelled_export_goes_on_where_it_ended(labelled: Session, out: Path) -> None:
+def test_a_cancelled_export_goes_on_where_it_ended(labeled: Session, out: Path) -> None:
     seen: list[int] = []
     with pytest.raises(Cancelled):
-        Export(labelled, out).run(progress=lambda done, _: seen.append(done), cancelled=lambda: bool(seen))
-    report = Export(labelled, out).run(Existing.UPDATE)
+        Export(labeled, out).run(progress=lambda done, _: seen.append(done), cancelled=lambda: bool(seen))
+    report = Export(labeled, out).run(Existing.UPDATE)
     assert [path.name for path in report.written] == ["stack_p0002_mask.tif"]
     assert [path.name for path in report.kept] == ["image 1_mask.tif"]
 
 
 @pytest.mark.parametrize("change", ["options", "classes", "drafts"])
 def test_other_choices_make_files_out_of_date(
-    labelled: Session, out: Path, change: str, predict: Callable[..., Prediction]
+    labeled: Session, out: Path, change: str, predict: Callable[..., Prediction]
 ) -> None:
-    export_masks(labelled, out, ObjectTiff(), include_predicted=True)
+    export_masks(labeled, out, ObjectTiff(), include_predicted=True)
     format = ObjectTiff(minimum_size=3) if change == "options" else ObjectTiff()
     if change == "classes":
-        labelled.rename_class(1, "lesion")
+        labeled.rename_class(1, "lesion")
     elif change == "drafts":
-        labelled.store_prediction("image_2", predict(np.zeros((40, 32), np.uint8)), 2)
-    report = Export(labelled, out, format, include_predicted=True).run(Existing.UPDATE)
+        labeled.store_prediction("image_2", predict(np.zeros((40, 32), np.uint8)), 2)
+    report = Export(labeled, out, format, include_predicted=True).run(Existing.UPDATE)
     assert "image 2_objects.tif" in [path.name for path in report.written]
 
 
 @pytest.mark.parametrize("spoil", ["before", "after"])
-def test_files_of_others_are_not_replaced_by_an_update(labelled: Session, out: Path, spoil: str) -> None:
+def test_files_of_others_are_not_replaced_by_an_update(labeled: Session, out: Path, spoil: str) -> None:
     if spoil == "after":
-        export_masks(labelled, out)
+        export_masks(labeled, out)
     out.mkdir(exist_ok=True)
     (out / "image 1_mask.tif").write_bytes(b"somebody's")
     with pytest.raises(SemiGDAError, match=r"1 of 2 files exist already.*image 1_mask\.tif"):
-        Export(labelled, out).run(Existing.UPDATE)
+        Export(labeled, out).run(Existing.UPDATE)
     assert (out / "image 1_mask.tif").read_bytes() == b"somebody's"
 
 
-def test_a_torn_record_is_passed_over(labelled: Session, out: Path) -> None:
-    first = export_masks(labelled, out)
+def test_a_torn_record_is_passed_over(labeled: Session, out: Path) -> None:
+    first = export_masks(labeled, out)
     with (out / RECORD_NAME).open("ab") as record:
         record.write(b'{"name": "image 1_mask.tif"}\n{"name"')
-    assert Export(labelled, out).run(Existing.UPDATE).kept == first.written
+    assert Export(labeled, out).run(Existing.UPDATE).kept == first.written
 
 
-def test_files_in_the_way_are_known_beforehand(labelled: Session, out: Path) -> None:
-    assert Export(labelled, out).existing() == []
-    report = export_masks(labelled, out)
-    assert Export(labelled, out).existing() == report.written
-    assert Export(labelled, out, OmeTiff()).existing() == []
+def test_files_in_the_way_are_known_beforehand(labeled: Session, out: Path) -> None:
+    assert Export(labeled, out).existing() == []
+    report = export_masks(labeled, out)
+    assert Export(labeled, out).existing() == report.written
+    assert Export(labeled, out, OmeTiff()).existing() == []

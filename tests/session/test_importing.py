@@ -60,7 +60,7 @@ def test_what_is_accepted_already_stays(session: Session, masks: Path) -> None:
 def test_images_without_a_mask_are_left_as_they_are(session: Session, masks: Path) -> None:
     (masks / "image 2_mask.png").unlink()
     report = session.import_masks(masks)
-    assert session.state("image_2") is ItemState.UNLABELLED
+    assert session.state("image_2") is ItemState.UNLABELED
     assert len(report.accepted) == 5
     assert report.left_out == ()
 

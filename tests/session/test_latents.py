@@ -16,7 +16,7 @@ DESCRIBER = {"cells": 4, "settings": ImageSettings().to_dict(), "autoencoder": [
 
 @pytest.fixture
 def described(session: Session) -> Session:
-    """Latents (1, 1, 1), (2, 2, 2), … of the first four of six items."""
+    """Image features (1, 1, 1), (2, 2, 2), … of the first four of six items."""
     session.latents.begin(DESCRIBER)
     for number, item in enumerate(session.items[:4], start=1):
         session.latents.store(item.id, np.full(3, number))
@@ -108,7 +108,7 @@ def test_what_is_no_number_does_no_harm(described: Session) -> None:
 
 
 def test_distances_are_those_to_the_nearest_of_what_was_seen(described: Session) -> None:
-    """Latents are (1, 1, 1) … (4, 4, 4): their distance squared is three times the difference squared."""
+    """Image features are (1, 1, 1) … (4, 4, 4): their squared distance is 3 times that of the numbers."""
     ask = described.latents.distance_to
 
     def seen(*places: int) -> np.ndarray:

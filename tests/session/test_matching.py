@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_semigda.cli import main
+from napari_semigda.cli.commands import main
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.session.export import export_masks
 from napari_semigda.session.importing import ImportReport
@@ -21,9 +21,9 @@ from napari_semigda.session.session import Session
 SHAPE = (6, 7)
 
 
-def image(path: Path, grey: int = 90, shape: tuple[int, int] = SHAPE) -> None:
+def image(path: Path, gray: int = 90, shape: tuple[int, int] = SHAPE) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full(shape, grey, np.uint8)).save(path)
+    Image.fromarray(np.full(shape, gray, np.uint8)).save(path)
 
 
 def mask(path: Path, number: int = 1, shape: tuple[int, int] = SHAPE) -> None:

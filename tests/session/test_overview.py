@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_semigda.inference.predictor import Prediction
-from napari_semigda.session.items import Standing
+from napari_semigda.session.items import Status
 from napari_semigda.session.overview import Overview, short_names
 from napari_semigda.session.session import Session
 
@@ -46,11 +46,11 @@ def begun(session):
 def test_it_tells_how_far_each_item_is_with_score_and_effort(begun):
     overview = Overview(begun)
     assert overview.standings == [
-        Standing.ACCEPTED,
-        Standing.DRAFT,
-        Standing.PAINTED,
-        Standing.SKIPPED,
-        Standing.CHANGED,
+        Status.ACCEPTED,
+        Status.DRAFT,
+        Status.PAINTED,
+        Status.SKIPPED,
+        Status.CHANGED,
     ]
     np.testing.assert_allclose(overview.scores, [0.2, 0.7, np.nan, np.nan, np.nan])
     np.testing.assert_allclose(overview.efforts, [0.25, np.nan, np.nan, np.nan, np.nan])
@@ -75,9 +75,9 @@ def test_only_what_changed_is_read_again(begun):
     assert overview.refresh() == [1, 3, 4]
     assert overview.refresh() == []
     assert [overview.standings[place] for place in (1, 3, 4)] == [
-        Standing.ACCEPTED,
-        Standing.UNLABELLED,
-        Standing.ACCEPTED,
+        Status.ACCEPTED,
+        Status.UNLABELED,
+        Status.ACCEPTED,
     ]
     assert overview.efforts[1] == 0
 
@@ -100,8 +100,8 @@ def test_it_is_sorted_with_what_has_no_value_last(begun, key, descending, places
 def test_it_is_filtered_by_name_and_state(begun):
     overview = Overview(begun)
     assert list(overview.arranged(descending=True, text=" SCAN ")) == [3, 1, 0]
-    assert list(overview.arranged(standings={Standing.DRAFT, Standing.PAINTED})) == [1, 2]
-    assert list(overview.arranged(text="scan", standings={Standing.SKIPPED})) == [3]
+    assert list(overview.arranged(standings={Status.DRAFT, Status.PAINTED})) == [1, 2]
+    assert list(overview.arranged(text="scan", standings={Status.SKIPPED})) == [3]
     assert list(overview.arranged(text="nowhere")) == []
 
 

@@ -66,7 +66,7 @@ def test_the_spread_order_is_an_order_and_is_spread(count: int) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["mixed", "uncertain", "different"])
-def test_with_nothing_to_rank_by_neighbours_are_far_apart(eight: Session, strategy: Strategy) -> None:
+def test_with_nothing_to_rank_by_neighbors_are_far_apart(eight: Session, strategy: Strategy) -> None:
     assert ids(queue(eight, None, strategy)) == ["i0", "i5", "i2", "i7", "i4", "i1", "i6", "i3"]
     eight.accept("i5", empty(eight.item("i5")))
     eight.skip("i7")
@@ -196,7 +196,7 @@ def test_every_item_is_shown_whatever_is_done_with_it(
     for action in how:
         if item is None:
             break
-        assert session.state(item) in (ItemState.UNLABELLED, ItemState.DRAFT)
+        assert session.state(item) in (ItemState.UNLABELED, ItemState.DRAFT)
         if action == "accept":
             session.accept(item, empty(item))
         elif action == "skip":

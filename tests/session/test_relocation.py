@@ -43,9 +43,9 @@ def test_looking_tells_how_far_it_is_and_can_be_cancelled(session, pictures, tmp
 
 
 def test_of_files_of_one_name_the_one_in_the_likelier_folder_is_taken(tmp_path):
-    for folder, grey in (("before/monday", 1), ("before/tuesday", 2)):
+    for folder, gray in (("before/monday", 1), ("before/tuesday", 2)):
         (tmp_path / folder).mkdir(parents=True)
-        Image.new("L", (9, 8), grey).save(tmp_path / folder / "scan.png")
+        Image.new("L", (9, 8), gray).save(tmp_path / folder / "scan.png")
     session = Session.create(tmp_path / "session", tmp_path / "before")
     shutil.move(tmp_path / "before", tmp_path / "after")
 
@@ -75,12 +75,12 @@ def test_what_is_not_found_or_not_the_same_is_told_with_the_reason(session, pict
 
 
 def _frames(root, *names):
-    for grey, name in enumerate(names, start=1):
+    for gray, name in enumerate(names, start=1):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (9, 8), grey).save(root / name)
+        Image.new("L", (9, 8), gray).save(root / name)
 
 
-def _greys(session):
+def _grays(session):
     missing = {item.id for item in session.missing_pictures()}
     return [None if item.id in missing else int(session.picture(item).pixels[0, 0]) for item in session.items]
 
@@ -99,7 +99,7 @@ def test_one_file_is_not_the_picture_of_two_items(tmp_path):
 
     assert [item.name for item in relocation.found] == ["p1/f.png"]
     assert "fits p1/f.png better" in relocation.missing[0][1]
-    assert _greys(session) == [1, None]
+    assert _grays(session) == [1, None]
 
 
 def test_a_file_of_another_item_or_a_copy_of_it_is_not_taken(tmp_path):
@@ -115,7 +115,7 @@ def test_a_file_of_another_item_or_a_copy_of_it_is_not_taken(tmp_path):
         relocation = session.find_moved_pictures(tmp_path / folder)
         assert relocation.found == ()
         assert words in relocation.missing[0][1]
-    assert _greys(session) == [1, None]
+    assert _grays(session) == [1, None]
 
 
 def test_a_frame_of_another_folder_is_taken_only_from_that_folder_itself(tmp_path):
@@ -126,7 +126,7 @@ def test_a_frame_of_another_folder_is_taken_only_from_that_folder_itself(tmp_pat
     relocation = session.find_moved_pictures(tmp_path / "images")
     assert "folder of other images" in relocation.missing[0][1]
     assert len(session.find_moved_pictures(tmp_path / "images/p2").found) == 1
-    assert _greys(session) == [1, 2]
+    assert _grays(session) == [1, 2]
 
 
 def test_folders_that_swapped_their_names_keep_their_pictures_by_path(tmp_path):
@@ -134,7 +134,7 @@ def test_folders_that_swapped_their_names_keep_their_pictures_by_path(tmp_path):
     session = Session.create(tmp_path / "session", tmp_path / "images")
     shutil.move(tmp_path / "images", tmp_path / "moved")
     session.find_moved_pictures(tmp_path)
-    assert _greys(session) == [1, 2]
+    assert _grays(session) == [1, 2]
 
 
 def test_images_added_in_the_same_opening_stay_and_their_files_are_theirs(tmp_path):
@@ -181,9 +181,9 @@ def test_a_mask_in_its_folder_is_not_taken_for_the_image_of_its_name(tmp_path):
 
 def test_of_names_that_differ_in_case_alone_each_finds_its_own(tmp_path):
     names = ("A.png", "a.png", "b/F.png")
-    for grey, name in enumerate(names):
+    for gray, name in enumerate(names):
         (tmp_path / "before" / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (9, 8), grey).save(tmp_path / "before" / name)
+        Image.new("L", (9, 8), gray).save(tmp_path / "before" / name)
     if (tmp_path / "before/A.PNG").exists():
         pytest.skip("this file system does not tell case apart")
     session = Session.create(tmp_path / "session", tmp_path / "before")

@@ -27,27 +27,27 @@ def leave_weights(session: Session, number: int, name: str = "model.safetensors"
 
 
 @pytest.fixture
-def labelled(session: Session) -> Session:
+def labeled(session: Session) -> Session:
     session.accept("image_2", np.zeros(session.item("image_2").shape, int))
     session.skip("image_3")
     return session
 
 
-def test_a_round_is_recorded_from_beginning_to_end(labelled: Session) -> None:
-    record = labelled.begin_round(Recipe(), Budget(steps=40), 7, False)
+def test_a_round_is_recorded_from_beginning_to_end(labeled: Session) -> None:
+    record = labeled.begin_round(Recipe(), Budget(steps=40), 7, False)
     assert (record.number, record.status, record.stages) == (1, "running", (2,))
-    assert record.labelled == ("image_2",)
-    assert record.unlabelled == 4
+    assert record.labeled == ("image_2",)
+    assert record.unlabeled == 4
     assert Recipe.from_dict(record.recipe) == Recipe()
     assert Budget.from_dict(record.budget) == Budget(steps=40)
-    assert labelled.round_folder(1) == labelled.folder / "rounds" / "001"
-    assert labelled.rounds == (record,)
+    assert labeled.round_folder(1) == labeled.folder / "rounds" / "001"
+    assert labeled.rounds == (record,)
 
-    ended = labelled.finish_round(record, "complete", steps=40, seconds=12.3456)
+    ended = labeled.finish_round(record, "complete", steps=40, seconds=12.3456)
     assert (ended.status, ended.steps, ended.seconds) == ("complete", 40, 12.346)
     assert ended.ended is not None
     assert ended.ended >= record.started
-    assert labelled.rounds == Session.open(labelled.folder).rounds == (ended,)
+    assert labeled.rounds == Session.open(labeled.folder).rounds == (ended,)
 
 
 @pytest.mark.parametrize(
@@ -60,84 +60,84 @@ def test_a_round_is_recorded_from_beginning_to_end(labelled: Session) -> None:
     ],
 )
 def test_only_what_was_never_trained_begins_with_stage_one(
-    labelled: Session, change: dict[str, Any], warm: bool, stages: tuple[int, ...]
+    labeled: Session, change: dict[str, Any], warm: bool, stages: tuple[int, ...]
 ) -> None:
     for name, value in change.items():
-        setattr(labelled, name, value)
-    assert labelled.begin_round(Recipe(), Budget(steps=40), 7, warm).stages == stages
+        setattr(labeled, name, value)
+    assert labeled.begin_round(Recipe(), Budget(steps=40), 7, warm).stages == stages
 
 
-def test_the_newest_whole_weights_are_used(labelled: Session) -> None:
-    assert labelled.last_model() is None
+def test_the_newest_whole_weights_are_used(labeled: Session) -> None:
+    assert labeled.last_model() is None
     for status in ("complete", "stopped", "failed", "complete", "complete"):
-        begin(labelled)
-        labelled.finish_round(labelled.rounds[-1], status, steps=1, seconds=1.0)  # type: ignore[arg-type]
-    models = {number: leave_weights(labelled, number) for number in range(1, 6)}
-    assert labelled.last_model() == models[5]
+        begin(labeled)
+        labeled.finish_round(labeled.rounds[-1], status, steps=1, seconds=1.0)  # type: ignore[arg-type]
+    models = {number: leave_weights(labeled, number) for number in range(1, 6)}
+    assert labeled.last_model() == models[5]
     models[5].write_bytes(models[5].read_bytes()[:-10])
-    assert labelled.last_model() == models[4]
+    assert labeled.last_model() == models[4]
     models[4].unlink()
-    assert labelled.last_model() == models[3]  # written when it was stopped; it failed after being resumed
+    assert labeled.last_model() == models[3]  # written when it was stopped; it failed after being resumed
     models[3].unlink()
-    assert labelled.last_model() == models[2]
+    assert labeled.last_model() == models[2]
     models[2].write_bytes(b"")
-    assert Session.open(labelled.folder).last_model() == models[1]
+    assert Session.open(labeled.folder).last_model() == models[1]
 
 
-def test_a_round_that_died_with_its_program_is_stopped_or_failed(labelled: Session) -> None:
-    leave_weights(labelled, begin(labelled), "state.safetensors")
-    begin(labelled)
-    assert [record.status for record in labelled.rounds] == ["running", "running"]
-    files = [labelled.round_folder(number) / "round.json" for number in (1, 2)]
+def test_a_round_that_died_with_its_program_is_stopped_or_failed(labeled: Session) -> None:
+    leave_weights(labeled, begin(labeled), "state.safetensors")
+    begin(labeled)
+    assert [record.status for record in labeled.rounds] == ["running", "running"]
+    files = [labeled.round_folder(number) / "round.json" for number in (1, 2)]
     before = [file.read_bytes() for file in files]
-    again = Session.open(labelled.folder)
+    again = Session.open(labeled.folder)
     assert [record.status for record in again.rounds] == ["stopped", "failed"]
     assert all("program ended" in record.message for record in again.rounds)
     assert [file.read_bytes() for file in files] == before
 
 
-def test_a_stopped_round_is_taken_up_again(labelled: Session) -> None:
-    leave_weights(labelled, begin(labelled), "state.safetensors")
-    stopped = labelled.finish_round(labelled.rounds[0], "stopped", steps=5, seconds=2.0)
-    labelled.close()
-    again = Session.open(labelled.folder)
+def test_a_stopped_round_is_taken_up_again(labeled: Session) -> None:
+    leave_weights(labeled, begin(labeled), "state.safetensors")
+    stopped = labeled.finish_round(labeled.rounds[0], "stopped", steps=5, seconds=2.0)
+    labeled.close()
+    again = Session.open(labeled.folder)
     resumed = again.resume_round(1)
     assert (resumed.number, resumed.status, resumed.steps) == (1, "running", 5)
-    assert resumed.labelled == stopped.labelled
+    assert resumed.labeled == stopped.labeled
     assert again.rounds == (resumed,)
 
 
-def test_what_cannot_be_resumed_is_told(labelled: Session) -> None:
+def test_what_cannot_be_resumed_is_told(labeled: Session) -> None:
     with pytest.raises(SemiGDAError, match="no round 1"):
-        labelled.resume_round(1)
-    begin(labelled)
-    labelled.finish_round(labelled.rounds[0], "complete", steps=5, seconds=2.0)
+        labeled.resume_round(1)
+    begin(labeled)
+    labeled.finish_round(labeled.rounds[0], "complete", steps=5, seconds=2.0)
     with pytest.raises(SemiGDAError, match="Round 1 cannot be resumed: it is complete"):
-        labelled.resume_round(1)
+        labeled.resume_round(1)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"number": 2}', "null"])
-def test_a_damaged_record_leaves_the_other_rounds(labelled: Session, content: str) -> None:
-    begin(labelled)
-    kept = labelled.finish_round(labelled.rounds[0], "complete", steps=5, seconds=2.0)
-    begin(labelled)
-    (labelled.round_folder(2) / "round.json").write_text(content)
-    (labelled.folder / "rounds" / "notes").mkdir()
-    labelled.close()
-    again = Session.open(labelled.folder)
+def test_a_damaged_record_leaves_the_other_rounds(labeled: Session, content: str) -> None:
+    begin(labeled)
+    kept = labeled.finish_round(labeled.rounds[0], "complete", steps=5, seconds=2.0)
+    begin(labeled)
+    (labeled.round_folder(2) / "round.json").write_text(content)
+    (labeled.folder / "rounds" / "notes").mkdir()
+    labeled.close()
+    again = Session.open(labeled.folder)
     assert again.rounds == (kept,)
     assert begin(again) == 3
 
 
-def test_records_can_be_read_by_anyone(labelled: Session) -> None:
-    begin(labelled, warm=True)
-    values = json.loads((labelled.round_folder(1) / "round.json").read_text())
+def test_records_can_be_read_by_anyone(labeled: Session) -> None:
+    begin(labeled, warm=True)
+    values = json.loads((labeled.round_folder(1) / "round.json").read_text())
     assert values["started_from"] == "round 1"
     assert values["budget"] == {"steps": None, "seconds": 60}
 
 
-def test_curves_grow_by_points(labelled: Session) -> None:
-    folder = labelled.round_folder(begin(labelled))
+def test_curves_grow_by_points(labeled: Session) -> None:
+    folder = labeled.round_folder(begin(labeled))
     assert read_curves(folder) == []
     for step in range(3):
         append_point(folder, {"step": step, "loss": 1 / (step + 1)})
@@ -147,34 +147,34 @@ def test_curves_grow_by_points(labelled: Session) -> None:
     assert [point["step"] for point in read_curves(folder)] == [0, 1, 2, 4]
 
 
-def test_old_weights_and_states_go_but_not_what_somebody_may_go_back_to(labelled: Session) -> None:
+def test_old_weights_and_states_go_but_not_what_somebody_may_go_back_to(labeled: Session) -> None:
     statuses = ("complete", "stopped", "complete", "failed", "complete", "stopped")
     for status in statuses:
-        number = begin(labelled)
-        leave_weights(labelled, number)
-        leave_weights(labelled, number, "state.safetensors")
-        labelled.finish_round(labelled.rounds[-1], status, steps=1, seconds=1.0)  # type: ignore[arg-type]
+        number = begin(labeled)
+        leave_weights(labeled, number)
+        leave_weights(labeled, number, "state.safetensors")
+        labeled.finish_round(labeled.rounds[-1], status, steps=1, seconds=1.0)  # type: ignore[arg-type]
 
     def left(name: str) -> list[int]:
         return [
             record.number
-            for record in labelled.rounds
-            if (labelled.round_folder(record.number) / name).exists()
+            for record in labeled.rounds
+            if (labeled.round_folder(record.number) / name).exists()
         ]
 
     assert left("model.safetensors") == [3, 5, 6]
     assert left("state.safetensors") == [6]
     assert left("round.json") == [1, 2, 3, 4, 5, 6]
-    assert labelled.last_model() == labelled.round_folder(6) / "model.safetensors"
-    assert labelled.labels("image_2") is not None
-    assert labelled.resume_round(6).status == "running"
+    assert labeled.last_model() == labeled.round_folder(6) / "model.safetensors"
+    assert labeled.labels("image_2") is not None
+    assert labeled.resume_round(6).status == "running"
 
 
-def test_weights_that_broke_are_no_reason_to_remove_others(labelled: Session) -> None:
+def test_weights_that_broke_are_no_reason_to_remove_others(labeled: Session) -> None:
     for _ in range(3):
-        number = begin(labelled)
-        path = leave_weights(labelled, number)
+        number = begin(labeled)
+        path = leave_weights(labeled, number)
         if number > 1:
             path.write_bytes(b"broken")
-        labelled.finish_round(labelled.rounds[-1], "complete", steps=1, seconds=1.0)
-    assert labelled.last_model() == labelled.round_folder(1) / "model.safetensors"
+        labeled.finish_round(labeled.rounds[-1], "complete", steps=1, seconds=1.0)
+    assert labeled.last_model() == labeled.round_folder(1) / "model.safetensors"

@@ -57,7 +57,7 @@ def test_every_plane_becomes_an_item(session: Session) -> None:
     assert stack.pixel_size == (0.5, 0.25)
     assert stack.unit == "µm"
     assert session.picture(stack).pixels.shape == stack.shape == (24, 32)
-    assert session.counts()[ItemState.UNLABELLED] == 6
+    assert session.counts()[ItemState.UNLABELED] == 6
 
 
 def test_pictures_are_never_written(tmp_path: Path, pictures: Path) -> None:
@@ -141,14 +141,14 @@ def test_large_pictures_are_seen_by_tiles(tmp_path: Path) -> None:
 
 
 def test_pictures_from_memory_are_written_with_their_pixel_size(tmp_path: Path) -> None:
-    grey = np.arange(600, dtype=np.uint16).reshape(20, 30)
-    colour = np.zeros((20, 30, 3), np.uint8)
+    gray = np.arange(600, dtype=np.uint16).reshape(20, 30)
+    color = np.zeros((20, 30, 3), np.uint8)
     session = Session.from_arrays(
-        tmp_path / "s", {"cells: t=1": (grey, (0.5, 0.25), "µm"), "photo": (colour, (1.0, 1.0), "pixel")}
+        tmp_path / "s", {"cells: t=1": (gray, (0.5, 0.25), "µm"), "photo": (color, (1.0, 1.0), "pixel")}
     )
     assert [item.name for item in session.items] == ["cells: t=1", "photo"]
     picture = Session.open(tmp_path / "s").picture("cells_t_1")
-    np.testing.assert_array_equal(picture.pixels, grey)
+    np.testing.assert_array_equal(picture.pixels, gray)
     assert (picture.pixel_size, picture.unit) == ((0.5, 0.25), "µm")
     assert session.picture("photo").pixels.shape == (20, 30, 3)
 
@@ -208,8 +208,8 @@ def test_a_session_opens_as_it_was_left(tmp_path: Path, session: Session, predic
         ItemState.DRAFT,
         ItemState.SKIPPED,
         ItemState.DRAFT,
-        ItemState.UNLABELLED,
-        ItemState.UNLABELLED,
+        ItemState.UNLABELED,
+        ItemState.UNLABELED,
     ]
     for read in (Session.labels, Session.edit, Session.prediction, Session.starting_mask):
         for item in again.items:
@@ -424,7 +424,7 @@ def test_masks_that_another_program_changed_or_removed_are_taken_as_they_are(ses
     np.testing.assert_array_equal(session.labels("image_1"), changed)
     path.unlink()
     assert session.labels("image_1") is None
-    assert session.state("image_1") is ItemState.UNLABELLED
+    assert session.state("image_1") is ItemState.UNLABELED
 
 
 @pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may write anywhere")
@@ -447,7 +447,7 @@ def test_a_place_that_cannot_be_written_is_told_and_nothing_is_lost(session: Ses
     (session.folder / "labels").touch()
     with pytest.raises(SemiGDAError, match="labels"):
         session.accept("image_2", square(session, "image_2"))
-    assert session.state("image_2") is ItemState.UNLABELLED
+    assert session.state("image_2") is ItemState.UNLABELED
     (session.folder / "labels").unlink()
     (session.folder / "away").rename(session.folder / "labels")
     session.accept("image_2", square(session, "image_2"))
@@ -478,7 +478,7 @@ def test_a_picture_that_changed_its_size_is_told(session: Session, pictures: Pat
         session.picture("image_1")
 
 
-# Predictions
+# Drafts
 
 
 def test_a_prediction_is_a_draft(session: Session, predict: Predict) -> None:
@@ -598,7 +598,7 @@ def test_a_folder_that_is_no_session_is_told(tmp_path: Path) -> None:
         (("preset",), 1, "preset"),
         (("settings",), {"working_size": 7}, "settings"),
         (("settings",), {"zoom": "much"}, "settings"),
-        (("settings",), {"colour": 1}, "settings"),
+        (("settings",), {"color": 1}, "settings"),
         (("one_object",), "yes", "one_object"),
         (("validation",), "all", "validation"),
         (("framing_by_objects",), 1, "framing_by_objects"),
@@ -662,7 +662,7 @@ def test_damaged_conveniences_do_not_keep_a_session_closed(
     (session.folder / name).write_bytes(content)
     again = Session.open(session.folder)
     assert again.current_item is None
-    assert again.counts()[ItemState.UNLABELLED] == 6
+    assert again.counts()[ItemState.UNLABELED] == 6
 
 
 def test_a_mask_that_another_program_changed_is_kept_beside_the_one_accepted_over_it(
@@ -789,7 +789,7 @@ def test_a_manifest_of_very_many_items_opens_or_names_the_one_that_is_wrong(sess
     path.write_text(json.dumps(values))
     session.close()
     with Session.open(session.folder) as opened:
-        assert opened.counts()[ItemState.UNLABELLED] == 30_000
+        assert opened.counts()[ItemState.UNLABELED] == 30_000
     values["items"][-1]["id"] = "I0"
     path.write_text(json.dumps(values))
     with pytest.raises(SemiGDAError, match=r"items\[29999\]\.id"):

@@ -49,15 +49,15 @@ RECORD = {
     "seed": 0,
     "warm": True,
     "started_from": "",
-    "labelled": ["image_1"],
-    "unlabelled": 3,
+    "labeled": ["image_1"],
+    "unlabeled": 3,
 }
 
 
 @pytest.fixture
-def folder(labelled: Session) -> Path:
-    labelled.close()
-    return labelled.folder
+def folder(labeled: Session) -> Path:
+    labeled.close()
+    return labeled.folder
 
 
 def use(folder: Path) -> list[str]:
@@ -292,7 +292,7 @@ def test_small_files_may_hold_anything(opened: Path, data: st.DataObject) -> Non
             session.states()
             assert all(0 <= (entry.dice or 0) <= 1 for entry in session.journal())
             assert [session.effort(item) for item in session.items]
-            assert all(record.seconds >= 0 and len(record.labelled) >= 0 for record in session.rounds)
+            assert all(record.seconds >= 0 and len(record.labeled) >= 0 for record in session.rounds)
             session.scores()
             session.queue()
             assert isinstance(session.view.round_seconds, int | float)

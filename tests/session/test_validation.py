@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.session.items import Standing
+from napari_semigda.session.items import Status
 from napari_semigda.session.rounds import Validation
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
@@ -23,14 +23,14 @@ def accepted(session: Session) -> Session:
 def test_neither_stream_of_training_sees_it(accepted: Session) -> None:
     first, *others = accepted.items
     accepted.keep_for_validation(first)
-    labelled, unlabelled = accepted.examples()
-    assert [item.id for item in labelled.items] == [item.id for item in others[:2]]
-    assert first not in unlabelled.items
+    labeled, unlabeled = accepted.examples()
+    assert [item.id for item in labeled.items] == [item.id for item in others[:2]]
+    assert first not in unlabeled.items
     assert accepted.validation == [first]
-    assert accepted.standing(first) is Standing.VALIDATION
+    assert accepted.standing(first) is Status.VALIDATION
     accepted.keep_for_validation(first, False)
     assert first in accepted.examples()[0].items
-    assert accepted.standing(first) is Standing.ACCEPTED
+    assert accepted.standing(first) is Status.ACCEPTED
 
 
 def test_it_is_in_the_manifest_and_remembered(accepted: Session) -> None:
@@ -51,8 +51,8 @@ def test_only_what_is_accepted_can_be_compared_with(accepted: Session) -> None:
 def test_a_round_begun_before_goes_on_with_what_it_began_with(accepted: Session) -> None:
     record = accepted.begin_round(Recipe(), Budget(steps=4), 0, False)
     accepted.keep_for_validation(accepted.items[0])
-    assert accepted.items[0] in accepted.examples(record.labelled)[0].items
-    assert accepted.items[0].id not in accepted.begin_round(Recipe(), Budget(steps=4), 0, False).labelled
+    assert accepted.items[0] in accepted.examples(record.labeled)[0].items
+    assert accepted.items[0].id not in accepted.begin_round(Recipe(), Budget(steps=4), 0, False).labeled
 
 
 def test_there_is_something_to_learn_while_not_all_is_kept(accepted: Session) -> None:

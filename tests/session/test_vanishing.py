@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from failing_disk import TROUBLES, FailingDisk, why_not
-from napari_semigda.engine import Engine
+from napari_semigda.engine.engine import Engine
+from napari_semigda.engine.events import Event, RoundEnded, RoundFailed, RoundNotSaved, Stepped
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.events import Event, RoundEnded, RoundFailed, RoundNotSaved, Stepped
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session

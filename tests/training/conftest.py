@@ -2,32 +2,32 @@ import pytest
 import torch
 
 from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.model.presets import build_model
-from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.training.examples import Example
 
 SIZE = 32
 
 
-def disc_example(seed: int, *, labelled: bool = True, size: int = SIZE) -> Example:
+def disc_example(seed: int, *, labeled: bool = True, size: int = SIZE) -> Example:
     """A bright disc on a dark, noisy ground."""
     generator = torch.Generator().manual_seed(seed)
-    centre = torch.randint(size // 4, 3 * size // 4, (2,), generator=generator)
+    center = torch.randint(size // 4, 3 * size // 4, (2,), generator=generator)
     rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
-    disc = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < (size / 5) ** 2
+    disc = (rows - center[0]) ** 2 + (columns - center[1]) ** 2 < (size / 5) ** 2
     image = 0.1 * torch.randn(3, size, size, generator=generator) - 0.5 + disc
-    labels = disc.to(torch.uint8) if labelled else torch.full_like(disc, UNKNOWN, dtype=torch.uint8)
+    labels = disc.to(torch.uint8) if labeled else torch.full_like(disc, UNKNOWN, dtype=torch.uint8)
     return Example(image.clamp(-1, 1), labels, torch.ones_like(disc))
 
 
 @pytest.fixture
-def labelled() -> list[Example]:
+def labeled() -> list[Example]:
     return [disc_example(seed) for seed in range(3)]
 
 
 @pytest.fixture
-def unlabelled() -> list[Example]:
-    return [disc_example(seed, labelled=False) for seed in range(10, 15)]
+def unlabeled() -> list[Example]:
+    return [disc_example(seed, labeled=False) for seed in range(10, 15)]
 
 
 @pytest.fixture

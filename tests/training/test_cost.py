@@ -9,14 +9,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
-from napari_semigda.model.semigda import SemiGDANetwork
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.training.examples import Example
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round
 from tests.training.conftest import SIZE
 
-#: Two labelled, two unlabelled and two mixed images a step, from the first step on.
-FULL = Recipe(unlabelled_from=0.0, mixing_from=0.0, stage_one_share=0.0)
+#: Two labeled, two unlabeled and two mixed images a step, from the first step on.
+FULL = Recipe(unlabeled_from=0.0, mixing_from=0.0, stage_one_share=0.0)
 IMAGES_A_STEP = 6
 MOST_A_STEP = 3.3
 """Operations of a step as a multiple of those of its images' way forward (3.24 on 2026-11-24): the way back
@@ -36,29 +36,27 @@ def way_forward(model: SemiGDANetwork, images: int) -> int:
     return operations(lambda: model(torch.zeros(images, 3, SIZE, SIZE)))
 
 
-def step_of(
-    model: SemiGDANetwork, labelled: list[Example], unlabelled: list[Example]
-) -> Callable[[], object]:
+def step_of(model: SemiGDANetwork, labeled: list[Example], unlabeled: list[Example]) -> Callable[[], object]:
     budget = Budget(steps=9)
-    steps = Round(model, labelled, unlabelled, recipe=FULL, budget=budget, working_size=SIZE, warm=True).run()
+    steps = Round(model, labeled, unlabeled, recipe=FULL, budget=budget, working_size=SIZE, warm=True).run()
     return lambda: next(steps)
 
 
 def test_a_step_costs_little_more_than_its_way_forward_and_back(
-    model: SemiGDANetwork, labelled: list[Example], unlabelled: list[Example]
+    model: SemiGDANetwork, labeled: list[Example], unlabeled: list[Example]
 ) -> None:
-    step = operations(step_of(model, labelled, unlabelled))
+    step = operations(step_of(model, labeled, unlabeled))
     forward = way_forward(model, IMAGES_A_STEP)
     assert step <= MOST_A_STEP * forward
 
 
 def test_a_step_sends_all_images_through_each_part_at_once(
-    model: SemiGDANetwork, labelled: list[Example], unlabelled: list[Example]
+    model: SemiGDANetwork, labeled: list[Example], unlabeled: list[Example]
 ) -> None:
     passes: Counter[str] = Counter()
     for name, part in model.parts().items():
         part.register_forward_hook(lambda *_, name=name: passes.update([name]))
-    step_of(model, labelled, unlabelled)()
+    step_of(model, labeled, unlabeled)()
     assert passes["encoder"] == passes["mapping"] == 1
 
 

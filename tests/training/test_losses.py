@@ -178,7 +178,7 @@ def test_a_class_that_seems_impossible_can_still_be_learned() -> None:
     assert float(logits.grad[0, 2]) < -0.5
 
 
-def test_unlabelled_pixels_take_no_part_in_cross_entropy() -> None:
+def test_unlabeled_pixels_take_no_part_in_cross_entropy() -> None:
     probabilities = random_probabilities(3, 3)
     target = one_hot(torch.randint(3, (len(probabilities), 16, 16)), 3)
     weights = torch.zeros(len(probabilities), 16, 16, dtype=torch.bool)

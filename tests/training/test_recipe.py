@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.training.recipe import Budget, Recipe
-from napari_semigda.training.schedule import averaging_decay, polynomial_decay, unlabelled_weight
+from napari_semigda.training.schedule import averaging_decay, polynomial_decay, unlabeled_weight
 
 
 @pytest.mark.parametrize("name", ["default", "paper"])
@@ -25,10 +25,10 @@ def test_the_paper_recipe_is_the_published_one() -> None:
     recipe = Recipe.paper()
     assert (recipe.stage_one_epochs, recipe.stage_two_epochs) == (200, 350)
     assert (recipe.stage_one_batch, recipe.stage_two_batch) == (12, 2)
-    assert (recipe.mapping_optimiser.kind, recipe.mapping_optimiser.learning_rate) == ("adamw", 2e-3)
-    assert recipe.encoder_optimiser == recipe.stage_two_optimiser
-    assert (recipe.stage_two_optimiser.kind, recipe.stage_two_optimiser.learning_rate) == ("sgd", 0.01)
-    assert recipe.unlabelled_peak == 0.1
+    assert (recipe.mapping_optimizer.kind, recipe.mapping_optimizer.learning_rate) == ("adamw", 2e-3)
+    assert recipe.encoder_optimizer == recipe.stage_two_optimizer
+    assert (recipe.stage_two_optimizer.kind, recipe.stage_two_optimizer.learning_rate) == ("sgd", 0.01)
+    assert recipe.unlabeled_peak == 0.1
 
 
 @given(st.integers(2, 1000), st.floats(0.01, 0.99))
@@ -55,9 +55,9 @@ def test_an_empty_budget_is_refused(wrong: dict[str, float]) -> None:
 
 
 def test_the_ramp_reaches_its_peak_at_the_end() -> None:
-    assert unlabelled_weight(1.0, 0.1) == pytest.approx(0.1)
-    assert unlabelled_weight(0.0, 0.1) == pytest.approx(0.1 * math.exp(-5))
-    weights = [unlabelled_weight(t / 20, 0.1) for t in range(21)]
+    assert unlabeled_weight(1.0, 0.1) == pytest.approx(0.1)
+    assert unlabeled_weight(0.0, 0.1) == pytest.approx(0.1 * math.exp(-5))
+    weights = [unlabeled_weight(t / 20, 0.1) for t in range(21)]
     assert weights == sorted(weights)
 
 

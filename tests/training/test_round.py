@@ -12,23 +12,23 @@ from safetensors.torch import save_file
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.model.presets import build_model
-from napari_semigda.model.semigda import SemiGDANetwork
 from napari_semigda.training.examples import Batch, Example
 from napari_semigda.training.losses import dice_loss
 from napari_semigda.training.objective import Objective
-from napari_semigda.training.recipe import Budget, OptimiserSettings, Recipe
+from napari_semigda.training.recipe import Budget, OptimizerSettings, Recipe
 from napari_semigda.training.round import Round
 from tests.backbones import repository
 from tests.training.conftest import SIZE, disc_example
 
 #: Everything takes part from the first step on.
-FULL = Recipe(unlabelled_from=0.0, mixing_from=0.0, stage_one_share=0.4)
+FULL = Recipe(unlabeled_from=0.0, mixing_from=0.0, stage_one_share=0.4)
 
 
 def new_round(
-    labelled: list[Example],
-    unlabelled: list[Example],
+    labeled: list[Example],
+    unlabeled: list[Example],
     *,
     steps: int = 5,
     warm: bool = False,
@@ -36,8 +36,8 @@ def new_round(
 ) -> Round:
     return Round(
         build_model("compact", 2, random_autoencoder=True),
-        labelled,
-        unlabelled,
+        labeled,
+        unlabeled,
         recipe=recipe,
         budget=Budget(steps=steps),
         working_size=SIZE,
@@ -50,8 +50,8 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_first_round_aligns_then_segments(labelled: list[Example], unlabelled: list[Example]) -> None:
-    reports = list(new_round(labelled, unlabelled).run())
+def test_a_first_round_aligns_then_segments(labeled: list[Example], unlabeled: list[Example]) -> None:
+    reports = list(new_round(labeled, unlabeled).run())
     assert [(r.stage, r.step, r.steps) for r in reports] == [
         (1, 1, 2),
         (1, 2, 2),
@@ -59,20 +59,20 @@ def test_a_first_round_aligns_then_segments(labelled: list[Example], unlabelled:
         (2, 2, 3),
         (2, 3, 3),
     ]
-    assert set(reports[0].losses) == {"alignment", "unlabelled alignment", "total"}
-    assert {"dice", "unlabelled dice", "mixed dice", "alignment"} <= set(reports[-1].losses)
+    assert set(reports[0].losses) == {"alignment", "unlabeled alignment", "total"}
+    assert {"dice", "unlabeled dice", "mixed dice", "alignment"} <= set(reports[-1].losses)
     fractions = [r.fraction for r in reports]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1)
     assert all(r.seconds > 0 and r.learning_rate > 0 for r in reports)
 
 
-def test_a_later_round_only_segments(labelled: list[Example], unlabelled: list[Example]) -> None:
-    assert {r.stage for r in new_round(labelled, unlabelled, warm=True).run()} == {2}
+def test_a_later_round_only_segments(labeled: list[Example], unlabeled: list[Example]) -> None:
+    assert {r.stage for r in new_round(labeled, unlabeled, warm=True).run()} == {2}
 
 
-def test_a_step_changes_what_learns_and_leaves_the_autoencoder(labelled: list[Example]) -> None:
-    training = new_round(labelled, [], steps=2, warm=True)
+def test_a_step_changes_what_learns_and_leaves_the_autoencoder(labeled: list[Example]) -> None:
+    training = new_round(labeled, [], steps=2, warm=True)
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
     list(training.run())
     changed = {
@@ -83,25 +83,25 @@ def test_a_step_changes_what_learns_and_leaves_the_autoencoder(labelled: list[Ex
     assert changed == {"mapping", "encoder", "image_adapters", "mask_adapters"}
 
 
-@pytest.mark.parametrize(("labelled_count", "unlabelled_count"), [(1, 0), (1, 4), (5, 1)])
-def test_any_mixture_of_labelled_and_unlabelled_trains(labelled_count: int, unlabelled_count: int) -> None:
+@pytest.mark.parametrize(("labeled_count", "unlabeled_count"), [(1, 0), (1, 4), (5, 1)])
+def test_any_mixture_of_labeled_and_unlabeled_trains(labeled_count: int, unlabeled_count: int) -> None:
     reports = list(
         new_round(
-            [disc_example(seed) for seed in range(labelled_count)],
-            [disc_example(seed, labelled=False) for seed in range(unlabelled_count)],
+            [disc_example(seed) for seed in range(labeled_count)],
+            [disc_example(seed, labeled=False) for seed in range(unlabeled_count)],
         ).run()
     )
     assert len(reports) == 5
-    assert ("unlabelled dice" in reports[-1].losses) == (unlabelled_count > 0)
+    assert ("unlabeled dice" in reports[-1].losses) == (unlabeled_count > 0)
 
 
-def test_without_a_mask_there_is_no_round(unlabelled: list[Example]) -> None:
+def test_without_a_mask_there_is_no_round(unlabeled: list[Example]) -> None:
     with pytest.raises(SemiGDAError, match="accept one"):
-        new_round([], unlabelled)
+        new_round([], unlabeled)
 
 
-def test_the_same_seed_gives_the_same_curve(labelled: list[Example], unlabelled: list[Example]) -> None:
-    curves = [[r.losses for r in new_round(labelled, unlabelled).run()] for _ in range(2)]
+def test_the_same_seed_gives_the_same_curve(labeled: list[Example], unlabeled: list[Example]) -> None:
+    curves = [[r.losses for r in new_round(labeled, unlabeled).run()] for _ in range(2)]
     assert curves[0] == curves[1]
 
 
@@ -117,32 +117,32 @@ class Watched(list[Example]):
         return super().__getitem__(index)
 
 
-def test_labelled_examples_that_come_later_join_where_an_epoch_begins(unlabelled: list[Example]) -> None:
+def test_labeled_examples_that_come_later_join_where_an_epoch_begins(unlabeled: list[Example]) -> None:
     drawn: list[int] = []
     discs = [disc_example(seed) for seed in range(6)]
-    training = new_round(Watched(discs[:4], drawn), unlabelled, steps=6, warm=True)
+    training = new_round(Watched(discs[:4], drawn), unlabeled, steps=6, warm=True)
     steps = training.run()
     next(steps)
-    training.add_labelled(Watched(discs, drawn))
+    training.add_labeled(Watched(discs, drawn))
     list(steps)
     epochs = [sorted(drawn[:4]), sorted(drawn[4:10])]
     assert epochs == [[0, 1, 2, 3], [0, 1, 2, 3, 4, 5]]
     with pytest.raises(ValueError, match="not taken away"):
-        training.add_labelled(discs[:5])
+        training.add_labeled(discs[:5])
 
 
 @pytest.mark.parametrize("stopped_after", [2, 3, 5])
 def test_a_round_that_others_joined_is_resumed_as_exactly(
-    stopped_after: int, unlabelled: list[Example], tmp_path: Path
+    stopped_after: int, unlabeled: list[Example], tmp_path: Path
 ) -> None:
     discs = [disc_example(seed) for seed in range(5)]
 
     def with_late_ones(count: int) -> tuple[Round, list[float]]:
-        training, losses = new_round(discs[:3], unlabelled, steps=7, warm=True), []
+        training, losses = new_round(discs[:3], unlabeled, steps=7, warm=True), []
         for number, report in enumerate(training.run(), start=1):
             losses.append(report.losses["total"])
             if number == 2:
-                training.add_labelled(discs)
+                training.add_labeled(discs)
             if number == count:
                 break
         return training, losses
@@ -150,7 +150,7 @@ def test_a_round_that_others_joined_is_resumed_as_exactly(
     whole, losses = with_late_ones(7)
     stopped, _ = with_late_ones(stopped_after)
     stopped.save_state(tmp_path / "state.safetensors")
-    resumed = new_round(discs, unlabelled, steps=7, warm=True)
+    resumed = new_round(discs, unlabeled, steps=7, warm=True)
     resumed.load_state(tmp_path / "state.safetensors")
     assert [report.losses["total"] for report in resumed.run()] == losses[stopped_after:]
     assert same(resumed.averaged_state(), whole.averaged_state())
@@ -173,7 +173,7 @@ def test_a_round_of_some_epochs_is_no_longer_for_those_that_joined(tmp_path: Pat
     stopped = of_two_epochs(3)
     steps = stopped.run()
     next(steps)
-    stopped.add_labelled(discs)
+    stopped.add_labeled(discs)
     next(steps)
     stopped.save_state(tmp_path / "state.safetensors")
     resumed = of_two_epochs(6)
@@ -183,17 +183,17 @@ def test_a_round_of_some_epochs_is_no_longer_for_those_that_joined(tmp_path: Pat
 
 @pytest.mark.parametrize("stopped_after", [1, 2, 3])
 def test_a_resumed_round_ends_as_if_it_had_never_stopped(
-    stopped_after: int, labelled: list[Example], unlabelled: list[Example], tmp_path: Path
+    stopped_after: int, labeled: list[Example], unlabeled: list[Example], tmp_path: Path
 ) -> None:
-    whole = new_round(labelled, unlabelled)
+    whole = new_round(labeled, unlabeled)
     list(whole.run())
-    stopped = new_round(labelled, unlabelled)
+    stopped = new_round(labeled, unlabeled)
     steps = stopped.run()
     for _ in range(stopped_after):
         next(steps)
     stopped.save_state(tmp_path / "state.safetensors")
     torch.rand(7)  # what the program draws in between must not matter
-    resumed = new_round(labelled, unlabelled)
+    resumed = new_round(labeled, unlabeled)
     resumed.load_state(tmp_path / "state.safetensors")
     assert len(list(resumed.run())) == 5 - stopped_after
     assert same(resumed.averaged_state(), whole.averaged_state())
@@ -206,19 +206,19 @@ def with_backbone(tmp_path: Path) -> Callable[..., Round]:
     pytest.importorskip("transformers")
     folder = repository(tmp_path / "resnet")
 
-    def new(labelled: list[Example], **options: Any) -> Round:
+    def new(labeled: list[Example], **options: Any) -> Round:
         model = build_model("compact", 2, random_autoencoder=True, encoder=str(folder))
-        return Round(model, labelled, [], working_size=SIZE, seed=3, **options)
+        return Round(model, labeled, [], working_size=SIZE, seed=3, **options)
 
     return new
 
 
 def test_a_pretrained_encoder_learns_at_its_share_of_the_rate(
-    with_backbone: Callable[..., Round], labelled: list[Example]
+    with_backbone: Callable[..., Round], labeled: list[Example]
 ) -> None:
-    rate = OptimiserSettings("adamw", learning_rate=1e-3, weight_decay=0.0)
+    rate = OptimizerSettings("adamw", learning_rate=1e-3, weight_decay=0.0)
     training = with_backbone(
-        labelled, recipe=Recipe(stage_two_optimiser=rate, backbone_rate=0.1), budget=Budget(steps=1)
+        labeled, recipe=Recipe(stage_two_optimizer=rate, backbone_rate=0.1), budget=Budget(steps=1)
     )
     before = {name: value.clone() for name, value in training.model.encoder.named_parameters()}
     assert [report.learning_rate for report in training.run()] == [1e-3]
@@ -232,9 +232,9 @@ def test_a_pretrained_encoder_learns_at_its_share_of_the_rate(
 
 
 def test_a_round_with_a_pretrained_encoder_is_resumed_like_any(
-    with_backbone: Callable[..., Round], labelled: list[Example], tmp_path: Path
+    with_backbone: Callable[..., Round], labeled: list[Example], tmp_path: Path
 ) -> None:
-    whole, stopped, resumed = (with_backbone(labelled, recipe=FULL, budget=Budget(steps=4)) for _ in range(3))
+    whole, stopped, resumed = (with_backbone(labeled, recipe=FULL, budget=Budget(steps=4)) for _ in range(3))
     assert [report.stage for report in whole.run()] == [1, 1, 2, 2]
     steps = stopped.run()
     for _ in range(3):
@@ -245,23 +245,23 @@ def test_a_round_with_a_pretrained_encoder_is_resumed_like_any(
     assert same(resumed.averaged_state(), whole.averaged_state())
 
 
-def test_a_damaged_state_is_refused_with_words(labelled: list[Example], tmp_path: Path) -> None:
+def test_a_damaged_state_is_refused_with_words(labeled: list[Example], tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
-    training = new_round(labelled, [])
+    training = new_round(labeled, [])
     training.save_state(path)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(SemiGDAError, match=r"state\.safetensors"):
         training.load_state(path)
 
 
-def test_a_state_of_another_kind_of_round_is_refused(labelled: list[Example], tmp_path: Path) -> None:
-    new_round(labelled, [], warm=True).save_state(tmp_path / "state.safetensors")
+def test_a_state_of_another_kind_of_round_is_refused(labeled: list[Example], tmp_path: Path) -> None:
+    new_round(labeled, [], warm=True).save_state(tmp_path / "state.safetensors")
     with pytest.raises(SemiGDAError, match="cannot be resumed"):
-        new_round(labelled, []).load_state(tmp_path / "state.safetensors")
+        new_round(labeled, []).load_state(tmp_path / "state.safetensors")
 
 
-def test_time_can_end_a_round(labelled: list[Example], model: SemiGDANetwork) -> None:
-    training = Round(model, labelled, [], recipe=Recipe(), budget=Budget(seconds=0.5), working_size=SIZE)
+def test_time_can_end_a_round(labeled: list[Example], model: SemiGDANetwork) -> None:
+    training = Round(model, labeled, [], recipe=Recipe(), budget=Budget(seconds=0.5), working_size=SIZE)
     reports = list(training.run())
     spent = sum(report.seconds for report in reports)
     assert reports[-1].fraction == 1
@@ -312,10 +312,10 @@ def test_a_partly_known_mask_trains_by_its_known_part_alone(model: SemiGDANetwor
 
 @pytest.mark.parametrize("stage", [1, 2])
 def test_the_total_is_the_weighted_sum_of_its_terms(
-    stage: int, labelled: list[Example], unlabelled: list[Example], model: SemiGDANetwork
+    stage: int, labeled: list[Example], unlabeled: list[Example], model: SemiGDANetwork
 ) -> None:
-    known = Batch(*(torch.stack(parts) for parts in zip(*labelled[:2], strict=True)))
-    other = Batch(*(torch.stack(parts) for parts in zip(*unlabelled[:2], strict=True)))
+    known = Batch(*(torch.stack(parts) for parts in zip(*labeled[:2], strict=True)))
+    other = Batch(*(torch.stack(parts) for parts in zip(*unlabeled[:2], strict=True)))
     terms = Objective(model.train(), Recipe(), torch.Generator()).terms(stage, 0.9, known, other)
     weights = {name: weight for name, (weight, _) in terms.items()}
     ramp = pytest.approx(0.1 * math.exp(-5 * 0.1**2))
@@ -325,27 +325,25 @@ def test_the_total_is_the_weighted_sum_of_its_terms(
     assert all(weight == ramp for weight in weights.values())
 
 
-def test_each_branch_learns_from_the_other(unlabelled: list[Example], model: SemiGDANetwork) -> None:
-    """The gradient of the unlabelled Dice reaches each branch through the other's detached output."""
+def test_each_branch_learns_from_the_other(unlabeled: list[Example], model: SemiGDANetwork) -> None:
+    """The gradient of the unlabeled Dice reaches each branch through the other's detached output."""
     known = Batch(*(torch.stack(parts) for parts in zip(disc_example(0), strict=True)))
-    other = Batch(*(torch.stack(parts) for parts in zip(*unlabelled[:2], strict=True)))
+    other = Batch(*(torch.stack(parts) for parts in zip(*unlabeled[:2], strict=True)))
     recipe = Recipe(noise_probability=0.0, mixing_from=1.0)
-    _, loss = Objective(model.eval(), recipe, torch.Generator()).terms(2, 0.9, known, other)[
-        "unlabelled dice"
-    ]
+    _, loss = Objective(model.eval(), recipe, torch.Generator()).terms(2, 0.9, known, other)["unlabeled dice"]
     image, mask = (branch.detach() for branch in model(other.images))
     expected = dice_loss(image, mask, other.valid) + dice_loss(mask, image, other.valid)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-def test_the_learning_rate_of_a_stage_decays(labelled: list[Example]) -> None:
-    rates = [report.learning_rate for report in new_round(labelled, [], steps=6, warm=True).run()]
+def test_the_learning_rate_of_a_stage_decays(labeled: list[Example]) -> None:
+    rates = [report.learning_rate for report in new_round(labeled, [], steps=6, warm=True).run()]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < rates[0] / 3
 
 
-def test_the_averaged_weights_lag_behind_the_trained_ones(labelled: list[Example]) -> None:
-    training = new_round(labelled, [], steps=6, warm=True)
+def test_the_averaged_weights_lag_behind_the_trained_ones(labeled: list[Example]) -> None:
+    training = new_round(labeled, [], steps=6, warm=True)
     list(training.run())
     average, trained = training.averaged_state(), training.model.trainable_state()
     assert average.keys() == trained.keys()
@@ -359,7 +357,7 @@ def test_a_round_learns_to_find_the_disc() -> None:
     training = Round(
         model,
         [disc_example(seed, size=64) for seed in range(4)],
-        [disc_example(seed, labelled=False, size=64) for seed in range(20, 28)],
+        [disc_example(seed, labeled=False, size=64) for seed in range(20, 28)],
         recipe=Recipe(),
         budget=Budget(steps=60),
         working_size=64,
@@ -377,14 +375,14 @@ def test_a_round_learns_to_find_the_disc() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 def test_a_round_and_its_resumption_run_on_a_graphics_card(
-    labelled: list[Example], unlabelled: list[Example], tmp_path: Path
+    labeled: list[Example], unlabeled: list[Example], tmp_path: Path
 ) -> None:
     def on_card() -> Round:
         model = build_model("compact", 2, random_autoencoder=True)
         return Round(
             model,
-            labelled,
-            unlabelled,
+            labeled,
+            unlabeled,
             recipe=FULL,
             budget=Budget(steps=5),
             working_size=SIZE,
@@ -418,9 +416,9 @@ def little_memory() -> Iterator[Callable[[int], None]]:
 
 
 def test_with_too_little_memory_a_round_goes_on_with_half_the_batch(
-    labelled: list[Example], unlabelled: list[Example], little_memory: Callable[[int], None], tmp_path: Path
+    labeled: list[Example], unlabeled: list[Example], little_memory: Callable[[int], None], tmp_path: Path
 ) -> None:
-    training = new_round(labelled, unlabelled, steps=3, warm=True)
+    training = new_round(labeled, unlabeled, steps=3, warm=True)
     steps = training.run()
     next(steps)
     assert training.batch_divisor == 1
@@ -428,7 +426,7 @@ def test_with_too_little_memory_a_round_goes_on_with_half_the_batch(
     next(steps)
     assert training.batch_divisor == 2
     training.save_state(tmp_path / "state.safetensors")
-    resumed = new_round(labelled, unlabelled, steps=3, warm=True)
+    resumed = new_round(labeled, unlabeled, steps=3, warm=True)
     resumed.load_state(tmp_path / "state.safetensors")
     assert resumed.batch_divisor == 2
     assert len(list(steps)) == len(list(resumed.run())) == 1
@@ -437,9 +435,9 @@ def test_with_too_little_memory_a_round_goes_on_with_half_the_batch(
 
 
 def test_with_too_little_memory_for_one_image_a_round_breaks_off(
-    labelled: list[Example], unlabelled: list[Example], little_memory: Callable[[int], None]
+    labeled: list[Example], unlabeled: list[Example], little_memory: Callable[[int], None]
 ) -> None:
-    training = new_round(labelled, unlabelled, warm=True)
+    training = new_round(labeled, unlabeled, warm=True)
     little_memory(0)
     with pytest.raises(torch.OutOfMemoryError):
         next(training.run())
@@ -472,9 +470,9 @@ def test_a_class_added_later_draws_no_rim() -> None:
     examples = [disc_example(seed, size=64) for seed in range(4)]
     model = build_model("compact", 2)
 
-    def train(labelled: list[Example], steps: int) -> None:
+    def train(labeled: list[Example], steps: int) -> None:
         budget = Budget(steps=steps)
-        round_ = Round(model, labelled, [], recipe=Recipe(), budget=budget, working_size=64, warm=True)
+        round_ = Round(model, labeled, [], recipe=Recipe(), budget=budget, working_size=64, warm=True)
         list(round_.run())
         model.load_trainable_state(round_.averaged_state())
 
@@ -489,7 +487,7 @@ def test_a_class_added_later_draws_no_rim() -> None:
 
     other = disc_example(9, size=64)
     other.labels[other.labels == 1] = 2
-    other.image[0] = -other.image[0]  # the other class has another colour
+    other.image[0] = -other.image[0]  # the other class has another color
     train([*examples, other], 60)
     with torch.inference_mode():
         found = torch.stack(model.eval()(seen)).mean(dim=0).argmax(dim=1)
@@ -498,19 +496,19 @@ def test_a_class_added_later_draws_no_rim() -> None:
 
 
 ODD = [None, -1, 1.5, True, "1", float("nan"), float("inf"), 10**400, [[1]], {"a": 1}]
-POSITION = ["stages", "plan", "stage_index", "step", "seconds", "steps_done", "seconds_done", "labelled"]
+POSITION = ["stages", "plan", "stage_index", "step", "seconds", "steps_done", "seconds_done", "labeled"]
 
 
 @pytest.mark.parametrize("name", [*POSITION, "batch_divisor"])
 def test_a_state_with_an_odd_position_is_refused_in_words(
-    tmp_path: Path, labelled: list[Example], unlabelled: list[Example], name: str
+    tmp_path: Path, labeled: list[Example], unlabeled: list[Example], name: str
 ) -> None:
-    stopped = new_round(labelled, unlabelled)
+    stopped = new_round(labeled, unlabeled)
     stopped.save_state(tmp_path / "state.safetensors")
     with safe_open(tmp_path / "state.safetensors", framework="pt") as file:
         position = json.loads(file.metadata()["semigda-round"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-    resumed = new_round(labelled, unlabelled)
+    resumed = new_round(labeled, unlabeled)
     for odd in ODD:
         header = {"semigda-round": json.dumps({**position, name: odd})}
         save_file(tensors, tmp_path / "odd.safetensors", metadata=header)

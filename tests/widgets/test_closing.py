@@ -8,7 +8,7 @@ import pytest
 from qtpy.QtWidgets import QMessageBox
 
 from napari_semigda.session.session import Session
-from napari_semigda.widgets.round_progress import Phase
+from napari_semigda.widgets.panels.round_progress import Phase
 from tests.widgets.conftest import PATIENCE, TITLE, mask_layer, paint
 
 
@@ -17,20 +17,20 @@ def shown(make_napari_viewer, make_session, click):
     """A visible window with the dock on a session, one mask accepted; the second image is on the screen."""
     viewer = make_napari_viewer(show=True)
     _, widget = viewer.window.add_plugin_dock_widget("napari-semigda", TITLE)
-    widget.workbench.adopt(make_session())
-    widget.image_section.jump.setValue(1)
+    widget.controller.adopt(make_session())
+    widget.image_panel.jump.setValue(1)
     paint(viewer)
-    click(widget.mask_section.accept)
-    widget.image_section.jump.setValue(2)
+    click(widget.mask_panel.accept)
+    widget.image_panel.jump.setValue(2)
     return viewer, widget
 
 
 def test_closing_the_window_keeps_the_strokes(shown):
     viewer, widget = shown
-    session = widget.workbench.session
+    session = widget.controller.session
     painted = paint(viewer, (20, 20))
     viewer.window.close()
-    assert widget.workbench.session is None
+    assert widget.controller.session is None
     with Session.open(session.folder) as again:
         np.testing.assert_array_equal(again.edit(session.items[1]), painted)
 
@@ -41,7 +41,7 @@ def press(question, words):
 
 def test_closing_the_window_asks_before_strokes_are_lost(shown, monkeypatch):
     viewer, widget = shown
-    session, asked = widget.workbench.session, []
+    session, asked = widget.controller.session, []
     answers = iter(["Cancel", "Close and lose them"])
     monkeypatch.setattr(
         QMessageBox, "exec", lambda box: asked.append(box.text()) or press(box, next(answers))
@@ -50,19 +50,19 @@ def test_closing_the_window_asks_before_strokes_are_lost(shown, monkeypatch):
     (session.folder / "edits").rmdir()
     (session.folder / "edits").touch()  # no folder can be made in its place
     assert not viewer.window._qt_window.close()
-    assert widget.workbench.session is session
+    assert widget.controller.session is session
     np.testing.assert_array_equal(mask_layer(viewer).data, painted)
     assert "could not be saved" in asked[0]
     assert str(session.folder) in asked[0]
     viewer.window.close()
     assert len(asked) == 2
-    assert widget.workbench.session is None
+    assert widget.controller.session is None
 
 
 def test_closing_the_dock_leaves_strokes_on_the_screen_that_cannot_be_saved(shown):
     viewer, widget = shown
     painted = paint(viewer, (20, 20))
-    edits = widget.workbench.session.folder / "edits"
+    edits = widget.controller.session.folder / "edits"
     edits.rmdir()
     edits.touch()  # no folder can be made in its place
     widget.close_down()
@@ -73,12 +73,12 @@ def test_closing_the_dock_leaves_strokes_on_the_screen_that_cannot_be_saved(show
 @pytest.mark.parametrize("paused", [False, True])
 def test_closing_the_window_during_a_round_stops_it_so_that_it_can_be_resumed(shown, click, qtbot, paused):
     viewer, widget = shown
-    session, progress = widget.workbench.session, widget.workbench.progress
-    widget.train_section.steps.setValue(10_000)
-    click(widget.train_section.train)
+    session, progress = widget.controller.session, widget.controller.progress
+    widget.train_panel.steps.setValue(10_000)
+    click(widget.train_panel.train)
     qtbot.waitUntil(lambda: progress.steps > 1, timeout=PATIENCE)
     if paused:
-        click(widget.train_section.pause)
+        click(widget.train_panel.pause)
         qtbot.waitUntil(lambda: progress.phase is Phase.PAUSED, timeout=PATIENCE)
     viewer.window.close()
     with Session.open(session.folder) as again:
@@ -88,17 +88,17 @@ def test_closing_the_window_during_a_round_stops_it_so_that_it_can_be_resumed(sh
 
 @pytest.mark.slow
 def test_a_closed_session_leaves_no_network_in_memory(widget, make_session, viewer, click, qtbot):
-    widget.workbench.adopt(make_session())
+    widget.controller.adopt(make_session())
     paint(viewer)
-    click(widget.mask_section.accept)
-    widget.train_section.steps.setValue(3)
-    click(widget.train_section.train)
-    progress = widget.workbench.progress
+    click(widget.mask_panel.accept)
+    widget.train_panel.steps.setValue(3)
+    click(widget.train_panel.train)
+    progress = widget.controller.progress
     qtbot.waitUntil(
-        lambda: progress.phase is Phase.IDLE and not widget.workbench.runner.busy, timeout=PATIENCE
+        lambda: progress.phase is Phase.IDLE and not widget.controller.runner.busy, timeout=PATIENCE
     )
-    engine = weakref.ref(widget.workbench.runner.engine)
-    click(widget.session_section.close_session)
+    engine = weakref.ref(widget.controller.runner.engine)
+    click(widget.session_panel.close_session)
     qtbot.wait(1)  # lets Qt delete what is no longer needed
     gc.collect()
     assert engine() is None

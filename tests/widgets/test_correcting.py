@@ -12,7 +12,7 @@ from tests.widgets.conftest import PATIENCE, mask_layer, paint
 
 @pytest.fixture
 def opened(widget, make_session):
-    widget.workbench.adopt(make_session(classes=("lesion", "vessel")))
+    widget.controller.adopt(make_session(classes=("lesion", "vessel")))
     return widget
 
 
@@ -20,10 +20,10 @@ def opened(widget, make_session):
 def drafted(widget, make_trained, qtbot):
     """The dock with a session of which the image on screen has a draft."""
     session = make_trained()
-    widget.workbench.adopt(session)
-    item = widget.workbench.annotation.item
+    widget.controller.adopt(session)
+    item = widget.controller.annotation.item
     qtbot.waitUntil(lambda: session.prediction(item) is not None, timeout=PATIENCE)
-    qtbot.waitUntil(lambda: widget.mask_section.draft_inside.isEnabled())
+    qtbot.waitUntil(lambda: widget.mask_panel.draft_inside.isEnabled())
     return widget
 
 
@@ -45,7 +45,7 @@ def undone(viewer):
 
 
 def test_holes_are_filled_and_specks_dropped_in_one_step_each(opened, viewer):
-    section = opened.mask_section
+    section = opened.mask_panel
     painted = ring(viewer)
     section.fill_holes.press()
     filled = mask_layer(viewer).data.copy()
@@ -59,7 +59,7 @@ def test_holes_are_filled_and_specks_dropped_in_one_step_each(opened, viewer):
 
 
 def test_the_class_being_painted_is_corrected_and_with_background_all_are(opened, viewer):
-    section = opened.mask_section
+    section = opened.mask_panel
     painted = ring(viewer, value=2)
     section.fill_holes.press()
     np.testing.assert_array_equal(mask_layer(viewer).data, painted)
@@ -74,7 +74,7 @@ def test_the_class_being_painted_is_corrected_and_with_background_all_are(opened
 
 
 def test_each_class_keeps_its_own_size_of_specks(opened, viewer):
-    section = opened.mask_section
+    section = opened.mask_panel
     section.smallest.setValue(500)
     mask_layer(viewer).selected_label = 2
     section.correct.entries.aboutToShow.emit()
@@ -86,7 +86,7 @@ def test_each_class_keeps_its_own_size_of_specks(opened, viewer):
 
 def test_smoothing_is_one_step(opened, viewer):
     painted = ring(viewer)
-    opened.mask_section.smooth.press()
+    opened.mask_panel.smooth.press()
     assert (mask_layer(viewer).data != painted).any()
     np.testing.assert_array_equal(undone(viewer), painted)
 
@@ -99,7 +99,7 @@ def draw_rectangle(viewer, qtbot, top=10, left=10, bottom=40, right=50):
 
 
 def test_a_region_is_marked_as_not_looked_at(opened, viewer, qtbot):
-    section = opened.mask_section
+    section = opened.mask_panel
     painted = paint(viewer)
     section.not_looked_at.press()
     assert "Draw around the region" in section.notice.text()
@@ -114,7 +114,7 @@ def test_a_region_is_marked_as_not_looked_at(opened, viewer, qtbot):
 
 
 def test_a_region_that_changes_nothing_says_so(drafted, viewer, qtbot):
-    section = drafted.mask_section
+    section = drafted.mask_panel
     section.draft_inside.press()
     draw_rectangle(viewer, qtbot)
     assert viewer.status == "The mask is like the draft there already."
@@ -127,7 +127,7 @@ def test_a_region_that_changes_nothing_says_so(drafted, viewer, qtbot):
 
 
 def test_drawing_a_region_can_be_given_up(opened, viewer, click):
-    section = opened.mask_section
+    section = opened.mask_panel
     section.not_looked_at.press()
     click(section.give_up_region)
     assert not any(isinstance(layer, Shapes) for layer in viewer.layers)
@@ -135,34 +135,34 @@ def test_drawing_a_region_can_be_given_up(opened, viewer, click):
     viewer.layers.remove(next(layer for layer in viewer.layers if isinstance(layer, Shapes)))
     assert section.give_up_region.isHidden()
     section.not_looked_at.press()
-    click(opened.image_section.next)
+    click(opened.image_panel.next)
     assert len(viewer.layers) == 2
     assert not mask_layer(viewer).data.any()
 
 
 def test_escape_gives_the_drawing_of_a_region_up(opened, viewer, qtbot):
-    opened.mask_section.not_looked_at.press()
+    opened.mask_panel.not_looked_at.press()
     qtbot.keyClick(viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Escape)
     assert not any(isinstance(layer, Shapes) for layer in viewer.layers)
-    assert opened.mask_section.give_up_region.isHidden()
+    assert opened.mask_panel.give_up_region.isHidden()
     assert viewer.layers.selection.active == mask_layer(viewer)
 
 
 def test_a_region_outside_of_the_image_is_refused(opened, viewer, qtbot, notices):
-    opened.mask_section.not_looked_at.press()
+    opened.mask_panel.not_looked_at.press()
     draw_rectangle(viewer, qtbot, -50, -50, -20, -20)
     assert any("covers no pixel" in notice for notice in notices())
 
 
 def test_without_weights_what_needs_them_says_so(opened):
-    section = opened.mask_section
+    section = opened.mask_panel
     for part in (section.threshold, section.uncertainty, section.show_draft, section.draft_inside):
         assert not part.isEnabled()
         assert "train a round first" in part.toolTip()
 
 
 def test_the_draft_is_taken_inside_a_region_only(drafted, viewer, qtbot):
-    section, annotation = drafted.mask_section, drafted.workbench.annotation
+    section, annotation = drafted.mask_panel, drafted.controller.annotation
     painted = paint(viewer, (100, 100))
     painted[:] = 1 - annotation.draft
     mask_layer(viewer).data_setitem(np.nonzero(painted >= 0), painted.ravel())
@@ -179,16 +179,16 @@ def turn(section, viewer, qtbot, threshold):
     slider.setSliderDown(True)
     slider.setValue((threshold + slider.value()) / 2)
     slider.setValue(threshold)
-    correcting = section._workbench.correcting
+    correcting = section._controller.correcting
     qtbot.waitUntil(lambda: correcting.threshold == pytest.approx(threshold))
-    qtbot.waitUntil(lambda: not section._workbench.runner.busy, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not section._controller.runner.busy, timeout=PATIENCE)
     slider.setSliderDown(False)
     qtbot.wait(1)
     return mask_layer(viewer).data.copy()
 
 
 def test_the_threshold_is_one_step_a_drag_and_keeps_what_was_painted(drafted, viewer, qtbot):
-    section = drafted.mask_section
+    section = drafted.mask_panel
     draft = mask_layer(viewer).data.copy()
     more = turn(section, viewer, qtbot, 0.05)
     assert ((draft == 0) | (more == draft)).all()
@@ -205,7 +205,7 @@ def test_the_threshold_is_one_step_a_drag_and_keeps_what_was_painted(drafted, vi
 
 
 def test_after_undo_the_threshold_begins_where_the_mask_is(drafted, viewer, qtbot):
-    section = drafted.mask_section
+    section = drafted.mask_panel
     more = turn(section, viewer, qtbot, 0.1)
     turn(section, viewer, qtbot, 0.9)
     np.testing.assert_array_equal(undone(viewer), more)
@@ -219,31 +219,27 @@ def test_after_undo_the_threshold_begins_where_the_mask_is(drafted, viewer, qtbo
 
 
 def test_with_the_draft_its_threshold_is_back(drafted, viewer, qtbot, click):
-    section = drafted.mask_section
+    section = drafted.mask_panel
     turn(section, viewer, qtbot, 0.1)
     click(section.reset)
     assert section.threshold.value() == pytest.approx(0.5)
 
 
 def test_the_next_image_begins_with_its_own_draft(drafted, viewer, qtbot, click):
-    section = drafted.mask_section
+    section = drafted.mask_panel
     turn(section, viewer, qtbot, 0.1)
-    click(
-        drafted.image_section.next
-        if drafted.image_section.next.isEnabled()
-        else drafted.image_section.previous
-    )
+    click(drafted.image_panel.next if drafted.image_panel.next.isEnabled() else drafted.image_panel.previous)
     assert section.threshold.value() == pytest.approx(0.5)
     for _ in range(3):
         undone(viewer)
-    starting = drafted.workbench.session.starting_mask(drafted.workbench.annotation.item)
+    starting = drafted.controller.session.starting_mask(drafted.controller.annotation.item)
     np.testing.assert_array_equal(mask_layer(viewer).data, starting)
 
 
 def test_looking_at_the_draft_leaves_the_mask_alone_and_nothing_can_be_accepted_meanwhile(
     drafted, viewer, click
 ):
-    section, annotation = drafted.mask_section, drafted.workbench.annotation
+    section, annotation = drafted.mask_panel, drafted.controller.annotation
     painted = paint(viewer, (20, 20), (100, 100))
     own = mask_layer(viewer)
     section.show_draft.press()
@@ -263,13 +259,9 @@ def test_looking_at_the_draft_leaves_the_mask_alone_and_nothing_can_be_accepted_
 
 
 def test_another_image_is_shown_with_its_mask_not_the_draft(drafted, viewer, click):
-    section = drafted.mask_section
+    section = drafted.mask_panel
     section.show_draft.press()
-    click(
-        drafted.image_section.next
-        if drafted.image_section.next.isEnabled()
-        else drafted.image_section.previous
-    )
+    click(drafted.image_panel.next if drafted.image_panel.next.isEnabled() else drafted.image_panel.previous)
     assert not section.show_draft.isChecked()
     visible = [layer for layer in viewer.layers if isinstance(layer, Labels) and layer.visible]
     assert len(visible) == 1
@@ -277,7 +269,7 @@ def test_another_image_is_shown_with_its_mask_not_the_draft(drafted, viewer, cli
 
 
 def test_uncertainty_lies_over_the_image_and_follows_to_the_next(drafted, viewer, qtbot, click):
-    section = drafted.mask_section
+    section = drafted.mask_panel
 
     def overlay():
         found = [layer for layer in viewer.layers if isinstance(layer, Image) and "uncertainty" in layer.name]
@@ -288,31 +280,27 @@ def test_uncertainty_lies_over_the_image_and_follows_to_the_next(drafted, viewer
     first = overlay().data
     assert first.shape == mask_layer(viewer).data.shape
     assert viewer.layers.index(overlay()) < viewer.layers.index(mask_layer(viewer))
-    click(
-        drafted.image_section.next
-        if drafted.image_section.next.isEnabled()
-        else drafted.image_section.previous
-    )
+    click(drafted.image_panel.next if drafted.image_panel.next.isEnabled() else drafted.image_panel.previous)
     qtbot.waitUntil(lambda: overlay() is not None and overlay().data is not first, timeout=PATIENCE)
     section.uncertainty.press()
     assert overlay() is None
 
 
 def test_outlines_only_and_back(opened, viewer, click):
-    section = opened.mask_section
+    section = opened.mask_panel
     section.contour.press()
     assert mask_layer(viewer).contour > 0
-    click(opened.image_section.next)
+    click(opened.image_panel.next)
     assert mask_layer(viewer).contour > 0
     section.contour.press()
     assert mask_layer(viewer).contour == 0
 
 
 def test_corrections_are_kept_as_strokes_are(opened, viewer, click):
-    session, item = opened.workbench.session, opened.workbench.annotation.item
+    session, item = opened.controller.session, opened.controller.annotation.item
     ring(viewer)
-    opened.mask_section.fill_holes.press()
+    opened.mask_panel.fill_holes.press()
     corrected = mask_layer(viewer).data.copy()
-    click(opened.image_section.next)
+    click(opened.image_panel.next)
     np.testing.assert_array_equal(session.edit(item), corrected)
     assert session.state(item) is ItemState.DRAFT

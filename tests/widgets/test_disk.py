@@ -13,7 +13,7 @@ from napari_semigda.log import log_file
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
-from napari_semigda.widgets.notices import errors_shown
+from napari_semigda.widgets.panels.notices import errors_shown
 from tests.widgets.conftest import mask_layer, paint
 
 
@@ -64,33 +64,33 @@ def test_a_mask_that_cannot_be_saved_stays_on_the_screen_until_it_can(
     pictures = [picture for picture, _ in sample_pairs()[:3]]
     session = Session.create(folder / "session", pictures, settings=ImageSettings(working_size=32))
     session.current_item = session.items[0]  # else it begins with a typical one
-    widget.workbench.adopt(session)
-    annotation, state = widget.workbench.annotation, widget.image_section.state
+    widget.controller.adopt(session)
+    annotation, state = widget.controller.annotation, widget.image_panel.state
     item = annotation.item
     before = paint(viewer)
-    click(widget.mask_section.accept)
+    click(widget.mask_panel.accept)
     assert state.text() == "accepted"
     painted = paint(viewer, (20, 20), (90, 90))
 
     with trouble(session):
-        for button in (widget.mask_section.accept, widget.mask_section.accept_and_go_on):
+        for button in (widget.mask_panel.accept, widget.mask_panel.accept_and_go_on):
             click(button)
             assert str(session.folder) in notices()[-1]
             assert "try again" in notices()[-1]
             assert annotation.item == item
             np.testing.assert_array_equal(mask_layer(viewer).data, painted)
             assert state.text() == "painted by you, NOT SAVED"
-        click(widget.image_section.next)
+        click(widget.image_panel.next)
         assert annotation.item == item, "leaving the image would lose what was painted"
         np.testing.assert_array_equal(mask_layer(viewer).data, painted)
 
     np.testing.assert_array_equal(session.labels(item), before)
-    click(widget.mask_section.accept)
+    click(widget.mask_panel.accept)
     assert state.text() == "accepted"
     np.testing.assert_array_equal(session.labels(item), painted)
-    click(widget.image_section.next)
+    click(widget.image_panel.next)
     assert annotation.item != item
-    widget.workbench.close()
+    widget.controller.close()
     with Session.open(session.folder) as again:
         assert again.state(item) is ItemState.ACCEPTED
         np.testing.assert_array_equal(again.labels(item), painted)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_semigda.inference.predictor import Prediction
-from napari_semigda.session.items import Standing
+from napari_semigda.session.items import Status
 from napari_semigda.session.rounds import Validation
 from napari_semigda.training.recipe import Budget, Recipe
 from tests.widgets.conftest import paint
@@ -12,7 +12,7 @@ from tests.widgets.conftest import paint
 
 @pytest.fixture
 def opened(widget, make_session):
-    widget.workbench.adopt(make_session())
+    widget.controller.adopt(make_session())
     return widget
 
 
@@ -26,37 +26,37 @@ def store(session, place, round_number):
 
 
 def test_an_accepted_image_is_kept_for_validation_at_the_press_of_a_button(opened, viewer, click):
-    section, session = opened.image_section, opened.workbench.session
+    section, session = opened.image_panel, opened.controller.session
     section.jump.setValue(2)
     assert not section.validation.isEnabled()
     assert "Accept the mask first" in section.validation.toolTip()
     paint(viewer)
-    click(opened.mask_section.accept)
+    click(opened.mask_panel.accept)
     section.validation.click()
     assert session.validation == [session.items[1]]
-    assert session.standing(session.items[1]) is Standing.VALIDATION
-    assert not opened.train_section.train.isEnabled()
-    assert "not kept for validation" in opened.train_section.train.toolTip()
+    assert session.standing(session.items[1]) is Status.VALIDATION
+    assert not opened.train_panel.train.isEnabled()
+    assert "not kept for validation" in opened.train_panel.train.toolTip()
     click(section.next)
     assert not section.validation.isChecked()
     click(section.previous)
     assert section.validation.isChecked()
     section.validation.click()
     assert session.validation == []
-    assert opened.train_section.train.isEnabled()
+    assert opened.train_panel.train.isEnabled()
 
 
 def test_the_drafts_of_each_round_are_told_in_points_and_words(opened, viewer, click):
-    session, rounds = opened.workbench.session, opened.train_section.rounds
+    session, rounds = opened.controller.session, opened.train_panel.rounds
     assert rounds.isHidden()
-    opened.image_section.jump.setValue(3)
+    opened.image_panel.jump.setValue(3)
     draft, _ = (store(session, place, round_number) for place, round_number in ((0, 1), (1, 2)))
-    opened.image_section.jump.setValue(1)
+    opened.image_panel.jump.setValue(1)
     painted = paint(viewer)
-    click(opened.mask_section.accept)
+    click(opened.mask_panel.accept)
     assert rounds.words.text() == "The one draft you accepted so far needed more than 2 % changed."
-    opened.image_section.jump.setValue(2)
-    click(opened.mask_section.accept)
+    opened.image_panel.jump.setValue(2)
+    click(opened.mask_panel.accept)
     assert rounds.words.text() == "Of the 2 drafts you accepted so far, 1 needed less than 2 % changed."
     assert rounds.effort.points == pytest.approx({1: 100 * (painted != draft).mean(), 2: 0}, abs=1e-3)
     assert not rounds.isHidden()
@@ -64,11 +64,11 @@ def test_the_drafts_of_each_round_are_told_in_points_and_words(opened, viewer, c
 
 
 def test_validation_dice_is_drawn_round_by_round(opened, click):
-    session, rounds = opened.workbench.session, opened.train_section.rounds
-    click(opened.mask_section.no_object)
+    session, rounds = opened.controller.session, opened.train_panel.rounds
+    click(opened.mask_panel.no_object)
     for dice in (0.5, 0.75):
         record = session.begin_round(Recipe(), Budget(steps=1), 0, False)
         session.finish_round(record, "complete", steps=1, seconds=1, validation=Validation(dice, 1))
-    opened.workbench.counted.emit()
+    opened.controller.counted.emit()
     assert rounds.dice.points == {1: 50, 2: 75}
     assert "round 2: 75.0" in rounds.dice.toolTip()

@@ -9,21 +9,21 @@ from qtpy.QtCore import QPersistentModelIndex, Qt
 from napari_semigda.inference.predictor import Prediction
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.session.classes import ClassInfo
-from napari_semigda.session.items import Item, Standing
+from napari_semigda.session.items import Item, Status
 from napari_semigda.session.manifest import Manifest, write_manifest
 from napari_semigda.session.overview import Overview
 from napari_semigda.session.session import Session
-from napari_semigda.widgets.queue_model import EFFORT, NAME, SCORE, STATE, WORDS, QueueModel
-from napari_semigda.widgets.queue_section import QueueTable
-from napari_semigda.widgets.thumbnails import SIDE, Thumbnails
+from napari_semigda.widgets.panels.table import QueueTable
+from napari_semigda.widgets.panels.table_model import EFFORT, NAME, SCORE, STATE, WORDS, QueueModel
+from napari_semigda.widgets.panels.thumbnails import SIDE, Thumbnails
 from tests.widgets.conftest import PATIENCE, paint
 
 
 @pytest.fixture
 def opened(widget, make_session, qtbot):
     """The dock with a session of six samples, whose table is there."""
-    widget.workbench.adopt(make_session())
-    qtbot.waitUntil(lambda: widget.queue_section.model.rowCount() == 6, timeout=PATIENCE)
+    widget.controller.adopt(make_session())
+    qtbot.waitUntil(lambda: widget.table_panel.model.rowCount() == 6, timeout=PATIENCE)
     return widget
 
 
@@ -34,13 +34,13 @@ def store(session, place, score):
 
 
 def column(widget, number):
-    model = widget.queue_section.model
+    model = widget.table_panel.model
     return [model.data(model.index(row, number)) for row in range(model.rowCount())]
 
 
 def places(widget):
     """Numbers, in the list, of the images that the table shows."""
-    model, session = widget.queue_section.model, widget.workbench.session
+    model, session = widget.table_panel.model, widget.controller.session
     return [session.items.index(model.item(model.index(row, NAME))) + 1 for row in range(model.rowCount())]
 
 
@@ -50,7 +50,7 @@ def click_row(qtbot, table, row):
 
 
 def choose(widget, standing):
-    widget.queue_section.states.setCurrentText(WORDS[standing])
+    widget.table_panel.states.setCurrentText(WORDS[standing])
 
 
 def selected_row(table):
@@ -58,29 +58,29 @@ def selected_row(table):
 
 
 def test_a_click_shows_the_image_and_its_row_is_selected(opened, qtbot):
-    section = opened.queue_section
+    section = opened.table_panel
     section.table.resize(300, 260)
     click_row(qtbot, section.table, 3)
-    assert opened.workbench.annotation.position == 3
+    assert opened.controller.annotation.position == 3
     assert selected_row(section.table) == [3]
-    opened.image_section.jump.setValue(2)
+    opened.image_panel.jump.setValue(2)
     assert selected_row(section.table) == [1]
 
 
 def test_rows_follow_what_the_annotator_does(opened, viewer, click):
-    session = opened.workbench.session
-    opened.image_section.jump.setValue(1)
+    session = opened.controller.session
+    opened.image_panel.jump.setValue(1)
     assert column(opened, STATE) == ["no mask"] * 6
     reset = []
-    opened.queue_section.model.modelReset.connect(lambda: reset.append(True))
+    opened.table_panel.model.modelReset.connect(lambda: reset.append(True))
     paint(viewer)
-    click(opened.image_section.next)
+    click(opened.image_panel.next)
     assert column(opened, STATE)[0] == "painted"
-    click(opened.image_section.previous)
-    click(opened.mask_section.accept)
+    click(opened.image_panel.previous)
+    click(opened.mask_panel.accept)
     store(session, 4, 0.37)
-    opened.image_section.jump.setValue(3)
-    click(opened.image_section.skip)
+    opened.image_panel.jump.setValue(3)
+    click(opened.image_panel.skip)
     assert column(opened, STATE) == [
         "accepted",
         "no mask",
@@ -94,19 +94,19 @@ def test_rows_follow_what_the_annotator_does(opened, viewer, click):
 
 
 def test_the_effort_of_an_accepted_draft_is_shown(opened, viewer, click):
-    store(opened.workbench.session, 1, 0.5)
-    opened.image_section.jump.setValue(2)
+    store(opened.controller.session, 1, 0.5)
+    opened.image_panel.jump.setValue(2)
     painted = paint(viewer)
-    click(opened.mask_section.accept)
+    click(opened.mask_panel.accept)
     assert column(opened, EFFORT)[1] == f"{100 * painted.mean():.1f} %"
 
 
 def test_sorting_by_a_column_keeps_the_image_on_screen_marked(opened):
-    session, section = opened.workbench.session, opened.queue_section
+    session, section = opened.controller.session, opened.table_panel
     for place, score in enumerate((0.1, 0.5, 0.3)):
         store(session, place, score)
-    opened.image_section.jump.setValue(3)
-    opened.workbench.counted.emit()
+    opened.image_panel.jump.setValue(3)
+    opened.controller.counted.emit()
     section.table.sortByColumn(SCORE, Qt.SortOrder.DescendingOrder)
     assert places(opened) == [2, 3, 1, 4, 5, 6]
     assert selected_row(section.table) == [1]
@@ -116,16 +116,16 @@ def test_sorting_by_a_column_keeps_the_image_on_screen_marked(opened):
 
 
 def test_finding_by_name_and_state(opened, click):
-    section, items = opened.queue_section, opened.workbench.session.items
+    section, items = opened.table_panel, opened.controller.session.items
     section.search.setText(items[4].name.upper())
     assert column(opened, NAME) == [items[4].name.removesuffix(".png")]
     assert opened.sections["Images"].text() == "▾  Images  (1 of 6)"
     section.search.clear()
-    opened.image_section.jump.setValue(2)
-    click(opened.mask_section.no_object)
-    choose(opened, Standing.ACCEPTED)
+    opened.image_panel.jump.setValue(2)
+    click(opened.mask_panel.no_object)
+    choose(opened, Status.ACCEPTED)
     assert places(opened) == [2]
-    choose(opened, Standing.SKIPPED)
+    choose(opened, Status.SKIPPED)
     assert places(opened) == []
     assert opened.sections["Images"].text() == "▾  Images  (none of 6)"
     section.states.setCurrentIndex(0)
@@ -133,18 +133,18 @@ def test_finding_by_name_and_state(opened, click):
 
 
 def test_a_filtered_table_lets_go_of_rows_and_takes_in_others(opened, click):
-    section = opened.queue_section
-    choose(opened, Standing.UNLABELLED)
+    section = opened.table_panel
+    choose(opened, Status.UNLABELED)
     kept = QPersistentModelIndex(section.model.index(5, NAME))
     for number in (1, 2, 4):
-        opened.image_section.jump.setValue(number)
-        click(opened.mask_section.no_object)
+        opened.image_panel.jump.setValue(number)
+        click(opened.mask_panel.no_object)
     assert places(opened) == [3, 5, 6]
     assert kept.row() == 2
-    opened.image_section.jump.setValue(3)
-    click(opened.image_section.skip)
-    opened.image_section.jump.setValue(3)
-    click(opened.image_section.skip)  # takes it back
+    opened.image_panel.jump.setValue(3)
+    click(opened.image_panel.skip)
+    opened.image_panel.jump.setValue(3)
+    click(opened.image_panel.skip)  # takes it back
     assert places(opened) == [3, 5, 6]
 
 
@@ -154,16 +154,16 @@ def thumbnail(model):
 
 
 def test_thumbnails_come_after_a_while(opened, qtbot):
-    model = opened.queue_section.model
-    opened.queue_section.table.hide()  # nobody has asked for one yet
+    model = opened.table_panel.model
+    opened.table_panel.table.hide()  # nobody has asked for one yet
     with qtbot.waitSignal(model.dataChanged, timeout=PATIENCE):
         assert thumbnail(model).pixelColor(0, 0).alpha() == 0
     assert thumbnail(model).pixelColor(0, 0).alpha() == 255
 
 
 def test_a_closed_session_leaves_an_empty_table_and_a_word_why(opened, click):
-    click(opened.session_section.close_session)
-    section = opened.queue_section
+    click(opened.session_panel.close_session)
+    section = opened.table_panel
     assert section.model.rowCount() == 0
     assert not section.search.isEnabled()
     assert "Open a session first." in section.search.toolTip()
@@ -210,8 +210,8 @@ def test_twenty_thousand_rows_are_quick(tmp_path, qtbot):
 
     timed("update", model.update)
     timed("sort", lambda: table.sortByColumn(STATE, Qt.SortOrder.DescendingOrder))
-    timed("filter", lambda: model.filter("99", tuple(Standing)))
-    timed("all again", lambda: model.filter("", tuple(Standing)))
+    timed("filter", lambda: model.filter("99", tuple(Status)))
+    timed("all again", lambda: model.filter("", tuple(Status)))
     timed("go", lambda: table.show_row(model.index(15_000, NAME)))
     thumbnails.close()
     assert model.rowCount() == 20_000

@@ -14,8 +14,8 @@ from tests.widgets.conftest import TITLE, paint
 
 @pytest.fixture
 def opened(widget, make_session):
-    widget.workbench.adopt(make_session())
-    widget.image_section.jump.setValue(2)
+    widget.controller.adopt(make_session())
+    widget.image_panel.jump.setValue(2)
     return widget
 
 
@@ -24,8 +24,8 @@ def dock_on_screen(make_napari_viewer, make_session, qtbot):
     """The dock in a window that is on the screen, so that its parts can have the focus."""
     viewer = make_napari_viewer(show=True)
     _, widget = viewer.window.add_plugin_dock_widget("napari-semigda", TITLE)
-    widget.workbench.adopt(make_session())
-    widget.image_section.jump.setValue(1)
+    widget.controller.adopt(make_session())
+    widget.image_panel.jump.setValue(1)
     window = widget.window()
     window.activateWindow()
     qtbot.waitUntil(window.isActiveWindow)
@@ -41,42 +41,42 @@ def press(viewer, qtbot):
 
 
 def test_a_accepts_and_goes_on(opened, viewer, press):
-    session, item = opened.workbench.session, opened.workbench.annotation.item
+    session, item = opened.controller.session, opened.controller.annotation.item
     paint(viewer)
     press(Qt.Key.Key_A)
     assert session.state(item) is ItemState.ACCEPTED
-    assert opened.workbench.annotation.item != item
+    assert opened.controller.annotation.item != item
 
 
 def test_shift_a_accepts_and_stays(opened, viewer, press):
     paint(viewer)
-    item = opened.workbench.annotation.item
+    item = opened.controller.annotation.item
     press(Qt.Key.Key_A, Qt.KeyboardModifier.ShiftModifier)
-    assert opened.workbench.annotation.item == item
-    assert opened.workbench.annotation.state is ItemState.ACCEPTED
+    assert opened.controller.annotation.item == item
+    assert opened.controller.annotation.state is ItemState.ACCEPTED
 
 
 def test_d_and_s_go_forth_and_back(opened, press):
     press(Qt.Key.Key_D)
-    assert opened.workbench.annotation.position == 2
+    assert opened.controller.annotation.position == 2
     press(Qt.Key.Key_S)
     press(Qt.Key.Key_S)
-    assert opened.workbench.annotation.position == 0
+    assert opened.controller.annotation.position == 0
 
 
-def test_a_key_whose_button_is_grey_says_why(opened, viewer, press):
-    while opened.image_section.previous.isEnabled():
+def test_a_key_whose_button_is_gray_says_why(opened, viewer, press):
+    while opened.image_panel.previous.isEnabled():
         press(Qt.Key.Key_S)
-    position = opened.workbench.annotation.position
+    position = opened.controller.annotation.position
     press(Qt.Key.Key_S)
-    assert opened.workbench.annotation.position == position
+    assert opened.controller.annotation.position == position
     assert viewer.status == "No image was shown before this one."
 
 
 def test_k_skips(opened, press):
-    item = opened.workbench.annotation.item
+    item = opened.controller.annotation.item
     press(Qt.Key.Key_K)
-    assert opened.workbench.session.state(item) is ItemState.SKIPPED
+    assert opened.controller.session.state(item) is ItemState.SKIPPED
 
 
 def test_q_goes_through_the_classes_background_and_unknown(opened, press):
@@ -112,13 +112,13 @@ def test_keys_are_given_back_when_the_dock_is_taken_away(opened, viewer):
 
 def test_a_key_can_be_chosen_in_the_preferences(opened, preferences, viewer, press, qtbot):
     paint(viewer)
-    session, item = opened.workbench.session, opened.workbench.annotation.item
+    session, item = opened.controller.session, opened.controller.annotation.item
     preferences().keys.accept_and_go_on = "Shift+Q"
-    qtbot.waitUntil(lambda: opened.mask_section.accept_and_go_on.text().endswith("(Shift+Q)"))
+    qtbot.waitUntil(lambda: opened.mask_panel.accept_and_go_on.text().endswith("(Shift+Q)"))
     press(Qt.Key.Key_A)
-    assert session.state(item) is ItemState.UNLABELLED
+    assert session.state(item) is ItemState.UNLABELED
     preferences().keys.accept_and_go_on = "Alt+Y"
-    qtbot.waitUntil(lambda: opened.mask_section.accept_and_go_on.text().endswith("(Alt+Y)"))
+    qtbot.waitUntil(lambda: opened.mask_panel.accept_and_go_on.text().endswith("(Alt+Y)"))
     press(Qt.Key.Key_Y, Qt.KeyboardModifier.AltModifier)
     assert session.state(item) is ItemState.ACCEPTED
 
@@ -131,12 +131,12 @@ def test_a_key_that_cannot_be_had_is_told_and_the_usual_one_stays(
 ):
     preferences().keys.skip = text
     qtbot.waitUntil(lambda: any(words in notice for notice in notices()))
-    assert opened.image_section.skip.text() == "Skip  (K)"
+    assert opened.image_panel.skip.text() == "Skip  (K)"
 
 
 def test_a_key_can_be_left_out(opened, preferences, viewer, qtbot):
     preferences().keys.help = ""
-    qtbot.waitUntil(lambda: opened.mask_section.help.text() == "Keys…")
+    qtbot.waitUntil(lambda: opened.mask_panel.help.text() == "Keys…")
     assert "F1" not in {str(binding) for binding in viewer.keymap}
 
 
@@ -162,23 +162,23 @@ def test_f1_lists_all_keys(opened, press, qtbot):
 @pytest.mark.parametrize("ends", [Qt.Key.Key_Return, Qt.Key.Key_Escape])
 def test_after_typing_in_the_dock_return_and_escape_give_the_keys_back(dock_on_screen, qtbot, ends):
     widget = dock_on_screen
-    for line in (widget.image_section.jump, widget.train_section.minutes, widget.queue_section.search):
+    for line in (widget.image_panel.jump, widget.train_panel.minutes, widget.table_panel.search):
         line.setFocus()
         qtbot.keyClick(line, ends)
         assert not line.hasFocus()
-        place = widget.workbench.annotation.position
+        place = widget.controller.annotation.position
         qtbot.keyClick(QApplication.focusWidget() or widget.window(), Qt.Key.Key_D)
-        assert widget.workbench.annotation.position == place + 1
+        assert widget.controller.annotation.position == place + 1
 
 
 def test_a_class_picked_with_the_mouse_does_not_take_the_keys(dock_on_screen, qtbot):
-    rows, annotation = dock_on_screen.classes_section.list, dock_on_screen.workbench.annotation
+    rows, annotation = dock_on_screen.classes_panel.list, dock_on_screen.controller.annotation
     qtbot.mouseClick(
         rows.viewport(), Qt.MouseButton.LeftButton, pos=rows.visualItemRect(rows.item(1)).center()
     )
-    assert dock_on_screen.workbench.canvas.selected_label == 0
+    assert dock_on_screen.controller.canvas.selected_label == 0
     place = annotation.position
     qtbot.keyClick(rows, Qt.Key.Key_D)
     assert annotation.position == place + 1
     qtbot.keyClick(rows, Qt.Key.Key_Up)
-    assert dock_on_screen.workbench.canvas.selected_label == 1
+    assert dock_on_screen.controller.canvas.selected_label == 1

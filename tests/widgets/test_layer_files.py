@@ -43,7 +43,7 @@ def session(tmp_path):
 
 
 def shown(layer, value):
-    """The colour of a value, as three bytes."""
+    """The color of a value, as three bytes."""
     return tuple(round(255 * float(part)) for part in layer.get_color(value)[:3])
 
 
@@ -89,14 +89,14 @@ def test_a_session_opens_in_the_dock(viewer, dock, make_session):
     folder = make_session().folder
     assert viewer.open(str(folder / "semigda.json"), plugin=PLUGIN) == []
     widget = dock()
-    assert widget.workbench.session.folder == folder
+    assert widget.controller.session.folder == folder
     assert any(isinstance(layer, Labels) for layer in viewer.layers)
 
 
 def test_a_manifest_dropped_on_the_window_opens_its_session(viewer, widget, make_session):
     folder = make_session().folder
     viewer.window._qt_viewer._qt_open([str(folder / "semigda.json")], stack=False)
-    assert widget.workbench.session.folder == folder
+    assert widget.controller.session.folder == folder
 
 
 def test_folders_are_left_to_others_so_that_napari_need_not_ask(tmp_path):
@@ -110,7 +110,7 @@ def test_a_damaged_session_is_told(viewer, widget, tmp_path, notices):
     (tmp_path / "semigda.json").write_text("{")
     viewer.open(str(tmp_path / "semigda.json"), plugin=PLUGIN)
     assert any("semigda.json" in notice for notice in notices())
-    assert widget.workbench.session is None
+    assert widget.controller.session is None
 
 
 # --- exported files -----------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def test_stacks_open_as_stacks(viewer, session, tmp_path, format, ending):
     assert layer.axis_labels == ("z", "y", "x")
 
 
-def test_numbered_objects_keep_napari_s_colours(viewer, session, tmp_path):
+def test_numbered_objects_keep_napari_s_colors(viewer, session, tmp_path):
     export_masks(session, tmp_path / "out", ObjectTiff())
     layer = opened(viewer, tmp_path / "out" / "stack_p0002_objects.tif")
     assert layer.data.max() == 2
@@ -223,8 +223,8 @@ def test_classes_survive_opening_painting_and_saving(viewer, session, tmp_path):
     assert tuple(table[:, 2]) == BLUE
 
 
-def test_the_mask_of_the_dock_is_saved_in_its_colours(viewer, widget, session, tmp_path):
-    widget.workbench.adopt(session)
+def test_the_mask_of_the_dock_is_saved_in_its_colors(viewer, widget, session, tmp_path):
+    widget.controller.adopt(session)
     layer = next(layer for layer in viewer.layers if isinstance(layer, Labels))
     layer.save(str(tmp_path / "saved.tif"), plugin=PLUGIN)
     legend = read_legend(tmp_path / "saved.tif")

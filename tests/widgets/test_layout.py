@@ -4,7 +4,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QAbstractButton, QApplication, QLabel, QMessageBox
 
-from napari_semigda.widgets.column import Column
+from napari_semigda.widgets.panels.column import Column
 from tests.widgets.conftest import TITLE
 
 
@@ -12,7 +12,7 @@ from tests.widgets.conftest import TITLE
 def dock_on_screen(make_napari_viewer, make_trained, qtbot):
     viewer = make_napari_viewer(show=True)
     _, widget = viewer.window.add_plugin_dock_widget("napari-semigda", TITLE)
-    widget.workbench.adopt(make_trained(classes=("lesion", "vessel")))
+    widget.controller.adopt(make_trained(classes=("lesion", "vessel")))
     window = widget.window()
     window.activateWindow()
     qtbot.waitUntil(window.isActiveWindow)
@@ -22,11 +22,11 @@ def dock_on_screen(make_napari_viewer, make_trained, qtbot):
 
 def main_buttons(dock):
     return (
-        dock.mask_section.accept_and_go_on,
-        dock.mask_section.accept,
-        dock.train_section.train,
-        dock.train_section.stop,
-        dock.export_section.export,
+        dock.mask_panel.accept_and_go_on,
+        dock.mask_panel.accept,
+        dock.train_panel.train,
+        dock.train_panel.stop,
+        dock.export_panel.export,
     )
 
 
@@ -52,8 +52,7 @@ def test_the_main_buttons_are_seen_however_far_one_scrolls(dock_on_screen, size,
         bar.setValue(value)
         assert all(map(is_whole, main_buttons(dock_on_screen)))
     assert (
-        dock_on_screen.queue_section.table.rowAt(dock_on_screen.queue_section.table.viewport().height() - 8)
-        >= 4
+        dock_on_screen.table_panel.table.rowAt(dock_on_screen.table_panel.table.viewport().height() - 8) >= 4
     )
 
 
@@ -83,7 +82,7 @@ def test_letters_of_any_size_are_not_cut_off(dock_on_screen, qtbot):
 
 
 def test_buttons_stay_where_they_are_when_work_begins_and_ends(dock_on_screen):
-    actions, bar = dock_on_screen.main_actions, dock_on_screen.train_section.bar
+    actions, bar = dock_on_screen.main_actions, dock_on_screen.train_panel.bar
     heights = []
     for working in (True, False):
         bar.setVisible(working)
@@ -94,22 +93,22 @@ def test_buttons_stay_where_they_are_when_work_begins_and_ends(dock_on_screen):
 
 def test_looking_at_the_draft_moves_nothing(dock_on_screen, qtbot):
     dock = dock_on_screen
-    item = dock.workbench.annotation.item
-    qtbot.waitUntil(lambda: dock.workbench.session.prediction_info(item) is not None, timeout=60_000)
-    qtbot.waitUntil(dock.mask_section.show_draft.isEnabled)
+    item = dock.controller.annotation.item
+    qtbot.waitUntil(lambda: dock.controller.session.prediction_info(item) is not None, timeout=60_000)
+    qtbot.waitUntil(dock.mask_panel.show_draft.isEnabled)
     parts = [part for part in dock.findChildren(QAbstractButton) if part.isVisible()]
     places = [part.mapTo(dock, QPoint(0, 0)) for part in parts]
     for _ in range(2):
-        dock.mask_section.show_draft.press()
+        dock.mask_panel.show_draft.press()
         QApplication.processEvents()
         assert [part.mapTo(dock, QPoint(0, 0)) for part in parts] == places
 
 
 def test_a_section_that_is_unfolded_and_what_came_of_an_export_are_scrolled_to(dock_on_screen, qtbot, click):
     dock_on_screen.window().resize(1000, 640)
-    export = dock_on_screen.export_section
+    export = dock_on_screen.export_panel
     qtbot.mouseClick(dock_on_screen.sections["Train"].toggleButton(), Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: dock_on_screen.train_section.every.visibleRegion().isEmpty() is False)
+    qtbot.waitUntil(lambda: dock_on_screen.train_panel.every.visibleRegion().isEmpty() is False)
     click(export.export)
     qtbot.waitUntil(lambda: bool(export.outcome.text()) and not export.outcome.visibleRegion().isEmpty())
 
@@ -122,7 +121,7 @@ def test_a_question_in_front_of_the_window_hides_nothing_of_the_dock(dock_on_scr
         return viewport.childAt(button.mapTo(viewport, button.rect().center())) is button
 
     seen = [button for button in column.findChildren(QAbstractButton) if in_sight(button)]
-    question = QMessageBox(parent=dock_on_screen.classes_section)
+    question = QMessageBox(parent=dock_on_screen.classes_panel)
     question.setText("Is\nthis\na\nquestion?")
     question.show()
     words = next(label for label in question.findChildren(QLabel) if "question" in label.text())
@@ -138,7 +137,7 @@ def test_a_question_in_front_of_the_window_hides_nothing_of_the_dock(dock_on_scr
 
 def test_a_session_of_a_long_name_makes_the_dock_no_wider(dock_on_screen, qtbot, make_session):
     column = dock_on_screen.findChild(Column)
-    dock_on_screen.workbench.adopt(make_session(name="a long name of a session that says everything"))
+    dock_on_screen.controller.adopt(make_session(name="a long name of a session that says everything"))
     heading = dock_on_screen.sections["Session"].toggleButton()
     qtbot.waitUntil(lambda: "…" in heading.text() and heading.text().endswith(": 0 of 6 accepted)"))
     assert column.widget().width() <= column.viewport().width()

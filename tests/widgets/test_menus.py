@@ -54,7 +54,7 @@ def test_segment_a_layer(viewer, image, press, make_trained, monkeypatch, notice
 
 
 def test_segment_a_layer_while_the_dock_is_open(viewer, image, press, widget, make_session, monkeypatch):
-    widget.workbench.adopt(make_session())
+    widget.controller.adopt(make_session())
     viewer.layers.selection.active = image
     asked = []
     monkeypatch.setattr(
@@ -81,10 +81,10 @@ def test_labels_with_classes(viewer, image, press):
 def test_the_dock_opens_and_works(viewer, image, press, make_session, path, qtbot):
     press(*path, "Annotate and train")
     (dock,) = (one for one in QApplication.allWidgets() if isinstance(one, SemiGDAWidget))
-    dock.workbench.adopt(make_session(count=2))
+    dock.controller.adopt(make_session(count=2))
     paint(viewer)
-    dock.mask_section.accept_and_go_on.click()
-    assert dock.workbench.session.counts()[ItemState.ACCEPTED] == 1
+    dock.mask_panel.accept_and_go_on.click()
+    assert dock.controller.session.counts()[ItemState.ACCEPTED] == 1
     dock.close_down()
     dock.deleteLater()
     qtbot.wait(1)

@@ -15,7 +15,7 @@ def add():
 
 
 def test_it_lies_on_the_image_and_its_classes_are_saved(viewer, widget, make_session, tmp_path):
-    widget.workbench.adopt(make_session(classes=("cell", "nucleus")))
+    widget.controller.adopt(make_session(classes=("cell", "nucleus")))
     image = viewer.add_image(
         np.zeros((3, 20, 30)),
         scale=(2, 0.5, 0.25),
@@ -35,7 +35,7 @@ def test_it_lies_on_the_image_and_its_classes_are_saved(viewer, widget, make_ses
     assert [one.name for one in read_legend(tmp_path / "drawn.tif").classes] == ["cell", "nucleus"]
 
 
-def test_colours_of_an_image_are_no_axis_and_without_a_session_there_is_one_class(viewer):
+def test_colors_of_an_image_are_no_axis_and_without_a_session_there_is_one_class(viewer):
     viewer.add_image(np.zeros((20, 30, 3), np.uint8), rgb=True)
     add()
     assert viewer.layers[-1].data.shape == (20, 30)

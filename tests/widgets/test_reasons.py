@@ -1,4 +1,4 @@
-"""Whatever is grey says why when the mouse rests on it."""
+"""Whatever is gray says why when the mouse rests on it."""
 
 from itertools import chain
 
@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QMenu
 
-from napari_semigda.widgets.new_session import NewSessionDialog
-from napari_semigda.widgets.section import ActionButton, MenuAction, MenuButton
+from napari_semigda.widgets.panels.new_session import NewSessionDialog
+from napari_semigda.widgets.panels.panel import ActionButton, MenuAction, MenuButton
+from napari_semigda.widgets.panels.tips import wrapped
 from napari_semigda.widgets.segment_layer import SegmentDialog
-from napari_semigda.widgets.tips import wrapped
 from tests.widgets.conftest import paint
 
 PARTS = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit)
 
 
-def grey(widget):
-    """What is grey by itself, not with all around it: parts, and entries of menus."""
+def gray(widget):
+    """What is gray by itself, not with all around it: parts, and entries of menus."""
     parts = chain.from_iterable(widget.findChildren(kind) for kind in PARTS)
     entries = chain.from_iterable(menu.actions() for menu in widget.findChildren(QMenu))
     yield from (part for part in parts if not part.isEnabled() and part.parentWidget().isEnabled())
@@ -24,7 +24,7 @@ def grey(widget):
 
 
 def assert_all_say_why(widget):
-    found = list(grey(widget))
+    found = list(gray(widget))
     assert found
     for part in found:
         if isinstance(part, ActionButton | MenuAction | MenuButton):
@@ -38,20 +38,20 @@ def test_without_a_session(widget):
 
 
 def test_before_anything_is_accepted(widget, make_session):
-    widget.workbench.adopt(make_session())
+    widget.controller.adopt(make_session())
     assert_all_say_why(widget)
 
 
 def test_with_something_painted_and_accepted(widget, make_session, viewer, click):
-    widget.workbench.adopt(make_session(classes=("lesion", "vessel")))
+    widget.controller.adopt(make_session(classes=("lesion", "vessel")))
     paint(viewer)
-    click(widget.mask_section.accept)
+    click(widget.mask_panel.accept)
     assert_all_say_why(widget)
 
 
 def test_while_a_region_is_drawn_and_where_the_mask_is_gone(widget, make_session, viewer):
-    widget.workbench.adopt(make_session())
-    widget.mask_section.not_looked_at.press()
+    widget.controller.adopt(make_session())
+    widget.mask_panel.not_looked_at.press()
     assert_all_say_why(widget)
     viewer.layers.clear()
     assert_all_say_why(widget)

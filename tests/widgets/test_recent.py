@@ -6,8 +6,8 @@ import pytest
 from qtpy.QtGui import QFont, QFontMetrics
 from qtpy.QtWidgets import QFileDialog
 
-from napari_semigda.widgets.names import elided
-from napari_semigda.widgets.recent import MOST, last_folder, recent_sessions, remember_session
+from napari_semigda.widgets.panels.names import elided
+from napari_semigda.widgets.panels.recent import MOST, last_folder, recent_sessions, remember_session
 
 
 def entries(section):
@@ -16,7 +16,7 @@ def entries(section):
 
 
 def test_sessions_of_before_are_offered_and_open(widget, make_session, click):
-    section = widget.session_section
+    section = widget.session_panel
     assert section.recent.why_not
     folders = []
     for name in ("first", "second"):
@@ -27,7 +27,7 @@ def test_sessions_of_before_are_offered_and_open(widget, make_session, click):
     (offered,) = entries(section).values()  # not the one that is open
     assert offered.text().startswith("first")
     offered.press()
-    assert widget.workbench.session.folder == folders[0]
+    assert widget.controller.session.folder == folders[0]
     click(section.close_session)
     assert [entry.text().split()[0] for entry in entries(section).values()] == ["first", "second"]
     shutil.rmtree(folders[1])
@@ -38,10 +38,10 @@ def test_open_begins_beside_the_last_session(widget, make_session, monkeypatch, 
     session = make_session(count=1)
     session.close()
     widget.open_session(session.folder)
-    click(widget.session_section.close_session)
+    click(widget.session_panel.close_session)
     begun = []
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *given: begun.append(given[2]) or "")
-    click(widget.session_section.open)
+    click(widget.session_panel.open)
     assert begun == [str(session.folder.parent)]
 
 
@@ -86,7 +86,7 @@ def test_a_name_that_is_shortened_keeps_its_number(qapp, name, end):
 
 
 def test_names_in_the_dock_keep_their_numbers(widget, make_session):
-    label = widget.image_section.name
+    label = widget.image_panel.name
     label.resize(100, 20)
     label.setText("experiment of the third of May_0007.png")
     assert label.text() == "experiment of the third of May_0007.png"

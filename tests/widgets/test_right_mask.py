@@ -21,8 +21,8 @@ from tests.widgets.conftest import mask_layer, paint
 
 @pytest.fixture
 def opened(widget, make_session):
-    widget.workbench.adopt(make_session(classes=("lesion", "vessel")))
-    widget.image_section.jump.setValue(1)
+    widget.controller.adopt(make_session(classes=("lesion", "vessel")))
+    widget.image_panel.jump.setValue(1)
     return widget
 
 
@@ -47,44 +47,44 @@ def square(top=10, left=10, side=30):
 
 
 def test_an_empty_mask_nobody_painted_on_is_not_accepted(opened, viewer, notices, click):
-    item = opened.workbench.annotation.item
-    for button in (opened.mask_section.accept, opened.mask_section.accept_and_go_on):
+    item = opened.controller.annotation.item
+    for button in (opened.mask_panel.accept, opened.mask_panel.accept_and_go_on):
         click(button)
-        assert opened.workbench.session.labels(item) is None
-        assert opened.workbench.annotation.item == item
+        assert opened.controller.session.labels(item) is None
+        assert opened.controller.annotation.item == item
         assert "choose No object here" in notices()[-1]
     paint(viewer)  # and rub it out
-    opened.workbench.annotation.keep()
+    opened.controller.annotation.keep()
     mask_layer(viewer).undo()
-    click(opened.mask_section.accept)
-    assert opened.workbench.session.labels(item) is None
+    click(opened.mask_panel.accept)
+    assert opened.controller.session.labels(item) is None
     assert "No object here" in notices()[-1]
 
 
 def test_an_empty_draft_is_not_accepted_but_one_that_was_cleared_is(opened, click):
-    session = opened.workbench.session
+    session = opened.controller.session
     drafted(session, 1, value=0)
     drafted(session, 2)
-    opened.image_section.jump.setValue(2)
-    click(opened.mask_section.accept)
+    opened.image_panel.jump.setValue(2)
+    click(opened.mask_panel.accept)
     assert session.labels(session.items[1]) is None
-    opened.image_section.jump.setValue(3)
-    click(opened.mask_section.clear)
-    click(opened.mask_section.accept)
+    opened.image_panel.jump.setValue(3)
+    click(opened.mask_panel.clear)
+    click(opened.mask_panel.accept)
     assert not session.labels(session.items[2]).any()
 
 
 def test_no_object_is_not_said_of_objects_and_can_be_left_unsaid(opened, viewer, click, notices, preferences):
-    item = opened.workbench.annotation.item
+    item = opened.controller.annotation.item
     painted = paint(viewer)
-    click(opened.mask_section.no_object)
-    assert opened.workbench.session.labels(item) is None
+    click(opened.mask_panel.no_object)
+    assert opened.controller.session.labels(item) is None
     assert "is not empty" in notices()[-1]
     np.testing.assert_array_equal(mask_layer(viewer).data, painted)
     mask_layer(viewer).undo()
     preferences().accepting.accept_empty = True
-    click(opened.mask_section.accept)
-    assert not opened.workbench.session.labels(item).any()
+    click(opened.mask_panel.accept)
+    assert not opened.controller.session.labels(item).any()
 
 
 class KeyAt(QKeyEvent):
@@ -109,7 +109,7 @@ def test_a_held_key_counts_once_also_where_qt_takes_a_repetition_for_a_new_press
 def test_a_key_that_repeats_moves_on_once(opened, viewer):
     canvas = viewer.window._qt_viewer.canvas.native
     shown = []
-    opened.workbench.annotation.shown.connect(shown.append)
+    opened.controller.annotation.shown.connect(shown.append)
     paint(viewer)
     for count, letter in enumerate("A0KDW", start=1):
         for again in (False, True, True, True):
@@ -121,9 +121,9 @@ def test_a_key_that_repeats_moves_on_once(opened, viewer):
 
 
 def test_the_second_click_of_a_double_click_accepts_nothing(opened, viewer, qtbot):
-    session, button = opened.workbench.session, opened.mask_section.accept_and_go_on
+    session, button = opened.controller.session, opened.mask_panel.accept_and_go_on
     drafted(session, 0), drafted(session, 1)
-    opened.image_section.order.setCurrentText("as listed")
+    opened.image_panel.order.setCurrentText("as listed")
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     place, left = QPointF(button.rect().center()), Qt.MouseButton.LeftButton
     for kind in (QEvent.Type.MouseButtonDblClick, QEvent.Type.MouseButtonRelease):
@@ -138,57 +138,57 @@ def test_a_mask_that_has_just_appeared_is_not_accepted_by_an_impatient_key_or_cl
     opened, viewer, qtbot, monkeypatch
 ):
     monkeypatch.setattr(annotating, "SEEN_AFTER", 60.0)
-    session, canvas = opened.workbench.session, viewer.window._qt_viewer.canvas.native
+    session, canvas = opened.controller.session, viewer.window._qt_viewer.canvas.native
     drafted(session, 1), drafted(session, 2)
     paint(viewer)
     qtbot.keyClick(canvas, Qt.Key.Key_A)
     qtbot.keyClick(canvas, Qt.Key.Key_A)
-    qtbot.mouseClick(opened.mask_section.accept, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(opened.mask_panel.accept, Qt.MouseButton.LeftButton)
     assert session.counts()[ItemState.ACCEPTED] == 1
     assert "has just appeared" in viewer.status
 
 
 def test_a_hidden_mask_is_shown_before_it_is_accepted(opened, viewer, click, notices):
-    item = opened.workbench.annotation.item
+    item = opened.controller.annotation.item
     painted = paint(viewer)
     for hide in ({"visible": False}, {"opacity": 0.0}):
         for name, value in hide.items():
             setattr(mask_layer(viewer), name, value)
-        click(opened.mask_section.accept)
-        assert opened.workbench.session.labels(item) is None
+        click(opened.mask_panel.accept)
+        assert opened.controller.session.labels(item) is None
         assert "was hidden" in notices()[-1]
         assert mask_layer(viewer).visible
         assert mask_layer(viewer).opacity > 0.1
-    click(opened.mask_section.accept)
-    np.testing.assert_array_equal(opened.workbench.session.labels(item), painted)
+    click(opened.mask_panel.accept)
+    np.testing.assert_array_equal(opened.controller.session.labels(item), painted)
 
 
 # Undoing an accept -----------------------------------------------------------------------------
 
 
 def test_accepts_are_undone_one_by_one_also_after_going_on(opened, viewer, click, monkeypatch):
-    session, section = opened.workbench.session, opened.mask_section
-    opened.image_section.order.setCurrentText("as listed")
+    session, section = opened.controller.session, opened.mask_panel
+    opened.image_panel.order.setCurrentText("as listed")
     assert not section.undo_accept.isEnabled()
     painted = {}
     for number in (1, 2, 3):
         painted[number] = paint(viewer, (20 * number, 40))
         click(section.accept_and_go_on)
-    click(opened.image_section.next)
+    click(opened.image_panel.next)
     for number in (3, 2, 1):
         click(section.undo_accept)
-        assert opened.workbench.annotation.item == session.items[number - 1]
+        assert opened.controller.annotation.item == session.items[number - 1]
         np.testing.assert_array_equal(mask_layer(viewer).data, painted[number])
         assert session.labels(session.items[number - 1]) is None
-        assert "painted by you, not accepted" in opened.image_section.state.text()
+        assert "painted by you, not accepted" in opened.image_panel.state.text()
     assert not section.undo_accept.isEnabled()
     assert "No mask was accepted" in section.undo_accept.toolTip()
 
 
 def test_undoing_brings_back_the_draft_or_the_mask_accepted_before(opened, viewer, click):
-    session, section, first = opened.workbench.session, opened.mask_section, None
+    session, section, first = opened.controller.session, opened.mask_panel, None
     draft = drafted(session, 1)
-    opened.image_section.jump.setValue(2)
+    opened.image_panel.jump.setValue(2)
     click(section.accept)
     click(section.undo_accept)
     assert session.state(session.items[1]) is ItemState.DRAFT
@@ -223,7 +223,7 @@ def test_layers_are_moved_together_and_lie_still_with_the_next_image(opened, vie
         setattr(find(viewer), name, value)
         painted = mask_layer(viewer).world_to_data(image_layer(viewer).data_to_world((50, 60)))
         np.testing.assert_allclose(painted, (50, 60), atol=1e-6)
-        opened.image_section.jump.setValue(place + 1)
+        opened.image_panel.jump.setValue(place + 1)
         for one in (mask_layer(viewer), image_layer(viewer)):
             np.testing.assert_allclose(one.data_to_world((50, 60)), (50, 60))
 
@@ -236,7 +236,7 @@ def test_each_image_begins_with_the_first_class_and_the_brush(opened, viewer, cl
     layer.visible = False
     viewer.layers.move(viewer.layers.index(layer), 0)
     viewer.dims.ndisplay = 3
-    click(opened.image_section.next)
+    click(opened.image_panel.next)
     layer = mask_layer(viewer)
     assert opened.canvas.selected_label == layer.selected_label == 1
     assert (layer.mode, layer.preserve_labels, layer.contiguous) == ("paint", False, True)
@@ -246,10 +246,10 @@ def test_each_image_begins_with_the_first_class_and_the_brush(opened, viewer, cl
 
 
 def test_the_list_marks_the_class_that_each_image_begins_with(opened, viewer, click):
-    classes = opened.classes_section
+    classes = opened.classes_panel
     classes.next.press()
     assert classes.list.currentRow() == 1
-    click(opened.image_section.next)
+    click(opened.image_panel.next)
     assert mask_layer(viewer).selected_label == 1
     assert classes.list.currentRow() == 0
     classes.next.press()
@@ -257,23 +257,23 @@ def test_the_list_marks_the_class_that_each_image_begins_with(opened, viewer, cl
 
 
 def test_a_value_that_is_no_class_can_neither_be_picked_nor_accepted(opened, viewer, click, notices):
-    item, layer = opened.workbench.annotation.item, mask_layer(viewer)
+    item, layer = opened.controller.annotation.item, mask_layer(viewer)
     for value in (3, 200, 254):
         layer.selected_label = value
         assert layer.selected_label == 1
         layer.paint((40, 40), value)
-        click(opened.mask_section.accept)
-        assert opened.workbench.session.labels(item) is None
+        click(opened.mask_panel.accept)
+        assert opened.controller.session.labels(item) is None
         assert f"value {value}" in notices()[-1]
 
 
 def test_overlays_go_with_their_image(opened, viewer, click):
-    session, correcting = opened.workbench.session, opened.workbench.correcting
+    session, correcting = opened.controller.session, opened.controller.correcting
     drafted(session, 0), drafted(session, 1)
     opened.canvas.show_uncertainty(np.ones(session.items[0].shape, np.float32))
     correcting.toggle_draft()
     assert len(viewer.layers) == 4
-    click(opened.image_section.next)
+    click(opened.image_panel.next)
     assert len(viewer.layers) == 2
     assert mask_layer(viewer).visible
     opened.canvas.show_uncertainty(np.ones((3, 3), np.float32))  # of another image, late
@@ -281,12 +281,12 @@ def test_overlays_go_with_their_image(opened, viewer, click):
 
 
 def test_painting_goes_on_beside_stacks_and_in_grid_mode(opened, viewer, click):
-    item = opened.workbench.annotation.item
+    item = opened.controller.annotation.item
     viewer.add_image(np.zeros((4, 50, 60)), name="mine")
     viewer.grid.enabled = True
     painted = paint(viewer)
-    click(opened.mask_section.accept)
-    np.testing.assert_array_equal(opened.workbench.session.labels(item), painted)
+    click(opened.mask_panel.accept)
+    np.testing.assert_array_equal(opened.controller.session.labels(item), painted)
 
 
 # Drawn elsewhere -------------------------------------------------------------------------------
@@ -318,11 +318,11 @@ def in_points(viewer):
 
 
 def test_what_was_drawn_in_another_layer_is_offered(opened, viewer, click, notices):
-    session, section = opened.workbench.session, opened.mask_section
+    session, section = opened.controller.session, opened.mask_panel
     mask = mask_layer(viewer)
     for place, draw in enumerate((in_a_copy, in_scaled_labels, in_shapes, in_moved_shapes, in_points)):
-        opened.image_section.jump.setValue(place + 1)
-        item, layer = opened.workbench.annotation.item, draw(viewer)
+        opened.image_panel.jump.setValue(place + 1)
+        item, layer = opened.controller.annotation.item, draw(viewer)
         for button in (section.accept, section.no_object):
             click(button)
             assert session.labels(item) is None
@@ -338,9 +338,9 @@ def test_what_was_drawn_in_another_layer_is_offered(opened, viewer, click, notic
 
 
 def test_an_untouched_draft_is_asked_about_too_and_a_layer_can_be_ignored(opened, viewer, click):
-    session, section = opened.workbench.session, opened.mask_section
+    session, section = opened.controller.session, opened.mask_panel
     draft = drafted(session, 1)
-    opened.image_section.jump.setValue(2)
+    opened.image_panel.jump.setValue(2)
     shapes = in_shapes(viewer)
     click(section.accept)
     assert session.labels(session.items[1]) is None
@@ -351,9 +351,9 @@ def test_an_untouched_draft_is_asked_about_too_and_a_layer_can_be_ignored(opened
 
 
 def test_only_what_was_drawn_since_the_image_appeared_is_taken(opened, viewer, click):
-    session, section = opened.workbench.session, opened.mask_section
+    session, section = opened.controller.session, opened.mask_panel
     shapes, labels = in_shapes(viewer), in_a_copy(viewer)
-    click(opened.image_section.next)
+    click(opened.image_panel.next)
     shapes.add_polygons([square(60, 60, 20)])
     labels.data[100:110, 100:110] = 2
     for _ in range(2):
@@ -375,16 +375,16 @@ def test_a_missing_image_is_told_and_can_be_looked_for(widget, make_session, tmp
         shutil.copy(bundled.picture_path(item), folder)
     Session.create(tmp_path / "own", folder).close()
     widget.open_session(tmp_path / "own")
-    session, section = widget.workbench.session, widget.mask_section
+    session, section = widget.controller.session, widget.mask_panel
     gone = session.picture_path(session.items[1])
     gone.unlink()
-    widget.image_section.jump.setValue(2)
+    widget.image_panel.jump.setValue(2)
     assert f"“{gone}” is missing" in notices()[-1]
     assert section.notice.text() == notices()[-1]
     assert "missing" in section.accept.toolTip()
     assert not section.find_moved.isHidden()
     assert section.show_again.isHidden()
-    click(widget.image_section.next)
+    click(widget.image_panel.next)
     assert section.find_moved.isHidden()
 
 
@@ -398,13 +398,13 @@ def test_the_largest_piece_of_the_class_stays_in_one_step(opened, viewer):
     before[60:70, 60:70] = before[80:82, 80:82] = 2
     before[90:95] = UNKNOWN
     layer.data_setitem(np.nonzero(before), before[before > 0])
-    opened.mask_section.keep_largest.press()
+    opened.mask_panel.keep_largest.press()
     kept = before.copy()
     kept[40:45, 40:45] = 0
     np.testing.assert_array_equal(layer.data, kept)
     assert viewer.status == "25 pixels changed."
     opened.canvas.selected_label = 0
-    opened.mask_section.keep_largest.press()
+    opened.mask_panel.keep_largest.press()
     kept[80:82, 80:82] = 0
     np.testing.assert_array_equal(layer.data, kept)
     layer.undo()
@@ -413,7 +413,7 @@ def test_the_largest_piece_of_the_class_stays_in_one_step(opened, viewer):
 
 
 def test_uncertainty_is_ordered_for_the_eye_and_lets_the_image_through(opened, viewer):
-    opened.canvas.show_uncertainty(np.zeros(opened.workbench.annotation.item.shape, np.float32))
+    opened.canvas.show_uncertainty(np.zeros(opened.controller.annotation.item.shape, np.float32))
     layer = next(one for one in viewer.layers if "uncertainty" in one.name)
     colors = layer.colormap.map(np.linspace(0, 1, 64))
     lightness = colors[:, :3] @ (0.2126, 0.7152, 0.0722)
@@ -425,14 +425,14 @@ def test_uncertainty_is_ordered_for_the_eye_and_lets_the_image_through(opened, v
 
 
 def test_a_hidden_class_is_shown_before_a_mask_with_it_is_accepted(opened, viewer, click):
-    session, item = opened.workbench.session, opened.workbench.annotation.item
+    session, item = opened.controller.session, opened.controller.annotation.item
     opened.canvas.selected_label = 2
     paint(viewer)
     opened.canvas.selected_label = 1  # the class that is painted cannot be hidden
     opened.canvas.hidden_classes = {2}
-    click(opened.mask_section.accept)
+    click(opened.mask_panel.accept)
     assert session.labels(item) is None
     assert not opened.canvas.hidden_classes
-    assert opened.classes_section.list.item(1).checkState() == Qt.CheckState.Checked
-    click(opened.mask_section.accept)
+    assert opened.classes_panel.list.item(1).checkState() == Qt.CheckState.Checked
+    click(opened.mask_panel.accept)
     assert (session.labels(item) == 2).any()

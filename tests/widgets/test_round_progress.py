@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_semigda.events import (
+from napari_semigda.engine.events import (
     Drafting,
     DraftProgress,
     ModelLoading,
@@ -15,12 +15,12 @@ from napari_semigda.events import (
 )
 from napari_semigda.session.rounds import RoundRecord
 from napari_semigda.training.round import StepReport
-from napari_semigda.widgets.round_progress import Phase, RoundProgress, duration, in_words
+from napari_semigda.widgets.panels.round_progress import Phase, RoundProgress, duration, in_words
 
 
 def record(status="running", **values):
-    known = {"recipe": {}, "budget": {}, "seed": 0, "warm": False, "started_from": "", "unlabelled": 9}
-    return RoundRecord(number=3, status=status, stages=(1, 2), labelled=("a", "b"), **known, **values)
+    known = {"recipe": {}, "budget": {}, "seed": 0, "warm": False, "started_from": "", "unlabeled": 9}
+    return RoundRecord(number=3, status=status, stages=(1, 2), labeled=("a", "b"), **known, **values)
 
 
 def step(stage, number, fraction=0.5, **losses):

@@ -100,7 +100,7 @@ def test_each_plane_is_segmented_by_itself(model):
 
 
 @pytest.mark.parametrize("shape", [(30, 40, 3), (2, 30, 40, 4)])
-def test_colours_are_one_picture(model, shape):
+def test_colors_are_one_picture(model, shape):
     labels, settings, kind = finish(Segmentation((Image(np.zeros(shape, np.uint8), rgb=True),), model, "cpu"))
     assert labels.shape == shape[:-1]
     Labels(labels, **settings)
@@ -112,8 +112,8 @@ def test_layers_can_be_the_channels(model):
     assert Segmentation((one, other), model).missing() is None
     assert finish(Segmentation((one, other), model, "cpu"))[0].shape == (30, 40)
     assert "same layer" in Segmentation((one, one), model).missing()
-    colours = Image(np.zeros((30, 40, 3), np.uint8), rgb=True)
-    assert "choose no others" in Segmentation((colours, one), model).missing()
+    colors = Image(np.zeros((30, 40, 3), np.uint8), rgb=True)
+    assert "choose no others" in Segmentation((colors, one), model).missing()
     assert "same size" in Segmentation((one, Image(np.zeros((8, 8)))), model).missing()
 
 

@@ -23,8 +23,8 @@ from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.widgets.layer_choice import AddLayersDialog
 from napari_semigda.widgets.layer_files import label_reader
-from napari_semigda.widgets.new_session import NewSessionDialog
-from napari_semigda.widgets.session_plan import LayerSource, SessionPlan
+from napari_semigda.widgets.panels.new_session import NewSessionDialog
+from napari_semigda.widgets.panels.session_plan import LayerSource, SessionPlan
 from tests.widgets.conftest import PATIENCE, activity, mask_layer, paint
 
 
@@ -60,15 +60,15 @@ def test_a_new_session_from_a_folder(widget, folder_of_images, fill_in, click, q
         dialog.working_size.setValue(64)
 
     fill_in(fill)
-    click(widget.session_section.new)
-    qtbot.waitUntil(lambda: widget.workbench.session is not None, timeout=PATIENCE)
-    session = widget.workbench.session
+    click(widget.session_panel.new)
+    qtbot.waitUntil(lambda: widget.controller.session is not None, timeout=PATIENCE)
+    session = widget.controller.session
     assert session.folder == folder_of_images.with_name("scans session")
     assert [info.name for info in session.classes] == ["lesion", "vessel"]
     assert session.settings.working_size == 64
     assert session.one_object
     assert len(session.items) == 4
-    assert widget.session_section.new.isEnabled()
+    assert widget.session_panel.new.isEnabled()
 
 
 def test_a_new_session_from_layers_has_an_item_a_plane_and_keeps_the_scale(
@@ -76,11 +76,11 @@ def test_a_new_session_from_layers_has_an_item_a_plane_and_keeps_the_scale(
 ):
     stack = np.arange(3 * 40 * 50, dtype=np.uint16).reshape(3, 40, 50)
     viewer.add_image(stack, name="stack", scale=(2, 0.5, 0.25), units=("um", "um", "um"))
-    viewer.add_image(np.zeros((30, 20, 3), np.uint8), name="colour", rgb=True)
+    viewer.add_image(np.zeros((30, 20, 3), np.uint8), name="color", rgb=True)
     fill_in(lambda dialog: dialog.folder.set_text(str(tmp_path / "from layers")))
-    click(widget.session_section.new)
-    qtbot.waitUntil(lambda: widget.workbench.session is not None, timeout=PATIENCE)
-    session = widget.workbench.session
+    click(widget.session_panel.new)
+    qtbot.waitUntil(lambda: widget.controller.session is not None, timeout=PATIENCE)
+    session = widget.controller.session
     assert len(session.items) == 4
     plane = session.picture(session.items[1])
     np.testing.assert_array_equal(plane.pixels, stack[1])
@@ -94,15 +94,15 @@ def test_a_new_session_from_layers_has_an_item_a_plane_and_keeps_the_scale(
 def test_a_scale_without_a_unit_is_kept_up_to_the_exported_files(widget, viewer, tmp_path, click):
     layer = viewer.add_image(np.zeros((40, 50), np.uint8), name="scan", scale=(0.5, 0.25))
     assert {str(unit) for unit in layer.units} == {"pixel"}
-    widget.workbench.adopt(SessionPlan(LayerSource((layer,)), tmp_path / "session").make())
-    (item,) = widget.workbench.session.items
+    widget.controller.adopt(SessionPlan(LayerSource((layer,)), tmp_path / "session").make())
+    (item,) = widget.controller.session.items
     assert item.pixel_size == (0.5, 0.25)
     np.testing.assert_array_equal(mask_layer(viewer).scale, layer.scale)
     assert mask_layer(viewer).units == layer.units
     paint(viewer, (20, 20), brush=9)
-    click(widget.mask_section.accept)
+    click(widget.mask_panel.accept)
     for format in (PlainTiff(), ImageJTiff(), OmeTiff()):
-        (mask,) = export_masks(widget.workbench.session, tmp_path / format.key, format).written
+        (mask,) = export_masks(widget.controller.session, tmp_path / format.key, format).written
         ((labels, properties, _),) = label_reader(str(mask))(str(mask))
         assert labels.any()
         np.testing.assert_allclose(properties["scale"], layer.scale)
@@ -121,8 +121,8 @@ def test_layers_can_be_channels_of_the_same_pictures(tmp_path):
         assert session.settings.channels == (1,)
     odd = LayerSource((layers[0], Image(np.zeros((8, 8)))), as_channels=True)
     assert "same size" in odd.missing()
-    colours = LayerSource((Image(np.zeros((8, 8, 3)), rgb=True),), as_channels=True)
-    assert "their channels already" in colours.missing()
+    colors = LayerSource((Image(np.zeros((8, 8, 3)), rgb=True),), as_channels=True)
+    assert "their channels already" in colors.missing()
 
 
 def test_channels_are_named_by_numbers(widget, folder_of_images, tmp_path):
@@ -201,14 +201,14 @@ def test_a_model_of_another_session_is_shown_and_brought_along(
         dialog.classes.setText("tumour, vessel, duct")
 
     fill_in(fill)
-    click(widget.session_section.new)
-    qtbot.waitUntil(lambda: widget.workbench.session is not None, timeout=PATIENCE)
-    session = widget.workbench.session
+    click(widget.session_panel.new)
+    qtbot.waitUntil(lambda: widget.controller.session is not None, timeout=PATIENCE)
+    session = widget.controller.session
     assert [info.name for info in session.classes] == ["tumour", "vessel", "duct"]
     assert session.settings == yesterday.settings
-    assert "round 1 of “yesterday”" in widget.session_section.weights.text()
-    assert "Computed on" in widget.session_section.weights.toolTip()
-    item = widget.workbench.annotation.item
+    assert "round 1 of “yesterday”" in widget.session_panel.weights.text()
+    assert "Computed on" in widget.session_panel.weights.toolTip()
+    item = widget.controller.annotation.item
     qtbot.waitUntil(lambda: session.prediction_info(item) is not None, timeout=PATIENCE)
     assert session.prediction_info(item).round == 0
 
@@ -240,9 +240,9 @@ def test_classes_removed_from_a_model_are_none_of_the_new_session(make_trained, 
 
 def test_a_device_that_is_not_there_is_told_and_the_work_goes_on(widget, make_session, preferences, notices):
     preferences().computing.device = "cuda" if not torch.cuda.is_available() else "mps"
-    widget.workbench.adopt(make_session())
+    widget.controller.adopt(make_session())
     assert any("quickest device" in notice for notice in notices())
-    assert widget.workbench.runner.engine.device.type in ("cpu", "cuda", "mps")
+    assert widget.controller.runner.engine.device.type in ("cpu", "cuda", "mps")
 
 
 def test_what_a_session_fetches_is_kept_in_the_folder_of_the_preferences(
@@ -251,7 +251,7 @@ def test_what_a_session_fetches_is_kept_in_the_folder_of_the_preferences(
     monkeypatch.setenv("SEMIGDA_CACHE", str(tmp_path / "environment"))
     assert download_folder() == tmp_path / "environment"
     preferences().computing.cache_folder = str(tmp_path / "chosen")
-    widget.workbench.adopt(make_session())
+    widget.controller.adopt(make_session())
     assert download_folder() == tmp_path / "chosen"
 
 
@@ -259,23 +259,23 @@ def test_images_are_added_later_and_what_was_done_stays(
     widget, viewer, make_session, folder_of_images, monkeypatch, click, qtbot, notices
 ):
     session = make_session(count=2)
-    widget.workbench.adopt(session)
+    widget.controller.adopt(session)
     first = session.items[0]
-    widget.image_section.jump.setValue(1)
+    widget.image_panel.jump.setValue(1)
     painted = paint(viewer)
-    click(widget.mask_section.accept)
+    click(widget.mask_panel.accept)
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder_of_images))
-    widget.session_section.add_folder.press()
-    qtbot.waitUntil(lambda: len(widget.workbench.session.items) == 6, timeout=PATIENCE)
-    again = widget.workbench.session
+    widget.session_panel.add_folder.press()
+    qtbot.waitUntil(lambda: len(widget.controller.session.items) == 6, timeout=PATIENCE)
+    again = widget.controller.session
     assert again.read_only is None
     assert [item.id for item in again.items[:2]] == [item.id for item in session.items[:2]]
     assert len({item.id for item in again.items}) == 6
     np.testing.assert_array_equal(again.labels(first.id), painted)
-    assert widget.workbench.annotation.item.id == first.id
-    widget.session_section.add_folder.press()
+    assert widget.controller.annotation.item.id == first.id
+    widget.session_panel.add_folder.press()
     qtbot.waitUntil(lambda: any("does not have yet" in notice for notice in notices()), timeout=PATIENCE)
-    assert len(widget.workbench.session.items) == 6
+    assert len(widget.controller.session.items) == 6
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ def add_layers(widget, monkeypatch):
             return QDialog.DialogCode(dialog.result())
 
         monkeypatch.setattr(AddLayersDialog, "exec", answered)
-        section = widget.session_section
+        section = widget.session_panel
         section.add.entries.aboutToShow.emit()
         section.add_layers.press()
         return offered
@@ -305,23 +305,23 @@ def test_layers_are_added_plane_by_plane_and_what_was_done_stays(
     widget, viewer, make_session, add_layers, click, qtbot, notices
 ):
     session = make_session(count=2)
-    widget.workbench.adopt(session)
-    widget.image_section.jump.setValue(2)
+    widget.controller.adopt(session)
+    widget.image_panel.jump.setValue(2)
     painted = paint(viewer)
-    click(widget.mask_section.accept)
+    click(widget.mask_panel.accept)
     stack = np.arange(3 * 40 * 50, dtype=np.uint16).reshape(3, 40, 50)
     viewer.add_image(stack, name="stack", scale=(2, 0.5, 0.25), units=("um", "um", "um"))
-    viewer.add_image(np.zeros((30, 20, 3), np.uint8), name="colour", rgb=True)
-    viewer.add_image(np.zeros((30, 20), np.uint8), name="grey")
+    viewer.add_image(np.zeros((30, 20, 3), np.uint8), name="color", rgb=True)
+    viewer.add_image(np.zeros((30, 20), np.uint8), name="gray")
 
-    assert add_layers() == ["stack  (3 × 40 × 50)", "colour  (30 × 20 × 3)", "grey  (30 × 20)"]
-    qtbot.waitUntil(lambda: len(widget.workbench.session.items) == 7, timeout=PATIENCE)
+    assert add_layers() == ["stack  (3 × 40 × 50)", "color  (30 × 20 × 3)", "gray  (30 × 20)"]
+    qtbot.waitUntil(lambda: len(widget.controller.session.items) == 7, timeout=PATIENCE)
 
-    again = widget.workbench.session
+    again = widget.controller.session
     assert again.read_only is None
-    assert [item.name for item in again.items[2:]] == ["stack_0", "stack_1", "stack_2", "colour", "grey"]
+    assert [item.name for item in again.items[2:]] == ["stack_0", "stack_1", "stack_2", "color", "gray"]
     np.testing.assert_array_equal(again.labels(session.items[1]), painted)
-    assert widget.workbench.annotation.item.id == session.items[1].id
+    assert widget.controller.annotation.item.id == session.items[1].id
     plane = again.picture(again.items[3])
     np.testing.assert_array_equal(plane.pixels, stack[1])
     assert (plane.pixel_size, plane.unit) == (pytest.approx((0.5, 0.25)), "µm")
@@ -330,22 +330,22 @@ def test_layers_are_added_plane_by_plane_and_what_was_done_stays(
 
     add_layers()
     qtbot.waitUntil(lambda: any("these images already" in notice for notice in notices()), timeout=PATIENCE)
-    assert len(widget.workbench.session.items) == 7
+    assert len(widget.controller.session.items) == 7
 
 
 def test_added_layers_can_be_channels_of_the_same_images(widget, viewer, make_session, add_layers, qtbot):
-    widget.workbench.adopt(make_session(count=1))
+    widget.controller.adopt(make_session(count=1))
     for value, name in ((1, "red"), (2, "green")):
         viewer.add_image(np.full((2, 40, 50), value, np.uint8), name=name)
     add_layers(lambda dialog: dialog.layers.as_channels.setChecked(True))
-    qtbot.waitUntil(lambda: len(widget.workbench.session.items) == 3, timeout=PATIENCE)
-    pixels = widget.workbench.session.picture("red_0").pixels
+    qtbot.waitUntil(lambda: len(widget.controller.session.items) == 3, timeout=PATIENCE)
+    pixels = widget.controller.session.picture("red_0").pixels
     assert (pixels == (1, 2)).all()
 
 
 def test_without_other_layers_there_is_a_reason_why_none_can_be_added(widget, make_session):
-    widget.workbench.adopt(make_session(count=1))
-    section = widget.session_section
+    widget.controller.adopt(make_session(count=1))
+    section = widget.session_panel
     section.add.entries.aboutToShow.emit()
     assert not section.add_layers.isEnabled()
     assert "besides those of the session" in section.add_layers.toolTip()
@@ -360,9 +360,9 @@ def test_opening_asks_for_a_folder(widget, make_session, monkeypatch, click):
     session = make_session()
     session.close()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(session.folder))
-    click(widget.session_section.open)
-    assert widget.workbench.session.folder == session.folder
-    assert widget.session_section.name.text() == "<b>session</b>: 0 of 6 accepted"
+    click(widget.session_panel.open)
+    assert widget.controller.session.folder == session.folder
+    assert widget.session_panel.name.text() == "<b>session</b>: 0 of 6 accepted"
 
 
 def test_a_session_that_cannot_be_opened_leaves_the_one_before(
@@ -373,35 +373,35 @@ def test_a_session_that_cannot_be_opened_leaves_the_one_before(
     paint(viewer)
     widget.open_session(tmp_path / "nowhere")
     assert notices()
-    assert widget.workbench.session.folder == session.folder
+    assert widget.controller.session.folder == session.folder
     assert mask_layer(viewer).data.any()
 
 
 def test_drawn_samples_make_a_session_and_are_gone_on_with(
     widget, tmp_path, monkeypatch, click, qtbot, answer
 ):
-    monkeypatch.setattr("napari_semigda.widgets.session_section.user_data_path", lambda _: tmp_path)
-    click(widget.session_section.samples)
-    qtbot.waitUntil(lambda: widget.workbench.session is not None, timeout=PATIENCE)
-    assert len(widget.workbench.session.items) == 44
-    click(widget.mask_section.no_object)
-    click(widget.session_section.close_session)
+    monkeypatch.setattr("napari_semigda.widgets.panels.session.user_data_path", lambda _: tmp_path)
+    click(widget.session_panel.samples)
+    qtbot.waitUntil(lambda: widget.controller.session is not None, timeout=PATIENCE)
+    assert len(widget.controller.session.items) == 44
+    click(widget.mask_panel.no_object)
+    click(widget.session_panel.close_session)
     answer("Cancel")
-    click(widget.session_section.samples)
-    assert widget.workbench.session is None
+    click(widget.session_panel.samples)
+    assert widget.controller.session is None
     answer()
-    click(widget.session_section.samples)
-    assert "1 of 44 accepted" in widget.session_section.name.text()
+    click(widget.session_panel.samples)
+    assert "1 of 44 accepted" in widget.session_panel.name.text()
 
 
 def test_classes_are_shown_picked_renamed_and_added(widget, make_session, viewer, click, qtbot):
     session = make_session(classes=("lesion",))
-    widget.workbench.adopt(session)
-    rows = widget.classes_section.list
+    widget.controller.adopt(session)
+    rows = widget.classes_panel.list
     assert [rows.item(row).text() for row in range(3)][:2] == ["lesion", "Background"]
     rows.item(0).setText("cyst")
     assert session.classes[0].name == "cyst"
-    click(widget.classes_section.add)
+    click(widget.classes_panel.add)
     assert [info.value for info in session.classes] == [1, 2]
     assert mask_layer(viewer).selected_label == 2
     rows.setCurrentRow(0)
@@ -410,24 +410,24 @@ def test_classes_are_shown_picked_renamed_and_added(widget, make_session, viewer
         assert again.classes == session.classes
 
 
-def test_a_class_takes_another_colour(widget, make_session, viewer, monkeypatch):
+def test_a_class_takes_another_color(widget, make_session, viewer, monkeypatch):
     session = make_session(classes=("lesion", "vessel"))
-    widget.workbench.adopt(session)
+    widget.controller.adopt(session)
     monkeypatch.setattr(QColorDialog, "getColor", lambda *_: QColor("#123456"))
-    widget.classes_section.list.setCurrentRow(1)
-    widget.classes_section.recolour.press()
+    widget.classes_panel.list.setCurrentRow(1)
+    widget.classes_panel.recolor.press()
     assert session.classes[1].color == "#123456"
     np.testing.assert_allclose(
         mask_layer(viewer).colormap.color_dict[2], [0x12 / 255, 0x34 / 255, 0x56 / 255, 1], atol=0.01
     )
     monkeypatch.setattr(QColorDialog, "getColor", lambda *_: QColor())  # cancelled
-    widget.classes_section.recolour.press()
+    widget.classes_panel.recolor.press()
     assert session.classes[1].color == "#123456"
 
 
 def test_the_space_bar_ticks_a_class_and_letters_are_left_to_the_canvas(widget, make_session, qtbot):
-    widget.workbench.adopt(make_session(classes=("lesion", "vessel")))
-    rows = widget.classes_section.list
+    widget.controller.adopt(make_session(classes=("lesion", "vessel")))
+    rows = widget.classes_panel.list
     rows.setCurrentRow(0)
     qtbot.keyClick(rows, Qt.Key.Key_V)  # a list would search for it
     assert rows.currentRow() == 0
@@ -436,12 +436,12 @@ def test_the_space_bar_ticks_a_class_and_letters_are_left_to_the_canvas(widget, 
 
 
 def test_a_class_is_hidden_by_its_tick_and_shown_when_it_is_painted(widget, make_session, viewer):
-    widget.workbench.adopt(make_session(classes=("lesion", "vessel")))
-    rows = widget.classes_section.list
+    widget.controller.adopt(make_session(classes=("lesion", "vessel")))
+    rows = widget.classes_panel.list
     rows.item(1).setCheckState(Qt.CheckState.Unchecked)
-    colours = mask_layer(viewer).colormap.color_dict
-    assert colours[2][3] == 0
-    assert colours[1][3] == 1
+    colors = mask_layer(viewer).colormap.color_dict
+    assert colors[2][3] == 0
+    assert colors[1][3] == 1
     mask_layer(viewer).selected_label = 2
     assert rows.item(1).checkState() == Qt.CheckState.Checked
     assert mask_layer(viewer).colormap.color_dict[2][3] == 1
@@ -453,11 +453,11 @@ def test_a_class_is_hidden_by_its_tick_and_shown_when_it_is_painted(widget, make
 
 def test_a_class_in_use_is_deleted_only_after_asking(widget, make_session, viewer, click, answer):
     session = make_session(classes=("lesion", "vessel"))
-    widget.workbench.adopt(session)
-    section, item = widget.classes_section, widget.workbench.annotation.item
+    widget.controller.adopt(session)
+    section, item = widget.classes_panel, widget.controller.annotation.item
     mask_layer(viewer).selected_label = 2
     painted = paint(viewer)
-    click(widget.mask_section.accept)
+    click(widget.mask_panel.accept)
     asked = answer()
     section.delete.press()
     assert asked == ["“vessel” is painted in one image, and accepted in one image."]
@@ -478,11 +478,11 @@ def test_a_new_class_asks_whether_it_occurs_in_accepted_masks(
     widget, make_session, viewer, click, answer, qtbot
 ):
     session = make_session(classes=("lesion",))
-    widget.workbench.adopt(session)
-    section, item = widget.classes_section, widget.workbench.annotation.item
+    widget.controller.adopt(session)
+    section, item = widget.classes_panel, widget.controller.annotation.item
     painted = paint(viewer)
-    click(widget.mask_section.accept)
-    widget.workbench.annotation.show(item)
+    click(widget.mask_panel.accept)
+    widget.controller.annotation.show(item)
     assert not section.restore.isEnabled()
     asked = answer("Unlabel background")
     section.add.click()
@@ -502,11 +502,11 @@ def test_a_new_class_asks_whether_it_occurs_in_accepted_masks(
 
 def test_keeping_the_background_changes_no_mask(widget, make_session, viewer, click, answer):
     session = make_session(classes=("lesion", "vessel"))
-    widget.workbench.adopt(session)
-    section, item = widget.classes_section, widget.workbench.annotation.item
+    widget.controller.adopt(session)
+    section, item = widget.classes_panel, widget.controller.annotation.item
     assert "No mask" in section.unlabel.toolTip()
     painted = paint(viewer)
-    click(widget.mask_section.accept)
+    click(widget.mask_panel.accept)
     section.list.setCurrentRow(1)
     answer()
     section.unlabel.press()
@@ -514,39 +514,39 @@ def test_keeping_the_background_changes_no_mask(widget, make_session, viewer, cl
 
 
 def test_a_class_painted_but_nowhere_accepted_is_told_as_that(widget, make_session, viewer, answer):
-    widget.workbench.adopt(make_session(classes=("lesion", "vessel")))
+    widget.controller.adopt(make_session(classes=("lesion", "vessel")))
     mask_layer(viewer).selected_label = 2
     paint(viewer)
     asked = answer("Cancel")
-    widget.classes_section.delete.press()
+    widget.classes_panel.delete.press()
     assert asked == ["“vessel” is painted in one image, and accepted in none."]
 
 
 def test_a_class_that_is_nowhere_is_deleted_without_asking(widget, make_session, monkeypatch):
     session = make_session(classes=("lesion", "vessel"))
-    widget.workbench.adopt(session)
+    widget.controller.adopt(session)
     monkeypatch.setattr(QMessageBox, "exec", lambda *_: pytest.fail("nobody has to be asked"))
-    widget.classes_section.list.setCurrentRow(0)
-    widget.classes_section.delete.press()
+    widget.classes_panel.list.setCurrentRow(0)
+    widget.classes_panel.delete.press()
     assert [info.name for info in session.classes] == ["vessel"]
 
 
 def test_a_refused_name_is_told_and_the_old_one_stays(widget, make_session, qtbot, notices):
-    widget.workbench.adopt(make_session(classes=("lesion", "vessel")))
-    rows = widget.classes_section.list
+    widget.controller.adopt(make_session(classes=("lesion", "vessel")))
+    rows = widget.classes_panel.list
     rows.item(1).setText("lesion")
     assert any("lesion" in notice for notice in notices())
     qtbot.waitUntil(lambda: rows.item(1).text() == "vessel")
 
 
 def test_picking_a_label_in_napari_marks_the_class(widget, make_session, viewer):
-    widget.workbench.adopt(make_session(classes=("lesion", "vessel")))
+    widget.controller.adopt(make_session(classes=("lesion", "vessel")))
     mask_layer(viewer).selected_label = 2
-    assert widget.classes_section.list.currentItem().text() == "vessel"
+    assert widget.classes_panel.list.currentItem().text() == "vessel"
 
 
 def test_a_label_that_is_no_class_cannot_be_picked(widget, make_session, viewer, notices):
-    widget.workbench.adopt(make_session())
+    widget.controller.adopt(make_session())
     mask_layer(viewer).selected_label = 7
     assert mask_layer(viewer).selected_label == 1
     assert any("no class" in notice for notice in notices())
@@ -554,17 +554,17 @@ def test_a_label_that_is_no_class_cannot_be_picked(widget, make_session, viewer,
 
 def test_unknown_pixels_are_painted_and_accepted(widget, make_session, viewer, click):
     session = make_session()
-    widget.workbench.adopt(session)
-    widget.classes_section.list.setCurrentRow(2)
+    widget.controller.adopt(session)
+    widget.classes_panel.list.setCurrentRow(2)
     paint(viewer, (40, 40))
-    click(widget.mask_section.accept)
-    assert set(np.unique(session.labels(widget.workbench.annotation.item))) == {0, 255}
+    click(widget.mask_panel.accept)
+    assert set(np.unique(session.labels(widget.controller.annotation.item))) == {0, 255}
 
 
 def test_files_that_are_no_images_are_told(widget, folder_of_images, qtbot, notices):
     (folder_of_images / "broken.png").write_bytes(b"no picture")
-    widget.workbench.make(SessionPlan(folder_of_images, folder_of_images.with_name("s")).make)
-    qtbot.waitUntil(lambda: widget.workbench.session is not None, timeout=PATIENCE)
+    widget.controller.make(SessionPlan(folder_of_images, folder_of_images.with_name("s")).make)
+    qtbot.waitUntil(lambda: widget.controller.session is not None, timeout=PATIENCE)
     assert any("broken.png" in notice for notice in notices())
 
 
@@ -578,11 +578,11 @@ def test_making_a_session_is_shown_in_the_activity_dock_and_cancelled_there(
         pressed.wait()
         return plan.make(progress, cancelled)
 
-    widget.workbench.make(when_pressed)
+    widget.controller.make(when_pressed)
     activity("reading the images").cancel()
     pressed.set()
-    qtbot.waitUntil(lambda: not widget.workbench.is_making, timeout=PATIENCE)
-    assert widget.workbench.session is None
+    qtbot.waitUntil(lambda: not widget.controller.is_making, timeout=PATIENCE)
+    assert widget.controller.session is None
     assert not plan.folder.exists()
     assert not notices()
 
@@ -609,16 +609,16 @@ def test_a_session_open_elsewhere_can_be_looked_at_only(viewer, dock, make_sessi
 
     dock.open_session(session.folder)
 
-    section = dock.session_section
+    section = dock.session_panel
     assert "looking only" in section.name.text()
     assert "is open elsewhere" in section.name.toolTip()
     assert not mask_layer(viewer).editable
-    masks = dock.mask_section
-    for button in (masks.accept, masks.clear, dock.image_section.skip, dock.train_section.train):
+    masks = dock.mask_panel
+    for button in (masks.accept, masks.clear, dock.image_panel.skip, dock.train_panel.train):
         assert not button.isEnabled()
         assert "is open elsewhere" in button.toolTip()
-    dock.image_section.next.click()
-    assert dock.workbench.annotation.position == 1
+    dock.image_panel.next.click()
+    assert dock.controller.annotation.position == 1
     assert not mask_layer(viewer).editable
 
     session.close()
@@ -639,7 +639,7 @@ def test_moved_images_are_found_again_from_the_dock(
     assert not viewer.layers
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "moved"))
 
-    dock.session_section.find_moved.trigger()
+    dock.session_panel.find_moved.trigger()
     qtbot.waitUntil(lambda: bool(viewer.layers), timeout=PATIENCE)
 
     assert any("4 images were found again." in notice for notice in notices())

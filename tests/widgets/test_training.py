@@ -11,7 +11,7 @@ from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
-from napari_semigda.widgets.round_progress import Phase
+from napari_semigda.widgets.panels.round_progress import Phase
 from tests.widgets.conftest import PATIENCE, activity, mask_layer, paint
 
 MANY_STEPS = 10_000
@@ -20,12 +20,12 @@ MANY_STEPS = 10_000
 @pytest.fixture
 def begun(widget, make_session, viewer, click):
     """The dock with a session of six samples, two of them accepted; the third is on the screen."""
-    widget.workbench.adopt(make_session())
+    widget.controller.adopt(make_session())
     for number in (1, 2):
-        widget.image_section.jump.setValue(number)
+        widget.image_panel.jump.setValue(number)
         paint(viewer)
-        click(widget.mask_section.accept)
-    widget.image_section.jump.setValue(3)
+        click(widget.mask_panel.accept)
+    widget.image_panel.jump.setValue(3)
     return widget
 
 
@@ -40,30 +40,30 @@ def train(click):
     """Presses Train for so many steps."""
 
     def train(widget, steps):
-        widget.train_section.steps.setValue(steps)
-        click(widget.train_section.train)
+        widget.train_panel.steps.setValue(steps)
+        click(widget.train_panel.train)
 
     return train
 
 
 def is_training(widget):
-    return lambda: widget.workbench.progress.phase is Phase.TRAINING and widget.workbench.progress.steps > 1
+    return lambda: widget.controller.progress.phase is Phase.TRAINING and widget.controller.progress.steps > 1
 
 
 def is_at_rest(widget):
-    return lambda: widget.workbench.progress.phase is Phase.IDLE and not widget.workbench.runner.busy
+    return lambda: widget.controller.progress.phase is Phase.IDLE and not widget.controller.runner.busy
 
 
 def test_training_needs_an_accepted_mask(widget, make_session):
-    widget.workbench.adopt(make_session())
-    assert not widget.train_section.train.isEnabled()
-    assert "Accept at least one mask" in widget.train_section.train.toolTip()
+    widget.controller.adopt(make_session())
+    assert not widget.train_panel.train.isEnabled()
+    assert "Accept at least one mask" in widget.train_panel.train.toolTip()
 
 
 def test_training_on_masks_without_a_labeled_pixel_is_refused(widget, make_session, train, notices):
     session = make_session()
     session.accept(session.items[0], np.full(session.items[0].shape, 255, np.uint8))
-    widget.workbench.adopt(session)
+    widget.controller.adopt(session)
     train(widget, 1)
     assert any("Every pixel of the accepted masks is unlabeled" in one for one in notices())
     assert session.rounds == ()
@@ -71,27 +71,27 @@ def test_training_on_masks_without_a_labeled_pixel_is_refused(widget, make_sessi
 
 @pytest.mark.slow
 def test_a_round_makes_drafts_and_the_mask_on_screen_becomes_one(begun, train, wait, viewer):
-    session = begun.workbench.session
+    session = begun.controller.session
     train(begun, 4)
     wait(is_at_rest(begun))
     assert session.counts()[ItemState.DRAFT] == 4
     assert session.rounds[-1].status == "complete"
     np.testing.assert_array_equal(mask_layer(viewer).data, session.prediction(session.items[2]))
-    assert "Round 1 is complete" in begun.train_section.state.text()
-    assert "round 1" in begun.session_section.weights.text()
-    assert "draft of round 1" in begun.image_section.state.text()
-    assert len(begun.workbench.progress.curves["total"]) == 4
+    assert "Round 1 is complete" in begun.train_panel.state.text()
+    assert "round 1" in begun.session_panel.weights.text()
+    assert "draft of round 1" in begun.image_panel.state.text()
+    assert len(begun.controller.progress.curves["total"]) == 4
 
 
 @pytest.mark.slow
 def test_a_draft_never_overwrites_strokes_but_is_offered(begun, train, wait, viewer, click):
-    session = begun.workbench.session
+    session = begun.controller.session
     painted = paint(viewer, (30, 30))
     train(begun, 4)
     wait(is_at_rest(begun))
     np.testing.assert_array_equal(mask_layer(viewer).data, painted)
-    assert "newer draft" in begun.mask_section.notice.text()
-    click(begun.mask_section.reset)
+    assert "newer draft" in begun.mask_panel.notice.text()
+    click(begun.mask_panel.reset)
     np.testing.assert_array_equal(mask_layer(viewer).data, session.prediction(session.items[2]))
     mask_layer(viewer).undo()
     np.testing.assert_array_equal(mask_layer(viewer).data, painted)
@@ -99,15 +99,15 @@ def test_a_draft_never_overwrites_strokes_but_is_offered(begun, train, wait, vie
 
 @pytest.mark.slow
 def test_accepting_goes_on_while_a_round_runs(begun, train, wait, viewer, click):
-    session = begun.workbench.session
+    session = begun.controller.session
     train(begun, MANY_STEPS)
     wait(is_training(begun))
     painted = paint(viewer, (30, 30))
-    click(begun.mask_section.accept_and_go_on)
+    click(begun.mask_panel.accept_and_go_on)
     np.testing.assert_array_equal(session.labels(session.items[2]), painted)
-    steps = begun.workbench.progress.steps
-    wait(lambda: begun.workbench.progress.steps > steps)
-    click(begun.train_section.stop)
+    steps = begun.controller.progress.steps
+    wait(lambda: begun.controller.progress.steps > steps)
+    click(begun.train_panel.stop)
     wait(is_at_rest(begun))
     assert session.counts()[ItemState.ACCEPTED] == 3
     np.testing.assert_array_equal(session.labels(session.items[2]), painted)
@@ -115,20 +115,20 @@ def test_accepting_goes_on_while_a_round_runs(begun, train, wait, viewer, click)
 
 @pytest.mark.slow
 def test_a_round_starts_by_itself_after_so_many_new_masks(begun, wait, click):
-    session, section = begun.workbench.session, begun.train_section
+    session, section = begun.controller.session, begun.train_panel
     section.steps.setValue(3)
     assert section.every.text() == "only when I press Train"
     section.every.setValue(4)
-    click(begun.session_section.close_session)
+    click(begun.session_panel.close_session)
     begun.open_session(session.folder)
-    session = begun.workbench.session
-    click(begun.mask_section.no_object)
+    session = begun.controller.session
+    click(begun.mask_panel.no_object)
     assert not session.rounds
-    click(begun.mask_section.no_object)
+    click(begun.mask_panel.no_object)
     wait(lambda: len(session.rounds) == 1)
     wait(is_at_rest(begun))
     assert (session.rounds[0].status, session.rounds[0].steps) == ("complete", 3)
-    click(begun.mask_section.no_object)
+    click(begun.mask_panel.no_object)
     wait(is_at_rest(begun))
     assert len(session.rounds) == 1
 
@@ -136,29 +136,29 @@ def test_a_round_starts_by_itself_after_so_many_new_masks(begun, wait, click):
 def test_when_rounds_begin_and_in_which_order_images_come_is_remembered_with_the_session(
     begun, make_session, click
 ):
-    folder, section = begun.workbench.session.folder, begun.train_section
+    folder, section = begun.controller.session.folder, begun.train_panel
     section.minutes.setValue(2.5)
     section.steps.setValue(3)
     section.every.setValue(4)
-    begun.image_section.order.setCurrentText("as listed")
-    click(begun.session_section.close_session)
-    begun.workbench.adopt(make_session(name="another"))
+    begun.image_panel.order.setCurrentText("as listed")
+    click(begun.session_panel.close_session)
+    begun.controller.adopt(make_session(name="another"))
     assert (section.minutes.value(), section.steps.value(), section.every.value()) == (1, 0, 0)
-    assert begun.workbench.annotation.strategy == "mixed"
+    assert begun.controller.annotation.strategy == "mixed"
     begun.open_session(folder)
     assert (section.minutes.value(), section.steps.value(), section.every.value()) == (2.5, 3, 4)
-    assert begun.workbench.round_after == 4
-    assert begun.workbench.usual_budget == Budget(steps=3, seconds=150)
-    assert begun.workbench.annotation.strategy == "in order"
-    assert begun.image_section.order.currentText() == "as listed"
+    assert begun.controller.round_after == 4
+    assert begun.controller.usual_budget == Budget(steps=3, seconds=150)
+    assert begun.controller.annotation.strategy == "in order"
+    assert begun.image_panel.order.currentText() == "as listed"
 
 
 def test_which_sections_are_folded_is_remembered_with_the_session(begun, make_session, click):
-    folder, sections = begun.workbench.session.folder, begun.sections
+    folder, sections = begun.controller.session.folder, begun.sections
     click(sections["Classes"].toggleButton())
     click(sections["Export"].toggleButton())
-    click(begun.session_section.close_session)
-    begun.workbench.adopt(make_session(name="another"))
+    click(begun.session_panel.close_session)
+    begun.controller.adopt(make_session(name="another"))
     assert sections["Classes"].isExpanded()
     assert not sections["Export"].isExpanded()
     begun.open_session(folder)
@@ -168,9 +168,9 @@ def test_which_sections_are_folded_is_remembered_with_the_session(begun, make_se
 
 @pytest.mark.slow
 def test_the_image_on_screen_is_drafted_while_a_round_runs(begun, train, wait, click):
-    session = begun.workbench.session
+    session = begun.controller.session
     item = session.items[4]
-    weights = begun.session_section.weights
+    weights = begun.session_panel.weights
     assert weights.text() == "Weights: those that compact comes with, until the first round"
     session.skip(item)
     train(begun, 3)
@@ -180,12 +180,12 @@ def test_the_image_on_screen_is_drafted_while_a_round_runs(begun, train, wait, c
     assert session.prediction(item) is None
     train(begun, MANY_STEPS)
     wait(is_training(begun))
-    begun.image_section.jump.setValue(5)
+    begun.image_panel.jump.setValue(5)
     wait(lambda: session.prediction(item) is not None)
-    assert begun.workbench.progress.phase is Phase.TRAINING
+    assert begun.controller.progress.phase is Phase.TRAINING
     made_by = session.prediction_info(item).round
     wait(lambda: f"of round {made_by}" in weights.text())
-    click(begun.train_section.stop)
+    click(begun.train_panel.stop)
     wait(is_at_rest(begun))
 
 
@@ -196,53 +196,53 @@ def test_a_round_is_stopped_from_the_activity_dock(begun, train, wait):
     assert 0 <= activity("training round 1").n < 100
     activity("training round 1").cancel()
     wait(is_at_rest(begun))
-    assert begun.workbench.session.rounds[-1].status == "stopped"
+    assert begun.controller.session.rounds[-1].status == "stopped"
 
 
 @pytest.mark.slow
 def test_a_paused_round_goes_on_where_it_was(begun, train, wait, click):
-    section, progress = begun.train_section, begun.workbench.progress
+    section, progress = begun.train_panel, begun.controller.progress
     train(begun, 30)
     wait(is_training(begun))
     click(section.pause)
-    wait(lambda: progress.phase is Phase.PAUSED and not begun.workbench.runner.busy)
+    wait(lambda: progress.phase is Phase.PAUSED and not begun.controller.runner.busy)
     steps = progress.steps
     assert section.pause.text() == "Continue"
     assert "paused" in section.state.text()
     click(section.pause)
     wait(lambda: progress.steps > steps)
     wait(is_at_rest(begun))
-    assert begun.workbench.session.rounds[-1].status == "complete"
-    assert begun.workbench.session.rounds[-1].steps == 30
+    assert begun.controller.session.rounds[-1].status == "complete"
+    assert begun.controller.session.rounds[-1].steps == 30
 
 
 @pytest.mark.slow
 def test_a_stopped_round_is_resumed_after_reopening(begun, train, wait, click, dock):
-    session = begun.workbench.session
+    session = begun.controller.session
     train(begun, 80)
     wait(is_training(begun))
-    click(begun.session_section.close_session)
+    click(begun.session_panel.close_session)
     with Session.open(session.folder) as again:
         (record,) = again.rounds
         assert record.status == "stopped"
         assert 0 < record.steps < 80
     begun.open_session(session.folder)
-    assert begun.train_section.resume.isEnabled()
-    assert "can be resumed" in begun.train_section.state.text()
-    click(begun.train_section.resume)
+    assert begun.train_panel.resume.isEnabled()
+    assert "can be resumed" in begun.train_panel.state.text()
+    click(begun.train_panel.resume)
     wait(is_at_rest(begun))
-    (record,) = begun.workbench.session.rounds
+    (record,) = begun.controller.session.rounds
     assert (record.status, record.steps) == ("complete", 80)
 
 
 @pytest.mark.slow
 def test_closing_with_a_paused_round_keeps_its_state(begun, train, wait, click):
-    session = begun.workbench.session
+    session = begun.controller.session
     train(begun, MANY_STEPS)
     wait(is_training(begun))
-    click(begun.train_section.pause)
-    wait(lambda: begun.workbench.progress.phase is Phase.PAUSED)
-    click(begun.session_section.close_session)
+    click(begun.train_panel.pause)
+    wait(lambda: begun.controller.progress.phase is Phase.PAUSED)
+    click(begun.session_panel.close_session)
     with Session.open(session.folder) as again:
         assert again.rounds[-1].status == "stopped"
 
@@ -250,25 +250,25 @@ def test_closing_with_a_paused_round_keeps_its_state(begun, train, wait, click):
 @pytest.mark.slow
 def test_a_failed_round_is_told_and_annotating_goes_on(widget, tmp_path, viewer, train, wait, click, notices):
     pictures = [shutil.copy(picture, tmp_path) for picture, _ in sample_pairs()[:3]]
-    widget.workbench.adopt(Session.create(tmp_path / "session", pictures))
-    session, first = widget.workbench.session, widget.workbench.annotation.item
+    widget.controller.adopt(Session.create(tmp_path / "session", pictures))
+    session, first = widget.controller.session, widget.controller.annotation.item
     paint(viewer)
-    click(widget.mask_section.accept_and_go_on)
+    click(widget.mask_panel.accept_and_go_on)
     session.picture_path(first).unlink()
     train(widget, 4)
     wait(is_at_rest(widget))
     assert session.rounds[-1].status == "failed"
     assert notices()
-    assert widget.train_section.state.text() == notices()[-1]
+    assert widget.train_panel.state.text() == notices()[-1]
     assert session.labels(first).any()
-    click(widget.mask_section.no_object)
+    click(widget.mask_panel.no_object)
     assert session.counts()[ItemState.ACCEPTED] == 2
-    assert widget.train_section.train.isEnabled()
+    assert widget.train_panel.train.isEnabled()
 
 
 @pytest.mark.slow
 def test_taking_the_dock_away_during_a_round_ends_it_in_good_order(begun, train, wait, viewer):
-    folder = begun.workbench.session.folder
+    folder = begun.controller.session.folder
     train(begun, MANY_STEPS)
     wait(is_training(begun))
     viewer.window.remove_dock_widget(begun)
@@ -279,13 +279,13 @@ def test_taking_the_dock_away_during_a_round_ends_it_in_good_order(begun, train,
 
 @pytest.mark.slow
 def test_a_class_added_after_a_round_is_learned_by_the_next(begun, train, wait, viewer, click):
-    session = begun.workbench.session
+    session = begun.controller.session
     train(begun, 3)
     wait(is_at_rest(begun))
-    click(begun.classes_section.add)
+    click(begun.classes_panel.add)
     painted = paint(viewer, (100, 100))
     assert 2 in painted
-    click(begun.mask_section.accept)
+    click(begun.mask_panel.accept)
     train(begun, 3)
     wait(is_at_rest(begun))
     assert session.rounds[-1].status == "complete"
@@ -297,11 +297,11 @@ def test_images_without_a_draft_are_counted_once_however_often_it_was_tried(
 ):
     pictures = [shutil.copy(picture, tmp_path) for picture, _ in sample_pairs()[:5]]
     settings = ImageSettings(working_size=32)
-    widget.workbench.adopt(Session.create(tmp_path / "session", pictures, settings=settings))
+    widget.controller.adopt(Session.create(tmp_path / "session", pictures, settings=settings))
     for number in (1, 2):
-        widget.image_section.jump.setValue(number)
+        widget.image_panel.jump.setValue(number)
         paint(viewer)
-        click(widget.mask_section.accept)
+        click(widget.mask_panel.accept)
     for broken in pictures[3:]:
         Path(broken).unlink()
     train(widget, 8)  # tried at each quarter of the round, and at its end

@@ -32,28 +32,28 @@ def other_window(make_napari_viewer, qtbot):
 def test_the_second_window_looks_and_goes_on_when_the_first_is_done(
     viewer, widget, other_window, make_session, click
 ):
-    widget.workbench.adopt(make_session())
-    first, item = widget.workbench.session, widget.workbench.annotation.item
+    widget.controller.adopt(make_session())
+    first, item = widget.controller.session, widget.controller.annotation.item
     other_viewer, other = other_window
 
     other.open_session(first.folder)
 
-    assert "is open elsewhere" in other.session_section.name.toolTip()
-    assert ", since 20" in other.session_section.name.toolTip()
+    assert "is open elsewhere" in other.session_panel.name.toolTip()
+    assert ", since 20" in other.session_panel.name.toolTip()
     assert not mask_layer(other_viewer).editable
-    assert not other.mask_section.accept.isEnabled()
+    assert not other.mask_panel.accept.isEnabled()
     painted = paint(viewer)
-    click(widget.mask_section.accept)
+    click(widget.mask_panel.accept)
     np.testing.assert_array_equal(first.labels(item), painted)
 
-    widget.workbench.close()
+    widget.controller.close()
     other.open_session(first.folder)
-    assert other.workbench.session.read_only is None
-    np.testing.assert_array_equal(other.workbench.session.labels(item), painted)
-    other.workbench.annotation.show(item)
+    assert other.controller.session.read_only is None
+    np.testing.assert_array_equal(other.controller.session.labels(item), painted)
+    other.controller.annotation.show(item)
     again = paint(other_viewer, (20, 20))
-    click(other.mask_section.accept)
-    other.workbench.close()
+    click(other.mask_panel.accept)
+    other.controller.close()
     with Session.open(first.folder) as later:
         np.testing.assert_array_equal(later.labels(item), again)
 
@@ -66,13 +66,15 @@ def test_the_lock_of_a_killed_program_is_taken_over(viewer, widget, make_session
         assert program.stdout is not None
         assert program.stdout.readline() == "mine\n"
         widget.open_session(session.folder)
-        assert not widget.mask_section.accept.isEnabled()
+        assert not widget.mask_panel.accept.isEnabled()
         program.kill()
     assert (session.folder / "in-use.json").exists(), "it had no time to tidy up"
 
     widget.open_session(session.folder)
 
-    assert widget.workbench.session.read_only is None
+    assert widget.controller.session.read_only is None
     painted = paint(viewer)
-    click(widget.mask_section.accept)
-    np.testing.assert_array_equal(widget.workbench.session.labels(widget.workbench.annotation.item), painted)
+    click(widget.mask_panel.accept)
+    np.testing.assert_array_equal(
+        widget.controller.session.labels(widget.controller.annotation.item), painted
+    )

@@ -8,7 +8,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_semigda.samples import sample_pairs
-from napari_semigda.widgets.new_session import NewSessionDialog
+from napari_semigda.widgets.panels.new_session import NewSessionDialog
 from napari_semigda.widgets.segment_layer import SegmentDialog
 from tests.widgets.conftest import PATIENCE
 
@@ -115,7 +115,7 @@ def test_how_many_images_there_are_is_said(dialog, scans, qtbot):
 
 
 def test_a_whole_disk_does_not_hold_the_window_up(dialog, qtbot, monkeypatch):
-    monkeypatch.setattr("napari_semigda.widgets.new_session.COUNTED_FOR", 0.05)
+    monkeypatch.setattr("napari_semigda.widgets.panels.new_session.COUNTED_FOR", 0.05)
     dialog.images.set_text("/")
     qtbot.waitUntil(lambda: "large folder" in dialog.found.text(), timeout=PATIENCE)
     assert dialog.make.isEnabled()

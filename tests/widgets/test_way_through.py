@@ -9,8 +9,8 @@ import pytest
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 from napari_semigda.session.trained_model import TrainedModel
-from napari_semigda.widgets.curves import MEANINGS, WORDS
-from napari_semigda.widgets.round_progress import Phase
+from napari_semigda.widgets.panels.curves import MEANINGS, WORDS
+from napari_semigda.widgets.panels.round_progress import Phase
 from tests.widgets.conftest import PATIENCE
 
 
@@ -22,9 +22,9 @@ def drafted(session):
 
 
 def test_back_follows_the_images_shown_not_the_list(widget, make_session, click):
-    widget.workbench.adopt(make_session())
-    section, annotation = widget.image_section, widget.workbench.annotation
-    items = widget.workbench.session.items
+    widget.controller.adopt(make_session())
+    section, annotation = widget.image_panel, widget.controller.annotation
+    items = widget.controller.session.items
     assert not section.previous.isEnabled()
     for place in (4, 1, 5):
         annotation.show(items[place])
@@ -37,13 +37,13 @@ def test_back_follows_the_images_shown_not_the_list(widget, make_session, click)
 
 
 def test_back_and_on_again_does_not_turn_in_circles(widget, make_session, click):
-    widget.workbench.adopt(make_session())
-    annotation, items = widget.workbench.annotation, widget.workbench.session.items
+    widget.controller.adopt(make_session())
+    annotation, items = widget.controller.annotation, widget.controller.session.items
     annotation.show(items[3])
-    click(widget.image_section.previous)
-    click(widget.image_section.next)
+    click(widget.image_panel.previous)
+    click(widget.image_panel.next)
     assert annotation.position == 1
-    click(widget.image_section.previous)
+    click(widget.image_panel.previous)
     assert annotation.position == 0
     annotation.show(annotation.item)  # the same again is no step
     assert not annotation.can_go_back
@@ -53,17 +53,17 @@ def test_back_keeps_what_was_painted_and_passes_images_that_are_gone(widget, tmp
     pictures = {f"scan {n}": (np.full((60, 60), 40 * n, np.uint8), (1.0, 1.0), "pixel") for n in range(5)}
     session = Session.from_arrays(tmp_path / "s", pictures)  # its pictures are its own, and may go
     session.current_item = session.items[0]
-    widget.workbench.adopt(session)
-    annotation = widget.workbench.annotation
+    widget.controller.adopt(session)
+    annotation = widget.controller.annotation
     annotation.show(session.items[2])
     annotation.show(session.items[4])
     mask = np.zeros(session.items[4].shape, np.uint8)
     mask[10:30, 10:30] = 1
     widget.canvas.edit_mask(mask)
     session.picture_path(session.items[2]).unlink()
-    click(widget.image_section.previous)
+    click(widget.image_panel.previous)
     assert (annotation.position, annotation.visible) == (2, False)
-    click(widget.image_section.previous)
+    click(widget.image_panel.previous)
     assert (annotation.position, annotation.visible) == (0, True)
     np.testing.assert_array_equal(session.edit(session.items[4]), mask)
 
@@ -74,23 +74,25 @@ def test_back_keeps_what_was_painted_and_passes_images_that_are_gone(widget, tmp
 def test_a_session_made_elsewhere_begins_with_a_typical_image(widget, make_session):
     session = make_session(count=9)
     session.current_item = None
-    widget.workbench.adopt(session)
-    assert widget.workbench.annotation.visible
-    first = widget.workbench.annotation.item
-    widget.workbench.close()
+    widget.controller.adopt(session)
+    assert widget.controller.annotation.visible
+    first = widget.controller.annotation.item
+    widget.controller.close()
     widget.open_session(session.folder)
-    assert widget.workbench.annotation.item.id == first.id  # and again with the one on screen last
+    assert widget.controller.annotation.item.id == first.id  # and again with the one on screen last
 
 
 # Drafts of all
 
 
 def test_all_images_are_drafted_at_the_press_of_a_button(widget, make_trained, click, qtbot, notices):
-    widget.workbench.adopt(make_trained())
-    session, section = widget.workbench.session, widget.train_section
+    widget.controller.adopt(make_trained())
+    session, section = widget.controller.session, widget.train_panel
     session.skip(session.items[5])
     click(section.draft_all)
-    qtbot.waitUntil(lambda: sum(drafted(session)) == 5 and not widget.workbench.runner.busy, timeout=PATIENCE)
+    qtbot.waitUntil(
+        lambda: sum(drafted(session)) == 5 and not widget.controller.runner.busy, timeout=PATIENCE
+    )
     assert drafted(session) == [True] * 5 + [False]
     qtbot.waitUntil(lambda: section.draft_all.isEnabled(), timeout=PATIENCE)
     click(section.draft_all)
@@ -98,20 +100,20 @@ def test_all_images_are_drafted_at_the_press_of_a_button(widget, make_trained, c
 
 
 def test_making_drafts_of_all_can_be_stopped(widget, make_trained, click, qtbot):
-    widget.workbench.adopt(make_trained(count=12))
-    session, section = widget.workbench.session, widget.train_section
+    widget.controller.adopt(make_trained(count=12))
+    session, section = widget.controller.session, widget.train_panel
     click(section.draft_all)
     qtbot.waitUntil(lambda: sum(drafted(session)) >= 2 and section.stop.isEnabled(), timeout=PATIENCE)
     assert not section.draft_all.isEnabled()
     click(section.stop)
-    qtbot.waitUntil(lambda: widget.workbench.progress.phase is Phase.IDLE, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: widget.controller.progress.phase is Phase.IDLE, timeout=PATIENCE)
     assert section.draft_all.isEnabled()
 
 
 def test_without_weights_there_are_no_drafts_to_be_had(widget, make_session):
-    widget.workbench.adopt(make_session())
-    assert not widget.train_section.draft_all.isEnabled()
-    assert "train a round" in widget.train_section.draft_all.toolTip()
+    widget.controller.adopt(make_session())
+    assert not widget.train_panel.draft_all.isEnabled()
+    assert "train a round" in widget.train_panel.draft_all.toolTip()
 
 
 def test_drafts_of_imported_weights_come_for_all_images_and_are_named(
@@ -123,11 +125,11 @@ def test_drafts_of_imported_weights_come_for_all_images_and_are_named(
     session.close()
     TrainedModel.find(trained.folder).bring_along(session.folder)
     widget.open_session(session.folder)
-    session = widget.workbench.session
+    session = widget.controller.session
     qtbot.waitUntil(lambda: all(drafted(session)), timeout=PATIENCE)
-    qtbot.waitUntil(lambda: not widget.workbench.runner.busy, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not widget.controller.runner.busy, timeout=PATIENCE)
     assert session.counts()[ItemState.DRAFT] == len(session.items)
-    assert widget.image_section.state.text().startswith("draft of the imported model")
+    assert widget.image_panel.state.text().startswith("draft of the imported model")
 
 
 # Words
@@ -135,9 +137,9 @@ def test_drafts_of_imported_weights_come_for_all_images_and_are_named(
 
 def test_losses_have_a_legend_in_words(widget):
     assert set(WORDS) == set(MEANINGS)
-    curves = widget.train_section.curves
+    curves = widget.train_panel.curves
     assert curves.isHidden()
-    for name in ("unlabelled dice", "mixed dice"):
+    for name in ("unlabeled dice", "mixed dice"):
         assert name not in WORDS.values()
 
 
@@ -159,7 +161,7 @@ assert not dock.ready
 assert dock.cursor().shape() is Qt.CursorShape.BusyCursor
 if sys.argv[1] == "early":
     dock.open_session(sys.argv[2])
-    assert dock.workbench.annotation.item is not None  # whoever asks waits
+    assert dock.controller.annotation.item is not None  # whoever asks waits
 elif sys.argv[1] == "closed":
     dock.close_down()
     end = time.monotonic() + 60
@@ -172,7 +174,7 @@ else:
     end = time.monotonic() + 60
     while not dock.ready and time.monotonic() < end:
         QTest.qWait(20)
-    assert dock.workbench.session is not None
+    assert dock.controller.session is not None
     assert dock.cursor().shape() is not Qt.CursorShape.BusyCursor
 dock.close_down()
 viewer.close()

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semigda.widgets.new_session import NewSessionDialog
+from napari_semigda.widgets.panels.new_session import NewSessionDialog
 from napari_semigda.widgets.segment_layer import SegmentDialog
 from tests.widgets.conftest import TITLE
 
@@ -25,7 +25,7 @@ def dock_on_screen(make_napari_viewer, make_trained, qtbot):
     """The dock in a window that is on the screen, with everything in it unfolded."""
     viewer = make_napari_viewer(show=True)
     _, widget = viewer.window.add_plugin_dock_widget("napari-semigda", TITLE)
-    widget.workbench.adopt(make_trained(classes=("lesion", "vessel")))
+    widget.controller.adopt(make_trained(classes=("lesion", "vessel")))
     for section in widget.sections.values():
         section.expand(animate=False)
     window = widget.window()
@@ -76,13 +76,13 @@ def assert_the_wheel_changes_nothing(widget):
 
 
 def test_nothing_in_the_dock_is_changed_by_scrolling(dock_on_screen):
-    item = dock_on_screen.workbench.annotation.item
+    item = dock_on_screen.controller.annotation.item
     assert len(assert_the_wheel_changes_nothing(dock_on_screen)) > 8
-    assert dock_on_screen.workbench.annotation.item == item
+    assert dock_on_screen.controller.annotation.item == item
 
 
 def test_what_was_clicked_on_turns_until_something_else_is(dock_on_screen, qtbot):
-    minutes = dock_on_screen.train_section.minutes
+    minutes = dock_on_screen.train_panel.minutes
     before = minutes.value()
     qtbot.mouseClick(minutes.lineEdit(), Qt.MouseButton.LeftButton)  # which is what is under the mouse
     minutes.setFocus()
@@ -95,7 +95,7 @@ def test_what_was_clicked_on_turns_until_something_else_is(dock_on_screen, qtbot
 
 
 def test_what_comes_later_is_guarded_too(dock_on_screen, qtbot):
-    late = QSpinBox(dock_on_screen.mask_section)
+    late = QSpinBox(dock_on_screen.mask_panel)
     late.show()
     qtbot.waitUntil(late.isVisible)
     turn(late, 1)
@@ -117,7 +117,7 @@ def test_dialogs_are_guarded_too(dock_on_screen, viewer, tmp_path, qtbot):
 
 
 def test_letters_typed_in_a_box_for_a_number_are_keys_of_the_canvas(dock_on_screen, qtbot):
-    jump, annotation = dock_on_screen.image_section.jump, dock_on_screen.workbench.annotation
+    jump, annotation = dock_on_screen.image_panel.jump, dock_on_screen.controller.annotation
     jump.setValue(1)
     place = annotation.position
     jump.setFocus()
@@ -127,12 +127,12 @@ def test_letters_typed_in_a_box_for_a_number_are_keys_of_the_canvas(dock_on_scre
 
 
 def test_keys_work_while_the_dock_floats(dock_on_screen, qtbot):
-    annotation = dock_on_screen.workbench.annotation
-    dock_on_screen.image_section.jump.setValue(1)
+    annotation = dock_on_screen.controller.annotation
+    dock_on_screen.image_panel.jump.setValue(1)
     floating = dock_on_screen.parentWidget()
     while not hasattr(floating, "setFloating"):
         floating = floating.parentWidget()
     floating.setFloating(True)
     place = annotation.position
-    qtbot.keyClick(dock_on_screen.image_section.next, Qt.Key.Key_D)
+    qtbot.keyClick(dock_on_screen.image_panel.next, Qt.Key.Key_D)
     assert annotation.position == place + 1

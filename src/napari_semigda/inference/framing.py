@@ -76,7 +76,7 @@ def object_thickness(labels: NDArray[np.integer]) -> float | None:
         return None
     middle = skeletonize(objects)
     distances: NDArray[np.float64] = distance_transform_edt(np.pad(objects, 1))[1:-1, 1:-1]
-    # the distance is that to the centre of the first pixel outside
+    # the distance is that to the center of the first pixel outside
     return float(np.median(2 * distances[middle] - 1))
 
 
@@ -87,9 +87,9 @@ def _part_with_objects(objects: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return objects
     row = rows[len(rows) // 2]
     columns = np.flatnonzero(objects[row])
-    centre = (row, columns[len(columns) // 2])
+    center = (row, columns[len(columns) // 2])
     starts = [
         int(np.clip(middle - _WINDOW // 2, 0, max(0, side - _WINDOW)))
-        for middle, side in zip(centre, objects.shape, strict=True)
+        for middle, side in zip(center, objects.shape, strict=True)
     ]
     return objects[starts[0] : starts[0] + _WINDOW, starts[1] : starts[1] + _WINDOW]

@@ -23,7 +23,7 @@ from napari_semigda.inference.preparation import (
     frame,
     in_picture_order,
     intensity_limits,
-    normalise,
+    normalize,
     unframe,
 )
 from napari_semigda.inference.tiling import Axis, RowBlender
@@ -38,7 +38,7 @@ FEWER_PIXELS_AT_ONCE = 2**16
 
 
 class Network(Protocol):
-    """What a predictor asks of a network: `napari_semigda.model.semigda.SemiGDANetwork` has it."""
+    """What a predictor asks of a network: `napari_semigda.model.network.SemiGDANetwork` has it."""
 
     classes: int
     image_branch_share: float
@@ -141,7 +141,7 @@ class Predictor:
         A `SemiGDANetwork` (or anything with its `Network` interface). It is moved to the device; its
         training mode is left as it was found.
     settings
-        How pictures are normalised and framed: those the network was trained with.
+        How pictures are normalized and framed: those the network was trained with.
     device
         Where to compute. On CUDA in bfloat16 where the card has it, otherwise in float32.
     one_object
@@ -293,7 +293,7 @@ class Predictor:
         ----------
         pixels
             As in `predict`; only ever sliced, so a memory map, a zarr or a dask array is read piece
-            by piece. All of it is normalised with the same intensity limits.
+            by piece. All of it is normalized with the same intensity limits.
         progress
             As in `predict`.
         cancelled
@@ -347,7 +347,7 @@ class Predictor:
 
     def _whole(self, pixels: Pixels, limits: Limits, work: _Work) -> Iterator[tuple[int, Tensor]]:
         work.expect(1)
-        framed = frame(normalise(pixels, self.settings, limits), None, self.settings)
+        framed = frame(normalize(pixels, self.settings, limits), None, self.settings)
         layers = self._infer([framed], work)[0]
         yield 0, unframe(layers, framed.geometry)
 
@@ -363,8 +363,8 @@ class Predictor:
                 framed = []
                 for left in batch:
                     work.check()  # large tiles take as long to resize as to infer
-                    colours = normalise(band[:, left : left + columns.tile], self.settings, limits)
-                    framed.append(frame(colours, None, self.settings))
+                    colors = normalize(band[:, left : left + columns.tile], self.settings, limits)
+                    framed.append(frame(colors, None, self.settings))
                 for layers, tile in zip(self._infer(framed, work), framed, strict=True):
                     work.check()
                     yield unframe(layers, tile.geometry)

@@ -219,7 +219,7 @@ def in_picture_order(pixels: Pixels) -> Pixels:
 
 
 def check_pixels(pixels: Pixels, settings: ImageSettings) -> None:
-    """Make sure that `normalise` can read a picture.
+    """Make sure that `normalize` can read a picture.
 
     Raises
     ------
@@ -281,8 +281,8 @@ def intensity_limits(
     return Limits(tuple(low for low, _ in pairs), tuple(high for _, high in pairs))
 
 
-def normalise(pixels: Pixels, settings: ImageSettings, limits: Limits | None = None) -> Tensor:
-    """Turn the pixels of a picture into the network's colours.
+def normalize(pixels: Pixels, settings: ImageSettings, limits: Limits | None = None) -> Tensor:
+    """Turn the pixels of a picture into the network's colors.
 
     Parameters
     ----------
@@ -326,7 +326,7 @@ def frame(image: Tensor, labels: NDArray[np.integer] | Tensor | None, settings: 
     Parameters
     ----------
     image
-        (3, H, W) float32 in [-1, 1], from `normalise`.
+        (3, H, W) float32 in [-1, 1], from `normalize`.
     labels
         (H, W) class values, `UNKNOWN` where not looked at; None if nothing is known. Resized by
         taking the nearest pixel.
@@ -379,7 +379,7 @@ class FramedWindows:
     Raises
     ------
     SemiGDAError
-        As `normalise`.
+        As `normalize`.
     """
 
     def __init__(self, pixels: Pixels, settings: ImageSettings) -> None:
@@ -397,7 +397,7 @@ class FramedWindows:
             for side, own, framed in zip(sides, self._pixels.shape, self.shape[1:], strict=False)
         ]
         part = np.asarray(self._pixels[tuple(slice(start, start + tile) for start in starts)])
-        image = normalise(part, self._settings, self._limits)
+        image = normalize(part, self._settings, self._limits)
         return frame(image, None, self._settings).image.to(torch.float16)
 
     def frame_labels(self, labels: NDArray[np.integer] | None) -> Tensor:
@@ -415,7 +415,7 @@ def has_many_tiles(shape: tuple[int, ...], settings: ImageSettings) -> bool:
 def unframe(values: Tensor, geometry: Geometry) -> Tensor:
     """Bring what the network said back to the picture's own pixels.
 
-    The inverse of `frame` as to place: pixel centres lie at half pixels in both directions, so
+    The inverse of `frame` as to place: pixel centers lie at half pixels in both directions, so
     that nothing shifts. Values that add up to one in the frame do so in the picture.
 
     Parameters

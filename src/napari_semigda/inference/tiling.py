@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 OVERLAP = 0.25
-"""Share of a tile that its neighbour covers as well, at least."""
+"""Share of a tile that its neighbor covers as well, at least."""
 
 PIXELS_AT_ONCE = 2**20
 """So many are handed on together: whoever works on them needs several times their memory for a moment."""
@@ -28,7 +28,7 @@ class Axis:
     Attributes
     ----------
     starts : list of int
-        First pixel of each tile. The tiles are spread evenly; neighbours share at least `OVERLAP`.
+        First pixel of each tile. The tiles are spread evenly; neighbors share at least `OVERLAP`.
     tile : int
         Pixels of one tile.
     """
@@ -37,8 +37,8 @@ class Axis:
         self.length = length
         self.tile = min(tile, length)
         self.starts = self._spread(int(self.tile * OVERLAP))
-        centres = torch.arange(self.tile, dtype=torch.float64) + 0.5
-        self._window = torch.sin(math.pi * centres / self.tile) ** 2
+        centers = torch.arange(self.tile, dtype=torch.float64) + 0.5
+        self._window = torch.sin(math.pi * centers / self.tile) ** 2
         self._total = torch.zeros(length, dtype=torch.float64)
         for start in self.starts:
             self._total[start : start + self.tile] += self._window

@@ -1,4 +1,4 @@
-"""ImageJ's kind of TIFF: hyperstacks with pixel size, colour table and a text about the file."""
+"""ImageJ's kind of TIFF: hyperstacks with pixel size, color table and a text about the file."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from napari_semigda.io.atomic import atomic_file
 from napari_semigda.io.legend import NOT_LOOKED_AT, Legend
 from napari_semigda.io.units import clean_unit
 
-NOT_LOOKED_AT_COLOUR = "#808080"
+NOT_LOOKED_AT_COLOR = "#808080"
 
 _LARGEST_RATIO = 2**31
-_VALUES = 256  # of a colour table
+_VALUES = 256  # of a color table
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def write_imagej(
     dtype: type[np.uint8] | type[np.uint16] | type[np.float32],
     *,
     info: str = "",
-    colours: NDArray[np.uint8] | None = None,
+    colors: NDArray[np.uint8] | None = None,
     plane_names: Sequence[str] = (),
     shown: tuple[float, float] | None = None,
     durable: bool = True,
@@ -72,8 +72,8 @@ def write_imagej(
         What the planes are stored as.
     info
         Shown by ImageJ under *Image › Show Info…*.
-    colours
-        (3, 256) uint8: the colour of each value of 8-bit planes; None is grey.
+    colors
+        (3, 256) uint8: the color of each value of 8-bit planes; None is gray.
     plane_names
         One a plane, or none.
     shown
@@ -98,8 +98,8 @@ def write_imagej(
     if unit != "pixel" and all(1 / _LARGEST_RATIO < size < _LARGEST_RATIO for size in grid.pixel_size):
         given["unit"] = unit.replace("µ", "\\u00B5").encode("ascii", "replace").decode()
         resolution = (1 / grid.pixel_size[1], 1 / grid.pixel_size[0])
-    if colours is not None:
-        given["LUTs"] = [colours]
+    if colors is not None:
+        given["LUTs"] = [colors]
     with atomic_file(path, durable=durable) as temporary:
         try:
             tifffile.imwrite(
@@ -108,8 +108,8 @@ def write_imagej(
                 shape=grid.shape,
                 dtype=dtype,
                 imagej=True,
-                photometric="minisblack" if colours is None else "palette",
-                colormap=None if colours is None else colours.astype(np.uint16) * 257,
+                photometric="minisblack" if colors is None else "palette",
+                colormap=None if colors is None else colors.astype(np.uint16) * 257,
                 compression="zlib",
                 resolution=resolution,
                 metadata=given,
@@ -120,12 +120,12 @@ def write_imagej(
             ) from error
 
 
-def colour_table(legend: Legend) -> NDArray[np.uint8]:
-    """Give each value of a label map its colour, as red, green and blue: (3, 256) uint8.
+def color_table(legend: Legend) -> NDArray[np.uint8]:
+    """Give each value of a label map its color, as red, green and blue: (3, 256) uint8.
 
-    0 is black, what nobody looked at is grey, and so are values that mean nothing.
+    0 is black, what nobody looked at is gray, and so are values that mean nothing.
     """
-    table = np.full((_VALUES, 3), _rgb(NOT_LOOKED_AT_COLOUR), np.uint8)
+    table = np.full((_VALUES, 3), _rgb(NOT_LOOKED_AT_COLOR), np.uint8)
     table[0] = 0
     for one in legend.classes:
         if 0 < one.value < NOT_LOOKED_AT:
@@ -133,8 +133,8 @@ def colour_table(legend: Legend) -> NDArray[np.uint8]:
     return np.ascontiguousarray(table.T)
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+def _rgb(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
 def _stored(planes: Iterable[NDArray[Any]], dtype: type[Any]) -> Iterator[NDArray[Any]]:

@@ -58,7 +58,7 @@ def write_ome(
     name
         Of the image.
     legend
-        Names and colours of the classes; stands in a map annotation.
+        Names and colors of the classes; stands in a map annotation.
     channels
         One name a channel.
     plane_names

@@ -10,10 +10,10 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from napari_semigda.io.atomic import atomic_file
-from napari_semigda.io.imagej import colour_table
+from napari_semigda.io.imagej import color_table
 from napari_semigda.io.legend import NOT_LOOKED_AT, Legend
 
-Colours = NDArray[np.uint8]
+Colors = NDArray[np.uint8]
 """(H, W, 3)."""
 
 _PIXELS_A_LINE = 300  # the long side of an image whose outlines are one pixel wide
@@ -25,10 +25,10 @@ _HATCH = 8  # line widths from one diagonal to the next
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
 
 
-def draw_outlines(picture: Colours, mask: NDArray[np.uint8], legend: Legend) -> Colours:
-    """Draw the outlines of a label map over a picture, in the colours of the classes.
+def draw_outlines(picture: Colors, mask: NDArray[np.uint8], legend: Legend) -> Colors:
+    """Draw the outlines of a label map over a picture, in the colors of the classes.
 
-    The coloured line lies inside the object, with a thin dark one around it; what nobody looked at is
+    The colored line lies inside the object, with a thin dark one around it; what nobody looked at is
     hatched.
 
     Parameters
@@ -42,7 +42,7 @@ def draw_outlines(picture: Colours, mask: NDArray[np.uint8], legend: Legend) -> 
     """
     width = max(1, round(max(mask.shape) / _PIXELS_A_LINE))
     drawn = _hatched(picture, mask == NOT_LOOKED_AT, width)
-    table = colour_table(legend).T
+    table = color_table(legend).T
     for one in legend.classes:
         inside = mask == one.value
         if inside.any():
@@ -54,8 +54,8 @@ def draw_outlines(picture: Colours, mask: NDArray[np.uint8], legend: Legend) -> 
     return drawn
 
 
-def _hatched(picture: Colours, where: NDArray[np.bool_], width: int) -> Colours:
-    """Draw grey diagonal lines over a part of a picture."""
+def _hatched(picture: Colors, where: NDArray[np.bool_], width: int) -> Colors:
+    """Draw gray diagonal lines over a part of a picture."""
     drawn = picture.copy()
     drawn[where] = drawn[where] // 2 + 64
     rows, columns = np.nonzero(where)
@@ -64,7 +64,7 @@ def _hatched(picture: Colours, where: NDArray[np.bool_], width: int) -> Colours:
     return drawn
 
 
-def write_png(path: Path | str, picture: Colours) -> None:
+def write_png(path: Path | str, picture: Colors) -> None:
     """Write a picture as PNG; atomic.
 
     Raises
@@ -77,7 +77,7 @@ def write_png(path: Path | str, picture: Colours) -> None:
 
 
 class ContactSheet:
-    """Small pictures in rows, each with its outlines and its name; the classes and their colours on top.
+    """Small pictures in rows, each with its outlines and its name; the classes and their colors on top.
 
     The more pictures, the smaller they are; very small ones go without their names.
 
@@ -104,10 +104,10 @@ class ContactSheet:
         self._sheet = Image.new("RGB", (max(size[0], 400), size[1]), _PAPER)
         self._pen = ImageDraw.Draw(self._sheet)
         self._write((_MARGIN, _MARGIN), title, self._sheet.width - 2 * _MARGIN, self._title_font)
-        self._explain_colours()
+        self._explain_colors()
         self._count = 0
 
-    def add(self, picture: Colours, mask: NDArray[np.uint8], name: str) -> None:
+    def add(self, picture: Colors, mask: NDArray[np.uint8], name: str) -> None:
         """Put a picture on the next place."""
         row, column = divmod(self._count, self._columns)
         self._count += 1
@@ -121,11 +121,11 @@ class ContactSheet:
         if self._with_names:
             self._write((left, top + self._side + 2), name, self._side, self._name_font)
 
-    def picture(self) -> Colours:
+    def picture(self) -> Colors:
         """Return the sheet."""
         return np.asarray(self._sheet)
 
-    def _explain_colours(self) -> None:
+    def _explain_colors(self) -> None:
         left, top = _MARGIN, 2 * _MARGIN + _TITLE
         for one in self._legend.classes:
             width = math.ceil(self._pen.textlength(_written(one.name), self._name_font))
@@ -159,7 +159,7 @@ def write_contact_sheet(
     title: str,
     legend: Legend,
     count: int,
-    pictures: Iterable[tuple[Colours, NDArray[np.uint8], str]],
+    pictures: Iterable[tuple[Colors, NDArray[np.uint8], str]],
 ) -> None:
     """Write pictures, label maps and names as one sheet; see `ContactSheet`."""
     sheet = ContactSheet(title, legend, count)

@@ -369,10 +369,10 @@ def write_picture(path: Path | str, picture: Picture, *, new: bool = False) -> N
     """
     path = Path(path)
     pixels = _storable(np.asarray(picture.pixels), path)
-    colour = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.dtype == np.uint8
-    if pixels.ndim == 3 and not colour:
+    color = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.dtype == np.uint8
+    if pixels.ndim == 3 and not color:
         pixels = np.moveaxis(pixels, 2, 0)
-    metadata: dict[str, Any] = {"axes": "YXS" if colour else "CYX"[-pixels.ndim :]}
+    metadata: dict[str, Any] = {"axes": "YXS" if color else "CYX"[-pixels.ndim :]}
     sized = picture.unit != "pixel"
     if sized or tuple(picture.pixel_size) != (1, 1):
         for axis, size in zip("YX", picture.pixel_size, strict=True):
@@ -383,7 +383,7 @@ def write_picture(path: Path | str, picture: Picture, *, new: bool = False) -> N
             temporary,
             np.ascontiguousarray(pixels),
             ome=True,
-            photometric="rgb" if colour else "minisblack",
+            photometric="rgb" if color else "minisblack",
             compression="zlib",
             metadata=metadata,
         )

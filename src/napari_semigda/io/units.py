@@ -4,7 +4,7 @@ import math
 import unicodedata
 from typing import Any
 
-MICROMETRES = {
+MICROMETERS = {
     "m": 1e6,
     "meter": 1e6,
     "dm": 1e5,
@@ -65,14 +65,14 @@ def clean_unit(unit: str) -> str:
 def size_of_pixel(y: tuple[float, str], x: tuple[float, str]) -> PixelSize:
     """Bring a pixel's height and width, each with its unit, into one unit."""
     (height, unit_y), (width, unit) = y, x
-    sizes = (height * MICROMETRES.get(unit_y, 1.0) / MICROMETRES.get(unit, 1.0), width)
+    sizes = (height * MICROMETERS.get(unit_y, 1.0) / MICROMETERS.get(unit, 1.0), width)
     return from_density(tuple(1 / size if size else 0.0 for size in sizes), unit)
 
 
 def from_density(per_unit: tuple[float, ...], unit: str) -> PixelSize:
     """Turn pixels per unit (y, x) into the size of a pixel; one pixel where they make no sense."""
     unit = clean_unit(unit)
-    known = MICROMETRES.get(unit.lower())
+    known = MICROMETERS.get(unit.lower())
     sizes = tuple((known or 1.0) / ratio if ratio > 0 else 0.0 for ratio in per_unit)
     if unit == "pixel" or not all(0 < size < math.inf for size in sizes):
         return NO_SIZE

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from napari_semigda.model.normalisation import group_norm
+from napari_semigda.model.normalization import group_norm
 
 
 class SkipAdapter(nn.Module):

@@ -1,8 +1,8 @@
 """Label maps to pictures an autoencoder can encode, and back (SemiGDA, annotation conversion and reversion).
 
-For two classes this is the paper's conversion: background black, foreground white. The paper's grey levels
+For two classes this is the paper's conversion: background black, foreground white. The paper's gray levels
 break for more classes, because a blurred edge between class 0 and class 2 decodes as class 1; so there each
-class has a colour, and all colours are as far apart in the colour cube as a lattice allows.
+class has a color, and all colors are as far apart in the color cube as a lattice allows.
 """
 
 from collections.abc import Callable, Collection
@@ -18,15 +18,15 @@ MOST_CLASSES = 254
 """Label maps are 8 bit, and 255 is taken."""
 
 SHARPNESS = 8.0
-"""Squared distances are divided by (smallest palette distance)² / 8: an exact colour gets p > 0.995."""
+"""Squared distances are divided by (smallest palette distance)² / 8: an exact color gets p > 0.995."""
 
 
 def class_palette(classes: int) -> Tensor:
-    """Colours of the classes, as far apart as a lattice in the colour cube allows.
+    """Colors of the classes, as far apart as a lattice in the color cube allows.
 
-    Two classes are black and white. More are points of the coarsest simple, body-centred or face-centred
+    Two classes are black and white. More are points of the coarsest simple, body-centered or face-centered
     cubic lattice with enough points (3 and 4 classes: a regular tetrahedron; 5 to 8: the cube's corners; 9:
-    with its centre; 10 to 14: with the faces' centres; and so on), taken farthest-first from black.
+    with its center; 10 to 14: with the faces' centers; and so on), taken farthest-first from black.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ def class_palette(classes: int) -> Tensor:
 
 
 def smallest_distance(palette: Tensor) -> float:
-    """Smallest distance between two colours of a palette (classes, 3)."""
+    """Smallest distance between two colors of a palette (classes, 3)."""
     return float(torch.pdist(palette.double()).min())
 
 
 def labels_to_image(labels: Tensor, classes: int) -> Tensor:
-    """Paint a label map in the classes' colours.
+    """Paint a label map in the classes' colors.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def image_to_probabilities(image: Tensor, classes: int, only: Collection[int] | 
     """Read class probabilities off a decoded picture.
 
     For two classes the foreground probability is the mean of the channels, shifted to [0, 1] and clamped, as
-    in the paper. For more it is a softmax of negative squared distances to the classes' colours.
+    in the paper. For more it is a softmax of negative squared distances to the classes' colors.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def image_to_probabilities(image: Tensor, classes: int, only: Collection[int] | 
     # |y - c|² without its |y|², which is the same for all classes and drops out of the softmax
     with torch.autocast(
         image.device.type, enabled=False
-    ):  # 16 bits would confuse neighbours in a large palette
+    ):  # 16 bits would confuse neighbors in a large palette
         products = torch.einsum("bchw,kc->bkhw", image, palette)
     closeness = 2 * products - palette.square().sum(dim=1)[:, None, None]
     closeness = closeness * scale
@@ -134,7 +134,7 @@ def _lattice_palette(classes: int) -> Tensor:
 def _coarsest_lattice(points: int) -> Tensor:
     """Return the cubic lattice in [-1, 1]³ with at least `points` points that lie farthest apart."""
     candidates = []
-    for belongs in (_simple, _body_centred, _face_centred):
+    for belongs in (_simple, _body_centered, _face_centered):
         steps = 1
         while len(lattice := _lattice(steps, belongs)) < points:
             steps += 1
@@ -153,11 +153,11 @@ def _simple(grid: Tensor) -> Tensor:
     return torch.ones(len(grid), dtype=torch.bool)
 
 
-def _body_centred(grid: Tensor) -> Tensor:
+def _body_centered(grid: Tensor) -> Tensor:
     return (grid % 2 == grid[:, :1] % 2).all(dim=1)
 
 
-def _face_centred(grid: Tensor) -> Tensor:
+def _face_centered(grid: Tensor) -> Tensor:
     return grid.sum(dim=1) % 2 == 0
 
 

@@ -75,7 +75,7 @@ class Autoencoder(nn.Module, ABC):
 
     @torch.no_grad()
     def signature(self) -> list[float]:
-        """Compute what the network makes of a fixed picture and a fixed latent, to recognise it again.
+        """Compute what the network makes of a fixed picture and a fixed latent, to recognize it again.
 
         Returns
         -------

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.files import read_json
-from napari_semigda.model.encoder import latent_head, normalisation, residual_stage
+from napari_semigda.model.encoder import latent_head, normalization, residual_stage
 from napari_semigda.model.hub import fetch
 from napari_semigda.model.loading import read_tensors
 
@@ -183,7 +183,7 @@ class BackboneEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.patch = patch
-        norm = normalisation(small_batches)
+        norm = normalization(small_batches)
         quarter, eighth = widths[-2:]
         self.stem = nn.Sequential(nn.Conv2d(3 * patch**2, stem, 3, padding=1), norm(stem), nn.ReLU())
         self.stages = nn.ModuleList(

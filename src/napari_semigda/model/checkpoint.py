@@ -19,8 +19,8 @@ from napari_semigda.model.annotation import MOST_CLASSES
 from napari_semigda.model.autoencoder import Autoencoder
 from napari_semigda.model.backbone import Backbone, BackboneEncoder, least_weights
 from napari_semigda.model.loading import load_autoencoder, random_autoencoder_of
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.model.presets import PRESETS, assemble
-from napari_semigda.model.semigda import SemiGDANetwork
 
 FORMAT = 1
 _KEY = "semigda"

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_semigda.model.mapping import SelfAttention
-from napari_semigda.model.normalisation import group_norm
+from napari_semigda.model.normalization import group_norm
 
-Normalisation = Callable[[int], nn.Module]
+Normalization = Callable[[int], nn.Module]
 
 
 class ResidualEncoder(nn.Module):
@@ -51,7 +51,7 @@ class ResidualEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.patch = patch
-        norm = normalisation(small_batches)
+        norm = normalization(small_batches)
         self.stem = nn.Sequential(nn.Conv2d(3 * patch**2, stem, 3, padding=1), norm(stem), nn.ReLU())
         inputs = (stem, *widths[:-1])
         self.stages = nn.ModuleList(
@@ -85,9 +85,9 @@ class ResidualEncoder(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions with normalisation and a shortcut, which is 1×1 where size or width changes."""
+    """Two 3×3 convolutions with normalization and a shortcut, which is 1×1 where size or width changes."""
 
-    def __init__(self, channels: int, width: int, stride: int, norm: Normalisation) -> None:
+    def __init__(self, channels: int, width: int, stride: int, norm: Normalization) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
         self.norm1 = norm(width)
@@ -103,7 +103,7 @@ class BasicBlock(nn.Module):
         return F.relu(residual + self.shortcut(x))
 
 
-def residual_stage(channels: int, width: int, blocks: int, norm: Normalisation) -> nn.Sequential:
+def residual_stage(channels: int, width: int, blocks: int, norm: Normalization) -> nn.Sequential:
     """Give basic blocks of which the first halves the size."""
     return nn.Sequential(
         BasicBlock(channels, width, 2, norm),
@@ -112,7 +112,7 @@ def residual_stage(channels: int, width: int, blocks: int, norm: Normalisation) 
 
 
 def latent_head(
-    channels: int, moment_channels: int, dropout: float, linear: bool, norm: Normalisation
+    channels: int, moment_channels: int, dropout: float, linear: bool, norm: Normalization
 ) -> nn.Sequential:
     """Give what turns the coarsest features into moments: two 3×3-norm-LeakyReLU, dropout between."""
     hidden = max(moment_channels, 8)
@@ -129,7 +129,7 @@ def latent_head(
     return nn.Sequential(*layers, nn.Conv2d(hidden, moment_channels, 1)) if linear else nn.Sequential(*layers)
 
 
-def normalisation(small_batches: bool) -> Normalisation:
+def normalization(small_batches: bool) -> Normalization:
     """Choose the paper's batch norm, or group norm."""
     return _group_norm if small_batches else nn.BatchNorm2d
 

@@ -34,7 +34,7 @@ SD_CONFIG: dict[str, Any] = {
 _IMPORTING = threading.Lock()  # diffusers replaces itself while it is imported: another thread finds half
 
 REPOSITORIES = {"sd": "stabilityai/sd-vae-ft-mse", "taesd": "madebyollin/taesd"}
-"""Where the hub has the presets' weights; both are under the MIT licence."""
+"""Where the hub has the presets' weights; both are under the MIT license."""
 
 _LARGEST_CONFIG = 2**20
 _MOST_WEIGHTS = 10**9  # Stable Diffusion has 84 million

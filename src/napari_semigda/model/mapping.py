@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_semigda.model.normalisation import group_norm
+from napari_semigda.model.normalization import group_norm
 
 
 class LatentMapping(nn.Module):

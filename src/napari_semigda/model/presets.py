@@ -15,7 +15,7 @@ from napari_semigda.model.backbone import Backbone, BackboneEncoder, load_backbo
 from napari_semigda.model.encoder import ResidualEncoder
 from napari_semigda.model.loading import load_autoencoder, load_start, random_autoencoder_of
 from napari_semigda.model.mapping import LatentMapping
-from napari_semigda.model.semigda import SemiGDANetwork
+from napari_semigda.model.network import SemiGDANetwork
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.loading import SD_CONFIG, autoencoder_from, load_autoencoder, read_tensors
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.model.presets import PRESETS, assemble
-from napari_semigda.model.semigda import SemiGDANetwork
 
 AUTOENCODER = "vae_model."
 _ADAPTERS = re.compile(r"vae_model\.decoder\.Jump_(?:vae|cnn)\.")

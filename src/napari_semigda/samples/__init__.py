@@ -23,7 +23,7 @@ def sample_pairs() -> list[tuple[Path, Path]]:
     Returns
     -------
     list of (image path, mask path)
-        44 pairs of PNG files of 128 × 128 pixels, 8 bit grey; masks hold 0 and 255.
+        44 pairs of PNG files of 128 × 128 pixels, 8 bit gray; masks hold 0 and 255.
     """
     names = [f"sample_{number:02d}.png" for number in range(SAMPLE_COUNT)]
     return [(_HOME / "images" / name, _HOME / "masks" / name) for name in names]

@@ -1,7 +1,7 @@
 """Demo images with exact truth: ultrasound-like lesions and fluorescence-like cells.
 
 The two kinds each keep to one appearance, as the images of one study do, so that a handful of
-labelled ones says how to segment the rest.
+labeled ones says how to segment the rest.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-
-from napari_semigda.samples.variety import fractal_noise
+from scipy import fft, ndimage
 
 Kind = Literal["lesion", "cells"]
 KINDS: tuple[Kind, ...] = ("lesion", "cells")
@@ -38,7 +36,7 @@ def generate(seed: int, kind: Kind, size: int = 128) -> Sample:
     Returns
     -------
     image
-        (size, size) uint8, grey.
+        (size, size) uint8, gray.
     truth
         (size, size) uint8, 1 inside lesion or cells, 0 elsewhere.
 
@@ -78,11 +76,11 @@ def _lesion(rng: np.random.Generator, size: int) -> tuple[Field, NDArray[np.bool
 def _outline_distance(rng: np.random.Generator, size: int) -> Field:
     """Signed distance in pixels from an irregular, flat-lying outline; negative inside."""
     y, x = np.mgrid[:size, :size].astype(np.float32)
-    centre_y, centre_x = size * rng.uniform(0.38, 0.62), size * rng.uniform(0.3, 0.7)
+    center_y, center_x = size * rng.uniform(0.38, 0.62), size * rng.uniform(0.3, 0.7)
     radius = size * rng.uniform(0.12, 0.23)
     flatness, turn = rng.uniform(1.1, 1.5), rng.uniform(-0.4, 0.4)
-    u = np.cos(turn) * (x - centre_x) + np.sin(turn) * (y - centre_y)
-    v = np.cos(turn) * (y - centre_y) - np.sin(turn) * (x - centre_x)
+    u = np.cos(turn) * (x - center_x) + np.sin(turn) * (y - center_y)
+    v = np.cos(turn) * (y - center_y) - np.sin(turn) * (x - center_x)
     angle = np.arctan2(v * flatness, u)
     outline = np.ones_like(angle)
     for harmonic in range(2, 8):
@@ -151,11 +149,11 @@ def _cells(rng: np.random.Generator, size: int) -> tuple[Field, NDArray[np.bool_
 
 def _cell(rng: np.random.Generator, size: int) -> NDArray[np.bool_]:
     y, x = np.ogrid[:size, :size]
-    centre_y, centre_x = rng.uniform(0.02, 0.98, 2) * size
+    center_y, center_x = rng.uniform(0.02, 0.98, 2) * size
     radius, stretch = size * rng.uniform(0.055, 0.095), rng.uniform(1.0, 1.35)
     turn = rng.uniform(0, np.pi)
-    u = (np.cos(turn) * (x - centre_x) + np.sin(turn) * (y - centre_y)) / stretch
-    v = (np.cos(turn) * (y - centre_y) - np.sin(turn) * (x - centre_x)) * stretch
+    u = (np.cos(turn) * (x - center_x) + np.sin(turn) * (y - center_y)) / stretch
+    v = (np.cos(turn) * (y - center_y) - np.sin(turn) * (x - center_x)) * stretch
     angle = np.arctan2(v, u)
     outline = np.ones_like(angle)
     for harmonic in (2, 3, 4):
@@ -171,3 +169,32 @@ def _debris(rng: np.random.Generator, size: int, truth: NDArray[np.bool_]) -> Fi
     for row, column in free[rng.choice(len(free), rng.integers(3, 9))]:
         specks[row, column] = rng.uniform(2.0, 5.0) * (size / 128) ** 2
     return np.asarray(ndimage.gaussian_filter(specks, size / 140), dtype=np.float32)
+
+
+def fractal_noise(rng: np.random.Generator, size: int, exponent: float, cutoff: float = 0.0) -> Field:
+    """Draw periodic noise whose amplitude falls with spatial frequency as ``f ** -exponent``.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    size
+        Height and width in pixels.
+    exponent
+        0 gives white noise, 1 clouds with fine grain, 3 smooth hills.
+    cutoff
+        Wavelengths longer than ``size / cutoff`` pixels are damped; 0 keeps all.
+
+    Returns
+    -------
+    ndarray
+        (size, size) float32 of mean 0 and standard deviation 1.
+    """
+    rows = np.fft.fftfreq(size)[:, None] * size
+    columns = np.fft.rfftfreq(size)[None, :] * size
+    frequency = np.sqrt(rows**2 + columns**2 + cutoff**2)
+    frequency[0, 0] = 1.0
+    spectrum = fft.rfft2(rng.standard_normal((size, size), dtype=np.float32))
+    field = fft.irfft2(spectrum * frequency**-exponent, s=(size, size)).astype(np.float32)
+    field -= field.mean()
+    return np.asarray(field / (field.std() + 1e-6), dtype=np.float32)

@@ -77,7 +77,7 @@ def fetch_nuclei(
     Returns
     -------
     list of (image path, mask path)
-        Pairs of PNG files of one name, 8 bit: images grey or RGB, masks 0 and 255.
+        Pairs of PNG files of one name, 8 bit: images gray or RGB, masks 0 and 255.
 
     Raises
     ------
@@ -206,9 +206,9 @@ def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 
 def _without_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Drop transparency, and colours that are all the same."""
+    """Drop transparency, and colors that are all the same."""
     if pixels.ndim == 2:
         return pixels
-    colours = pixels[..., :3]
-    grey = colours[..., :1]
-    return grey[..., 0] if bool((colours == grey).all()) else colours
+    colors = pixels[..., :3]
+    gray = colors[..., :1]
+    return gray[..., 0] if bool((colors == gray).all()) else colors

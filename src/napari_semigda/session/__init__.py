@@ -1,1 +1,1 @@
-"""The folder being labelled: items, masks, drafts, rounds, the queue, export."""
+"""The folder being labeled: items, masks, drafts, rounds, the queue, export."""

@@ -1,4 +1,4 @@
-"""The classes that a session tells apart, each with its value in the label files, a name and a colour."""
+"""The classes that a session tells apart, each with its value in the label files, a name and a color."""
 
 import colorsys
 import re
@@ -13,8 +13,8 @@ MOST_NAMED = MOST_CLASSES - 1
 """So many classes can have a name: the network's, without the background."""
 
 _LONGEST_NAME = 100
-# Okabe and Ito's colours, which people with any colour vision tell apart
-_FIRST_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+# Okabe and Ito's colors, which people with any color vision tell apart
+_FIRST_COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ClassInfo:
     Raises
     ------
     SemiGDAError
-        When the name is empty or very long, or the value or the colour is none.
+        When the name is empty or very long, or the value or the color is none.
     """
 
     value: int
@@ -49,11 +49,11 @@ class ClassInfo:
                 f"it needs 1 to {_LONGEST_NAME} visible characters."
             )
         if re.fullmatch("#[0-9a-f]{6}", self.color) is None:
-            raise SemiGDAError(f"A colour is written like #e69f00, not {self.color!r}.")
+            raise SemiGDAError(f"A color is written like #e69f00, not {self.color!r}.")
 
 
 def named_classes(names: Iterable[str]) -> tuple[ClassInfo, ...]:
-    """Number the classes 1, 2, … in this order and give each its own colour."""
+    """Number the classes 1, 2, … in this order and give each its own color."""
     classes: tuple[ClassInfo, ...] = ()
     for name in names:
         classes = with_class(classes, name)
@@ -76,14 +76,14 @@ def with_class(classes: Sequence[ClassInfo], name: str, color: str | None = None
     used = {one.value for one in classes}
     highest = max(used, default=0)
     value = highest + 1 if highest < MOST_NAMED else min(set(range(1, MOST_NAMED)) - used)
-    added = ClassInfo(value, name.strip(), (color or _colour(value - 1)).lower())
+    added = ClassInfo(value, name.strip(), (color or _color(value - 1)).lower())
     return tuple(sorted((*classes, added), key=lambda one: one.value))
 
 
 def with_changed_class(
     classes: Sequence[ClassInfo], value: int, name: str | None, color: str | None
 ) -> tuple[ClassInfo, ...]:
-    """Give the class with this value another name or colour (None leaves it as it is).
+    """Give the class with this value another name or color (None leaves it as it is).
 
     Raises
     ------
@@ -131,11 +131,11 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
-def _colour(index: int) -> str:
-    """Return the colour of the class at this place: well known ones first, then ever new hues."""
-    if index < len(_FIRST_COLOURS):
-        return _FIRST_COLOURS[index]
-    step = index - len(_FIRST_COLOURS)
+def _color(index: int) -> str:
+    """Return the color of the class at this place: well known ones first, then ever new hues."""
+    if index < len(_FIRST_COLORS):
+        return _FIRST_COLORS[index]
+    step = index - len(_FIRST_COLORS)
     hue = (0.08 + step * 0.6180339887) % 1
     lightness = (0.62, 0.42, 0.78)[step % 3]
     red, green, blue = (round(255 * part) for part in colorsys.hls_to_rgb(hue, lightness, 0.75))

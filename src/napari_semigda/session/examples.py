@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 import torch
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.inference.preparation import FramedWindows, frame, has_many_tiles, normalise
+from napari_semigda.inference.preparation import FramedWindows, frame, has_many_tiles, normalize
 from napari_semigda.session.items import Item
 from napari_semigda.training.examples import Example
 
@@ -86,17 +86,17 @@ class SessionExamples(Sequence[Example]):
         Where pictures and masks come from.
     items
         Which ones; later changes of the session do not change the list.
-    labelled
+    labeled
         Whether the accepted masks come along; without, all pixels are unknown.
     cache
         Where prepared examples are kept.
     """
 
     def __init__(
-        self, session: "Session", items: Sequence[Item], cache: ExampleCache, *, labelled: bool
+        self, session: "Session", items: Sequence[Item], cache: ExampleCache, *, labeled: bool
     ) -> None:
         self.items = tuple(items)
-        self._session, self._cache, self._labelled = session, cache, labelled
+        self._session, self._cache, self._labeled = session, cache, labeled
         self._settings = session.settings
         self._unreadable: set[str] = set()
 
@@ -116,7 +116,7 @@ class SessionExamples(Sequence[Example]):
             When not one of the items can be read.
         """
         if isinstance(index, slice):
-            return SessionExamples(self._session, self.items[index], self._cache, labelled=self._labelled)
+            return SessionExamples(self._session, self.items[index], self._cache, labeled=self._labeled)
         start = range(len(self.items))[index]
         for place in chain(range(start, len(self.items)), range(start)):
             item = self.items[place]
@@ -128,17 +128,17 @@ class SessionExamples(Sequence[Example]):
                 self._unreadable.add(item.id)
                 self._session.warn(f"{item.name} is left out of training. {error}")
         raise SemiGDAError(
-            f"Not one of {len(self.items)} {'labelled' if self._labelled else 'unlabelled'} images can be "
+            f"Not one of {len(self.items)} {'labeled' if self._labeled else 'unlabeled'} images can be "
             f"read for training. {self._session.warnings[-1]}"
         )
 
     def _example(self, item: Item) -> Example:
-        stamp = self._session.label_stamp(item) if self._labelled else None
+        stamp = self._session.label_stamp(item) if self._labeled else None
         return self._cache.get((item.id, stamp, self._settings), lambda: self._prepare(item))
 
     def _prepare(self, item: Item) -> Example:
-        labels = self._session.labels(item) if self._labelled else None
-        if self._labelled and labels is None:
+        labels = self._session.labels(item) if self._labeled else None
+        if self._labeled and labels is None:
             raise SemiGDAError("Its label file is gone.")
         stored = None
         if has_many_tiles(item.shape, self._settings):
@@ -147,7 +147,7 @@ class SessionExamples(Sequence[Example]):
             windows = FramedWindows(stored, self._settings)
             known = windows.frame_labels(labels)
             return Example(windows, known, torch.ones(1, 1, dtype=torch.bool).expand(known.shape))
-        image = normalise(self._session.picture(item).pixels, self._settings)
+        image = normalize(self._session.picture(item).pixels, self._settings)
         framed = frame(image, labels, self._settings)
         return Example(framed.image, framed.labels, framed.valid)
 

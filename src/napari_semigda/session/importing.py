@@ -164,7 +164,7 @@ def import_masks(
         Holds TIFF or PNG files with the values 0 … K-1 and 255 for unlabeled. With one class, a file that
         holds 0 and 255 only means background and object, unless this program wrote it.
     count
-        Take so many of the masks only, as if somebody had labelled a part; None takes all.
+        Take so many of the masks only, as if somebody had labeled a part; None takes all.
     seed
         Draw those at random; None spreads them evenly over the list.
 

@@ -31,9 +31,9 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u20
 
 
 class ItemState(Enum):
-    """How far the labelling of an item is, told from the files of the session."""
+    """How far the labeling of an item is, told from the files of the session."""
 
-    UNLABELLED = "unlabelled"
+    UNLABELED = "unlabeled"
     DRAFT = "draft"
     ACCEPTED = "accepted"
     SKIPPED = "skipped"
@@ -41,13 +41,13 @@ class ItemState(Enum):
     @property
     def waits(self) -> bool:
         """Whether the annotator has yet to deal with such an item."""
-        return self in (ItemState.UNLABELLED, ItemState.DRAFT)
+        return self in (ItemState.UNLABELED, ItemState.DRAFT)
 
 
-class Standing(Enum):
+class Status(Enum):
     """An item's state as a list of all items shows it: with what is painted and not accepted."""
 
-    UNLABELLED = "unlabelled"
+    UNLABELED = "unlabeled"
     DRAFT = "draft"
     PAINTED = "painted"
     ACCEPTED = "accepted"
@@ -56,7 +56,7 @@ class Standing(Enum):
     SKIPPED = "skipped"
 
 
-def standing(state: ItemState, *, edited: bool, aside: bool = False) -> Standing:
+def standing(state: ItemState, *, edited: bool, aside: bool = False) -> Status:
     """Tell an item's standing from its state.
 
     Parameters
@@ -67,17 +67,17 @@ def standing(state: ItemState, *, edited: bool, aside: bool = False) -> Standing
         Whether it is kept for validation, which counts once it is accepted.
     """
     if edited and state is ItemState.ACCEPTED:
-        return Standing.CHANGED
+        return Status.CHANGED
     if edited and state.waits:
-        return Standing.PAINTED
+        return Status.PAINTED
     if aside and state is ItemState.ACCEPTED:
-        return Standing.VALIDATION
-    return Standing(state.value)
+        return Status.VALIDATION
+    return Status(state.value)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One plane of one picture file, to be labelled.
+    """One plane of one picture file, to be labeled.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ class Manifest:
     settings
         How pictures become what the network sees.
     items
-        What is to be labelled.
+        What is to be labeled.
     one_object
         Whether the annotator said that there is one object an image.
     weights
@@ -163,7 +163,7 @@ class ManifestFile:
             return next(one for one in self.manifest.classes if one not in before)
 
     def change_class(self, value: int, *, name: str | None = None, color: str | None = None) -> None:
-        """Give the class with this value another name or colour, and save."""
+        """Give the class with this value another name or color, and save."""
         with self._lock:
             self.change(classes=with_changed_class(self.manifest.classes, value, name, color))
 

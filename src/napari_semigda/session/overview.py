@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.io.pictures import SUFFIXES
-from napari_semigda.session.items import Item, Standing, file_stem, folded
+from napari_semigda.session.items import Item, Status, file_stem, folded
 from napari_semigda.session.session import Session
 
 Key = Literal["place", "standing", "score", "effort"]
@@ -18,7 +18,7 @@ Key = Literal["place", "standing", "score", "effort"]
 Places = NDArray[np.intp]
 """Places of items in the session's list, from 0."""
 
-ORDER_OF_STANDINGS = tuple(Standing)
+ORDER_OF_STANDINGS = tuple(Status)
 
 
 class Overview:
@@ -38,7 +38,7 @@ class Overview:
         In the order of the list; so are the others.
     titles : list of str
         Their names as a narrow column shows them: without endings where these tell nothing apart.
-    standings : list of Standing
+    standings : list of Status
         How far each item is.
     scores, efforts : ndarray
         (N,) float32: acquisition score, and share of the draft's pixels that the annotator changed; NaN
@@ -52,7 +52,7 @@ class Overview:
         self._places = {item.id: place for place, item in enumerate(self.items)}
         self.titles = short_names([item.name for item in self.items])
         self._folded = [item.name.casefold() for item in self.items]
-        self.standings = [Standing.UNLABELLED] * len(self.items)
+        self.standings = [Status.UNLABELED] * len(self.items)
         self.scores, self.efforts = (np.full(len(self.items), np.nan, np.float32) for _ in range(2))
         for place in range(len(self.items)):
             self._read(place)
@@ -75,7 +75,7 @@ class Overview:
         *,
         descending: bool = False,
         text: str = "",
-        standings: Collection[Standing] = ORDER_OF_STANDINGS,
+        standings: Collection[Status] = ORDER_OF_STANDINGS,
     ) -> Places:
         """Put items in order.
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.session.features import ImageFeatures
 from napari_semigda.session.items import Item
-from napari_semigda.session.latents import Latents
 from napari_semigda.session.selection import Floats, farthest_first, representatives_first, spread_order
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def queue(
         `representatives_first`; before there is any draft all count alike. ``"in order"``: as listed.
         ``"random"``: shuffled, always in the same way for one seed.
         The first three are rankings. Where what they rank by is not known yet (scores, or latents) the order
-        is spread evenly over the list, because neighbours are often alike.
+        is spread evenly over the list, because neighbors are often alike.
     seed
         Of ``"random"``.
     count
@@ -150,7 +150,7 @@ def _uncertain(scores: Floats, waits: Places) -> Iterator[int] | None:
     return _and_the_others(best, iter(order), waits) if len(best) else None
 
 
-def _different(known_latents: Latents, waits: Places) -> Iterator[int] | None:
+def _different(known_latents: ImageFeatures, waits: Places) -> Iterator[int] | None:
     latents, known = known_latents.vectors()
     best = np.flatnonzero(waits & known)
     order = farthest_first(latents[best], known_latents.distance_to(~waits)[best])

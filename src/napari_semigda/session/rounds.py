@@ -17,7 +17,7 @@ from napari_semigda.session.journal import now
 from napari_semigda.session.layout import CURVES, MOST_ROUNDS, RECORD, make_folder, round_numbers
 from napari_semigda.session.layout import MODEL as MODEL
 from napari_semigda.session.layout import STATE as STATE
-from napari_semigda.training.recipe import Budget, Recipe
+from napari_semigda.training.recipe import Budget, Recipe, from_disk, to_disk
 
 RoundStatus = Literal["running", "stopped", "complete", "failed"]
 
@@ -64,9 +64,9 @@ class RoundRecord:
         Whether it started from the weights of an earlier round.
     started_from
         Those weights, in words for people, such as ``"round 2"``; empty for a fresh start.
-    labelled
+    labeled
         Ids of the items accepted when it began, then of those accepted while it ran, as they joined.
-    unlabelled
+    unlabeled
         How many other images took part.
     steps, seconds
         Done so far.
@@ -86,8 +86,8 @@ class RoundRecord:
     seed: int
     warm: bool
     started_from: str
-    labelled: tuple[str, ...]
-    unlabelled: int
+    labeled: tuple[str, ...]
+    unlabeled: int
     steps: int = 0
     seconds: float = 0.0
     message: str = ""
@@ -97,7 +97,7 @@ class RoundRecord:
     validation_images: int = 0
 
 
-class Rounds:
+class RoundStore:
     """The folder `rounds/` of a session. Not thread-safe by itself: the session guards it."""
 
     def __init__(self, folder: Path) -> None:
@@ -126,8 +126,8 @@ class Rounds:
         warm: bool,
         *,
         stages: tuple[int, ...],
-        labelled: Sequence[str],
-        unlabelled: int,
+        labeled: Sequence[str],
+        unlabeled: int,
         started_from: str = "",
     ) -> RoundRecord:
         """Make the folder and the record of the next round.
@@ -147,8 +147,8 @@ class Rounds:
             seed=seed,
             warm=warm,
             started_from=started_from,
-            labelled=tuple(labelled),
-            unlabelled=unlabelled,
+            labeled=tuple(labeled),
+            unlabeled=unlabeled,
             started=now(),
         )
         make_folder(self.folder)
@@ -190,7 +190,7 @@ class Rounds:
         SemiGDAError
             When the record cannot be written.
         """
-        extended = replace(record, labelled=(*record.labelled, *ids))
+        extended = replace(record, labeled=(*record.labeled, *ids))
         self._write(extended)
         return extended
 
@@ -282,7 +282,7 @@ class Rounds:
         return is_own_file(self.folder_of(number) / STATE, self.folder.parent)
 
     def _write(self, record: RoundRecord) -> None:
-        write_json(self.folder_of(record.number) / RECORD, asdict(record))
+        write_json(self.folder_of(record.number) / RECORD, to_disk(asdict(record)))
 
 
 def read_record(folder: Path) -> RoundRecord | None:
@@ -290,12 +290,13 @@ def read_record(folder: Path) -> RoundRecord | None:
     values = json_or_none(folder / RECORD, folder.parents[1])
     if not isinstance(values, dict):
         return None
+    values = from_disk(values)
     known = {one.name: values[one.name] for one in fields(RoundRecord) if one.name in values}
     if _REQUIRED - known.keys() or not all(_CHECKS[name](value) for name, value in known.items()):
         return None
     if f"{known['number']:03d}" != folder.name:
         return None
-    return RoundRecord(**known | {name: tuple(known[name]) for name in ("stages", "labelled")})
+    return RoundRecord(**known | {name: tuple(known[name]) for name in ("stages", "labeled")})
 
 
 def _is_number(value: Any, most: float, kind: Any = int) -> bool:
@@ -320,8 +321,8 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "seed": lambda value: isinstance(value, int) and abs(value) < 2**64,
     "warm": lambda value: isinstance(value, bool),
     "started_from": _is_text,
-    "labelled": lambda values: _are(values, _is_text),
-    "unlabelled": lambda value: _is_number(value, _MOST),
+    "labeled": lambda values: _are(values, _is_text),
+    "unlabeled": lambda value: _is_number(value, _MOST),
     "steps": lambda value: _is_number(value, _MOST),
     "seconds": lambda value: _is_number(value, _MOST, int | float),
     "message": _is_text,
@@ -334,7 +335,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 
 def append_point(folder: Path, point: Mapping[str, Any]) -> None:
     """Add one point (step, losses, …) to the curves of a round."""
-    append_line(folder / CURVES, json.dumps(point), durable=False, within=folder.parents[1])
+    append_line(folder / CURVES, json.dumps(to_disk(point)), durable=False, within=folder.parents[1])
 
 
 def keep_points(folder: Path, count: int) -> None:
@@ -346,7 +347,7 @@ def keep_points(folder: Path, count: int) -> None:
         When they cannot be written.
     """
     points = read_curves(folder)[:count]
-    write_bytes(folder / CURVES, "".join(f"{json.dumps(point)}\n" for point in points).encode())
+    write_bytes(folder / CURVES, "".join(f"{json.dumps(to_disk(point))}\n" for point in points).encode())
 
 
 def read_curves(folder: Path) -> list[dict[str, Any]]:
@@ -355,4 +356,4 @@ def read_curves(folder: Path) -> list[dict[str, Any]]:
         lines = list(read_json_lines(folder / CURVES, folder.parents[1]))
     except (OSError, SemiGDAError):
         return []
-    return [point for point in lines if isinstance(point, dict)]
+    return [from_disk(point) for point in lines if isinstance(point, dict)]

@@ -26,7 +26,7 @@ class SeenDraft:
 class SeenDrafts:
     """The draft of the item shown last, in memory, and of items with an unfinished edit, beside the edit.
 
-    Not thread-safe by itself: the labelling guards it.
+    Not thread-safe by itself: the labeling guards it.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""A session: a folder of pictures being labelled, and everything that is known about them.
+"""A session: a folder of pictures being labeled, and everything that is known about them.
 
 Here is what the rest of the program uses; the parts are in modules of their own: `manifest` (what the
-session is about), `labelling` (masks, drafts, edits and what was skipped; what can be wrong with them is
+session is about), `labeling` (masks, drafts, edits and what was skipped; what can be wrong with them is
 told there), `rounds` and `examples`.
 """
 
@@ -37,13 +37,15 @@ from napari_semigda.session.creation import (
     with_more_arrays,
     with_more_files,
 )
+from napari_semigda.session.drafts import DraftInfo
 from napari_semigda.session.efforts import AcceptedDraft
 from napari_semigda.session.examples import ExampleCache, SessionExamples
+from napari_semigda.session.features import ImageFeatures
 from napari_semigda.session.importing import ImportReport, import_masks
 from napari_semigda.session.items import (
     Item,
     ItemState,
-    Standing,
+    Status,
     opened_picture,
     plane_of,
     read_picture,
@@ -51,17 +53,15 @@ from napari_semigda.session.items import (
     stored_picture,
 )
 from napari_semigda.session.journal import JournalEntry
-from napari_semigda.session.labelling import Labelling
-from napari_semigda.session.latents import Latents
+from napari_semigda.session.labels import LabelStore
 from napari_semigda.session.layout import LABELS, LATENTS, ROUNDS, VIEW, check_folders, clean_up, left_alone
 from napari_semigda.session.layout import OWN_FOLDERS as OWN_FOLDERS
 from napari_semigda.session.lock import SessionLock
 from napari_semigda.session.manifest import Manifest, ManifestFile, read_manifest
 from napari_semigda.session.mask_changes import ChangedMask, ClassUse, replaced
-from napari_semigda.session.predictions import PredictionInfo
 from napari_semigda.session.queue import DEFAULT_STRATEGY, Strategy, queue
 from napari_semigda.session.relocation import Relocation, look_for_pictures, missing_pictures
-from napari_semigda.session.rounds import RoundRecord, Rounds, RoundStatus, Validation
+from napari_semigda.session.rounds import RoundRecord, RoundStatus, RoundStore, Validation
 from napari_semigda.session.selection import spread_order
 from napari_semigda.session.transaction import Transactions, pending_name
 from napari_semigda.session.view import View, ViewFile
@@ -103,7 +103,7 @@ class Session:
         linked folders, the folder and their number. Empty for an opened session.
     notices : list of str
         What else `create` or `add_images` did not take as images to label: masks, and links to the same file.
-    latents : Latents
+    latents : ImageFeatures
         What the pictures look like, as far as it was computed.
     read_only : str or None
         Why nothing can be saved (another program has the session open, or the folder cannot be written),
@@ -132,7 +132,7 @@ class Session:
         self._file = ManifestFile(folder, manifest, self._lock)
         if self._writing.unsure is not None:
             self.warn(self._writing.unsure)
-        self._labelling = Labelling(
+        self._labeling = LabelStore(
             folder,
             manifest.items,
             self._file.class_values,
@@ -142,8 +142,8 @@ class Session:
             validation=lambda: self._file.manifest.validation,
             one_object=lambda: self._file.manifest.one_object,
         )
-        self.latents = Latents(folder / LATENTS, [item.id for item in manifest.items], self._lock)
-        self._rounds = Rounds(folder / ROUNDS)
+        self.latents = ImageFeatures(folder / LATENTS, [item.id for item in manifest.items], self._lock)
+        self._rounds = RoundStore(folder / ROUNDS)
         self._view = ViewFile(folder / VIEW, self._lock, self.warn)
         self._examples = ExampleCache()
 
@@ -275,7 +275,7 @@ class Session:
         if session.read_only is None:
             clean_up(folder)
             with suppress(SemiGDAError, OSError):  # then nothing is changed
-                session._labelling.undo_interrupted_removal((folder / MANIFEST_NAME).stat().st_mtime_ns)
+                session._labeling.undo_interrupted_removal((folder / MANIFEST_NAME).stat().st_mtime_ns)
         for sentence in left_alone(folder):
             session.warn(sentence)
         return session
@@ -413,7 +413,7 @@ class Session:
         SemiGDAError
             When it cannot be saved; then nothing is changed.
         """
-        return self._labelling.restore_masks(
+        return self._labeling.restore_masks(
             changed, "Restoring", "as it was before its background became unlabeled"
         )
 
@@ -432,7 +432,7 @@ class Session:
         def change(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
             return mask if value is not None and (mask == value).any() else unlabel(mask)
 
-        return self._labelling.change_masks(
+        return self._labeling.change_masks(
             change,
             ("labels", "edits"),
             f"Making the background unlabeled for “{name}” in",
@@ -464,7 +464,7 @@ class Session:
 
     @_saves
     def recolor_class(self, value: int, color: str) -> None:
-        """Give the class with this value another colour (``"#rrggbb"``), and save."""
+        """Give the class with this value another color (``"#rrggbb"``), and save."""
         self._file.change_class(value, color=color)
 
     def class_use(
@@ -475,7 +475,7 @@ class Session:
         cancelled: Callable[[], bool] | None = None,
     ) -> ClassUse:
         """Find the items on which the class with this value is painted, accepted or not."""
-        return self._labelling.class_use(value, progress, cancelled)
+        return self._labeling.class_use(value, progress, cancelled)
 
     @_saves
     def remove_class(
@@ -506,7 +506,7 @@ class Session:
         """
         without_class(self.classes, value)
         name = self._class_of(value).name
-        changed = self._labelling.change_masks(
+        changed = self._labeling.change_masks(
             replaced(value, UNKNOWN),
             ("labels", "edits"),
             f"Removing the class “{name}” from",
@@ -568,8 +568,8 @@ class Session:
         """
         if not self.framing_by_objects:
             return None
-        labelled = self._labelling.to_learn_from()
-        measured = [labelled[place] for place in spread_order(len(labelled))[:MASKS_MEASURED]]
+        labeled = self._labeling.to_learn_from()
+        measured = [labeled[place] for place in spread_order(len(labeled))[:MASKS_MEASURED]]
         fitting = settings_for_objects(self._readable_masks(measured), self.settings)
         if fitting == self.settings:
             return None
@@ -624,7 +624,7 @@ class Session:
     @property
     def items(self) -> tuple[Item, ...]:
         """All items, in the order of the list."""
-        return self._labelling.items
+        return self._labeling.items
 
     @_saves
     def add_images(
@@ -713,40 +713,40 @@ class Session:
         SemiGDAError
             When the session has no such item.
         """
-        return self._labelling.item(item)
+        return self._labeling.item(item)
 
     def place(self, item: Item | str) -> int:
         """Tell the place of an item in the list, from 0."""
-        return self._labelling.place(item)
+        return self._labeling.place(item)
 
     def state(self, item: Item | str) -> ItemState:
-        """Tell how far the labelling of an item is: accepted, else skipped, else a draft, else unlabelled."""
-        return self._labelling.state(item)
+        """Tell how far the labeling of an item is: accepted, else skipped, else a draft, else unlabeled."""
+        return self._labeling.state(item)
 
     def states(self) -> tuple[ItemState, ...]:
         """Tell the state of every item, in the order of the list."""
-        return self._labelling.states()
+        return self._labeling.states()
 
-    def standing(self, item: Item | str) -> Standing:
+    def standing(self, item: Item | str) -> Status:
         """Tell the state of an item, and whether something on it is painted and not accepted."""
-        return self._labelling.standing(item)
+        return self._labeling.standing(item)
 
     def effort(self, item: Item | str) -> float | None:
-        """Tell how much of an accepted item's draft was changed; see `Labelling.effort`."""
-        return self._labelling.effort(item)
+        """Tell how much of an accepted item's draft was changed; see `LabelStore.effort`."""
+        return self._labeling.effort(item)
 
     def accepted_drafts(self) -> list[AcceptedDraft]:
         """Tell what every draft that was accepted had cost, oldest first; see `Efforts`."""
         with self._lock:
-            return list(self._labelling.efforts.drafts)
+            return list(self._labeling.efforts.drafts)
 
     def changes(self, since: int = 0) -> tuple[set[str], int]:
-        """Tell which items changed since an earlier question; see `Labelling.changes`."""
-        return self._labelling.changes(since)
+        """Tell which items changed since an earlier question; see `LabelStore.changes`."""
+        return self._labeling.changes(since)
 
     def counts(self) -> dict[ItemState, int]:
         """Count the items in each state; every state is a key."""
-        return self._labelling.counts()
+        return self._labeling.counts()
 
     def queue(
         self,
@@ -863,55 +863,55 @@ class Session:
                     )
                 )
                 known = {item.id for item in self.items}
-                self._labelling.replace_items(item for item in relocation.found if item.id in known)
+                self._labeling.replace_items(item for item in relocation.found if item.id in known)
         return relocation
 
     # Masks
 
     def labels(self, item: Item | str) -> NDArray[np.uint8] | None:
         """Read the accepted mask of an item: (H, W) uint8, `UNKNOWN` where nobody looked; None without."""
-        return self._labelling.labels(item)
+        return self._labeling.labels(item)
 
     def edit(self, item: Item | str) -> NDArray[np.uint8] | None:
         """Read what is painted on an item but not accepted: (H, W) uint8; None without."""
-        return self._labelling.edit(item)
+        return self._labeling.edit(item)
 
     def prediction(self, item: Item | str) -> NDArray[np.uint8] | None:
         """Read the label map last predicted for an item: (H, W) uint8; None without a sound one."""
-        return self._labelling.predictions.read(self.item(item))
+        return self._labeling.predictions.read(self.item(item))
 
-    def prediction_info(self, item: Item | str) -> PredictionInfo | None:
+    def prediction_info(self, item: Item | str) -> DraftInfo | None:
         """Tell what is known of the prediction of an item; None without one."""
-        return self._labelling.predictions.info(self.item(item))
+        return self._labeling.predictions.info(self.item(item))
 
     def scores(self) -> NDArray[np.float32]:
         """Return the acquisition score of every item, in the order of the list; NaN without a draft."""
-        return self._labelling.predictions.scores(self.items)
+        return self._labeling.predictions.scores(self.items)
 
     @_saves
     def store_prediction(
         self, item: Item | str, prediction: "Prediction | Draft", round_number: int
-    ) -> PredictionInfo:
-        """Keep a prediction as the draft of an item; see `Predictions.store`."""
-        return self._labelling.predictions.store(self.item(item), prediction, round_number)
+    ) -> DraftInfo:
+        """Keep a prediction as the draft of an item; see `DraftStore.store`."""
+        return self._labeling.predictions.store(self.item(item), prediction, round_number)
 
     def starting_mask(self, item: Item | str) -> NDArray[np.uint8]:
         """Return what the annotator goes on from: the edit, else the accepted mask, else the draft."""
-        return self._labelling.starting_mask(item)
+        return self._labeling.starting_mask(item)
 
     def see_draft(self, item: Item | str) -> NDArray[np.uint8] | None:
-        """Read the newest draft for the annotator; see `Labelling.see_draft`."""
-        return self._labelling.see_draft(item)
+        """Read the newest draft for the annotator; see `LabelStore.see_draft`."""
+        return self._labeling.see_draft(item)
 
     def label_stamp(self, item: Item | str) -> tuple[tuple[int, int] | None, int]:
         """Return what changes whenever the label file of an item does, here or by another program."""
-        return self._labelling.label_stamp(item)
+        return self._labeling.label_stamp(item)
 
     # What the annotator does
 
     @_saves
     def accept(self, item: Item | str, labels: NDArray[Any], *, event: str | None = None) -> JournalEntry:
-        """Save a mask for good: when this returns, it is on the disk; see `Labelling.accept`.
+        """Save a mask for good: when this returns, it is on the disk; see `LabelStore.accept`.
 
         Parameters
         ----------
@@ -932,42 +932,42 @@ class Session:
         SemiGDAError
             When the mask does not fit the item, or cannot be saved; what was accepted before still is.
         """
-        return self._labelling.accept(item, labels, event=event)
+        return self._labeling.accept(item, labels, event=event)
 
     @property
     def undoable_accepts(self) -> tuple[Item, ...]:
         """The items whose accepts can be undone, the last accept last; the list begins with each opening."""
-        return self._labelling.undoable_accepts()
+        return self._labeling.undoable_accepts()
 
     @_saves
     def undo_accept(self) -> Item:
-        """Make of the item that was accepted last what it was before; see `Labelling.undo_accept`."""
-        return self._labelling.undo_accept()
+        """Make of the item that was accepted last what it was before; see `LabelStore.undo_accept`."""
+        return self._labeling.undo_accept()
 
     @_saves
     def keep_edit(self, item: Item | str, labels: NDArray[Any]) -> None:
-        """Save what is painted so far, without accepting it; see `Labelling.keep_edit`."""
-        self._labelling.keep_edit(item, labels)
+        """Save what is painted so far, without accepting it; see `LabelStore.keep_edit`."""
+        self._labeling.keep_edit(item, labels)
 
     @_saves
     def discard_edit(self, item: Item | str) -> None:
         """Forget what is painted on an item but not accepted."""
-        self._labelling.discard_edit(item)
+        self._labeling.discard_edit(item)
 
     @_saves
     def skip(self, item: Item | str) -> None:
         """Leave an item aside: not asked for, not trained on, not exported. Accepted ones stay accepted."""
-        self._labelling.skip(item)
+        self._labeling.skip(item)
 
     @_saves
     def unskip(self, item: Item | str) -> None:
         """Take an item up again."""
-        self._labelling.unskip(item)
+        self._labeling.unskip(item)
 
     @property
     def validation(self) -> list[Item]:
         """The accepted items that are kept for validation: compared with after each round, not trained on."""
-        return self._labelling.for_validation()
+        return self._labeling.for_validation()
 
     @_saves
     def keep_for_validation(self, item: Item | str, keep: bool = True) -> None:
@@ -982,11 +982,11 @@ class Session:
         if keep and self.state(item) is not ItemState.ACCEPTED:
             raise SemiGDAError(f"{item.name} has no accepted mask to compare with: accept it first.")
         self._file.keep_for_validation(item.id, keep)
-        self._labelling.note_change(item.id)
+        self._labeling.note_change(item.id)
 
     def journal(self) -> list[JournalEntry]:
         """Read what happened so far, oldest first."""
-        return self._labelling.journal()
+        return self._labeling.journal()
 
     @_saves
     def import_masks(
@@ -1012,28 +1012,26 @@ class Session:
 
     def labels_nothing(self) -> bool:
         """Whether not one pixel is labeled in the accepted masks to learn from; reads until one is found."""
-        masks = self._readable_masks(self._labelling.to_learn_from())
+        masks = self._readable_masks(self._labeling.to_learn_from())
         unlabeled = ((mask == UNKNOWN).all() for mask in masks)
         first = next(unlabeled, None)
         return bool(first) and all(unlabeled)
 
-    def examples(
-        self, labelled_ids: Collection[str] | None = None
-    ) -> tuple[SessionExamples, SessionExamples]:
-        """Return the labelled and the unlabelled examples of a round; see `Labelling.for_training`.
+    def examples(self, labeled_ids: Collection[str] | None = None) -> tuple[SessionExamples, SessionExamples]:
+        """Return the labeled and the unlabeled examples of a round; see `LabelStore.for_training`.
 
         They are read and prepared when drawn. Items that turn out to be unreadable are replaced by others
         and named in `warnings`.
         """
-        labelled, unlabelled = self._labelling.for_training(labelled_ids)
+        labeled, unlabeled = self._labeling.for_training(labeled_ids)
         return (
-            SessionExamples(self, labelled, self._examples, labelled=True),
-            SessionExamples(self, unlabelled, self._examples, labelled=False),
+            SessionExamples(self, labeled, self._examples, labeled=True),
+            SessionExamples(self, unlabeled, self._examples, labeled=False),
         )
 
-    def labelled_examples(self, items: Sequence[Item]) -> SessionExamples:
-        """Return the labelled examples of these items, in this order; see `examples`."""
-        return SessionExamples(self, items, self._examples, labelled=True)
+    def labeled_examples(self, items: Sequence[Item]) -> SessionExamples:
+        """Return the labeled examples of these items, in this order; see `examples`."""
+        return SessionExamples(self, items, self._examples, labeled=True)
 
     @property
     def rounds(self) -> tuple[RoundRecord, ...]:
@@ -1053,15 +1051,15 @@ class Session:
             When they cannot be written.
         """
         with self._lock:
-            labelled, unlabelled = self._labelling.for_training()
+            labeled, unlabeled = self._labeling.for_training()
             return self._rounds.begin(
                 recipe,
                 budget,
                 seed,
                 warm,
                 stages=(2,) if warm or self.starts_trained else (1, 2),
-                labelled=[item.id for item in labelled],
-                unlabelled=len(unlabelled),
+                labeled=[item.id for item in labeled],
+                unlabeled=len(unlabeled),
                 started_from=started_from,
             )
 
@@ -1072,18 +1070,18 @@ class Session:
 
     @_saves
     def resume_round(self, number: int) -> RoundRecord:
-        """Take up a stopped round again; see `Rounds.resume`."""
+        """Take up a stopped round again; see `RoundStore.resume`."""
         with self._lock:
             return self._rounds.resume(number)
 
     def new_masks(self, record: RoundRecord | None) -> list[Item]:
         """Tell the accepted items that a round did not learn from, and a later one would; all without one."""
-        known = set(() if record is None else record.labelled)
-        return [item for item in self._labelling.to_learn_from() if item.id not in known]
+        known = set(() if record is None else record.labeled)
+        return [item for item in self._labeling.to_learn_from() if item.id not in known]
 
     @_saves
     def extend_round(self, record: RoundRecord, items: Sequence[Item]) -> RoundRecord:
-        """Write down that a running round learns from more items; see `Rounds.extend`."""
+        """Write down that a running round learns from more items; see `RoundStore.extend`."""
         with self._lock:
             return self._rounds.extend(record, [item.id for item in items])
 
@@ -1114,7 +1112,7 @@ class Session:
         return self._rounds.folder_of(number)
 
     def last_model(self) -> Path | None:
-        """Return the newest weights whose file is whole, if any; see `Rounds.last_model`."""
+        """Return the newest weights whose file is whole, if any; see `RoundStore.last_model`."""
         with self._lock:
             return self._rounds.last_model()
 

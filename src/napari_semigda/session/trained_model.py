@@ -18,11 +18,11 @@ from napari_semigda.io.files import json_or_none
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from napari_semigda.model.device import choose_device
-from napari_semigda.model.semigda import SemiGDANetwork
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.session.classes import MOST_NAMED
 from napari_semigda.session.layout import ROUNDS, make_folder
 from napari_semigda.session.manifest import read_manifest
-from napari_semigda.session.rounds import MODEL, Rounds
+from napari_semigda.session.rounds import MODEL, RoundStore
 
 ORIGIN = "origin.json"
 _MOST_ORIGIN = 2**16
@@ -170,9 +170,9 @@ class SemiGDA(Predictor):
     Parameters
     ----------
     network
-        A `napari_semigda.model.semigda.SemiGDANetwork`, with its weights; moved to the device.
+        A `napari_semigda.model.network.SemiGDANetwork`, with its weights; moved to the device.
     settings
-        How pictures are normalised and framed.
+        How pictures are normalized and framed.
     class_names
         By value, from 1 on; empty texts stand for classes that were removed, and are not predicted.
     device
@@ -271,7 +271,7 @@ def weights_in_words(path: Path) -> str:
 def _newest_of_session(folder: Path) -> Path:
     if not (folder / MANIFEST_NAME).is_file():
         raise SemiGDAError(f"“{folder}” is no session: it has no {MANIFEST_NAME}. Choose another folder.")
-    path = Rounds(folder / ROUNDS).last_model()
+    path = RoundStore(folder / ROUNDS).last_model()
     if path is None:
         raise SemiGDAError(f"The session “{folder.name}” has no weights yet: train a round there first.")
     return path

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.inference.preparation import normalise
+from napari_semigda.inference.preparation import normalize
 from napari_semigda.io.bands import opened_copy
 from napari_semigda.session.items import Item
 from napari_semigda.session.selection import spread_order
@@ -80,7 +80,7 @@ def _look(session: Session, item: Item) -> NDArray[np.float32] | None:
     try:
         with opened_copy(session.plane(item), SIDE) as pixels:
             step = max(1, min(pixels.shape[:2]) // SIDE)
-            colors = np.asarray(normalise(pixels[::step, ::step], session.settings))
+            colors = np.asarray(normalize(pixels[::step, ::step], session.settings))
     except SemiGDAError:
         return None
     rows, columns = (np.array_split(np.arange(size), CELLS) for size in colors.shape[1:])

@@ -16,7 +16,7 @@ def augment(batch: Batch, generator: torch.Generator) -> Batch:
     """Flip, turn, shift, scale, rotate and jitter each example on its own (SemiGDA, schedule).
 
     Flips and quarter turns have probability ½ each; shift (0.15 of the side), scale (0.1) and rotation
-    (20°) come together with probability 0.4; colour jitter (0.1) with probability 0.2.
+    (20°) come together with probability 0.4; color jitter (0.1) with probability 0.2.
     What is drawn in from outside the image is marked unknown and not valid.
 
     Parameters
@@ -56,7 +56,7 @@ def _warp(batch: Batch, generator: torch.Generator) -> Batch:
     images, labels, valid = (part.clone() for part in batch)
     theta = torch.stack([matrix for matrix in matrices if matrix is not None]).to(images.device)
     grid = F.affine_grid(theta, list(images[chosen].shape), align_corners=False)
-    # Clamped to the outermost pixels' centres: like padding with the border, which not every device can.
+    # Clamped to the outermost pixels' centers: like padding with the border, which not every device can.
     edge = 1 - 1 / images.shape[-1]
     images[chosen] = F.grid_sample(images[chosen], grid.clamp(-edge, edge), align_corners=False)
     # Shifted by one, so that what lies outside (0) can be told from the background class.
@@ -87,5 +87,5 @@ def _jitter(images: Tensor, generator: torch.Generator) -> Tensor:
     bright = (images + 1) / 2 * brightness
     mean = bright.mean(dim=(1, 2, 3), keepdim=True)
     contrasted = (bright - mean) * contrast + mean
-    grey = contrasted.mean(dim=1, keepdim=True)
-    return ((contrasted - grey) * saturation + grey).clamp(0, 1) * 2 - 1
+    gray = contrasted.mean(dim=1, keepdim=True)
+    return ((contrasted - gray) * saturation + gray).clamp(0, 1) * 2 - 1

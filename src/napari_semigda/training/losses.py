@@ -11,7 +11,7 @@ from torch import Tensor
 LATENT_STRIDE = 8
 
 SMALLEST_PROBABILITY = 1e-30
-"""Far below what a softmax of colours gives a wrong class: where it were larger, a class that starts as very
+"""Far below what a softmax of colors gives a wrong class: where it were larger, a class that starts as very
 unlikely would have no gradient to come back."""
 
 
@@ -54,9 +54,9 @@ def segmentation_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -
 
     Dice of the foreground classes does not tell which class a wrong pixel should have been: it pushes class 1
     out of the background, wherever to, while its push against a class that an image does not show falls with
-    the square of the area that this class wins. So the colour of a class that was added later, or that few
+    the square of the area that this class wins. So the color of a class that was added later, or that few
     masks show, stayed the nearest one in the transitions between others: a rim around every object. Classes
-    whose colours are far from what the network paints at first had no gradient at all. Cross-entropy pushes
+    whose colors are far from what the network paints at first had no gradient at all. Cross-entropy pushes
     each pixel towards its own class.
 
     Parameters
@@ -102,7 +102,7 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
 def latent_weights(counted: Tensor) -> Tensor:
     """Which latent positions depend on counted pixels only.
 
-    A position is left out when its own 8 × 8 pixels or those of a neighbour hold a pixel that does not
+    A position is left out when its own 8 × 8 pixels or those of a neighbor hold a pixel that does not
     count: the autoencoder looks beyond its own block.
 
     Parameters

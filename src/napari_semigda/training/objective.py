@@ -1,4 +1,4 @@
-"""What a step minimises: the terms of SemiGDA's loss for one batch of each stream."""
+"""What a step minimizes: the terms of SemiGDA's loss for one batch of each stream."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from napari_semigda.model.semigda import Latents, SemiGDANetwork
+from napari_semigda.model.network import Latents, SemiGDANetwork
 from napari_semigda.training.examples import Batch
 from napari_semigda.training.losses import (
     alignment_loss,
@@ -18,7 +18,7 @@ from napari_semigda.training.losses import (
 )
 from napari_semigda.training.mixing import mix, random_boxes
 from napari_semigda.training.recipe import Recipe
-from napari_semigda.training.schedule import unlabelled_weight
+from napari_semigda.training.schedule import unlabeled_weight
 
 #: Name of a term → its weight in the sum and its value.
 Terms = dict[str, tuple[float, Tensor]]
@@ -40,7 +40,7 @@ class Objective:
     def __init__(self, model: SemiGDANetwork, recipe: Recipe, generator: torch.Generator) -> None:
         self.model, self.recipe, self.generator = model, recipe, generator
 
-    def terms(self, stage: int, fraction: float, labelled: Batch, unlabelled: Batch | None) -> Terms:
+    def terms(self, stage: int, fraction: float, labeled: Batch, unlabeled: Batch | None) -> Terms:
         """All terms of a step.
 
         Parameters
@@ -49,82 +49,82 @@ class Objective:
             1: latents only. 2: decoded masks, and the latents if the recipe says so.
         fraction : float
             How much of the stage is done, in [0, 1].
-        labelled, unlabelled : Batch
-            On the model's device; ``None`` without unlabelled images.
+        labeled, unlabeled : Batch
+            On the model's device; ``None`` without unlabeled images.
         """
-        images = labelled.images if unlabelled is None else torch.cat([labelled.images, unlabelled.images])
-        weight = unlabelled_weight(fraction, self.recipe.unlabelled_peak)
+        images = labeled.images if unlabeled is None else torch.cat([labeled.images, unlabeled.images])
+        weight = unlabeled_weight(fraction, self.recipe.unlabeled_peak)
         if stage == 1:
-            return self._alignment(self.model.latents(images), labelled, unlabelled, weight)
+            return self._alignment(self.model.latents(images), labeled, unlabeled, weight)
         noise = self._noise(images)
         mixture = None
-        if unlabelled is not None and fraction >= self.recipe.mixing_from:
-            mixture = self._mixture(labelled, unlabelled)
+        if unlabeled is not None and fraction >= self.recipe.mixing_from:
+            mixture = self._mixture(labeled, unlabeled)
             # one pass for all: neither the mixed images nor their noise depend on what the others come to
             images = torch.cat([images, mixture.images])
             noise = torch.cat([noise, self._noise(mixture.images)])
         latents = self.model.latents(images, noise)
-        terms = self._segmentation(latents, labelled, unlabelled, mixture, weight)
+        terms = self._segmentation(latents, labeled, unlabeled, mixture, weight)
         if self.recipe.align_in_stage_two:
-            terms |= self._alignment(latents, labelled, unlabelled, weight)
+            terms |= self._alignment(latents, labeled, unlabeled, weight)
         return terms
 
-    def _alignment(self, latents: Latents, labelled: Batch, unlabelled: Batch | None, weight: float) -> Terms:
+    def _alignment(self, latents: Latents, labeled: Batch, unlabeled: Batch | None, weight: float) -> Terms:
         """Both latents to the mask's, and to each other where there is no mask (SemiGDA, alignment).
 
         A mask's latent depends on all of the mask, however faintly, so that a mask with unknown pixels has
         none to align to. What lies outside the picture is background; only latents next to it are left out.
         """
-        count = len(labelled.images)
-        without_mask = slice(count, count if unlabelled is None else count + len(unlabelled.images))
-        target = self.model.mask_latent(labelled.labels.masked_fill(~labelled.known, 0))
+        count = len(labeled.images)
+        without_mask = slice(count, count if unlabeled is None else count + len(unlabeled.images))
+        target = self.model.mask_latent(labeled.labels.masked_fill(~labeled.known, 0))
         mapped, encoded = latents.mapped, latents.encoded
-        weights = latent_weights(labelled.known) * labelled.fully_known[:, None, None, None]
+        weights = latent_weights(labeled.known) * labeled.fully_known[:, None, None, None]
         supervised = alignment_loss(mapped[:count], target, weights)
         supervised = supervised + alignment_loss(encoded[:count], target, weights)
         terms = {"alignment": (1.0, supervised)}
-        if unlabelled is not None:
-            weights = latent_weights(unlabelled.valid)
+        if unlabeled is not None:
+            weights = latent_weights(unlabeled.valid)
             unsupervised = alignment_loss(mapped[without_mask], encoded[without_mask], weights)
             unsupervised = unsupervised + alignment_loss(encoded[without_mask], mapped[without_mask], weights)
-            terms["unlabelled alignment"] = (weight, unsupervised)
+            terms["unlabeled alignment"] = (weight, unsupervised)
         return terms
 
     def _segmentation(
         self,
         latents: Latents,
-        labelled: Batch,
-        unlabelled: Batch | None,
+        labeled: Batch,
+        unlabeled: Batch | None,
         mixture: _Mixture | None,
         weight: float,
     ) -> Terms:
         """Dice of both branches: against the truth, and each against the other's pseudo labels."""
-        count = len(labelled.images)
+        count = len(labeled.images)
         branches = self._branches(latents)
-        truth = one_hot(labelled.labels, self.model.classes)
-        supervised = [segmentation_loss(branch[:count], truth, labelled.known) for branch in branches]
+        truth = one_hot(labeled.labels, self.model.classes)
+        supervised = [segmentation_loss(branch[:count], truth, labeled.known) for branch in branches]
         terms: Terms = {"dice": (1.0, supervised[0] + supervised[1])}
-        if unlabelled is not None:
-            alone = count + len(unlabelled.images)
+        if unlabeled is not None:
+            alone = count + len(unlabeled.images)
             pseudo = [self._pseudo_labels(branch[:alone]) for branch in branches]
             unsupervised = _crosswise(
                 [branch[count:alone] for branch in branches],
                 [labels[count:] for labels in pseudo],
-                unlabelled.valid,
+                unlabeled.valid,
             )
-            terms["unlabelled dice"] = (weight, unsupervised)
+            terms["unlabeled dice"] = (weight, unsupervised)
             if mixture is not None:
                 mixed = [mixture.mix(labels[:count], labels[count:]) for labels in pseudo]
                 crossed = _crosswise([branch[alone:] for branch in branches], mixed, mixture.counted)
                 terms["mixed dice"] = (weight, crossed)
         return terms
 
-    def _mixture(self, labelled: Batch, unlabelled: Batch) -> _Mixture:
-        """CutMix between the labelled and the unlabelled half of the batch (SemiGDA, skip adapters)."""
-        count = min(len(labelled.images), len(unlabelled.images))
-        size = labelled.images.shape[-1]
+    def _mixture(self, labeled: Batch, unlabeled: Batch) -> _Mixture:
+        """CutMix between the labeled and the unlabeled half of the batch (SemiGDA, skip adapters)."""
+        count = min(len(labeled.images), len(unlabeled.images))
+        size = labeled.images.shape[-1]
         boxes = random_boxes(count, size, self.recipe.mixing_side, self.generator)
-        return _Mixture(labelled, unlabelled, boxes.to(labelled.images.device))
+        return _Mixture(labeled, unlabeled, boxes.to(labeled.images.device))
 
     def _branches(self, latents: Latents) -> list[Tensor]:
         return [self.model.decode_image_branch(latents), self.model.decode_mask_branch(latents)]
@@ -150,18 +150,18 @@ class _Mixture:
     images : Tensor
         Mixed, (2N, 3, S, S), N the size of the smaller half.
     counted : Tensor
-        Where an annotator has looked, or the unlabelled image is valid: bool, (2N, S, S).
+        Where an annotator has looked, or the unlabeled image is valid: bool, (2N, S, S).
     """
 
-    def __init__(self, labelled: Batch, unlabelled: Batch, boxes: Tensor) -> None:
+    def __init__(self, labeled: Batch, unlabeled: Batch, boxes: Tensor) -> None:
         self._boxes = boxes
-        self.images = self.mix(labelled.images, unlabelled.images)
-        self.counted = self.mix(labelled.known, unlabelled.valid)
+        self.images = self.mix(labeled.images, unlabeled.images)
+        self.counted = self.mix(labeled.known, unlabeled.valid)
 
-    def mix(self, labelled: Tensor, unlabelled: Tensor) -> Tensor:
+    def mix(self, labeled: Tensor, unlabeled: Tensor) -> Tensor:
         """Swap the boxes between whatever belongs to the two halves."""
         count = len(self._boxes)
-        return mix(labelled[:count], unlabelled[:count], self._boxes)
+        return mix(labeled[:count], unlabeled[:count], self._boxes)
 
 
 def _crosswise(branches: Sequence[Tensor], pseudo: Sequence[Tensor], counted: Tensor) -> Tensor:

@@ -11,21 +11,34 @@ from napari_semigda.errors import SemiGDAError
 DEFAULT_SECONDS = 60.0
 """How long a round trains if nothing else is said."""
 
-OptimiserKind = Literal["adamw", "sgd"]
+_ON_DISK = {
+    "labeled": "labelled",
+    "unlabeled": "unlabelled",
+    "unlabeled_peak": "unlabelled_peak",
+    "unlabeled_from": "unlabelled_from",
+    "mapping_optimizer": "mapping_optimiser",
+    "encoder_optimizer": "encoder_optimiser",
+    "stage_two_optimizer": "stage_two_optimiser",
+    "unlabeled dice": "unlabelled dice",
+    "unlabeled alignment": "unlabelled alignment",
+}
+"""Names that keep their first spelling in files, so that every version reads the files of every other."""
+
+OptimizerKind = Literal["adamw", "sgd"]
 PseudoLabel = Literal["soft", "hard"]
 
 
 @dataclass(frozen=True)
-class OptimiserSettings:
-    """One optimiser of a stage; the learning rate decays polynomially to 0 over the stage."""
+class OptimizerSettings:
+    """One optimizer of a stage; the learning rate decays polynomially to 0 over the stage."""
 
-    kind: OptimiserKind = "adamw"
+    kind: OptimizerKind = "adamw"
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     momentum: float = 0.9
 
 
-_PAPER_SGD = OptimiserSettings("sgd", 0.01, 1e-4, 0.9)
+_PAPER_SGD = OptimizerSettings("sgd", 0.01, 1e-4, 0.9)
 
 
 @dataclass(frozen=True)
@@ -40,22 +53,22 @@ class Recipe:
         Part of the budget that the first round spends on stage 1 (latent alignment), in [0, 1); None shares
         it as the epochs of both stages would.
     stage_one_batch, stage_two_batch : int
-        Labelled examples a step beside as many unlabelled ones; twice as many where they are alone.
-    mapping_optimiser, encoder_optimiser : OptimiserSettings
+        Labeled examples a step beside as many unlabeled ones; twice as many where they are alone.
+    mapping_optimizer, encoder_optimizer : OptimizerSettings
         Stage 1: latent mapping and encoder are stepped apart.
-    stage_two_optimiser : OptimiserSettings
+    stage_two_optimizer : OptimizerSettings
         Stage 2: mapping, encoder and both adapters.
     trained_before : float
         Factor of stage 2's learning rate where the network was trained before, by an earlier round or on
         generated pictures.
     backbone_rate : float
-        Learning rate of a pre-trained backbone in E, as a share of the other weights' in the same optimiser.
+        Learning rate of a pre-trained backbone in E, as a share of the other weights' in the same optimizer.
     align_in_stage_two : bool
         Whether the alignment losses go on beside Dice in stage 2 (paper: yes, released code: no).
-    unlabelled_peak : float
-        β of the unlabelled weight λ.
-    unlabelled_from : float
-        Fraction of a stage from which unlabelled images take part. They halve the labelled steps in a given
+    unlabeled_peak : float
+        β of the unlabeled weight λ.
+    unlabeled_from : float
+        Fraction of a stage from which unlabeled images take part. They halve the labeled steps in a given
         time, and λ is below a third of its peak in the first half.
     mixing_from : float
         Fraction of stage 2 from which CutMix takes part; 1 switches it off.
@@ -79,14 +92,14 @@ class Recipe:
     stage_one_share: float | None = 0.1
     stage_one_batch: int = 4
     stage_two_batch: int = 2
-    mapping_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
-    encoder_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
-    stage_two_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    mapping_optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    encoder_optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    stage_two_optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     trained_before: float = 0.25
     backbone_rate: float = 0.1
     align_in_stage_two: bool = True
-    unlabelled_peak: float = 0.1
-    unlabelled_from: float = 0.5
+    unlabeled_peak: float = 0.1
+    unlabeled_from: float = 0.5
     mixing_from: float = 0.5
     mixing_side: float = 2 / 3
     pseudo_label: PseudoLabel = "soft"
@@ -104,11 +117,11 @@ class Recipe:
             name="paper",
             stage_one_share=None,
             stage_one_batch=12,
-            mapping_optimiser=OptimiserSettings("adamw", 2e-3, 1e-2),
-            encoder_optimiser=_PAPER_SGD,
-            stage_two_optimiser=_PAPER_SGD,
+            mapping_optimizer=OptimizerSettings("adamw", 2e-3, 1e-2),
+            encoder_optimizer=_PAPER_SGD,
+            stage_two_optimizer=_PAPER_SGD,
             trained_before=1.0,
-            unlabelled_from=0.0,
+            unlabeled_from=0.0,
             mixing_from=1 / 3,
         )
 
@@ -139,10 +152,10 @@ class Recipe:
             When it is none.
         """
         _check_like(values, cls().to_dict())
-        optimisers = {
-            key: OptimiserSettings(**value) for key, value in values.items() if isinstance(value, dict)
+        optimizers = {
+            key: OptimizerSettings(**value) for key, value in values.items() if isinstance(value, dict)
         }
-        return cls(**{**values, **optimisers})
+        return cls(**{**values, **optimizers})
 
 
 @dataclass(frozen=True)
@@ -152,7 +165,7 @@ class Budget:
     Attributes
     ----------
     steps : int or None
-        Optimiser steps of all stages together.
+        Optimizer steps of all stages together.
     seconds : float or None
         Time spent in steps; waiting, pausing and serving predictions do not count.
     """
@@ -227,6 +240,23 @@ def _is_like(name: str, value: Any, usual: Any) -> bool:
     return type(value) in kind and 0 <= value <= _MOST.get(name, 1e9) and value == value
 
 
-_CHOICES = {"pseudo_label": get_args(PseudoLabel), "kind": get_args(OptimiserKind)}
+_CHOICES = {"pseudo_label": get_args(PseudoLabel), "kind": get_args(OptimizerKind)}
 _MAY_BE_NONE = ("stage_one_share", "steps", "seconds")
 _MOST = {"stage_one_batch": 1024, "stage_two_batch": 1024}
+
+
+def to_disk(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Spell the names in a record or state as the files have them; `from_disk` undoes it."""
+    return _respelled(values, _ON_DISK)
+
+
+def from_disk(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Spell the names of a record or state read from a file as the code has them."""
+    return _respelled(values, {old: new for new, old in _ON_DISK.items()})
+
+
+def _respelled(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        names.get(name, name): _respelled(value, names) if isinstance(value, dict) else value
+        for name, value in values.items()
+    }

@@ -1,4 +1,4 @@
-"""One round: both stages of SemiGDA on labelled and unlabelled examples, a generator of steps."""
+"""One round: both stages of SemiGDA on labeled and unlabeled examples, a generator of steps."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from napari_semigda.io.atomic import atomic_file
 from napari_semigda.io.files import check_own, parse_json
 from napari_semigda.io.tensors import opened_tensors
 from napari_semigda.model.device import autocast, is_out_of_memory
-from napari_semigda.model.semigda import SemiGDANetwork
+from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.training.augmentation import augment
 from napari_semigda.training.examples import Batch, Example, draw_batch
 from napari_semigda.training.objective import Objective, Terms
-from napari_semigda.training.recipe import Budget, OptimiserSettings, Recipe
+from napari_semigda.training.recipe import Budget, OptimizerSettings, Recipe, from_disk, to_disk
 from napari_semigda.training.sampling import Stream, mixed_seed
 from napari_semigda.training.schedule import averaging_decay, polynomial_decay
 
@@ -39,7 +39,7 @@ _DIVERGED = (
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one optimiser step did.
+    """What one optimizer step did.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class StepReport:
     losses : dict of str to float
         The terms of the loss and their weighted sum ``"total"``.
     learning_rate : float
-        Of this step (the first optimiser's where there are two).
+        Of this step (the first optimizer's where there are two).
     seconds : float
         That this step took.
     """
@@ -77,9 +77,9 @@ class _Stage:
 
 
 class Round:
-    """Train a model on what is labelled and on what is not.
+    """Train a model on what is labeled and on what is not.
 
-    `run` yields after each optimiser step; between two steps the caller may predict with the model's
+    `run` yields after each optimizer step; between two steps the caller may predict with the model's
     weights, save the state, or stop. Every random choice of a step follows from the seed and the number
     of the step, so a round resumed from its state ends with the weights of one that never stopped,
     provided that steps, not seconds, limit it.
@@ -88,9 +88,9 @@ class Round:
     ----------
     model : SemiGDANetwork
         Trained in place and moved to ``device``.
-    labelled, unlabelled : sequence of Example
-        Loaded when drawn. At least one labelled example is needed; there may be no unlabelled ones. Labelled
-        ones may come later, see `add_labelled`.
+    labeled, unlabeled : sequence of Example
+        Loaded when drawn. At least one labeled example is needed; there may be no unlabeled ones. Labeled
+        ones may come later, see `add_labeled`.
     recipe : Recipe
         How to train.
     budget : Budget
@@ -111,7 +111,7 @@ class Round:
     Attributes
     ----------
     steps_done : int
-        Optimiser steps so far, of both stages and before a resumption.
+        Optimizer steps so far, of both stages and before a resumption.
     seconds_done : float
         Spent in them.
     batch_divisor : int
@@ -121,8 +121,8 @@ class Round:
     def __init__(
         self,
         model: SemiGDANetwork,
-        labelled: Sequence[Example],
-        unlabelled: Sequence[Example],
+        labeled: Sequence[Example],
+        unlabeled: Sequence[Example],
         *,
         recipe: Recipe,
         budget: Budget,
@@ -132,15 +132,15 @@ class Round:
         warm: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if not len(labelled):
+        if not len(labeled):
             raise SemiGDAError("A round needs at least one accepted mask: accept one, then train.")
         self.device = torch.device(device)
         self.model = model.to(self.device)
-        self.labelled, self.unlabelled = labelled, unlabelled
+        self.labeled, self.unlabeled = labeled, unlabeled
         self.recipe, self.working_size, self.seed = recipe, working_size, seed
         self._warm = warm
         self._clock = clock
-        self._stages = _stages(recipe, budget, len(labelled), warm)
+        self._stages = _stages(recipe, budget, len(labeled), warm)
         self._stage_index = 0
         self._step = 0
         self._seconds = 0.0
@@ -148,7 +148,7 @@ class Round:
         self._average = {name: value.clone() for name, value in model.trainable_state().items()}
         self._start_stage()
 
-    def add_labelled(self, labelled: Sequence[Example]) -> None:
+    def add_labeled(self, labeled: Sequence[Example]) -> None:
         """Learn from more examples from the next epoch on.
 
         Which step sees which example depends on nothing but the seed and the steps at which others joined;
@@ -156,17 +156,17 @@ class Round:
 
         Parameters
         ----------
-        labelled
+        labeled
             Those there are already, in the same order, and the new ones behind them.
         """
-        if len(labelled) < len(self.labelled):
-            raise ValueError("Labelled examples may be added to a round, not taken away.")
-        self.labelled = labelled
+        if len(labeled) < len(self.labeled):
+            raise ValueError("Labeled examples may be added to a round, not taken away.")
+        self.labeled = labeled
 
     @property
-    def labelled_count(self) -> int:
-        """How many labelled examples take part; those added since the present epoch began do not yet."""
-        return self._labelled_from[-1][1]
+    def labeled_count(self) -> int:
+        """How many labeled examples take part; those added since the present epoch began do not yet."""
+        return self._labeled_from[-1][1]
 
     @property
     def finished(self) -> bool:
@@ -174,14 +174,14 @@ class Round:
         return self._stage_index >= len(self._stages)
 
     def run(self) -> Iterator[StepReport]:
-        """Yield a report after each optimiser step until the budget is used up.
+        """Yield a report after each optimizer step until the budget is used up.
 
         Where the device has too little memory for a batch, it is halved, see `batch_divisor`.
 
         Raises
         ------
         RuntimeError
-            Where there is too little for a batch of one labelled and one unlabelled example.
+            Where there is too little for a batch of one labeled and one unlabeled example.
         SemiGDAError
             Where the loss is no longer a number.
         """
@@ -217,8 +217,8 @@ class Round:
         """Write everything that `load_state` needs to go on, atomically and without pickles."""
         tensors = {f"model.{name}": value for name, value in self.model.trainable_state().items()}
         tensors |= {f"average.{name}": value for name, value in self._average.items()}
-        for number, optimiser in enumerate(self._optimisers):
-            for index, values in optimiser.state_dict()["state"].items():
+        for number, optimizer in enumerate(self._optimizers):
+            for index, values in optimizer.state_dict()["state"].items():
                 for key, value in values.items():
                     if value is not None:
                         tensors[f"optimiser.{number}.{index}.{key}"] = torch.as_tensor(value)
@@ -226,7 +226,7 @@ class Round:
             save_file(
                 {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
                 temporary,
-                metadata={"semigda-round": json.dumps(self._position())},
+                metadata={"semigda-round": json.dumps(to_disk(self._position()))},
             )
 
     def load_state(self, path: Path) -> None:
@@ -240,7 +240,7 @@ class Round:
         try:
             check_own(path)
             with opened_tensors(path, "pt") as file:
-                position = parse_json((file.metadata() or {})["semigda-round"])
+                position = from_disk(parse_json((file.metadata() or {})["semigda-round"]))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             self._resume(position, tensors)
         except (OSError, SafetensorError, ArithmeticError, AttributeError, LookupError) as error:
@@ -262,7 +262,7 @@ class Round:
             "seconds": self._seconds,
             "steps_done": self.steps_done,
             "seconds_done": self.seconds_done,
-            "labelled": self._labelled_from,
+            "labeled": self._labeled_from,
             "batch_divisor": self.batch_divisor,
             "shown": sorted(self.model.shown),
         }
@@ -289,22 +289,22 @@ class Round:
         if not self.finished:
             self._start_stage()
             self.batch_divisor = int(position.get("batch_divisor", 1))
-            self._draw_unlabelled_anew()
-            self._resume_labelled(position.get("labelled", self._labelled_from))
-            self._resume_optimisers(groups["optimiser"])
+            self._draw_unlabeled_anew()
+            self._resume_labeled(position.get("labeled", self._labeled_from))
+            self._resume_optimizers(groups["optimiser"])
 
-    def _resume_labelled(self, counts: list[list[int]]) -> None:
-        there = len(self.labelled)  # fewer than there were, if masks have been taken away since
-        self._labelled_from = [[int(step), min(int(count), there)] for step, count in counts]
-        self._draw_labelled_anew()
+    def _resume_labeled(self, counts: list[list[int]]) -> None:
+        there = len(self.labeled)  # fewer than there were, if masks have been taken away since
+        self._labeled_from = [[int(step), min(int(count), there)] for step, count in counts]
+        self._draw_labeled_anew()
 
-    def _resume_optimisers(self, tensors: dict[str, Tensor]) -> None:
-        states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self._optimisers]
+    def _resume_optimizers(self, tensors: dict[str, Tensor]) -> None:
+        states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self._optimizers]
         for name, value in tensors.items():
             number, index, key = name.split(".")
             states[int(number)].setdefault(int(index), {})[key] = value
-        for optimiser, state in zip(self._optimisers, states, strict=True):
-            optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+        for optimizer, state in zip(self._optimizers, states, strict=True):
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
     def _next_stage(self) -> None:
         self._stage_index, self._step, self._seconds = self._stage_index + 1, 0, 0.0
@@ -313,22 +313,22 @@ class Round:
 
     def _start_stage(self) -> None:
         stage = self._stages[self._stage_index]
-        self._labelled_from = [[0, len(self.labelled)]]  # from which step of this stage on there were so many
+        self._labeled_from = [[0, len(self.labeled)]]  # from which step of this stage on there were so many
         self.batch_divisor = 1
-        self._draw_labelled_anew()
-        self._draw_unlabelled_anew()
-        self._optimisers = _optimisers(self.model, self.recipe, stage.number)
+        self._draw_labeled_anew()
+        self._draw_unlabeled_anew()
+        self._optimizers = _optimizers(self.model, self.recipe, stage.number)
 
-    def _draw_labelled_anew(self) -> None:
-        """Shuffle the labelled examples there are now, from the step at which the last ones joined."""
-        batch, count = self._batch, self._labelled_from[-1][1]
-        joined = len(self._labelled_from) - 1
+    def _draw_labeled_anew(self) -> None:
+        """Shuffle the labeled examples there are now, from the step at which the last ones joined."""
+        batch, count = self._batch, self._labeled_from[-1][1]
+        joined = len(self._labeled_from) - 1
         seed = mixed_seed(self.seed, 1, joined) if joined else mixed_seed(self.seed, 1)
-        self._labelled_stream = Stream(count, batch, seed)
-        self._labelled_alone_stream = Stream(count, 2 * batch, seed)
+        self._labeled_stream = Stream(count, batch, seed)
+        self._labeled_alone_stream = Stream(count, 2 * batch, seed)
 
-    def _draw_unlabelled_anew(self) -> None:
-        self._unlabelled_stream = Stream(len(self.unlabelled), self._batch, mixed_seed(self.seed, 2))
+    def _draw_unlabeled_anew(self) -> None:
+        self._unlabeled_stream = Stream(len(self.unlabeled), self._batch, mixed_seed(self.seed, 2))
 
     @property
     def _batch(self) -> int:
@@ -336,10 +336,10 @@ class Round:
 
     def _let_in(self) -> None:
         """Where an epoch begins, let those examples take part that were added since."""
-        since, count = self._labelled_from[-1]
-        if len(self.labelled) > count and self._labelled_stream.begins_epoch(self._step - since):
-            self._labelled_from.append([self._step, len(self.labelled)])
-            self._draw_labelled_anew()
+        since, count = self._labeled_from[-1]
+        if len(self.labeled) > count and self._labeled_stream.begins_epoch(self._step - since):
+            self._labeled_from.append([self._step, len(self.labeled)])
+            self._draw_labeled_anew()
 
     def _fraction(self) -> float:
         """Share of the whole round that is done."""
@@ -357,14 +357,14 @@ class Round:
             self._halve_batch()  # not above: the error holds what the step has made
 
     def _halve_batch(self) -> None:
-        for optimiser in self._optimisers:
-            optimiser.zero_grad(set_to_none=True)
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         self.batch_divisor *= 2
-        self._labelled_from.append([self._step, self.labelled_count])
-        self._draw_labelled_anew()
-        self._draw_unlabelled_anew()
+        self._labeled_from.append([self._step, self.labeled_count])
+        self._draw_labeled_anew()
+        self._draw_unlabeled_anew()
 
     def _train_step(self) -> tuple[dict[str, float], float]:
         stage = self._stages[self._stage_index]
@@ -376,37 +376,37 @@ class Round:
             torch.manual_seed(mixed_seed(self.seed, stage.number, self._step, 3))
             terms = self._terms(stage, fraction)
             total = torch.stack([weight * value for weight, value in terms.values()]).sum()
-            for optimiser in self._optimisers:
-                optimiser.zero_grad(set_to_none=True)
+            for optimizer in self._optimizers:
+                optimizer.zero_grad(set_to_none=True)
             total.backward()
         values = torch.stack([*(value for _, value in terms.values()), total]).tolist()  # one wait for a card
         losses = dict(zip((*terms, "total"), values, strict=True))
         _check_finite(losses["total"])
-        for optimiser in self._optimisers:
-            optimiser.step()
+        for optimizer in self._optimizers:
+            optimizer.step()
         self._update_average()
         return losses, learning_rate
 
     def _terms(self, stage: _Stage, fraction: float) -> Terms:
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, stage.number, self._step))
-        step, since = self._step, self._labelled_from[-1][0]
-        unlabelled = None
-        if len(self.unlabelled) and fraction >= self.recipe.unlabelled_from:
-            labelled = self._draw(self.labelled, self._labelled_stream.draw(step - since), generator)
-            unlabelled = self._draw(self.unlabelled, self._unlabelled_stream.draw(step), generator)
+        step, since = self._step, self._labeled_from[-1][0]
+        unlabeled = None
+        if len(self.unlabeled) and fraction >= self.recipe.unlabeled_from:
+            labeled = self._draw(self.labeled, self._labeled_stream.draw(step - since), generator)
+            unlabeled = self._draw(self.unlabeled, self._unlabeled_stream.draw(step), generator)
         else:
-            labelled = self._draw(self.labelled, self._labelled_alone_stream.draw(step - since), generator)
+            labeled = self._draw(self.labeled, self._labeled_alone_stream.draw(step - since), generator)
         with autocast(self.device):
             return Objective(self.model, self.recipe, generator).terms(
-                stage.number, fraction, labelled, unlabelled
+                stage.number, fraction, labeled, unlabeled
             )
 
     def _set_learning_rates(self, fraction: float) -> float:
         factor = polynomial_decay(fraction) * (self.recipe.trained_before if self._warm else 1.0)
-        for optimiser in self._optimisers:
-            for group in optimiser.param_groups:
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
                 group["lr"] = factor * group["initial_lr"]
-        return float(self._optimisers[0].param_groups[0]["lr"])
+        return float(self._optimizers[0].param_groups[0]["lr"])
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -430,10 +430,10 @@ def _check_finite(loss: float) -> None:
         raise SemiGDAError(_DIVERGED)
 
 
-def _stages(recipe: Recipe, budget: Budget, labelled: int, warm: bool) -> list[_Stage]:
+def _stages(recipe: Recipe, budget: Budget, labeled: int, warm: bool) -> list[_Stage]:
     """Stage 1 and 2 with their budgets; a warm round, or one that gives stage 1 nothing, has no stage 1."""
-    first = recipe.stage_one_epochs * math.ceil(labelled / recipe.stage_one_batch)
-    second = recipe.stage_two_epochs * math.ceil(labelled / recipe.stage_two_batch)
+    first = recipe.stage_one_epochs * math.ceil(labeled / recipe.stage_one_batch)
+    second = recipe.stage_two_epochs * math.ceil(labeled / recipe.stage_two_batch)
     share = recipe.stage_one_share
     if budget.steps is None and budget.seconds is None:
         share = None
@@ -449,25 +449,25 @@ def _stages(recipe: Recipe, budget: Budget, labelled: int, warm: bool) -> list[_
     ]
 
 
-def _optimisers(model: SemiGDANetwork, recipe: Recipe, stage: int) -> list[torch.optim.Optimizer]:
+def _optimizers(model: SemiGDANetwork, recipe: Recipe, stage: int) -> list[torch.optim.Optimizer]:
     parts = model.parts()
 
-    def optimiser(names: Iterable[str], settings: OptimiserSettings) -> torch.optim.Optimizer:
+    def optimizer(names: Iterable[str], settings: OptimizerSettings) -> torch.optim.Optimizer:
         parameters = [parameter for name in names for parameter in parts[name].parameters()]
-        return _optimiser(parameters, model.pretrained_parameters(), settings, recipe.backbone_rate)
+        return _optimizer(parameters, model.pretrained_parameters(), settings, recipe.backbone_rate)
 
     if stage == 1:
         return [
-            optimiser(["mapping"], recipe.mapping_optimiser),
-            optimiser(["encoder"], recipe.encoder_optimiser),
+            optimizer(["mapping"], recipe.mapping_optimizer),
+            optimizer(["encoder"], recipe.encoder_optimizer),
         ]
-    return [optimiser(parts, recipe.stage_two_optimiser)]
+    return [optimizer(parts, recipe.stage_two_optimizer)]
 
 
-def _optimiser(
+def _optimizer(
     parameters: Iterable[Parameter],
     pretrained: Iterable[Parameter],
-    settings: OptimiserSettings,
+    settings: OptimizerSettings,
     share: float,
 ) -> torch.optim.Optimizer:
     """Give pre-trained parameters a share of the learning rate, in a group of their own."""
@@ -492,7 +492,7 @@ def _check_position(position: dict[str, Any], stages: int) -> None:
     """Make sure that a round can go on from there; the file may be anybody's."""
     counts = [position[name] for name in ("stage_index", "step", "steps_done")]
     counts.append(position.get("batch_divisor", 1))
-    counts += [one for pair in position.get("labelled", []) for one in pair]
+    counts += [one for pair in position.get("labeled", []) for one in pair]
     seconds = [position[name] for name in ("seconds", "seconds_done")]
     if not all(type(one) is int and 0 <= one <= _MOST for one in counts) or counts[3] < 1:
         raise ValueError("it does not say how far it was")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 
-def unlabelled_weight(fraction: float, peak: float) -> float:
-    """λ(t) = β·exp(−5(1 − t/t_max)²), the share of the unlabelled images (SemiGDA, schedule).
+def unlabeled_weight(fraction: float, peak: float) -> float:
+    """λ(t) = β·exp(−5(1 − t/t_max)²), the share of the unlabeled images (SemiGDA, schedule).
 
     Parameters
     ----------

@@ -16,8 +16,8 @@ from psygnal import Signal, SignalInstance
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.bands import LargePicture
 from napari_semigda.io.pictures import Picture
-from napari_semigda.session.ahead import Ahead
 from napari_semigda.session.items import Item, ItemState
+from napari_semigda.session.prefetch import Prefetch
 from napari_semigda.session.queue import DEFAULT_STRATEGY, Strategy
 from napari_semigda.session.session import Session
 
@@ -93,7 +93,7 @@ class Annotation:
         The item on screen.
     strategy : Strategy
         By what the queue chooses what to look at next.
-    ahead : Ahead
+    ahead : Prefetch
         Knows what comes next, where somebody let it look.
     accepts_empty : callable
         Tells whether an empty mask that nobody painted on is accepted like any other.
@@ -117,7 +117,7 @@ class Annotation:
         self.item: Item | None = None
         self.strategy: Strategy = DEFAULT_STRATEGY
         self.newer_draft = False
-        self.ahead = Ahead(session)
+        self.ahead = Prefetch(session)
         self.accepts_empty: Callable[[], bool] = lambda: False
         self.failure: str | None = None
         self._canvas = canvas

@@ -20,23 +20,23 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semigda.widgets import keys
-from napari_semigda.widgets.canvas import NapariCanvas
-from napari_semigda.widgets.classes_section import ClassesSection
-from napari_semigda.widgets.column import Column
-from napari_semigda.widgets.export_section import ExportSection
-from napari_semigda.widgets.image_section import ImageSection
+from napari_semigda.widgets.canvas.layers import NapariCanvas
+from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.keys import HeldKeys, Key
-from napari_semigda.widgets.main_actions import MainActions
-from napari_semigda.widgets.mask_section import MaskSection
-from napari_semigda.widgets.notices import errors_shown
 from napari_semigda.widgets.opening import without_proxy
-from napari_semigda.widgets.question import ask
-from napari_semigda.widgets.queue_section import QueueSection
-from napari_semigda.widgets.section import ActionButton, MenuAction, Rows, Section, timer
-from napari_semigda.widgets.session_section import SessionSection
-from napari_semigda.widgets.train_section import TrainSection
-from napari_semigda.widgets.workbench import Workbench
+from napari_semigda.widgets.panels.classes import ClassesPanel
+from napari_semigda.widgets.panels.column import Column
+from napari_semigda.widgets.panels.export import ExportPanel
+from napari_semigda.widgets.panels.image import ImagePanel
+from napari_semigda.widgets.panels.main_actions import MainActions
+from napari_semigda.widgets.panels.mask import MaskPanel
+from napari_semigda.widgets.panels.notices import errors_shown
+from napari_semigda.widgets.panels.panel import ActionButton, MenuAction, Panel, Rows, timer
+from napari_semigda.widgets.panels.question import ask
+from napari_semigda.widgets.panels.session import SessionPanel
+from napari_semigda.widgets.panels.table import TablePanel
+from napari_semigda.widgets.panels.train import TrainPanel
 
 KEPT_AFTER = 3000  # milliseconds after the last stroke, in case the program is killed
 KEYS_AFTER = 800  # milliseconds after the last change of a key in the preferences, for people type
@@ -62,20 +62,20 @@ class SemiGDAWidget(QWidget):
         self._window: QMainWindow | None = None
         self._docked = self._closing = False
         self.canvas = NapariCanvas(napari_viewer)
-        self.workbench = Workbench(self.canvas, device)
-        self.workbench.opened.connect(self._watch_window)  # one that is never shown can be closed, too
-        self.session_section = SessionSection(self.workbench, napari_viewer)
-        self.classes_section = ClassesSection(self.workbench)
-        self.queue_section = QueueSection(self.workbench)
-        self.image_section = ImageSection(self.workbench)
-        self.mask_section = MaskSection(self.workbench, self.session_section.find_moved.press)
-        self.image_section.skip.too_soon = self.mask_section.is_too_soon
-        self.train_section = TrainSection(self.workbench)
-        self.export_section = ExportSection(self.workbench)
+        self.controller = Controller(self.canvas, device)
+        self.controller.opened.connect(self._watch_window)  # one that is never shown can be closed, too
+        self.session_panel = SessionPanel(self.controller, napari_viewer)
+        self.classes_panel = ClassesPanel(self.controller)
+        self.table_panel = TablePanel(self.controller)
+        self.image_panel = ImagePanel(self.controller)
+        self.mask_panel = MaskPanel(self.controller, self.session_panel.find_moved.press)
+        self.image_panel.skip.too_soon = self.mask_panel.is_too_soon
+        self.train_panel = TrainPanel(self.controller)
+        self.export_panel = ExportPanel(self.controller)
         self._lay_out()
-        for signal in (self.workbench.opened, self.workbench.closed):
+        for signal in (self.controller.opened, self.controller.closed):
             signal.connect(self._show_sections)
-        self.workbench.opened.connect(self._fold_sections)
+        self.controller.opened.connect(self._fold_sections)
         self._show_sections()
         self._keeping = timer(self, KEPT_AFTER, self._keep)
         self.canvas.painted.connect(self._keep_soon)
@@ -91,7 +91,7 @@ class SemiGDAWidget(QWidget):
     def open_session(self, folder: Path | str) -> None:
         """Open a session folder; errors are shown as notifications."""
         with errors_shown():
-            self.workbench.open(Path(folder))
+            self.controller.open(Path(folder))
 
     def sizeHint(self) -> QSize:
         """Wide enough for two buttons side by side."""
@@ -107,15 +107,15 @@ class SemiGDAWidget(QWidget):
 
     def _lay_out(self) -> None:
         self.sections = {
-            title: Section(title, content)
+            title: Panel(title, content)
             for title, content in (
-                ("Session", self.session_section),
-                ("Classes", self.classes_section),
-                ("Images", self.queue_section),
-                ("Image", self.image_section),
-                ("Mask", self.mask_section),
-                ("Train", self.train_section),
-                ("Export", self.export_section),
+                ("Session", self.session_panel),
+                ("Classes", self.classes_panel),
+                ("Images", self.table_panel),
+                ("Image", self.image_panel),
+                ("Mask", self.mask_panel),
+                ("Train", self.train_panel),
+                ("Export", self.export_panel),
             )
         }
         column = QWidget()
@@ -127,15 +127,15 @@ class SemiGDAWidget(QWidget):
         stack.addStretch(1)
         images = self.sections["Images"]
         stack.setStretchFactor(images, ALL_ROOM)  # its table can use whatever room there is
-        self.queue_section.narrowed.connect(images.note)
-        self.session_section.summed_up.connect(self.sections["Session"].note)
+        self.table_panel.narrowed.connect(images.note)
+        self.session_panel.summed_up.connect(self.sections["Session"].note)
         images.toggled.connect(lambda unfolded: stack.setStretchFactor(images, ALL_ROOM * unfolded))
         for section in self.sections.values():
             section.toggled.connect(self._remember_folded)
             section.toggleButton().clicked.connect(lambda _, part=section: self._column.reveal(part))
         self._column = Column(column)
-        self.main_actions = MainActions(self.mask_section, self.train_section, self.export_section)
-        self.export_section.ended.connect(self._show_exported)
+        self.main_actions = MainActions(self.mask_panel, self.train_panel, self.export_panel)
+        self.export_panel.ended.connect(self._show_exported)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
@@ -144,19 +144,19 @@ class SemiGDAWidget(QWidget):
 
     def _show_exported(self) -> None:
         self.sections["Export"].expand(animate=False)
-        self._column.reveal(self.export_section.outcome)
+        self._column.reveal(self.export_panel.outcome)
 
     def _show_sections(self) -> None:
         """Show only what can be used: without a session that is where to get one."""
         for title, section in self.sections.items():
-            section.setVisible(title == "Session" or self.workbench.session is not None)
-        self.main_actions.setVisible(self.workbench.session is not None)
-        if self.workbench.session is None:
+            section.setVisible(title == "Session" or self.controller.session is not None)
+        self.main_actions.setVisible(self.controller.session is not None)
+        if self.controller.session is None:
             self.sections["Session"].expand(animate=False)
 
     def _fold_sections(self) -> None:
         """Fold the sections that were folded when the session was on the screen the last time."""
-        session = self.workbench.session
+        session = self.controller.session
         if session is None:
             return
         folded = session.view.folded  # it changes on the way, section by section
@@ -164,14 +164,14 @@ class SemiGDAWidget(QWidget):
             (section.collapse if title in folded else section.expand)(animate=False)
 
     def _remember_folded(self) -> None:
-        session = self.workbench.session
+        session = self.controller.session
         if session is not None:
             session.remember(
                 folded=tuple(title for title, one in self.sections.items() if not one.isExpanded())
             )
 
     def _on_theme(self) -> None:
-        for curves in (self.train_section.curves, self.train_section.rounds):
+        for curves in (self.train_panel.curves, self.train_panel.rounds):
             curves.set_theme(self._viewer.theme)
 
     # Keys --------------------------------------------------------------------------------------
@@ -179,18 +179,18 @@ class SemiGDAWidget(QWidget):
     @property
     def buttons(self) -> dict[Key, ActionButton | MenuAction]:
         """The button or entry of a menu that each key presses."""
-        mask = self.mask_section
+        mask = self.mask_panel
         return {
-            Key.ACCEPT_AND_GO_ON: self.mask_section.accept_and_go_on,
-            Key.ACCEPT: self.mask_section.accept,
+            Key.ACCEPT_AND_GO_ON: self.mask_panel.accept_and_go_on,
+            Key.ACCEPT: self.mask_panel.accept,
             Key.NO_OBJECT: mask.no_object,
             Key.UNDO_ACCEPT: mask.undo_accept,
-            Key.PREVIOUS: self.image_section.previous,
-            Key.NEXT: self.image_section.next,
-            Key.TO_QUEUE: self.image_section.to_queue,
-            Key.SKIP: self.image_section.skip,
-            Key.RESET: self.mask_section.reset,
-            Key.NEXT_CLASS: self.classes_section.next,
+            Key.PREVIOUS: self.image_panel.previous,
+            Key.NEXT: self.image_panel.next,
+            Key.TO_QUEUE: self.image_panel.to_queue,
+            Key.SKIP: self.image_panel.skip,
+            Key.RESET: self.mask_panel.reset,
+            Key.NEXT_CLASS: self.classes_panel.next,
             Key.SHOW_DRAFT: mask.show_draft,
             Key.CONTOUR: mask.contour,
             Key.UNCERTAINTY: mask.uncertainty,
@@ -308,7 +308,7 @@ class SemiGDAWidget(QWidget):
         keys.no_more_on_change(self._bind_keys_soon)
         self._new_keys.stop()
         self._unbind_keys()
-        kept = self.workbench.close(layers_stay=window_closes)
+        kept = self.controller.close(layers_stay=window_closes)
         self.canvas.close(layers_stay=window_closes or not kept)
 
     def _watch_window(self) -> None:
@@ -323,12 +323,12 @@ class SemiGDAWidget(QWidget):
 
     def _keep(self) -> None:
         with errors_shown():
-            if self.workbench.annotation is not None:
-                self.workbench.annotation.keep()
+            if self.controller.annotation is not None:
+                self.controller.annotation.keep()
 
     def _may_close(self) -> bool:
         """Ask, where something painted would be lost."""
-        annotation = self.workbench.annotation
+        annotation = self.controller.annotation
         if annotation is None or annotation.item is None or annotation.why_unsaved is None:
             return True
         answer = ask(

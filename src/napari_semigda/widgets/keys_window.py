@@ -6,7 +6,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_semigda.widgets.keys import Key, complaints
-from napari_semigda.widgets.section import dialog_buttons
+from napari_semigda.widgets.panels.panel import dialog_buttons
 
 OF_NAPARI = {
     "2 or P, 1 or E": "Brush, eraser (click and drag)",

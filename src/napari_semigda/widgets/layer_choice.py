@@ -16,9 +16,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semigda.widgets.section import dialog_buttons, grow, sentence
-from napari_semigda.widgets.session_plan import LayerSource
-from napari_semigda.widgets.tips import wrapped
+from napari_semigda.widgets.panels.panel import dialog_buttons, grow, sentence
+from napari_semigda.widgets.panels.session_plan import LayerSource
+from napari_semigda.widgets.panels.tips import wrapped
 
 ROW, MOST_ROWS = 20, 6
 WIDTH = 420

@@ -15,7 +15,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.imagej import NOT_LOOKED_AT_COLOUR, Grid, colour_table, write_imagej
+from napari_semigda.io.imagej import NOT_LOOKED_AT_COLOR, Grid, color_table, write_imagej
 from napari_semigda.io.legend import NOT_LOOKED_AT, Legend, LegendEntry, parse_legend, read_legend
 from napari_semigda.io.masks import read_labels
 from napari_semigda.io.ome import OTHER_UNIT, write_ome
@@ -29,7 +29,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[str | Sequence[str]], list[Any]]
 
 _NO_LAYERS: list[Any] = [(None,)]  # what napari takes for "read, and there is nothing to add"
-_STRAY_COLOUR = "magenta"
+_STRAY_COLOR = "magenta"
 
 # Reading ------------------------------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ def meaning(legend: Legend) -> dict[str, Any]:
     values[NOT_LOOKED_AT] = "not looked at"
     return {
         "metadata": {LEGEND_KEY: legend.to_text()},
-        "colormap": _colours(legend),
+        "colormap": _colors(legend),
         "features": {"index": list(values), "class": list(values.values())},
     }
 
@@ -121,8 +121,8 @@ def _stacked(planes: Sequence[NDArray[Any]], first: Plane) -> tuple[NDArray[Any]
     return np.stack(planes).reshape(*lengths, *planes[0].shape), place
 
 
-def _colours(legend: Legend) -> DirectLabelColormap:
-    fixed = {None: _STRAY_COLOUR, 0: "transparent", NOT_LOOKED_AT: NOT_LOOKED_AT_COLOUR}
+def _colors(legend: Legend) -> DirectLabelColormap:
+    fixed = {None: _STRAY_COLOR, 0: "transparent", NOT_LOOKED_AT: NOT_LOOKED_AT_COLOR}
     return DirectLabelColormap(color_dict=fixed | {one.value: one.color for one in legend.classes})
 
 
@@ -138,7 +138,7 @@ def _known_unit(unit: str) -> str:
 
 
 def write_label_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Save a Labels layer as TIFF for ImageJ, with scale, unit and the colours of the classes.
+    """Save a Labels layer as TIFF for ImageJ, with scale, unit and the colors of the classes.
 
     Parameters
     ----------
@@ -162,13 +162,13 @@ def write_label_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         grid,
         np.uint16 if wide else np.uint8,
         info="" if legend is None else legend.to_text(),
-        colours=None if legend is None or wide else colour_table(legend),
+        colors=None if legend is None or wide else color_table(legend),
     )
     return [path]
 
 
 def write_label_ome(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Save a Labels layer as OME-TIFF, with scale, unit and the names and colours of the classes.
+    """Save a Labels layer as OME-TIFF, with scale, unit and the names and colors of the classes.
 
     Parameters and errors are those of `write_label_tiff`; values may go up to 2³² - 1.
     """
@@ -211,7 +211,7 @@ def _grid(labels: NDArray[Any], meta: Mapping[str, Any]) -> Grid:
     first = str(meta.get("axis_labels", ("z",))[0]).lower()
     stacked = {2: "", 3: "T" if first in ("t", "time") else "Z", 4: "TZ"}[labels.ndim]
     axes = f"{stacked}YX"
-    lengths = dict(zip(axes, map(_in_micrometres, scale, units), strict=True))
+    lengths = dict(zip(axes, map(_in_micrometers, scale, units), strict=True))
     named = all(lengths[axis] is not None for axis in "YX")
     if named:
         sizes, unit = (lengths["Y"], lengths["X"]), "µm"
@@ -221,7 +221,7 @@ def _grid(labels: NDArray[Any], meta: Mapping[str, Any]) -> Grid:
     return Grid(axes, labels.shape, (sizes[0] or 1.0, sizes[1] or 1.0), unit, spacing)
 
 
-def _in_micrometres(size: float, unit: str) -> float | None:
+def _in_micrometers(size: float, unit: str) -> float | None:
     """Convert a length; None where the unit is none of length."""
     try:
         return float(pint.get_application_registry().Quantity(size, unit).to("micrometer").magnitude)
@@ -230,26 +230,26 @@ def _in_micrometres(size: float, unit: str) -> float | None:
 
 
 def _legend(meta: Mapping[str, Any]) -> Legend | None:
-    """Tell what a layer's values mean: by its metadata, or by colours like those of the dock's mask."""
+    """Tell what a layer's values mean: by its metadata, or by colors like those of the dock's mask."""
     known = parse_legend(str(meta.get("metadata", {}).get(LEGEND_KEY, "")))
     colormap = meta.get("colormap")
-    colours = getattr(colormap, "color_dict", {}) if isinstance(colormap, DirectLabelColormap) else {}
-    if known is None and NOT_LOOKED_AT not in colours:
+    colors = getattr(colormap, "color_dict", {}) if isinstance(colormap, DirectLabelColormap) else {}
+    if known is None and NOT_LOOKED_AT not in colors:
         return None
     names = {one.value: one for one in known.classes} if known is not None else {}
-    values = sorted({*names, *(value for value in colours if value and 0 < value < NOT_LOOKED_AT)})
+    values = sorted({*names, *(value for value in colors if value and 0 < value < NOT_LOOKED_AT)})
     return Legend(
         tuple(
             LegendEntry(
                 value,
                 names[value].name if value in names else f"class {value}",
-                _hex(colours[value]) if value in colours else names[value].color,
+                _hex(colors[value]) if value in colors else names[value].color,
             )
             for value in values
         )
     )
 
 
-def _hex(colour: NDArray[Any]) -> str:
-    red, green, blue = (round(255 * float(part)) for part in colour[:3])
+def _hex(color: NDArray[Any]) -> str:
+    red, green, blue = (round(255 * float(part)) for part in color[:3])
     return f"#{red:02x}{green:02x}{blue:02x}"

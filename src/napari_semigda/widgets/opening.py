@@ -49,6 +49,6 @@ def session_in(viewer: ViewerModel) -> Session | None:
 
     window = getattr(viewer, "window", None)
     for widget in () if window is None else window.dock_widgets.values():
-        if isinstance(widget, Dock) and widget.ready and widget.whole.workbench.session is not None:
-            return widget.whole.workbench.session
+        if isinstance(widget, Dock) and widget.ready and widget.whole.controller.session is not None:
+            return widget.whole.controller.session
     return None

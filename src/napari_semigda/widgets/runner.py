@@ -9,8 +9,8 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal  # type: ignore[attr-defined]
 from superqt.utils import GeneratorWorker
 
-from napari_semigda.engine import Engine
-from napari_semigda.events import Drafting, Event, ModelLoading, Predicted, PredictionFailed, Stepped
+from napari_semigda.engine.engine import Engine
+from napari_semigda.engine.events import Drafting, Event, ModelLoading, Predicted, PredictionFailed, Stepped
 from napari_semigda.model.device import leave_room_for_window
 from napari_semigda.pace import time_left
 from napari_semigda.session.session import Session

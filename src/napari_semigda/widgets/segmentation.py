@@ -27,7 +27,7 @@ class Segmentation:
     Parameters
     ----------
     layers : tuple of napari.layers.Image
-        One layer, grey or in colours; or one grey layer of the same size for each channel.
+        One layer, gray or in colors; or one gray layer of the same size for each channel.
     model : TrainedModel or None
         The network.
     device : str
@@ -45,7 +45,7 @@ class Segmentation:
         if len(set(self.layers)) < len(self.layers):
             return "The same layer is chosen as two channels."
         if any(layer.rgb for layer in self.layers) and len(self.layers) > 1:
-            return "A layer in colours has all its channels: choose no others."
+            return "A layer in colors has all its channels: choose no others."
         if any(_data(layer).shape != _data(self.layers[0]).shape for layer in self.layers):
             return "All channels need to have the same size."
         if self.model is None:
@@ -87,7 +87,7 @@ class Segmentation:
         return self._layer_data(labels, self.model)
 
     def _settings(self, model: TrainedModel) -> Any:
-        """Grey layers are the channels, in their order; colours are used as in training."""
+        """Gray layers are the channels, in their order; colors are used as in training."""
         return model.settings if self.layers[0].rgb else replace(model.settings, channels=None)
 
     def _pixels(self, place: tuple[int, ...]) -> Pixels:
@@ -104,12 +104,12 @@ class Segmentation:
         layer = self.layers[0]
         names = [name or f"removed {value}" for value, name in enumerate(model.class_names, start=1)]
         classes = named_classes(names)
-        colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
-        colours |= {info.value: info.color for info in classes if info.value in model.values}
+        colors: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+        colors |= {info.value: info.color for info in classes if info.value in model.values}
         settings = {
             "name": f"{layer.name} segmented",
             **place_of(layer),
-            "colormap": DirectLabelColormap(color_dict=colours),
+            "colormap": DirectLabelColormap(color_dict=colors),
             "metadata": {
                 "model": str(model.path),
                 "classes": {value: model.class_names[value - 1] for value in model.values},

@@ -22,8 +22,8 @@ from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_semigda.log import keep_log
 from napari_semigda.widgets.background import Background
-from napari_semigda.widgets.notices import show_failure
-from napari_semigda.widgets.section import ActionButton, Rows, sentence, thin_bar
+from napari_semigda.widgets.panels.notices import show_failure
+from napari_semigda.widgets.panels.panel import ActionButton, Rows, sentence, thin_bar
 
 if TYPE_CHECKING:
     from napari_semigda.widgets.dock import SemiGDAWidget
@@ -40,18 +40,30 @@ TURN = 0.0005  # seconds for which the thread that imports may keep the window w
 _WHOLE = {
     "buttons",
     "canvas",
-    "classes_section",
-    "export_section",
-    "image_section",
+    "classes_panel",
+    "export_panel",
+    "image_panel",
     "main_actions",
-    "mask_section",
-    "queue_section",
+    "mask_panel",
+    "table_panel",
     "sections",
-    "session_section",
-    "train_section",
-    "workbench",
+    "session_panel",
+    "train_panel",
+    "controller",
 }
 """What only the whole dock has: whoever asks for one of these waits until it is there."""
+
+_RENAMED = {
+    "workbench": "controller",
+    "session_section": "session_panel",
+    "classes_section": "classes_panel",
+    "image_section": "image_panel",
+    "mask_section": "mask_panel",
+    "train_section": "train_panel",
+    "queue_section": "table_panel",
+    "export_section": "export_panel",
+}
+"""Names of version 0.1, for one more release."""
 
 
 class Dock(QWidget):
@@ -108,6 +120,7 @@ class Dock(QWidget):
 
     def __getattr__(self, name: str) -> Any:
         """Give a part of the whole dock."""
+        name = _RENAMED.get(name, name)
         if name in _WHOLE:
             return getattr(self.whole, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name}")
@@ -224,7 +237,7 @@ class _WaitingPage(QWidget):
 
 def _warm_up() -> None:
     """Do once what the first image would keep people waiting for; in any thread."""
-    from napari_semigda.widgets.canvas import warm_up
+    from napari_semigda.widgets.canvas.layers import warm_up
 
     warm_up()
 

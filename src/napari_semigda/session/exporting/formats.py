@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from napari_semigda import __version__
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.coco import CocoFile
-from napari_semigda.io.imagej import Grid, colour_table, write_imagej
+from napari_semigda.io.imagej import Grid, color_table, write_imagej
 from napari_semigda.io.legend import NOT_LOOKED_AT, Legend
 from napari_semigda.io.masks import write_labels
 from napari_semigda.io.ome import write_ome
@@ -103,7 +103,7 @@ class Format(ABC):
 
 @dataclass(frozen=True)
 class PlainTiff(Format):
-    """One grey TIFF an image: 0 background, 1 … K-1 classes, 255 where nobody looked."""
+    """One gray TIFF an image: 0 background, 1 … K-1 classes, 255 where nobody looked."""
 
     key: ClassVar[str] = "tiff"
     title: ClassVar[str] = "TIFF, one an image"
@@ -187,11 +187,11 @@ class _Stackable(Format):
 
 @dataclass(frozen=True)
 class ImageJTiff(_Stackable):
-    """ImageJ hyperstacks, with a colour table that shows the classes in their colours."""
+    """ImageJ hyperstacks, with a color table that shows the classes in their colors."""
 
     key: ClassVar[str] = "imagej"
     title: ClassVar[str] = "ImageJ / Fiji"
-    about: ClassVar[str] = "Label maps that Fiji opens in the colours of the classes, with the pixel size."
+    about: ClassVar[str] = "Label maps that Fiji opens in the colors of the classes, with the pixel size."
     ending: ClassVar[str] = ".tif"
 
     def _write(
@@ -209,7 +209,7 @@ class ImageJTiff(_Stackable):
             grid,
             np.uint8,
             info=source.legend.to_text(),
-            colours=colour_table(source.legend),
+            colors=color_table(source.legend),
             plane_names=plane_names,
         )
 
@@ -312,7 +312,7 @@ class Overlays(Format):
     key: ClassVar[str] = "overlays"
     title: ClassVar[str] = "Pictures with outlines"
     about: ClassVar[str] = (
-        "PNG for slides and for checking: each image with its outlines in the classes' colours."
+        "PNG for slides and for checking: each image with its outlines in the classes' colors."
     )
     reads_pictures: ClassVar[bool] = True
     contact_sheet: bool = True

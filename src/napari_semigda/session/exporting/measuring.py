@@ -53,11 +53,11 @@ def measure_objects(objects: Objects, item: Item, name: str, source: str, legend
     for row, value in enumerate(objects.classes):
         perimeter = float(found["perimeter"][row]) if square else None
         lengths = (float(found[length][row]) for length in _LENGTHS)
-        centre = (float(found["centroid-0"][row]), float(found["centroid-1"][row]))
+        center = (float(found["centroid-0"][row]), float(found["centroid-1"][row]))
         box = (int(found[place][row]) for place in places)
         yield (
             *(name, source, row + 1, names[value], item.unit, float(found["area"][row]), perimeter),
-            *(*lengths, *centre, int(found["num_pixels"][row]), *box, *item.pixel_size),
+            *(*lengths, *center, int(found["num_pixels"][row]), *box, *item.pixel_size),
         )
 
 

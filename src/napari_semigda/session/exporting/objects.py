@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-_EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
+_EIGHT_NEIGHBORS = np.ones((3, 3), bool)
 
 
 class Objects(NamedTuple):
@@ -40,7 +40,7 @@ def number_objects(mask: NDArray[np.uint8], classes: Sequence[int], minimum_size
     numbers = np.zeros(mask.shape, np.int32)
     found: list[int] = []
     for value in classes:
-        parts, _ = ndimage.label(mask == value, _EIGHT_NEIGHBOURS)
+        parts, _ = ndimage.label(mask == value, _EIGHT_NEIGHBORS)
         large = np.bincount(parts.ravel()) >= minimum_size
         large[0] = False
         numbers += np.where(large, len(found) + np.cumsum(large), 0)[parts].astype(np.int32)

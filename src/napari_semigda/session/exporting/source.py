@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.inference.class_masks import one_object
-from napari_semigda.inference.preparation import normalise
+from napari_semigda.inference.preparation import normalize
 from napari_semigda.io.legend import Legend, LegendEntry
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.creation import Progress
@@ -118,7 +118,7 @@ class Source:
             When it cannot be read.
         """
         try:
-            seen = normalise(self.session.picture(item).pixels, self.session.settings)
+            seen = normalize(self.session.picture(item).pixels, self.session.settings)
         except SemiGDAError as error:
             raise NotExported(str(error)) from error
         shown: NDArray[np.uint8] = ((seen.permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()

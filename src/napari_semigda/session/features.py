@@ -1,0 +1,184 @@
+"""What the pictures of a session look like: their pooled latents, in memory and in one small file."""
+
+import json
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.inference.features import is_same_describer
+from napari_semigda.io.atomic import atomic_file
+from napari_semigda.io.files import check_own, parse_json
+from napari_semigda.io.tensors import opened_tensors
+from napari_semigda.session.selection import Floats, nearest
+
+SAVED_AT_GROWTH = 1 / 8
+"""The file is written again when it lacks such a share of what it holds: a few dozen times in all."""
+
+SAVED_TOGETHER = 32
+"""So many new ones are worth writing the file, however few it holds."""
+
+_DAMAGED = (AttributeError, KeyError, TypeError, ValueError)
+_LONGEST = 2**14  # numbers in a latent
+
+_MOST = 1e4  # no latent is anywhere near; a half-precision number holds it
+
+
+class ImageFeatures:
+    """The pooled latents of a session, a row for each item. Thread-safe by the session's lock.
+
+    They can be computed again, so a file that is missing, damaged or of other items costs time and
+    nothing else. They are kept in half precision: 128 numbers, 256 bytes an item.
+
+    Parameters
+    ----------
+    file
+        Where they are kept.
+    ids
+        Of the session's items, in the order of the list.
+    lock
+        The session's.
+    """
+
+    def __init__(self, file: Path, ids: Sequence[str], lock: threading.RLock) -> None:
+        self._file = file
+        self._lock = lock
+        self._rows = {item_id: row for row, item_id in enumerate(ids)}
+        self._signature: dict[str, Any] | None = None
+        self._vectors: NDArray[np.float16] = np.zeros((len(ids), 0), np.float16)
+        self._known = np.zeros(len(ids), bool)
+        self._saved = 0
+        self._single: Floats | None = None
+        self._near: tuple[NDArray[np.bool_], Floats] | None = None
+        self._read()
+
+    def __contains__(self, item_id: str) -> bool:
+        with self._lock:
+            return bool(self._known[self._rows[item_id]])
+
+    def begin(self, signature: dict[str, Any]) -> bool:
+        """Say what describes the pictures from now on; what anything else had described is forgotten.
+
+        Parameters
+        ----------
+        signature
+            Of the `FeatureExtractor`.
+
+        Returns
+        -------
+        bool
+            Whether anything was forgotten.
+        """
+        with self._lock:
+            forgotten = bool(self._known.any()) and not is_same_describer(self._signature, signature)
+            if forgotten:
+                self.clear()
+            self._signature = signature
+            return forgotten
+
+    def clear(self) -> None:
+        """Forget everything, in the file, too: the session sees its pictures in another way from now on."""
+        with self._lock:
+            self._signature = None
+            self._known[:] = False
+            self._saved = 0
+            self._changed()
+            with suppress(OSError):
+                self._file.unlink(missing_ok=True)
+
+    def store(self, item_id: str, latent: NDArray[np.floating]) -> None:
+        """Remember the latent of an item, (D,); now and then all are written to the file.
+
+        Raises
+        ------
+        SemiGDAError
+            When the file cannot be written; the latent is remembered all the same.
+        """
+        latent = np.nan_to_num(np.asarray(latent, np.float32), posinf=_MOST, neginf=-_MOST)
+        with self._lock:
+            if latent.shape != self._vectors.shape[1:]:
+                self._vectors = np.zeros((len(self._rows), latent.size), np.float16)
+                self._known[:] = False
+                self._saved = 0
+            self._vectors[self._rows[item_id]] = latent.clip(-_MOST, _MOST)
+            self._known[self._rows[item_id]] = True
+            self._changed()
+            if self._known.sum() - self._saved >= max(SAVED_TOGETHER, self._saved * SAVED_AT_GROWTH):
+                self.save()
+
+    def vectors(self) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return the latents (N, D), to be read only, and of which items they are known (N,)."""
+        with self._lock:
+            if self._single is None:
+                self._single = self._vectors.astype(np.float32)
+            return self._single, self._known.copy()
+
+    def distance_to(self, seen: NDArray[np.bool_]) -> Floats:
+        """Squared distance (N,) of each item to the nearest of some; infinite where none of these is known.
+
+        Asking again with more items than the last time costs only the new ones.
+
+        Parameters
+        ----------
+        seen
+            (N,) which items.
+        """
+        with self._lock:
+            vectors, known = self.vectors()
+            seen = seen & known
+            before, near = self._near or (np.zeros_like(seen), np.full(len(seen), np.inf, np.float32))
+            if (before & ~seen).any():
+                before, near = np.zeros_like(seen), np.full_like(near, np.inf)
+            near = np.minimum(near, nearest(vectors, vectors[seen & ~before]))
+            self._near = seen, near
+            return near
+
+    def save(self) -> None:
+        """Write the file if there is anything that it lacks.
+
+        Raises
+        ------
+        SemiGDAError
+            When it cannot be written.
+        """
+        with self._lock:
+            count = int(self._known.sum())
+            if count == self._saved or self._signature is None:
+                return
+            ids = [item_id for item_id, row in self._rows.items() if self._known[row]]
+            header = {"signature": json.dumps(self._signature), "ids": json.dumps(ids)}
+            with atomic_file(self._file, durable=False) as temporary:
+                save_file({"latents": self._vectors[self._known]}, temporary, metadata=header)
+            self._saved = count
+
+    def _changed(self) -> None:
+        self._single = self._near = None
+
+    def _read(self) -> None:
+        with suppress(OSError, SafetensorError, SemiGDAError, *_DAMAGED):
+            check_own(self._file, self._file.parents[1])
+            with opened_tensors(self._file, "numpy") as content:
+                header = content.metadata() or {}
+                ids, signature = parse_json(header["ids"]), parse_json(header["signature"])
+                count, length = content.get_slice("latents").get_shape()
+                if count > len(self._rows) or length > _LONGEST:
+                    return
+                vectors = content.get_tensor("latents")
+            self._take(np.asarray(vectors, np.float16), ids, signature)
+
+    def _take(self, vectors: NDArray[np.float16], ids: list[Any], signature: Any) -> None:
+        if not isinstance(ids, list) or len(vectors) != len(ids) or not np.isfinite(vectors).all():
+            raise ValueError("no latents")
+        places = [place for place, item_id in enumerate(ids) if item_id in self._rows]
+        rows = [self._rows[ids[place]] for place in places]
+        self._vectors = np.zeros((len(self._rows), vectors.shape[1]), np.float16)
+        self._vectors[rows] = vectors[places]
+        self._known[rows] = True
+        self._signature, self._saved = signature, len(places)

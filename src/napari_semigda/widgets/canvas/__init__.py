@@ -1,0 +1,1 @@
+"""What napari shows of an image of the session, and what is drawn on it."""

@@ -1,0 +1,1 @@
+"""The panels of the dock, from top to bottom, and the parts they are made of."""
