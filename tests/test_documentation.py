@@ -111,7 +111,7 @@ def test_troubles_are_named_by_what_the_program_says() -> None:
     sections = re.split(r"^## ", page, flags=re.MULTILINE)[1:-1]  # the last one is about other programs
     titles = [title for section in sections for title in re.findall(r"^### (.+)$", section, re.MULTILINE)]
     everything = "\n".join(map(spoken, sorted((REPOSITORY / "src").rglob("*.py"))))
-    told = [title for title in titles if title not in ("RoundStore are slow", "Drafts do not get better")]
+    told = [title for title in titles if title not in ("Rounds are slow", "Drafts do not get better")]
     assert len(told) > 15
     for part in (part.strip(" .(“”)") for title in told for part in title.split("…")):
         assert part in everything
