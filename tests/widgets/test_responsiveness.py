@@ -8,6 +8,7 @@ from next_image import drawn_pictures
 from responsiveness import FIRST, session_with_masks, show, table, work
 
 
+@pytest.mark.serial
 @pytest.mark.slow
 def test_the_window_is_watched_while_a_round_runs_and_masks_are_accepted(widget, viewer, tmp_path):
     show(viewer)
