@@ -1,4 +1,4 @@
-"""Run the tests as tox does: most of them in two processes at once, then those that measure time, one after the other.
+"""Run the tests as tox does: most of them in two processes, then those that measure time, alone.
 
     python .ci/tests.py [-m MARKERS] [-n PROCESSES] [whatever pytest takes]
 
