@@ -1,8 +1,43 @@
-"""How long something still takes that goes on at a steady pace, and how people say it."""
+"""Telling how far work is and how long it still takes, and asking whether it was canceled."""
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from typing import TypeVar
+
+from napari_semigda.errors import Cancelled
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+Cancel = Callable[[], bool]
+"""Asked between two steps whether the person canceled."""
+
+_Thing = TypeVar("_Thing")
+
+
+def check(cancelled: Cancel | None) -> None:
+    """Raise `Cancelled` if the person canceled."""
+    if cancelled is not None and cancelled():
+        raise Cancelled
+
+
+def tracked(
+    things: Collection[_Thing], progress: Progress | None = None, cancelled: Cancel | None = None
+) -> Iterator[_Thing]:
+    """Iterate over things: ask before each whether to continue, report after each how many are done.
+
+    Raises
+    ------
+    Cancelled
+        When the person canceled.
+    """
+    for done, thing in enumerate(things, start=1):
+        check(cancelled)
+        yield thing
+        if progress is not None:
+            progress(done, len(things))
+
 
 WINDOW = 60.0
 """Seconds: what was longer ago says nothing of the pace now."""
