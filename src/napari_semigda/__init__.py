@@ -12,6 +12,7 @@ from napari_semigda.errors import SemiGDAError
 
 if TYPE_CHECKING:
     from napari_semigda.inference.preparation import ImageSettings
+    from napari_semigda.io.pictures import Picture
     from napari_semigda.session.export import export_masks
     from napari_semigda.session.session import Session
     from napari_semigda.session.trained_model import SemiGDA
@@ -24,6 +25,7 @@ except ImportError:  # a source tree that was never built
 
 __all__ = [
     "ImageSettings",
+    "Picture",
     "SemiGDA",
     "SemiGDAError",
     "Session",
@@ -34,6 +36,7 @@ __all__ = [
 
 _MODULES = {
     "ImageSettings": "inference.preparation",
+    "Picture": "io.pictures",
     "SemiGDA": "session.trained_model",
     "Session": "session.session",
     "export_masks": "session.export",

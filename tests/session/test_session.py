@@ -22,7 +22,7 @@ from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.inference.predictor import Prediction
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.masks import read_labels, write_labels
-from napari_semigda.io.pictures import list_planes
+from napari_semigda.io.pictures import Picture, list_planes
 from napari_semigda.session.export import export_masks
 from napari_semigda.session.items import ItemState, identity
 from napari_semigda.session.manifest import SCHEMA_VERSION
@@ -144,7 +144,8 @@ def test_pictures_from_memory_are_written_with_their_pixel_size(tmp_path: Path) 
     gray = np.arange(600, dtype=np.uint16).reshape(20, 30)
     color = np.zeros((20, 30, 3), np.uint8)
     session = Session.from_arrays(
-        tmp_path / "s", {"cells: t=1": (gray, (0.5, 0.25), "µm"), "photo": (color, (1.0, 1.0), "pixel")}
+        tmp_path / "s",
+        {"cells: t=1": Picture(gray, (0.5, 0.25), "µm"), "photo": (color, (1.0, 1.0), "pixel")},
     )
     assert [item.name for item in session.items] == ["cells: t=1", "photo"]
     picture = Session.open(tmp_path / "s").picture("cells_t_1")

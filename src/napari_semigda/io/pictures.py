@@ -97,19 +97,25 @@ class Plane:
 
 @dataclass(frozen=True)
 class Picture:
-    """The pixels of one plane.
+    """An image in memory: its pixels and how large they are.
 
     Parameters
     ----------
     pixels
-        (H, W) or (H, W, C), of the file's own type.
+        (H, W) or (H, W, C) of any numeric type; what is to be written may be any array that NumPy reads.
     pixel_size
         (y, x) in `unit`.
     unit
-        As in `Plane`.
+        ``"µm"``, ``"pixel"`` where nothing is known, or another word.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Picture(np.zeros((32, 48), np.uint16), (0.5, 0.5), "µm").unit
+    'µm'
     """
 
-    pixels: NDArray[Any]
+    pixels: Any
     pixel_size: tuple[float, float] = (1.0, 1.0)
     unit: str = "pixel"
 

@@ -54,11 +54,8 @@ Progress = Callable[[int, int], None]
 LeftOut = tuple[Path, str]
 """A file that did not become an item, and why."""
 
-Array = tuple[Pixels, tuple[float, float], str]
-"""A picture in memory: pixels (H, W) or (H, W, C), pixel size (y, x) and its unit."""
-
-Arrays = Mapping[str, Array | Pixels]
-"""Pictures in memory, by their names for people; an array alone has no pixel size."""
+Arrays = Mapping[str, Picture | Pixels | tuple[Pixels, tuple[float, float], str]]
+"""Images in memory, by their names: a `Picture`, its three parts, or an array without a pixel size."""
 
 _TOLD = 3
 """So many files are named in one sentence."""
@@ -153,7 +150,7 @@ def with_more_arrays(
     new = [
         (name, array)
         for name, array in ((name, _in_order(array)) for name, array in arrays.items())
-        if not any(_shows(item, folder, array[0]) for item in known[name])
+        if not any(_shows(item, folder, array.pixels) for item in known[name])
     ]
     if not new:
         raise SemiGDAError("The session has these images already.")
@@ -168,34 +165,35 @@ def with_more_arrays(
 @contextmanager
 def _written(
     folder: Path,
-    arrays: Mapping[str, tuple[str, Array]],
+    pictures: Mapping[str, tuple[str, Picture]],
     progress: Progress | None,
     cancelled: Callable[[], bool] | None,
 ) -> Iterator[tuple[Item, ...]]:
-    """Write named arrays under their ids, which no file may have, and give their items these ids."""
+    """Write named pictures under their ids, which no file may have, and give their items these ids."""
     files: dict[str, Path] = {}
     make_folder(folder / IMAGES)
     try:
-        for done, (item_id, (_, (pixels, pixel_size, unit))) in enumerate(arrays.items(), start=1):
+        for done, (item_id, (_, picture)) in enumerate(pictures.items(), start=1):
             if cancelled is not None and cancelled():
                 raise Cancelled
             file = _array_file(folder, item_id)
-            write_picture(file, Picture(np.asarray(pixels), pixel_size, unit), new=True)
+            write_picture(file, picture, new=True)
             files[item_id] = file  # only now is it ours to remove again
             if progress is not None:
-                progress(done, len(arrays))
-        planes, _ = read_headers([(files[item_id], name) for item_id, (name, _) in arrays.items()])
+                progress(done, len(pictures))
+        planes, _ = read_headers([(files[item_id], name) for item_id, (name, _) in pictures.items()])
         items = make_items(planes, folder)
-        yield tuple(replace(item, id=item_id) for item_id, item in zip(arrays, items, strict=True))
+        yield tuple(replace(item, id=item_id) for item_id, item in zip(pictures, items, strict=True))
     except BaseException:
         for file in files.values():
             file.unlink(missing_ok=True)
         raise
 
 
-def _in_order(given: Array | Pixels) -> Array:
-    pixels, pixel_size, unit = given if isinstance(given, tuple) else (given, (1.0, 1.0), "pixel")
-    return in_picture_order(pixels), pixel_size, unit
+def _in_order(given: Picture | Pixels | tuple[Pixels, tuple[float, float], str]) -> Picture:
+    if not isinstance(given, Picture):
+        given = Picture(*given) if isinstance(given, tuple) else Picture(given)
+    return replace(given, pixels=in_picture_order(given.pixels))
 
 
 def _array_file(folder: Path, item_id: str) -> Path:

@@ -239,8 +239,8 @@ class Session:
         folder
             Where the session shall live; made if it is not there.
         arrays
-            For each name the pixels (H, W) or (H, W, C), the pixel size (y, x) and its unit; or the pixels
-            alone, of NumPy, dask, zarr or xarray.
+            For each name a `Picture`: pixels (H, W) or (H, W, C), pixel size (y, x) and its unit. An array
+            alone (of NumPy, dask, zarr or xarray) has no pixel size; a tuple of the three parts works, too.
 
         Raises
         ------
