@@ -202,7 +202,7 @@ class Afternoon:
         plan = dialog.plan()
         dialog.deleteLater()
         with self.report.waiting("new session, until the first image"):
-            controller.make(plan.make)
+            controller.create(plan.make)
             self.annotator.wait(lambda: controller.annotation is not None, "the session")
         self.report.folder = plan.folder
         self.report.counts["images"] = len(controller.session.items)
@@ -249,13 +249,13 @@ class Afternoon:
         def note() -> None:
             on_disk.append(Wait(time.perf_counter() - clock, time.process_time() - processor))
 
-        annotation.counted.connect(note)
+        annotation.states_changed.connect(note)
         annotator.press_at_once(self.widget.mask_panel.accept_and_go_on)
         drawn.clear()
         while not drawn and time.perf_counter() < clock + DRAWN:
             QApplication.processEvents()
         now = Wait(time.perf_counter() - clock, time.process_time() - processor)
-        annotation.counted.disconnect(note)
+        annotation.states_changed.disconnect(note)
         if drawn:
             self.report.waits[f"accepting, until the next image is drawn{label}"].append(now)
         self.report.waits[f"accepting, until the mask is on the disk{label}"].append(on_disk[0])

@@ -107,7 +107,7 @@ def main() -> None:
             widget.open_session(folder / "session")
             if not is_ahead:
                 widget.controller._look_ahead.cancel()
-                widget.controller.annotation.ahead = _Nothing(widget.controller.session)
+                widget.controller.annotation.prefetch = _Nothing(widget.controller.session)
             while widget.controller.runner.busy:  # it looks the pictures through for the queue
                 settle(0.5)
             measured = list(waits(viewer, widget, WARM_UP + arguments.accept))[WARM_UP:]

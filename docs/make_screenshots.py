@@ -122,7 +122,7 @@ def new_session(annotator: Annotator, images: Path, working_size: int) -> Path:
     asked.working_size.setValue(working_size)
     plan = asked.plan()
     dialog(annotator, "new_session", asked)
-    annotator.widget.controller.make(plan.make)
+    annotator.widget.controller.create(plan.make)
     annotator.wait(lambda: annotator.widget.controller.session is not None, "the session")
     return plan.folder
 

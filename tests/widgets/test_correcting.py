@@ -179,7 +179,7 @@ def turn(section, viewer, qtbot, threshold):
     slider.setSliderDown(True)
     slider.setValue((threshold + slider.value()) / 2)
     slider.setValue(threshold)
-    correcting = section._controller.correcting
+    correcting = section._controller.corrections
     qtbot.waitUntil(lambda: correcting.threshold == pytest.approx(threshold))
     qtbot.waitUntil(lambda: not section._controller.runner.busy, timeout=PATIENCE)
     slider.setSliderDown(False)

@@ -69,6 +69,6 @@ def test_validation_dice_is_drawn_round_by_round(opened, click):
     for dice in (0.5, 0.75):
         record = session.begin_round(Recipe(), Budget(steps=1), 0, False)
         session.finish_round(record, "complete", steps=1, seconds=1, validation=Validation(dice, 1))
-    opened.controller.counted.emit()
+    opened.controller.states_changed.emit()
     assert rounds.dice.points == {1: 50, 2: 75}
     assert "round 2: 75.0" in rounds.dice.toolTip()

@@ -106,7 +106,7 @@ def test_sorting_by_a_column_keeps_the_image_on_screen_marked(opened):
     for place, score in enumerate((0.1, 0.5, 0.3)):
         store(session, place, score)
     opened.image_panel.jump.setValue(3)
-    opened.controller.counted.emit()
+    opened.controller.states_changed.emit()
     section.table.sortByColumn(SCORE, Qt.SortOrder.DescendingOrder)
     assert places(opened) == [2, 3, 1, 4, 5, 6]
     assert selected_row(section.table) == [1]

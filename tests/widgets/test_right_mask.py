@@ -268,7 +268,7 @@ def test_a_value_that_is_no_class_can_neither_be_picked_nor_accepted(opened, vie
 
 
 def test_overlays_go_with_their_image(opened, viewer, click):
-    session, correcting = opened.controller.session, opened.controller.correcting
+    session, correcting = opened.controller.session, opened.controller.corrections
     drafted(session, 0), drafted(session, 1)
     opened.canvas.show_uncertainty(np.ones(session.items[0].shape, np.float32))
     correcting.toggle_draft()

@@ -563,7 +563,7 @@ def test_unknown_pixels_are_painted_and_accepted(widget, make_session, viewer, c
 
 def test_files_that_are_no_images_are_told(widget, folder_of_images, qtbot, notices):
     (folder_of_images / "broken.png").write_bytes(b"no picture")
-    widget.controller.make(SessionPlan(folder_of_images, folder_of_images.with_name("s")).make)
+    widget.controller.create(SessionPlan(folder_of_images, folder_of_images.with_name("s")).make)
     qtbot.waitUntil(lambda: widget.controller.session is not None, timeout=PATIENCE)
     assert any("broken.png" in notice for notice in notices())
 
@@ -578,10 +578,10 @@ def test_making_a_session_is_shown_in_the_activity_dock_and_cancelled_there(
         pressed.wait()
         return plan.make(progress, cancelled)
 
-    widget.controller.make(when_pressed)
+    widget.controller.create(when_pressed)
     activity("reading the images").cancel()
     pressed.set()
-    qtbot.waitUntil(lambda: not widget.controller.is_making, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not widget.controller.is_creating, timeout=PATIENCE)
     assert widget.controller.session is None
     assert not plan.folder.exists()
     assert not notices()

@@ -148,7 +148,7 @@ def test_when_rounds_begin_and_in_which_order_images_come_is_remembered_with_the
     begun.open_session(folder)
     assert (section.minutes.value(), section.steps.value(), section.every.value()) == (2.5, 3, 4)
     assert begun.controller.round_after == 4
-    assert begun.controller.usual_budget == Budget(steps=3, seconds=150)
+    assert begun.controller.round_budget == Budget(steps=3, seconds=150)
     assert begun.controller.annotation.strategy == "in order"
     assert begun.image_panel.order.currentText() == "as listed"
 

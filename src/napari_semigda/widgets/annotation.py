@@ -93,7 +93,7 @@ class Annotation:
         The item on screen.
     strategy : Strategy
         By what the queue chooses what to look at next.
-    ahead : Prefetch
+    prefetch : Prefetch
         Knows what comes next, where somebody let it look.
     accepts_empty : callable
         Tells whether an empty mask that nobody painted on is accepted like any other.
@@ -102,7 +102,7 @@ class Annotation:
     changed : Signal
         Emitted when anything about the item on screen is different from before: which one it is, its state,
         whether it was painted on, whether a newer draft waits.
-    counted : Signal
+    states_changed : Signal
         Emitted when an item's state changed, so that counts and queue have to be read again.
     shown : Signal
         Emitted with an item when it has come onto the screen.
@@ -110,14 +110,14 @@ class Annotation:
 
     changed = Signal()
     shown = Signal(Item)
-    counted = Signal()
+    states_changed = Signal()
 
     def __init__(self, session: Session, canvas: Canvas) -> None:
         self.session = session
         self.item: Item | None = None
         self.strategy: Strategy = DEFAULT_STRATEGY
         self.newer_draft = False
-        self.ahead = Prefetch(session)
+        self.prefetch = Prefetch(session)
         self.accepts_empty: Callable[[], bool] = lambda: False
         self.failure: str | None = None
         self._canvas = canvas
@@ -204,7 +204,7 @@ class Annotation:
         self.item, self._saved, self._shown, self._refusal = item, None, None, None
         self.failure, self.newer_draft = None, False
         try:
-            picture = self.ahead.picture(item)
+            picture = self.prefetch.picture(item)
             mask = self._starting_mask(item)
             self._canvas.show(picture, mask, item.name)
             self._saved = self._shown = mask.copy()
@@ -250,7 +250,7 @@ class Annotation:
                 self.session.keep_edit(self.item, mask)
                 self._drafted = False
         self._saved = mask.copy()
-        self.counted.emit()
+        self.states_changed.emit()
 
     def accept(self, *, no_object: bool = False) -> None:
         """Accept the mask on screen as it stands.
@@ -277,7 +277,7 @@ class Annotation:
             self.session.accept(self.item, mask)
         self._saved = self._shown = mask.copy()
         self._drafted, self.newer_draft = False, False
-        self.counted.emit()
+        self.states_changed.emit()
         self.changed.emit()
 
     def _check_seen(self, item: Item, mask: NDArray[np.uint8], no_object: bool) -> None:
@@ -308,10 +308,10 @@ class Annotation:
         """Whether an empty mask is one that a person made so: of a draft, or of an accepted mask."""
         return self.session.state(item) is ItemState.ACCEPTED or bool(self._draft(item).any())
 
-    def accept_and_go_on(self, *, no_object: bool = False) -> bool:
+    def accept_and_next(self, *, no_object: bool = False) -> bool:
         """Accept the mask on screen and show the next item to look at; False when none is left."""
         self.accept(no_object=no_object)
-        return self.go_to_queue()
+        return self.show_next()
 
     def undo_accept(self) -> None:
         """Undo the last accept, whatever was shown since, and show its image as it was before.
@@ -323,7 +323,7 @@ class Annotation:
         """
         self.keep()
         item = self.session.undo_accept()
-        self.counted.emit()
+        self.states_changed.emit()
         self.show(item)
 
     def use_layer(self) -> None:
@@ -409,9 +409,9 @@ class Annotation:
             self._shown_before = way_back  # the one just left is not a step back
             self.changed.emit()
 
-    def go_to_queue(self) -> bool:
+    def show_next(self) -> bool:
         """Show the item the session asks to look at next; False when there is none."""
-        item = self.ahead.next_item(self.item, self.strategy)
+        item = self.prefetch.next_item(self.item, self.strategy)
         if item is None:
             self.changed.emit()
             return False
@@ -424,14 +424,14 @@ class Annotation:
             return False
         self.keep()
         self.session.skip(self.item)
-        self.counted.emit()
-        return self.go_to_queue()
+        self.states_changed.emit()
+        return self.show_next()
 
     def unskip(self) -> None:
         """Take the item on screen back into the work."""
         if self.item is not None:
             self.session.unskip(self.item)
-            self.counted.emit()
+            self.states_changed.emit()
             self.changed.emit()
 
     # -------------------------------------------------------------------------------------------

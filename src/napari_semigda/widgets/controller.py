@@ -36,8 +36,8 @@ from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.activity import Activity
 from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.background import Background
-from napari_semigda.widgets.canvas.correcting import Correcting
 from napari_semigda.widgets.canvas.layers import NapariCanvas
+from napari_semigda.widgets.corrections import Corrections
 from napari_semigda.widgets.panels.notices import errors_shown, show_failure
 from napari_semigda.widgets.panels.round_progress import Phase, RoundProgress
 from napari_semigda.widgets.panels.session_plan import LayerSource
@@ -68,41 +68,41 @@ class Controller:
         What the engine is doing, for the eye.
     round_after : int
         A round begins by itself when so many masks are accepted that no round has learned from; 0: never.
-    usual_budget : Budget
+    round_budget : Budget
         Of such a round.
     opened, closed : Signal
         Emitted after a session was opened, and after it was closed.
-    making : Signal
+    creating : Signal
         Emitted when the making of a session begins and ends.
-    counted : Signal
+    states_changed : Signal
         Emitted when the state of any item changed.
-    reclassed : Signal
+    classes_changed : Signal
         Emitted when a class was added, removed or colored anew.
     """
 
     opened = Signal()
     closed = Signal()
-    making = Signal()
-    counted = Signal()
-    reclassed = Signal()
+    creating = Signal()
+    states_changed = Signal()
+    classes_changed = Signal()
 
     def __init__(self, canvas: NapariCanvas, device: str | None = None) -> None:
         self.canvas = canvas
         self.session: Session | None = None
         self.annotation: Annotation | None = None
-        self.correcting: Correcting | None = None
+        self.corrections: Corrections | None = None
         self.runner: EngineRunner | None = None
         self.progress = RoundProgress()
         self.round_after = 0
-        self.usual_budget = Budget(seconds=60)
+        self.round_budget = Budget(seconds=60)
         self._device = device
         self._maker: Any = None
         self._warnings_told = 0
         self._without_draft: dict[str, PredictionFailed] = {}
-        self._count_drafts = qthrottled(self.counted.emit, timeout=COUNTED_EVERY)
+        self._count_drafts = qthrottled(self.states_changed.emit, timeout=COUNTED_EVERY)
         self._background: Background | None = None
         self._look_ahead = qthrottled(self._prepare_next, timeout=LOOK_AHEAD_AFTER, leading=False)
-        self.counted.connect(self._look_ahead)
+        self.states_changed.connect(self._look_ahead)
 
     def open(self, folder: Path) -> None:
         """Open a session folder in place of the session open now.
@@ -130,11 +130,11 @@ class Controller:
         self._warnings_told = 0
         self.annotation = Annotation(session, self.canvas)
         self.annotation.accepts_empty = accepts_empty
-        self.annotation.counted.connect(self._on_counted)
+        self.annotation.states_changed.connect(self._on_counted)
         self.annotation.shown.connect(self._on_shown)
         self._background = Background()
-        self.correcting = Correcting(self.annotation, self.canvas)
-        self.correcting.maps_wanted.connect(self._ask_for_maps)
+        self.corrections = Corrections(self.annotation, self.canvas)
+        self.corrections.maps_wanted.connect(self._ask_for_maps)
         heed_cache_folder()
         self.runner = EngineRunner(session, self._usable_device())
         self.runner.happened.connect(self._on_event)
@@ -193,7 +193,7 @@ class Controller:
         self.runner.blockSignals(True)  # what its last events tell is on the disk, and nobody looks any more
         self.runner.deleteLater()
         self.session.close()
-        self.session = self.annotation = self.correcting = self.runner = None
+        self.session = self.annotation = self.corrections = self.runner = None
         if kept and not layers_stay:
             self.canvas.clear()
         self.progress.reset()
@@ -201,11 +201,11 @@ class Controller:
         return kept
 
     @property
-    def is_making(self) -> bool:
+    def is_creating(self) -> bool:
         """Whether a session is being made."""
         return self._maker is not None
 
-    def make(self, how: Callable[[Progress, Callable[[], bool]], Session]) -> None:
+    def create(self, how: Callable[[Progress, Callable[[], bool]], Session]) -> None:
         """Make a session behind the scenes (reading the images' headers may take a while), then open it.
 
         Parameters
@@ -213,7 +213,7 @@ class Controller:
         how
             Makes it; given what to tell of its progress, and what to ask whether it is cancelled.
         """
-        self._begin_making(lambda *told: _begun(how(*told)), self._on_made)
+        self._begin_creating(lambda *told: _begun(how(*told)), self._on_made)
 
     def add_images(self, images: Sequence[Path]) -> None:
         """Add picture files to the session, behind the scenes, and open it again with them.
@@ -224,7 +224,7 @@ class Controller:
             If no session is open.
         """
         session = self._open_session()
-        self._begin_making(
+        self._begin_creating(
             lambda progress, cancelled: session.add_images(
                 list(images), progress=progress, cancelled=cancelled
             ),
@@ -240,14 +240,14 @@ class Controller:
             If no session is open.
         """
         session = self._open_session()
-        self._begin_making(
+        self._begin_creating(
             lambda progress, cancelled: session.add_arrays(
                 layers.pictures(), progress=progress, cancelled=cancelled
             ),
             lambda _: self._on_added(session),
         )
 
-    def find_moved_pictures(self, folder: Path) -> None:
+    def find_moved_images(self, folder: Path) -> None:
         """Look for missing images in a folder, behind the scenes, and open the session again with them.
 
         Raises
@@ -256,7 +256,7 @@ class Controller:
             If no session is open.
         """
         session = self._open_session()
-        self._begin_making(
+        self._begin_creating(
             lambda progress, cancelled: session.find_moved_pictures(
                 folder, progress=progress, cancelled=cancelled
             ),
@@ -268,7 +268,7 @@ class Controller:
             raise SemiGDAError("Open a session first.")
         return self.session
 
-    def _begin_making(
+    def _begin_creating(
         self, how: Callable[[Progress, Callable[[], bool]], Any], then: Callable[[Any], None]
     ) -> None:
         activity = Activity("SemiGDA: reading the images")
@@ -284,7 +284,7 @@ class Controller:
         self._maker.returned.connect(then)
         self._maker.errored.connect(self._on_not_made)
         self._maker.start()
-        self.making.emit()
+        self.creating.emit()
 
     def _on_added(self, session: Session) -> None:
         self._tell_left_out(session)
@@ -305,13 +305,13 @@ class Controller:
         with errors_shown():
             if self.session is session:
                 self.open(session.folder)
-        self.making.emit()
+        self.creating.emit()
 
     def _on_made(self, session: Session) -> None:
         self._maker = None
         with errors_shown():
             self.adopt(session)
-        self.making.emit()
+        self.creating.emit()
 
     def _tell_left_out(self, session: Session) -> None:
         told = [*(why for _, why in session.left_out), *session.notices]
@@ -321,7 +321,7 @@ class Controller:
 
     def _on_not_made(self, error: Exception) -> None:
         self._maker = None
-        self.making.emit()
+        self.creating.emit()
         show_failure(error)
 
     # Rounds ------------------------------------------------------------------------------------
@@ -347,9 +347,9 @@ class Controller:
         rounds = session.rounds
         if len(session.new_masks(rounds[-1] if rounds else None)) >= self.round_after:
             with errors_shown():
-                self.train(self.usual_budget)
+                self.train(self.round_budget)
 
-    def resume_stopped_round(self) -> None:
+    def resume_round(self) -> None:
         """Go on with the round that was stopped, as if it never had been."""
         runner = self._open_runner()
         runner.engine.request_round(resume=True)
@@ -361,7 +361,7 @@ class Controller:
         self._open_runner().engine.pause()
         self.progress.pausing()
 
-    def go_on(self) -> None:
+    def unpause(self) -> None:
         """Let the paused round go on."""
         runner = self._open_runner()
         runner.engine.unpause()
@@ -433,7 +433,7 @@ class Controller:
         if self.session is not None:
             self.session.recolor_class(value, color)
             self.canvas.show_classes(self.session.classes)
-            self.reclassed.emit()
+            self.classes_changed.emit()
 
     def remove_class(self, value: int, **watched: Any) -> None:
         """Remove a class; its pixels become unlabeled, also in the mask on the screen.
@@ -458,7 +458,7 @@ class Controller:
         if self.canvas.selected_label == value:
             self.canvas.selected_label = self.session.classes[0].value
         self._show_changed_masks()
-        self.reclassed.emit()
+        self.classes_changed.emit()
 
     def unlabel_background(self, value: int, **watched: Any) -> list[ChangedMask]:
         """Make the background of accepted masks unlabeled for a class added later, also on the screen.
@@ -497,7 +497,7 @@ class Controller:
         if self.annotation.item is not None and self.annotation.visible:
             self.annotation.show(self.annotation.item)
             self.canvas.selected_label = painting  # it is the same image still
-        self.counted.emit()
+        self.states_changed.emit()
 
     def add_class(self, name: str) -> None:
         """Add a class behind the others and paint it."""
@@ -505,7 +505,7 @@ class Controller:
             added = self.session.add_class(name)
             self.canvas.show_classes(self.session.classes)
             self.canvas.selected_label = added.value
-            self.reclassed.emit()
+            self.classes_changed.emit()
 
     # -------------------------------------------------------------------------------------------
 
@@ -533,7 +533,7 @@ class Controller:
             last = typical_item(self.session, seconds=TYPICAL_WITHIN)
         if last is not None:
             self.annotation.show(last)
-        elif not self.annotation.go_to_queue():
+        elif not self.annotation.show_next():
             self.annotation.show(self.session.items[0])
 
     def _on_shown(self, item: Item) -> None:
@@ -546,7 +546,7 @@ class Controller:
         if annotation is None or annotation.item is None or self._background is None:
             return
         item, strategy = annotation.item, annotation.strategy
-        self._background.do(lambda: annotation.ahead.prepare(item, strategy), self._on_prepared)
+        self._background.do(lambda: annotation.prefetch.prepare(item, strategy), self._on_prepared)
 
     def _on_prepared(self, item: Item | None) -> None:
         with errors_shown():
@@ -571,14 +571,14 @@ class Controller:
         with errors_shown():
             self.progress.take(event, None if self.runner is None else self.runner.engine.drafts)
             if isinstance(event, Predicted):
-                if self.annotation is not None and self.correcting is not None:
-                    self.correcting.forget_maps(event.item)
+                if self.annotation is not None and self.corrections is not None:
+                    self.corrections.drop_maps(event.item)
                     self.annotation.refresh_draft(event.item)
                 self._count_drafts()
             elif isinstance(event, RoundEnded):
-                if self.correcting is not None:
-                    self.correcting.forget_maps()
-                self.counted.emit()
+                if self.corrections is not None:
+                    self.corrections.drop_maps()
+                self.states_changed.emit()
                 if event.record.status == "complete":  # who stopped a round does not want another at once
                     self._train_if_due()
             elif isinstance(event, FramingFitted):
@@ -586,14 +586,14 @@ class Controller:
             elif isinstance(event, PredictionFailed):
                 self._without_draft.setdefault(event.item.id, event)
             elif isinstance(event, Mapped):
-                if self.correcting is not None:
-                    self.correcting.take_maps(event.item, event.maps)
+                if self.corrections is not None:
+                    self.corrections.set_maps(event.item, event.maps)
             elif isinstance(event, RoundFailed | RoundNotSaved | MappingFailed) and not stopping:
                 raise SemiGDAError(event.message)
 
     def _on_counted(self) -> None:
         self._tell_warnings()
-        self.counted.emit()
+        self.states_changed.emit()
         self._train_if_due()
 
     def _tell_warnings(self) -> None:

@@ -24,7 +24,6 @@ from napari_semigda.widgets.canvas.layers import NapariCanvas
 from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.keys import HeldKeys, Key
-from napari_semigda.widgets.opening import without_proxy
 from napari_semigda.widgets.panels.classes import ClassesPanel
 from napari_semigda.widgets.panels.column import Column
 from napari_semigda.widgets.panels.export import ExportPanel
@@ -37,6 +36,7 @@ from napari_semigda.widgets.panels.question import ask
 from napari_semigda.widgets.panels.session import SessionPanel
 from napari_semigda.widgets.panels.table import TablePanel
 from napari_semigda.widgets.panels.train import TrainPanel
+from napari_semigda.widgets.viewer import without_proxy
 
 KEPT_AFTER = 3000  # milliseconds after the last stroke, in case the program is killed
 KEYS_AFTER = 800  # milliseconds after the last change of a key in the preferences, for people type
@@ -181,13 +181,13 @@ class SemiGDAWidget(QWidget):
         """The button or entry of a menu that each key presses."""
         mask = self.mask_panel
         return {
-            Key.ACCEPT_AND_GO_ON: self.mask_panel.accept_and_go_on,
+            Key.ACCEPT_AND_NEXT: self.mask_panel.accept_and_go_on,
             Key.ACCEPT: self.mask_panel.accept,
             Key.NO_OBJECT: mask.no_object,
             Key.UNDO_ACCEPT: mask.undo_accept,
             Key.PREVIOUS: self.image_panel.previous,
             Key.NEXT: self.image_panel.next,
-            Key.TO_QUEUE: self.image_panel.to_queue,
+            Key.NEXT_SUGGESTED: self.image_panel.to_queue,
             Key.SKIP: self.image_panel.skip,
             Key.RESET: self.mask_panel.reset,
             Key.NEXT_CLASS: self.classes_panel.next,
@@ -195,11 +195,11 @@ class SemiGDAWidget(QWidget):
             Key.CONTOUR: mask.contour,
             Key.UNCERTAINTY: mask.uncertainty,
             Key.FILL_HOLES: mask.fill_holes,
-            Key.DROP_SPECKS: mask.drop_specks,
+            Key.REMOVE_SMALL: mask.drop_specks,
             Key.KEEP_LARGEST: mask.keep_largest,
             Key.SMOOTH: mask.smooth,
-            Key.DRAFT_INSIDE: mask.draft_inside,
-            Key.NOT_LOOKED_AT: mask.not_looked_at,
+            Key.DRAFT_IN_REGION: mask.draft_inside,
+            Key.MARK_UNLABELED: mask.not_looked_at,
             Key.HELP: mask.help,
         }
 

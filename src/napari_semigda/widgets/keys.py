@@ -19,7 +19,8 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QWidget
 
-PLUGIN = "napari-semigda"
+from napari_semigda.widgets.preferences import PLUGIN
+
 REPEATED_WITHIN = 20  # milliseconds between a release and a press that no finger makes
 NO_KEY = "there is no such key. Write it like A, Shift+A or Alt+F2."
 
@@ -29,11 +30,11 @@ _NO_KEYS = {None, KeyCode.UNKNOWN, KeyCode.Shift, KeyCode.Ctrl, KeyCode.Alt, Key
 class Key(StrEnum):
     """What can be done with a key, by its name in the preferences."""
 
-    ACCEPT_AND_GO_ON = "accept_and_go_on"
+    ACCEPT_AND_NEXT = "accept_and_go_on"
     ACCEPT = "accept"
     NO_OBJECT = "no_object"
     UNDO_ACCEPT = "undo_accept"
-    TO_QUEUE = "to_queue"
+    NEXT_SUGGESTED = "to_queue"
     PREVIOUS = "previous"
     NEXT = "next"
     SKIP = "skip"
@@ -43,11 +44,11 @@ class Key(StrEnum):
     CONTOUR = "contour"
     UNCERTAINTY = "uncertainty"
     FILL_HOLES = "fill_holes"
-    DROP_SPECKS = "drop_specks"
+    REMOVE_SMALL = "drop_specks"
     KEEP_LARGEST = "keep_largest"
     SMOOTH = "smooth"
-    DRAFT_INSIDE = "draft_inside"
-    NOT_LOOKED_AT = "not_looked_at"
+    DRAFT_IN_REGION = "draft_inside"
+    MARK_UNLABELED = "not_looked_at"
     HELP = "help"
 
     @property

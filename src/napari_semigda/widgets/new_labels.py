@@ -8,9 +8,10 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.legend import Legend, LegendEntry
 from napari_semigda.session.classes import named_classes
 from napari_semigda.widgets.layer_files import meaning
-from napari_semigda.widgets.opening import session_in, without_proxy
+from napari_semigda.widgets.opening import session_in
 from napari_semigda.widgets.panels.notices import errors_shown
 from napari_semigda.widgets.segmentation import place_of
+from napari_semigda.widgets.viewer import without_proxy
 
 WITHOUT_SESSION = ("object",)
 

@@ -6,7 +6,8 @@ from typing import Any
 from napari.settings import get_plugin_settings
 
 from napari_semigda.downloads import keep_downloads_in
-from napari_semigda.widgets.keys import PLUGIN
+
+PLUGIN = "napari-semigda"
 
 
 def chosen_device() -> str:

@@ -28,13 +28,14 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.widgets.activity import WHOLE, Activity
 from napari_semigda.widgets.input_guard import InputGuard
-from napari_semigda.widgets.opening import session_in, without_proxy
+from napari_semigda.widgets.opening import session_in
 from napari_semigda.widgets.panels.notices import errors_shown, show_failure
 from napari_semigda.widgets.panels.panel import dialog_buttons, grow, keep_lines, sentence
 from napari_semigda.widgets.panels.path_line import PathLine, model_at
 from napari_semigda.widgets.panels.tips import wrapped
 from napari_semigda.widgets.preferences import chosen_device, heed_cache_folder
 from napari_semigda.widgets.segmentation import Segmentation
+from napari_semigda.widgets.viewer import without_proxy
 
 WIDTH = 520
 NO_CHANNEL = "none"

@@ -130,7 +130,7 @@ class ClassesPanel(QWidget):
         assert delegate is not None
         delegate.closeEditor.connect(lambda: QTimer.singleShot(0, self._ask_about_added))
         self._controller.opened.connect(self._on_opened)
-        self._controller.reclassed.connect(self._fill)
+        self._controller.classes_changed.connect(self._fill)
         self._controller.closed.connect(self._fill)
         self._controller.canvas.label_picked.connect(self._follow)
         self._controller.canvas.label_changed.connect(self._mark)

@@ -67,7 +67,7 @@ class ImagePanel(QWidget):
             "Show the image that comes next in the order chosen below. The mask on screen is kept, not "
             "accepted.",
             self._to_queue,
-            Key.TO_QUEUE,
+            Key.NEXT_SUGGESTED,
         )
         self.skip = ActionButton(
             "Skip", "Leave this image out: it is neither trained on nor asked for.", self._skip, Key.SKIP
@@ -84,7 +84,7 @@ class ImagePanel(QWidget):
         self.jump.valueChanged.connect(self._jump)
         self._lay_out()
         controller.opened.connect(self._on_opened)
-        controller.counted.connect(self._refresh)
+        controller.states_changed.connect(self._refresh)
         controller.closed.connect(self._refresh)
         self._refresh()
 
@@ -110,7 +110,7 @@ class ImagePanel(QWidget):
 
     def _to_queue(self) -> None:
         if self._annotation is not None:
-            self._annotation.go_to_queue()
+            self._annotation.show_next()
 
     def _choose_order(self) -> None:
         strategy: Strategy = self.order.currentData()
@@ -118,7 +118,7 @@ class ImagePanel(QWidget):
         if self._annotation is not None:
             self._annotation.strategy = strategy
             self._annotation.session.remember(order=strategy)
-            self._controller.counted.emit()  # another one is next now
+            self._controller.states_changed.emit()  # another one is next now
 
     def _skip(self) -> None:
         if self._annotation is None:
@@ -132,7 +132,7 @@ class ImagePanel(QWidget):
         with errors_shown():
             if self._annotation is not None and self._annotation.item is not None:
                 self._annotation.session.keep_for_validation(self._annotation.item, keep)
-        self._controller.counted.emit()  # also where it was refused: the box shows what is
+        self._controller.states_changed.emit()  # also where it was refused: the box shows what is
 
     def _jump(self, number: int) -> None:
         with errors_shown():

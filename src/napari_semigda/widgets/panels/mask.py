@@ -12,8 +12,8 @@ from superqt import QLabeledDoubleSlider
 from napari_semigda.inference.draft_maps import DRAFT_THRESHOLD
 from napari_semigda.session.items import ItemState
 from napari_semigda.widgets.annotation import Annotation
-from napari_semigda.widgets.canvas.correcting import Correcting
 from napari_semigda.widgets.controller import Controller
+from napari_semigda.widgets.corrections import Corrections
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.keys_window import show_keys
 from napari_semigda.widgets.panels.image import NO_SESSION
@@ -43,7 +43,7 @@ UNCERTAINTY_MEANS = (
     "1 each sure of something else."
 )
 
-RegionUse = Callable[[Correcting, NDArray[np.bool_]], int]
+RegionUse = Callable[[Corrections, NDArray[np.bool_]], int]
 
 
 class MaskPanel(QWidget):
@@ -59,7 +59,7 @@ class MaskPanel(QWidget):
             "Accept, go on",
             "Save the mask as right, and show the next image to look at.",
             self._accept_and_go_on,
-            Key.ACCEPT_AND_GO_ON,
+            Key.ACCEPT_AND_NEXT,
         )
         self.accept = ActionButton(
             "Accept", "Save the mask as right and stay here.", lambda: self._do(Annotation.accept), Key.ACCEPT
@@ -131,7 +131,7 @@ class MaskPanel(QWidget):
         slider.setValue(DRAFT_THRESHOLD)
         slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         slider.valueChanged.connect(self._turn_threshold)
-        slider.sliderReleased.connect(lambda: self._correct(Correcting.end_threshold))
+        slider.sliderReleased.connect(lambda: self._correct(Corrections.commit_threshold))
         return slider
 
     def _fill_correct_menu(self) -> None:
@@ -147,8 +147,8 @@ class MaskPanel(QWidget):
             menu,
             "Drop specks",
             "Remove connected pieces of fewer pixels than the number below.",
-            lambda: self._count("There is no speck that small.", lambda on: on.drop_specks(self._specks())),
-            Key.DROP_SPECKS,
+            lambda: self._count("There is no speck that small.", lambda on: on.remove_small(self._specks())),
+            Key.REMOVE_SMALL,
         )
         self.smallest = QSpinBox()
         number(self.smallest, SPECK, SMALLEST, LARGEST, 10, SPECK_TIP)
@@ -180,9 +180,9 @@ class MaskPanel(QWidget):
             "Take the draft inside a region",
             "Draw around a region: the mask becomes the newest draft there, and stays elsewhere.",
             lambda: self._draw_region(
-                "Draft inside", Correcting.take_draft_inside, "The mask is like the draft there already."
+                "Draft inside", Corrections.use_draft_inside, "The mask is like the draft there already."
             ),
-            Key.DRAFT_INSIDE,
+            Key.DRAFT_IN_REGION,
         )
         self.not_looked_at = MenuAction(
             menu,
@@ -190,10 +190,10 @@ class MaskPanel(QWidget):
             "Draw around a region: it trains nothing.",
             lambda: self._draw_region(
                 "Not looked at",
-                Correcting.mark_not_looked_at,
+                Corrections.mark_unlabeled,
                 "The region is marked as not looked at already.",
             ),
-            Key.NOT_LOOKED_AT,
+            Key.MARK_UNLABELED,
         )
         menu.aboutToShow.connect(self._name_class)
 
@@ -203,7 +203,7 @@ class MaskPanel(QWidget):
             menu,
             "Draft instead of my mask",
             "Compare: the mask stays as it is meanwhile.",
-            lambda: self._correct(Correcting.toggle_draft),
+            lambda: self._correct(Corrections.toggle_draft),
             Key.SHOW_DRAFT,
         )
         self.contour = MenuAction(
@@ -213,7 +213,7 @@ class MaskPanel(QWidget):
             menu,
             "Uncertainty",
             "Lay over the image where the network is unsure.",
-            lambda: self._correct(Correcting.toggle_uncertainty),
+            lambda: self._correct(Corrections.toggle_uncertainty),
             Key.UNCERTAINTY,
         )
         for one in (self.show_draft, self.contour, self.uncertainty):
@@ -233,15 +233,15 @@ class MaskPanel(QWidget):
         controller = self._controller
         controller.opened.connect(self._on_opened)
         controller.closed.connect(self._refresh)
-        controller.counted.connect(self._refresh)
+        controller.states_changed.connect(self._refresh)
         controller.canvas.region_drawn.connect(self._on_region)
         controller.canvas.region_ended.connect(self._refresh)
 
     def _on_opened(self) -> None:
         assert self._controller.annotation is not None
-        assert self._controller.correcting is not None
+        assert self._controller.corrections is not None
         self._controller.annotation.changed.connect(self._refresh)
-        self._controller.correcting.changed.connect(self._refresh)
+        self._controller.corrections.changed.connect(self._refresh)
         self._refresh()
 
     # What the buttons do -----------------------------------------------------------------------
@@ -256,7 +256,7 @@ class MaskPanel(QWidget):
 
     def _accept_and_go_on(self, *, no_object: bool = False) -> None:
         annotation = self._controller.annotation
-        if annotation is not None and not annotation.accept_and_go_on(no_object=no_object):
+        if annotation is not None and not annotation.accept_and_next(no_object=no_object):
             show_info("Every image is accepted or skipped. The masks can be exported.")
 
     def _do(self, action: Callable[[Annotation], object]) -> None:
@@ -265,23 +265,23 @@ class MaskPanel(QWidget):
 
     def _reset_to_draft(self) -> None:
         self._do(Annotation.reset_to_draft)
-        self._correct(Correcting.find_threshold)
+        self._correct(Corrections.find_threshold)
 
-    def _correct(self, action: Callable[[Correcting], object]) -> None:
-        if self._controller.correcting is not None:
-            action(self._controller.correcting)
+    def _correct(self, action: Callable[[Corrections], object]) -> None:
+        if self._controller.corrections is not None:
+            action(self._controller.corrections)
             self._refresh()
 
-    def _count(self, nothing: str, action: Callable[[Correcting], int]) -> None:
+    def _count(self, nothing: str, action: Callable[[Corrections], int]) -> None:
         """Correct, and say how much of the mask is different, or that there was nothing to correct."""
-        if self._controller.correcting is not None:
-            changed = action(self._controller.correcting)
+        if self._controller.corrections is not None:
+            changed = action(self._controller.corrections)
             pixels = "1 pixel" if changed == 1 else f"{changed} pixels"
             self._controller.canvas.say(f"{pixels} changed." if changed else nothing)
 
     def _turn_threshold(self, threshold: float) -> None:
         with errors_shown():
-            self._correct(lambda on: on.turn_threshold(threshold, going_on=self.threshold.isSliderDown()))
+            self._correct(lambda on: on.set_threshold(threshold, more_follow=self.threshold.isSliderDown()))
 
     def _toggle_contour(self) -> None:
         self._controller.canvas.contour_only = not self._controller.canvas.contour_only
@@ -347,7 +347,7 @@ class MaskPanel(QWidget):
         return None if session is None else session.read_only
 
     def _refresh(self) -> None:
-        annotation, correcting = self._controller.annotation, self._controller.correcting
+        annotation, correcting = self._controller.annotation, self._controller.corrections
         gone = annotation is not None and annotation.item is not None and not annotation.visible
         failure = None if annotation is None else annotation.failure
         why_not = NO_SESSION if annotation is None else failure or (NO_MASK if gone else None)
@@ -401,7 +401,7 @@ class MaskPanel(QWidget):
         if self.undo_accept.isEnabled():
             self.undo_accept.setToolTip(wrapped(f"Undo accepting {accepted[-1].name}, and show it."))
 
-    def _show_what_is_on(self, correcting: Correcting | None) -> None:
+    def _show_what_is_on(self, correcting: Corrections | None) -> None:
         self.contour.setChecked(self._controller.canvas.contour_only)
         self.show_draft.setChecked(correcting is not None and correcting.shows_draft)
         self.uncertainty.setChecked(correcting is not None and correcting.shows_uncertainty)

@@ -36,7 +36,7 @@ class RoundCurves(QWidget):
         layout.addWidget(self.words, 0, 0, 1, 2)
         layout.addWidget(self.effort, 1, 0)
         layout.addWidget(self.dice, 1, 1)
-        for signal in (controller.opened, controller.counted, controller.closed):
+        for signal in (controller.opened, controller.states_changed, controller.closed):
             signal.connect(self._refresh)
         self._refresh()
 

@@ -96,9 +96,9 @@ class SessionPanel(QWidget):
         )
         self._lay_out()
         controller.opened.connect(self._remember)
-        for signal in (controller.closed, controller.making):
+        for signal in (controller.closed, controller.creating):
             signal.connect(self._allow_recent)
-        for signal in (controller.opened, controller.counted, controller.closed, controller.making):
+        for signal in (controller.opened, controller.states_changed, controller.closed, controller.creating):
             signal.connect(self._refresh)
         controller.progress.changed.connect(self._refresh_weights)
         self._refresh()
@@ -137,14 +137,14 @@ class SessionPanel(QWidget):
         self._allow_recent()
 
     def _allow_recent(self) -> None:
-        busy = IN_THE_MAKING if self._controller.is_making else None
+        busy = IN_THE_MAKING if self._controller.is_creating else None
         self.recent.allow(busy or (None if self._other_sessions() else NONE_BEFORE))
 
     def _new(self) -> None:
         dialog = NewSessionDialog(self._other_layers(), self._usual_place(), self)
         if dialog.exec() == QDialog.DialogCode.Accepted:
             plan = dialog.plan()
-            self._controller.make(plan.make)
+            self._controller.create(plan.make)
             if isinstance(plan.source, LayerSource):
                 _hide(plan.source)
         dialog.deleteLater()
@@ -183,17 +183,17 @@ class SessionPanel(QWidget):
     def _find_moved(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Where are the images now?", str(self._usual_place()))
         if folder:
-            self._controller.find_moved_pictures(Path(folder))
+            self._controller.find_moved_images(Path(folder))
 
     def _try_samples(self) -> None:
         folder = user_data_path("napari-semigda") / "samples"
         if not (folder / "semigda.json").exists():
-            self._controller.make(plan_of_samples(folder).make)
+            self._controller.create(plan_of_samples(folder).make)
         elif (answer := self._ask_about_samples(folder)) == GO_ON:
             self._controller.open(folder)
         elif answer is not None:
             number = next(n for n in range(2, 10_000) if not folder.with_name(f"samples-{n}").exists())
-            self._controller.make(plan_of_samples(folder.with_name(f"samples-{number}")).make)
+            self._controller.create(plan_of_samples(folder.with_name(f"samples-{number}")).make)
 
     def _ask_about_samples(self, folder: Path) -> str | None:
         """Ask whether to go on with the samples of last time."""
@@ -212,7 +212,7 @@ class SessionPanel(QWidget):
         self.samples.setVisible(session is None)
         self.close_session.allow("No session is open." if session is None else None)
         self._allow_adding()
-        busy = IN_THE_MAKING if self._controller.is_making else None
+        busy = IN_THE_MAKING if self._controller.is_creating else None
         for button in (self.open, self.new, self.samples):
             button.allow(busy)
         if session is None:
@@ -244,7 +244,7 @@ class SessionPanel(QWidget):
             why_not = "No session is open."
         elif session.read_only is not None:
             why_not = session.read_only
-        elif self._controller.is_making:
+        elif self._controller.is_creating:
             why_not = IN_THE_MAKING
         elif self._controller.progress.active:
             why_not = "The session is opened anew to add images: stop the round first, or let it end."

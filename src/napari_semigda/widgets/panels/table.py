@@ -134,7 +134,7 @@ class TablePanel(QWidget):
         self.table.activated.connect(self._go)
         self.table.left.connect(self._rearrange)
         controller.opened.connect(self._on_opened)
-        controller.counted.connect(self._on_counted)
+        controller.states_changed.connect(self._on_counted)
         controller.closed.connect(self._on_closed)
         self._on_closed()
 

@@ -59,7 +59,7 @@ class TrainPanel(QWidget):
             self._stop,
         )
         self.resume = ActionButton(
-            "Resume the stopped round", "Go on where the round was stopped.", controller.resume_stopped_round
+            "Resume the stopped round", "Go on where the round was stopped.", controller.resume_round
         )
         self.draft_all = ActionButton(
             "Draft all",
@@ -75,7 +75,7 @@ class TrainPanel(QWidget):
         self._timer = timer(self, REFRESHED_EVERY, self._refresh)
         self._progress.changed.connect(self._follow)
         controller.opened.connect(self._on_opened)
-        controller.counted.connect(self._refresh)
+        controller.states_changed.connect(self._refresh)
         controller.closed.connect(self._refresh)
         self._refresh()
 
@@ -122,11 +122,11 @@ class TrainPanel(QWidget):
 
     def _plan(self) -> None:
         self._controller.round_after = self.every.value()
-        self._controller.usual_budget = self._budget()
+        self._controller.round_budget = self._budget()
 
     def _pause_or_go_on(self) -> None:
         if self._progress.phase is Phase.PAUSED:
-            self._controller.go_on()
+            self._controller.unpause()
         else:
             self._controller.pause()
 

@@ -53,7 +53,7 @@ class Sight(Canvas, Protocol):
         ...
 
 
-class Correcting:
+class Corrections:
     """Corrections of the mask on screen, its draft at other thresholds, and where the network is unsure.
 
     Parameters
@@ -74,7 +74,7 @@ class Correcting:
     changed : Signal
         Emitted when one of these is different from before.
     maps_wanted : Signal
-        Emitted with the item on screen when the maps behind its draft are needed; hand them to `take_maps`.
+        Emitted with the item on screen when the maps behind its draft are needed; hand them to `set_maps`.
     """
 
     changed = Signal()
@@ -101,7 +101,7 @@ class Correcting:
         """Give holes the class around them; returns how many pixels changed. See `session.correction`."""
         return self._edit(lambda mask: fill_holes(mask, values))
 
-    def drop_specks(self, smallest: int | Mapping[int, int]) -> int:
+    def remove_small(self, smallest: int | Mapping[int, int]) -> int:
         """Remove pieces that are too small; returns how many pixels changed."""
         return self._edit(lambda mask: drop_specks(mask, smallest))
 
@@ -113,14 +113,14 @@ class Correcting:
         """Take the roughness out of outlines; returns how many pixels changed."""
         return self._edit(lambda mask: smooth_outlines(mask, radius, values))
 
-    def take_draft_inside(self, region: NDArray[np.bool_]) -> int:
+    def use_draft_inside(self, region: NDArray[np.bool_]) -> int:
         """Take the newest draft inside a region, leave the rest; returns how many pixels changed."""
         draft = self._annotation.draft
         if draft is None:
             raise SemiGDAError("There is no draft of this image yet: train a round first.")
         return self._edit(lambda mask: taken_inside(mask, draft, region))
 
-    def mark_not_looked_at(self, region: NDArray[np.bool_]) -> int:
+    def mark_unlabeled(self, region: NDArray[np.bool_]) -> int:
         """Mark a region so that it trains nothing; returns how many pixels changed."""
         return self._edit(lambda mask: not_looked_at(mask, region))
 
@@ -138,26 +138,26 @@ class Correcting:
 
     # The draft's threshold ---------------------------------------------------------------------
 
-    def turn_threshold(self, threshold: float, *, going_on: bool = False) -> None:
+    def set_threshold(self, threshold: float, *, more_follow: bool = False) -> None:
         """Show the draft of another threshold; what the person painted stays.
 
         Parameters
         ----------
         threshold
             In (0, 1): the lower, the more foreground.
-        going_on
-            Whether more such changes follow that belong to the same step of undo, until `end_threshold`.
+        more_follow
+            Whether more such changes follow that belong to the same step of undo, until `commit_threshold`.
         """
         if self._item is None:
             return
-        self.threshold, self._turning = threshold, going_on
+        self.threshold, self._turning = threshold, more_follow
         self._waits = True
         if self._maps is None:
             self.maps_wanted.emit(self._item)
         else:
             self._show_threshold(self._maps)
 
-    def end_threshold(self) -> None:
+    def commit_threshold(self) -> None:
         """Make one step of undo of the changes of threshold since the last."""
         self._turning = False
         if self._begun is not None:
@@ -166,7 +166,7 @@ class Correcting:
             self._canvas.commit_preview()
             self._annotation.changed.emit()
 
-    def take_maps(self, item: Item, maps: DraftMaps) -> None:
+    def set_maps(self, item: Item, maps: DraftMaps) -> None:
         """Use these maps of an item, if it is still on screen."""
         if self._item is None or item.id != self._item.id or self._annotation.item != self._item:
             return
@@ -176,10 +176,10 @@ class Correcting:
         if self._waits:
             self._show_threshold(maps)
 
-    def forget_maps(self, item: Item | None = None) -> None:
+    def drop_maps(self, item: Item | None = None) -> None:
         """Take note that the maps are out of date, for there are newer weights, or is a newer draft."""
         if self._item is not None and (item is None or item.id == self._item.id):
-            self.end_threshold()
+            self.commit_threshold()
             self._maps = None
             if self.shows_draft:
                 self._canvas.show_draft(self._annotation.draft)
@@ -196,7 +196,7 @@ class Correcting:
         self._waits = False
         self._canvas.preview_mask(np.where(self._own, self._begun, maps.labels(self.threshold)))
         if not self._turning:
-            self.end_threshold()
+            self.commit_threshold()
 
     def _painted_by_person(self, mask: LabelMap, maps: DraftMaps) -> NDArray[np.bool_]:
         """Where the mask is no draft: it differs from the draft, of any threshold used, it is most like."""
