@@ -18,7 +18,6 @@ from napari_semigda.io.masks import read_labels
 from napari_semigda.session.exporting.formats import FORMATS
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
-from tests.backbones import repository
 
 COMMANDS = ("new", "train", "predict", "export", "relocate", "info", "demo")
 COUNT = 6
@@ -239,14 +238,6 @@ def test_new_does_not_touch_a_session_that_is_there(folder, pictures, capsys):
     assert (folder / "semigda.json").read_bytes() == before
 
 
-def test_an_encoder_that_is_none_makes_no_session(pictures, capsys):
-    images, session = str(pictures / "images"), pictures / "s"
-    for encoder in ("resnet", images):
-        assert main(["new", str(session), "--images", images, "--encoder", encoder]) == 1
-        assert encoder in said(capsys)[1]
-    assert not (session / "semigda.json").exists()
-
-
 def test_a_damaged_image_is_left_out_and_the_others_are_taken(pictures, capsys):
     (pictures / "images" / "torn.png").write_bytes(b"\x89PNG\r\n")
     assert main(["new", str(pictures / "s"), "--images", str(pictures / "images")]) == 3
@@ -290,24 +281,6 @@ def test_a_mask_that_does_not_fit_is_named(pictures, capsys):
 
 
 # --- train --------------------------------------------------------------------------------------
-
-
-def test_a_pretrained_encoder_is_needed_for_a_fresh_start_only(pictures, capsys):
-    pytest.importorskip("transformers")
-    encoder, session = repository(pictures / "resnet"), str(pictures / "s")
-    images, masks = str(pictures / "images"), str(pictures / "masks")
-    new = ["new", session, "--images", images, *TINY, "--masks", masks, "--label-count", "2"]
-    assert main([*new, "--encoder", str(encoder)]) == 0
-    train = ["train", session, "--steps", "2", "--device", "cpu"]
-    assert main(train) == 0
-    shutil.rmtree(encoder)
-    assert main([*train, "--no-drafts"]) == 0
-    assert main(["predict", session, "--device", "cpu"]) == 0
-    capsys.readouterr()
-    assert main(["info", session, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["encoder"] == str(encoder)
-    assert main([*train, "--fresh"]) == 1
-    assert str(encoder) in said(capsys)[1]
 
 
 def test_training_leaves_a_model_and_drafts(trained_once):

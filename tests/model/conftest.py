@@ -7,7 +7,6 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from napari_semigda.model.autoencoder import KLAutoencoder
-from napari_semigda.model.backbone import Backbone
 from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.model.presets import Preset, assemble
 
@@ -35,7 +34,7 @@ def small_kl(seed: int = 0) -> AutoencoderKL:
     return AutoencoderKL.from_config(SMALL_CONFIG)
 
 
-def small_paper_model(backbone: Backbone | None = None) -> SemiGDANetwork:
+def small_paper_model() -> SemiGDANetwork:
     """The paper's network with the `sd` preset's depth, a few channels wide."""
     preset = Preset(
         name="sd",
@@ -48,7 +47,7 @@ def small_paper_model(backbone: Backbone | None = None) -> SemiGDANetwork:
         adapter_hidden=(8, 8, 16, 16),
         default_working_size=32,
     )
-    return assemble(preset, KLAutoencoder(small_kl(), "random:0"), classes=2, backbone=backbone)
+    return assemble(preset, KLAutoencoder(small_kl(), "random:0"), classes=2)
 
 
 def pictures(count: int = 2, height: int = 32, width: int = 32) -> Tensor:

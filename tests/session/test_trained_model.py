@@ -1,13 +1,15 @@
 """What a checkpoint says of itself, wherever it lies."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
-from napari_semigda.model.checkpoint import save_checkpoint
+from napari_semigda.model.checkpoint import read_metadata, save_checkpoint
 from napari_semigda.model.presets import build_model
 from napari_semigda.session.rounds import MODEL
 from napari_semigda.session.session import Session
@@ -74,3 +76,30 @@ def test_brought_along_it_is_what_the_first_round_starts_from(
         assert weights_in_words(path) == "round 1 of “session”"
         assert today.rounds == ()
         assert today.begin_round(Recipe(), Budget(steps=1), 0, warm=True).number == 1
+
+
+def test_a_session_with_an_encoder_of_before_opens_and_starts_from_scratch(trained: Session) -> None:
+    mask = np.zeros(trained.item("image_1").shape, np.uint8)
+    trained.accept("image_1", mask)
+    model = trained.last_model()
+    header = read_metadata(model) | {"encoder": {"name": "microsoft/resnet-18", "architecture": {}}}
+    model.write_bytes(
+        safetensors.torch.save(safetensors.torch.load_file(model), {"semigda": json.dumps(header)})
+    )
+    manifest = trained.folder / "semigda.json"
+    values = json.loads(manifest.read_text()) | {"encoder": "microsoft/resnet-18"}
+    trained.close()
+    manifest.write_text(json.dumps(values))
+
+    with Session.open(trained.folder) as again:
+        (warning,) = again.warnings
+        assert "“microsoft/resnet-18” of this session is no longer supported" in warning
+        np.testing.assert_array_equal(again.labels("image_1"), mask)
+        assert again.last_model() is None
+        with pytest.raises(SemiGDAError, match="pre-trained encoder, which is no longer supported"):
+            TrainedModel.find(model)
+        record = again.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
+        save_checkpoint(again.round_folder(record.number) / MODEL, build_model("compact", 2), {})
+    with Session.open(trained.folder) as again:
+        assert again.warnings == ()
+        assert again.last_model() == again.round_folder(2) / MODEL

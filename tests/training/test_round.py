@@ -17,9 +17,8 @@ from napari_semigda.model.presets import build_model
 from napari_semigda.training.examples import Batch, Example
 from napari_semigda.training.losses import dice_loss
 from napari_semigda.training.objective import Objective
-from napari_semigda.training.recipe import Budget, OptimizerSettings, Recipe
+from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round
-from tests.backbones import repository
 from tests.training.conftest import SIZE, disc_example
 
 #: Everything takes part from the first step on.
@@ -198,51 +197,6 @@ def test_a_resumed_round_ends_as_if_it_had_never_stopped(
     assert len(list(resumed.run())) == 5 - stopped_after
     assert same(resumed.averaged_state(), whole.averaged_state())
     assert same(resumed.model.trainable_state(), whole.model.trainable_state())
-
-
-@pytest.fixture
-def with_backbone(tmp_path: Path) -> Callable[..., Round]:
-    """Rounds of networks whose E has a pre-trained backbone."""
-    pytest.importorskip("transformers")
-    folder = repository(tmp_path / "resnet")
-
-    def new(labeled: list[Example], **options: Any) -> Round:
-        model = build_model("compact", 2, random_autoencoder=True, encoder=str(folder))
-        return Round(model, labeled, [], working_size=SIZE, seed=3, **options)
-
-    return new
-
-
-def test_a_pretrained_encoder_learns_at_its_share_of_the_rate(
-    with_backbone: Callable[..., Round], labeled: list[Example]
-) -> None:
-    rate = OptimizerSettings("adamw", learning_rate=1e-3, weight_decay=0.0)
-    training = with_backbone(
-        labeled, recipe=Recipe(stage_two_optimizer=rate, backbone_rate=0.1), budget=Budget(steps=1)
-    )
-    before = {name: value.clone() for name, value in training.model.encoder.named_parameters()}
-    assert [report.learning_rate for report in training.run()] == [1e-3]
-    moved = {True: 0.0, False: 0.0}
-    for name, value in training.model.encoder.named_parameters():
-        part = name.startswith("backbone.")
-        moved[part] = max(moved[part], float((value - before[name]).detach().abs().max()))
-    # The first step of AdamW moves a weight by the learning rate.
-    assert moved[True] == pytest.approx(1e-4, rel=0.05)
-    assert moved[False] == pytest.approx(1e-3, rel=0.05)
-
-
-def test_a_round_with_a_pretrained_encoder_is_resumed_like_any(
-    with_backbone: Callable[..., Round], labeled: list[Example], tmp_path: Path
-) -> None:
-    whole, stopped, resumed = (with_backbone(labeled, recipe=FULL, budget=Budget(steps=4)) for _ in range(3))
-    assert [report.stage for report in whole.run()] == [1, 1, 2, 2]
-    steps = stopped.run()
-    for _ in range(3):
-        next(steps)
-    stopped.save_state(tmp_path / "state.safetensors")
-    resumed.load_state(tmp_path / "state.safetensors")
-    list(resumed.run())
-    assert same(resumed.averaged_state(), whole.averaged_state())
 
 
 def test_a_damaged_state_is_refused_with_words(labeled: list[Example], tmp_path: Path) -> None:

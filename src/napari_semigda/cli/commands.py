@@ -185,11 +185,6 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--one-object", action="store_true", help="there is at most one object in an image")
     parser.add_argument("--weights", type=Path, help="file or folder with the weights of the autoencoder")
     parser.add_argument(
-        "--encoder",
-        metavar="NAME",
-        help="a pre-trained encoder: a folder, or a name on the hub like microsoft/resnet-18",
-    )
-    parser.add_argument(
         "--masks", type=Path, metavar="FOLDER", help="accept existing masks of the same paths and names"
     )
     _add_import_options(parser)
@@ -331,7 +326,6 @@ def _new(given: argparse.Namespace, console: Console) -> int:
             preset=given.preset,
             one_object=given.one_object,
             weights=given.weights,
-            encoder=given.encoder,
             masks=given.masks,
             progress=progress,
         )
@@ -657,7 +651,6 @@ def _about_session(folder: Path) -> dict[str, Any]:
             "session": str(session.folder),
             "created": session.created,
             "preset": session.preset,
-            "encoder": session.encoder,
             "classes": {str(one.value): one.name for one in session.classes},
             "one_object": session.one_object,
             "settings": session.settings.to_dict(),

@@ -485,7 +485,6 @@ class Engine:
                 self.session.preset,
                 self.session.class_count,
                 seed=record.seed,
-                encoder=self.session.encoder,
                 **self._loading(),
             )
         model, _ = load_checkpoint(last, **self._loading())

@@ -17,7 +17,6 @@ from napari_semigda.io.files import parse_json
 from napari_semigda.io.tensors import opened_tensors, read_all
 from napari_semigda.model.annotation import MOST_CLASSES
 from napari_semigda.model.autoencoder import Autoencoder
-from napari_semigda.model.backbone import Backbone, BackboneEncoder, least_weights
 from napari_semigda.model.loading import load_autoencoder, random_autoencoder_of
 from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.model.presets import PRESETS, assemble
@@ -39,8 +38,7 @@ def save_checkpoint(path: Path | str, model: SemiGDANetwork, metadata: dict[str,
         The network, on any device.
     metadata
         Anything JSON has a notation for: names of the classes, settings, where it was trained. "format",
-        "preset", "classes", "shown", "autoencoder" and, where E has a backbone, "encoder" are taken from
-        the model.
+        "preset", "classes", "shown" and "autoencoder" are taken from the model.
 
     Raises
     ------
@@ -55,9 +53,6 @@ def save_checkpoint(path: Path | str, model: SemiGDANetwork, metadata: dict[str,
         "shown": sorted(model.shown),
         "autoencoder": {"source": model.autoencoder.source, "signature": model.autoencoder.signature()},
     }
-    if isinstance(model.encoder, BackboneEncoder):
-        backbone = model.encoder.backbone
-        header["encoder"] = {"name": backbone.name, "architecture": backbone.architecture}
     tensors = {name: _stored(tensor) for name, tensor in model.trainable_state().items()}
     write_bytes(path, safetensors.torch.save(tensors, {_KEY: json.dumps(header, ensure_ascii=False)}))
 
@@ -92,9 +87,8 @@ def load_checkpoint(
     """
     path = Path(path)
     metadata = read_metadata(path)
-    backbone = _backbone(path, metadata)
     autoencoder = _autoencoder(path, metadata, weights, progress, cancelled)
-    model = assemble(PRESETS[metadata["preset"]], autoencoder, metadata["classes"], backbone=backbone)
+    model = assemble(PRESETS[metadata["preset"]], autoencoder, metadata["classes"])
     try:
         model.load_trainable_state(read_all(path))
     except (ValueError, RuntimeError, OSError, SafetensorError) as error:
@@ -134,6 +128,14 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
     return _checked(path, header)
 
 
+def needs_encoder(file_metadata: dict[str, str] | None) -> bool:
+    """Return whether a checkpoint stands on a pre-trained encoder, which no version supports any more."""
+    try:
+        return parse_json((file_metadata or {})[_KEY]).get("encoder") is not None
+    except (AttributeError, LookupError, ValueError):
+        return False
+
+
 def _checked(path: Path, header: str | None) -> dict[str, Any]:
     if header is None:
         raise SemiGDAError(f"“{path}” is a safetensors file, but no model of this program.")
@@ -150,6 +152,11 @@ def _checked(path: Path, header: str | None) -> dict[str, Any]:
     if metadata["preset"] not in PRESETS:
         raise SemiGDAError(
             f"“{path}” has the preset “{metadata['preset']:.40}”, which this version does not know."
+        )
+    if metadata.get("encoder") is not None:
+        raise SemiGDAError(
+            f"“{path}” was trained with a pre-trained encoder, which is no longer supported. Choose another "
+            "model, or train from scratch."
         )
     return metadata
 
@@ -168,19 +175,10 @@ def _is_autoencoder(value: Any) -> bool:
     )
 
 
-def _is_encoder(value: Any) -> bool:
-    return value is None or (
-        isinstance(value, dict)
-        and isinstance(value.get("name"), str)
-        and isinstance(value.get("architecture"), dict)
-    )
-
-
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     "preset": lambda value: isinstance(value, str),
     "classes": lambda value: _is_count(value, MOST_CLASSES) and value > 1,
     "autoencoder": _is_autoencoder,
-    "encoder": _is_encoder,
 }
 
 
@@ -205,16 +203,6 @@ def _autoencoder(
             f" ({weights or autoencoder.source}). Give the file or folder it was trained with."
         )
     return autoencoder
-
-
-def _backbone(path: Path, metadata: dict[str, Any]) -> Backbone | None:
-    """Build E's backbone, if it has one, from what the checkpoint says of it: nothing is fetched."""
-    stored = metadata.get("encoder")
-    if stored is None:
-        return None
-    if least_weights(stored["architecture"], stored["name"]) > path.stat().st_size:
-        raise SemiGDAError(f"“{path}” is too small for the encoder that it describes; it is damaged.")
-    return Backbone(stored["name"], stored["architecture"])
 
 
 def _shown(path: Path, metadata: dict[str, Any]) -> set[int]:

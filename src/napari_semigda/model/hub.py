@@ -18,7 +18,6 @@ def fetch(
     files: Sequence[str],
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-    purpose: str = "the autoencoder's weights",
 ) -> Path:
     """Give a local folder with some files of a repository, downloading those that are not cached.
 
@@ -35,8 +34,6 @@ def fetch(
         Called in this thread with bytes done and bytes in all of the file on its way.
     cancelled
         Asked ten times a second.
-    purpose
-        As what the person is to choose a folder with these files, where they cannot be downloaded.
 
     Raises
     ------
@@ -54,7 +51,7 @@ def fetch(
     except Cancelled:
         raise
     except Exception as error:  # the hub's library raises some twenty kinds, by version
-        raise SemiGDAError(_what_to_do(repository, files, purpose, error)) from error
+        raise SemiGDAError(_what_to_do(repository, files, error)) from error
 
 
 class _Download:
@@ -132,10 +129,10 @@ def _cached(repository: str, files: Sequence[str]) -> Path | None:
     return found[0].parent if len(found) == len(files) else None
 
 
-def _what_to_do(repository: str, files: Sequence[str], purpose: str, error: Exception) -> str:
+def _what_to_do(repository: str, files: Sequence[str], error: Exception) -> str:
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     return (
         f"The weights “{repository}” could not be downloaded ({reason}). Check the network and try again. "
         f"Or download {' and '.join(files)} from https://huggingface.co/{repository} on another machine, "
-        f"put them in one folder, and choose that folder as {purpose}."
+        f"put them in one folder, and choose that folder as the autoencoder's weights."
     )

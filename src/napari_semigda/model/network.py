@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from napari_semigda.model.adapters import SkipAdapters
 from napari_semigda.model.annotation import image_to_probabilities, labels_to_image
 from napari_semigda.model.autoencoder import Autoencoder
-from napari_semigda.model.backbone import BackboneEncoder
 from napari_semigda.model.encoder import ResidualEncoder
 from napari_semigda.model.mapping import LatentMapping
 
@@ -67,7 +66,7 @@ class SemiGDANetwork(nn.Module):
     def __init__(
         self,
         autoencoder: Autoencoder,
-        encoder: ResidualEncoder | BackboneEncoder,
+        encoder: ResidualEncoder,
         mapping: LatentMapping,
         image_adapters: SkipAdapters,
         mask_adapters: SkipAdapters,
@@ -175,12 +174,6 @@ class SemiGDANetwork(nn.Module):
     def stage_one_parameters(self) -> dict[str, list[nn.Parameter]]:
         """Parameters that stage 1 trains, by part: the latents' alignment needs no adapters."""
         return {"mapping": list(self.mapping.parameters()), "encoder": list(self.encoder.parameters())}
-
-    def pretrained_parameters(self) -> list[nn.Parameter]:
-        """Parameters of E's backbone, which know something already; none without a backbone."""
-        if isinstance(self.encoder, BackboneEncoder):
-            return list(self.encoder.backbone.parameters())
-        return []
 
     def trainable_state(self) -> dict[str, Tensor]:
         """Parameters and buffers (batch norm's) of the four parts; the tensors themselves, not copies."""

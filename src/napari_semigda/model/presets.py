@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,7 +10,6 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.adapters import SkipAdapters
 from napari_semigda.model.annotation import class_palette
 from napari_semigda.model.autoencoder import Autoencoder
-from napari_semigda.model.backbone import Backbone, BackboneEncoder, load_backbone
 from napari_semigda.model.encoder import ResidualEncoder
 from napari_semigda.model.loading import load_autoencoder, load_start, random_autoencoder_of
 from napari_semigda.model.mapping import LatentMapping
@@ -105,7 +103,6 @@ def build_model(
     cancelled: Callable[[], bool] | None = None,
     random_autoencoder: bool = False,
     pretrained: bool = True,
-    encoder: str | None = None,
 ) -> SemiGDANetwork:
     """Build a network for a first round: a trained, frozen autoencoder and the parts that learn around it.
 
@@ -129,14 +126,11 @@ def build_model(
     pretrained
         Start "compact" with its own autoencoder from parts that tell objects from background on generated
         pictures (see `load_start`); False, or another preset or autoencoder: from random ones.
-    encoder
-        A pre-trained backbone for E: a local folder or a name on the hub, see `load_backbone`; 𝓜 and the
-        image adapters then still start as `pretrained` says. None: the preset's own E.
 
     Raises
     ------
     SemiGDAError
-        If there is no such preset, or the weights or the encoder cannot be had.
+        If there is no such preset, or the weights cannot be had.
     Cancelled
         If `cancelled` said so.
     ValueError
@@ -145,36 +139,27 @@ def build_model(
     class_palette(classes)  # refuses a wrong number before anything is downloaded
     if preset not in PRESETS:
         raise SemiGDAError(f"There is no preset “{preset}”: choose {', '.join(PRESETS)}.")
-    backbone = None if encoder is None else load_backbone(encoder, progress, cancelled)
     autoencoder = (
         random_autoencoder_of(preset, seed)
         if random_autoencoder
         else load_autoencoder(preset, weights, progress, cancelled)
     )
-    model = assemble(PRESETS[preset], autoencoder, classes, seed, backbone)
+    model = assemble(PRESETS[preset], autoencoder, classes, seed)
     if pretrained and autoencoder.source == "package":
-        start = load_start()
-        if backbone is not None:
-            without_encoder = ("mapping.", "image_adapters.")
-            kept = {name: tensor for name, tensor in start.items() if name.startswith(without_encoder)}
-            start = model.trainable_state() | kept
-        model.load_trainable_state(start)
+        model.load_trainable_state(load_start())
     return model
 
 
-def starts_trained(preset: str, weights: Path | None = None, encoder: str | None = None) -> bool:
+def starts_trained(preset: str, weights: Path | None = None) -> bool:
     """Whether all that learns was trained before in what `build_model` gives for these arguments."""
-    return preset == "compact" and weights is None and encoder is None
+    return preset == "compact" and weights is None
 
 
-def assemble(
-    preset: Preset, autoencoder: Autoencoder, classes: int, seed: int = 0, backbone: Backbone | None = None
-) -> SemiGDANetwork:
-    """Put random parts of a preset's widths around an autoencoder and, if there is one, a backbone for E."""
+def assemble(preset: Preset, autoencoder: Autoencoder, classes: int, seed: int = 0) -> SemiGDANetwork:
+    """Put random parts of a preset's widths around an autoencoder."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        kind = ResidualEncoder if backbone is None else partial(BackboneEncoder, backbone)
-        encoder = kind(
+        encoder = ResidualEncoder(
             preset.encoder_stem,
             preset.encoder_widths,
             preset.encoder_blocks,

@@ -26,7 +26,6 @@ from napari_semigda.io.pictures import (
     list_folder,
     write_picture,
 )
-from napari_semigda.model.backbone import known_encoder
 from napari_semigda.model.presets import PRESETS
 from napari_semigda.session.classes import named_classes
 from napari_semigda.session.items import (
@@ -81,7 +80,6 @@ class Choices(NamedTuple):
     settings: ImageSettings | None
     one_object: bool
     weights: Path | str | None
-    encoder: str | None
 
 
 def begin_with_files(
@@ -220,7 +218,6 @@ def _begin(folder: Path, items: tuple[Item, ...], choices: Choices) -> Manifest:
         items=items,
         one_object=choices.one_object,
         weights=None if choices.weights is None else Path(os.path.abspath(choices.weights)),
-        encoder=None if choices.encoder is None else known_encoder(choices.encoder),
         created=now(),
     )
     _refuse_occupied(folder)  # somebody may have made a session there while the headers were read

@@ -51,7 +51,7 @@ class Manifest:
     weights
         The autoencoder's file or folder, where it is not the preset's own.
     encoder
-        A pre-trained encoder's folder or name on the hub; None is the preset's own encoder.
+        Name of a pre-trained encoder that an earlier version used. No longer supported: kept, but not used.
     created
         When, in UTC, ISO 8601.
     validation

@@ -13,6 +13,7 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import append_line, flush_folder, write_bytes, write_json
 from napari_semigda.io.files import check_own, is_own_file, json_or_none, read_json_lines
 from napari_semigda.io.tensors import opened_tensors
+from napari_semigda.model.checkpoint import needs_encoder
 from napari_semigda.session.journal import now
 from napari_semigda.session.layout import CURVES, MOST_ROUNDS, RECORD, make_folder, round_numbers
 from napari_semigda.session.layout import MODEL as MODEL
@@ -247,7 +248,7 @@ class RoundStore:
                     (folder / STATE).unlink(missing_ok=True)
 
     def last_model(self) -> Path | None:
-        """Return the newest weights whose file is whole, if any.
+        """Return the newest weights whose file is whole and that this version can use, if any.
 
         A round writes its weights when it ends well or is stopped; that it failed after being resumed does
         not make them worse.
@@ -262,7 +263,7 @@ class RoundStore:
             stamp = (path.stat().st_mtime_ns, path.stat().st_size)
             if self._whole.get(path) != stamp:
                 with opened_tensors(path, "numpy") as tensors:
-                    if not tensors.keys():
+                    if not tensors.keys() or needs_encoder(tensors.metadata()):
                         return False
         except (OSError, SafetensorError, SemiGDAError):
             return False

@@ -23,7 +23,6 @@ from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.atomic import write_bytes
 from napari_semigda.io.pictures import MANIFEST_NAME, Picture, Plane
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.model.backbone import known_encoder
 from napari_semigda.model.presets import starts_trained
 from napari_semigda.session.classes import ClassInfo, with_class, without_class
 from napari_semigda.session.creation import (
@@ -160,7 +159,6 @@ class Session:
         settings: ImageSettings | None = None,
         one_object: bool = False,
         weights: Path | str | None = None,
-        encoder: str | None = None,
         masks: Path | str | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
@@ -184,8 +182,6 @@ class Session:
             Whether there is one object an image.
         weights
             The autoencoder's file or folder, where it is not the preset's own.
-        encoder
-            A pre-trained encoder's folder or name on the hub, see `napari_semigda.model.backbone`.
         masks
             The folder that `import_masks` is given afterwards: the masks in it are no images to label.
         progress
@@ -207,7 +203,7 @@ class Session:
             When the person cancelled; nothing was written.
         """
         folder = Path(folder).resolve()
-        choices = Choices(classes, preset, settings, one_object, weights, encoder)
+        choices = Choices(classes, preset, settings, one_object, weights)
         manifest, left_out, notices = begin_with_files(
             folder, images, choices, None if masks is None else Path(masks), progress, cancelled
         )
@@ -226,7 +222,6 @@ class Session:
         settings: ImageSettings | None = None,
         one_object: bool = False,
         weights: Path | str | None = None,
-        encoder: str | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:
@@ -250,7 +245,7 @@ class Session:
             When the person cancelled; nothing was written.
         """
         folder = Path(folder).resolve()
-        choices = Choices(classes, preset, settings, one_object, weights, encoder)
+        choices = Choices(classes, preset, settings, one_object, weights)
         return cls(folder, begin_with_arrays(folder, arrays, choices, progress, cancelled))
 
     @classmethod
@@ -278,6 +273,12 @@ class Session:
                 session._labeling.undo_interrupted_removal((folder / MANIFEST_NAME).stat().st_mtime_ns)
         for sentence in left_alone(folder):
             session.warn(sentence)
+        encoder = session._file.manifest.encoder
+        if encoder is not None and session.last_model() is None:
+            session.warn(
+                f"The pre-trained encoder “{encoder}” of this session is no longer supported. The next round "
+                "starts with the preset's own encoder; accepted masks are not affected."
+            )
         return session
 
     def close(self) -> None:
@@ -603,16 +604,6 @@ class Session:
     def weights(self, weights: Path | str | None) -> None:
         self._file.change(weights=None if weights is None else Path(os.path.abspath(weights)))
         self.latents.clear()
-
-    @property
-    def encoder(self) -> str | None:
-        """A pre-trained encoder's folder or name on the hub, for the next fresh round; setting it saves."""
-        return self._file.manifest.encoder
-
-    @encoder.setter
-    @_saves
-    def encoder(self, encoder: str | None) -> None:
-        self._file.change(encoder=None if encoder is None else known_encoder(encoder))
 
     @property
     def created(self) -> str:
@@ -1066,7 +1057,7 @@ class Session:
     @property
     def starts_trained(self) -> bool:
         """Whether a fresh round begins with weights that were trained before, on drawn pictures."""
-        return starts_trained(self.preset, self.weights, self.encoder)
+        return starts_trained(self.preset, self.weights)
 
     @_saves
     def resume_round(self, number: int) -> RoundRecord:

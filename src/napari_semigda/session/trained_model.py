@@ -48,8 +48,6 @@ class TrainedModel:
         Where it is from, for people.
     weights
         The autoencoder's file or folder, where it is not the preset's own.
-    encoder
-        The pre-trained encoder it stands on, if any.
     one_object
         Whether the pictures have at most one object; in a session that is what the session says now.
     """
@@ -60,7 +58,6 @@ class TrainedModel:
     settings: ImageSettings
     origin: str
     weights: Path | None = None
-    encoder: str | None = None
     one_object: bool = False
 
     @classmethod
@@ -96,7 +93,6 @@ class TrainedModel:
             settings=settings_of(path, metadata),
             origin=origin,
             weights=weights,
-            encoder=(metadata.get("encoder") or {}).get("name"),
             one_object=one_object,
         )
 

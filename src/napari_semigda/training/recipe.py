@@ -24,6 +24,8 @@ _ON_DISK = {
 }
 """Names that keep their first spelling in files, so that every version reads the files of every other."""
 
+_NO_LONGER_USED = ("backbone_rate",)
+
 OptimizerKind = Literal["adamw", "sgd"]
 PseudoLabel = Literal["soft", "hard"]
 
@@ -61,8 +63,6 @@ class Recipe:
     trained_before : float
         Factor of stage 2's learning rate where the network was trained before, by an earlier round or on
         generated pictures.
-    backbone_rate : float
-        Learning rate of a pre-trained backbone in E, as a share of the other weights' in the same optimizer.
     align_in_stage_two : bool
         Whether the alignment losses go on beside Dice in stage 2 (paper: yes, released code: no).
     unlabeled_peak : float
@@ -96,7 +96,6 @@ class Recipe:
     encoder_optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     stage_two_optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     trained_before: float = 0.25
-    backbone_rate: float = 0.1
     align_in_stage_two: bool = True
     unlabeled_peak: float = 0.1
     unlabeled_from: float = 0.5
@@ -151,6 +150,7 @@ class Recipe:
         SemiGDAError
             When it is none.
         """
+        values = {name: value for name, value in values.items() if name not in _NO_LONGER_USED}
         _check_like(values, cls().to_dict())
         optimizers = {
             key: OptimizerSettings(**value) for key, value in values.items() if isinstance(value, dict)

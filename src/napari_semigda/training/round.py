@@ -14,7 +14,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn import Parameter
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import atomic_file
@@ -454,7 +453,11 @@ def _optimizers(model: SemiGDANetwork, recipe: Recipe, stage: int) -> list[torch
 
     def optimizer(names: Iterable[str], settings: OptimizerSettings) -> torch.optim.Optimizer:
         parameters = [parameter for name in names for parameter in parts[name].parameters()]
-        return _optimizer(parameters, model.pretrained_parameters(), settings, recipe.backbone_rate)
+        rate = settings.learning_rate
+        groups = [{"params": parameters, "lr": rate, "initial_lr": rate}]
+        if settings.kind == "adamw":
+            return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+        return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay)
 
     if stage == 1:
         return [
@@ -462,24 +465,6 @@ def _optimizers(model: SemiGDANetwork, recipe: Recipe, stage: int) -> list[torch
             optimizer(["encoder"], recipe.encoder_optimizer),
         ]
     return [optimizer(parts, recipe.stage_two_optimizer)]
-
-
-def _optimizer(
-    parameters: Iterable[Parameter],
-    pretrained: Iterable[Parameter],
-    settings: OptimizerSettings,
-    share: float,
-) -> torch.optim.Optimizer:
-    """Give pre-trained parameters a share of the learning rate, in a group of their own."""
-    slow = {id(parameter) for parameter in pretrained}
-    groups = []
-    for rate, is_slow in ((settings.learning_rate, False), (share * settings.learning_rate, True)):
-        chosen = [parameter for parameter in parameters if (id(parameter) in slow) is is_slow]
-        if chosen:
-            groups.append({"params": chosen, "lr": rate, "initial_lr": rate})
-    if settings.kind == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay)
 
 
 def _forked(device: torch.device) -> list[int]:

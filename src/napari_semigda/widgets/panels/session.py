@@ -271,7 +271,6 @@ def _weights_in_words(session: Session, drafting: int | None) -> str:
     """Say what drafts come from: weights of a session, or those of the running round so far."""
     model = session.last_model()
     source = "" if session.weights is None else f" with {session.weights.name}"
-    source += "" if session.encoder is None else f", encoder {session.encoder}"
     if drafting and (model is None or drafting != int(model.parent.name)):
         return f"Weights: of round {drafting} so far (preset {session.preset}{source})"
     if model is None and session.starts_trained:

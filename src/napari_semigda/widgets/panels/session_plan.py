@@ -181,7 +181,6 @@ class SessionPlan:
                 "settings": self.start.settings,
                 "one_object": self.one_object,
                 "weights": self.start.weights or self.weights,
-                "encoder": self.start.encoder,
             }
         settings = None
         if self.framing is not None:
