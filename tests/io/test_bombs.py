@@ -22,7 +22,7 @@ from PIL import Image
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.chunks import check_chunk
-from napari_semigda.io.legend import read_legend
+from napari_semigda.io.masks import read_legend
 from napari_semigda.io.pictures import list_planes, read_plane
 from tests.stores import noise, write_store
 

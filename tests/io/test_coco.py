@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from skimage.draw import disk
 
 from napari_semigda.io.coco import CocoFile, polygons, run_lengths
-from napari_semigda.io.legend import Legend, LegendEntry
+from napari_semigda.io.masks import Legend, LegendEntry
 
 LEGEND = Legend((LegendEntry(1, "lesion", "#e69f00"), LegendEntry(2, "ärea", "#56b4e9")))
 

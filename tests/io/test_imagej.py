@@ -8,8 +8,7 @@ import pytest
 import skimage.io
 import tifffile
 
-from napari_semigda.io.imagej import Grid, color_table, write_imagej
-from napari_semigda.io.legend import Legend, LegendEntry, read_legend
+from napari_semigda.io.masks import Grid, Legend, LegendEntry, color_table, read_legend, write_imagej
 from napari_semigda.io.pictures import list_planes, read_plane, stack_axes
 
 LEGEND = Legend((LegendEntry(1, "lesion", "#e69f00"), LegendEntry(2, "shadow", "#56b4e9")))

@@ -9,8 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from napari_semigda.io.legend import Legend, LegendEntry, read_legend
-from napari_semigda.io.masks import write_labels
+from napari_semigda.io.masks import Legend, LegendEntry, read_legend, write_labels
 
 ENTRIES = st.builds(
     LegendEntry, st.integers(1, 253), st.text(max_size=30), st.from_regex("#[0-9a-f]{6}", fullmatch=True)

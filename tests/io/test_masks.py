@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.legend import Legend
-from napari_semigda.io.masks import read_labels, write_labels
+from napari_semigda.io.masks import Legend, read_labels, write_labels
 from napari_semigda.io.pictures import list_planes, read_plane
 
 

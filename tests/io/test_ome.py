@@ -11,9 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ome_types.model import MapAnnotation
 
-from napari_semigda.io.imagej import Grid
-from napari_semigda.io.legend import NAMESPACE, Legend, LegendEntry, read_legend
-from napari_semigda.io.ome import PLANES_NAMESPACE, write_ome
+from napari_semigda.io.masks import (
+    NAMESPACE,
+    PLANES_NAMESPACE,
+    Grid,
+    Legend,
+    LegendEntry,
+    read_legend,
+    write_ome,
+)
 from napari_semigda.io.pictures import list_planes, stack_axes
 
 LEGEND = Legend((LegendEntry(1, "Läsion <1>", "#e69f00"), LegendEntry(2, "shadow", "#56b4e9")))

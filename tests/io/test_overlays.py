@@ -6,7 +6,7 @@ import imageio.v3
 import numpy as np
 import pytest
 
-from napari_semigda.io.legend import Legend, LegendEntry
+from napari_semigda.io.masks import Legend, LegendEntry
 from napari_semigda.io.overlays import draw_outlines, write_contact_sheet, write_png
 
 LEGEND = Legend((LegendEntry(1, "lesion", "#e69f00"), LegendEntry(2, "shadow", "#56b4e9")))

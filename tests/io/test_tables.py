@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_semigda.io.tables import as_text, write_table
+from napari_semigda.io.atomic import as_text, write_table
 
 STARTS = "=+-@\t\r＝＋－＠"
 

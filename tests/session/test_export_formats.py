@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.inference.predictor import Prediction, Predictor
 from napari_semigda.inference.preparation import ImageSettings
-from napari_semigda.io.legend import read_legend
+from napari_semigda.io.masks import read_legend
 from napari_semigda.model.checkpoint import save_checkpoint
 from napari_semigda.model.presets import build_model
 from napari_semigda.session.export import Existing, Export, export_masks

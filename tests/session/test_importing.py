@@ -9,8 +9,7 @@ import tifffile
 from PIL import Image
 
 from napari_semigda.errors import Cancelled, SemiGDAError
-from napari_semigda.io.legend import Legend
-from napari_semigda.io.masks import write_labels
+from napari_semigda.io.masks import Legend, write_labels
 from napari_semigda.session.export import export_masks
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session

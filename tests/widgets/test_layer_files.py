@@ -12,7 +12,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from npe2 import PluginManager, PluginManifest
 
-from napari_semigda.io.legend import read_legend
+from napari_semigda.io.masks import read_legend
 from napari_semigda.io.pictures import list_planes
 from napari_semigda.session.export import export_masks
 from napari_semigda.session.exporting.formats import ImageJTiff, ObjectTiff, OmeTiff, Overlays, PlainTiff
@@ -159,7 +159,7 @@ def test_label_maps_of_other_programs_open_too(viewer, tmp_path):
 
 
 def test_probabilities_open_as_images(viewer, session, tmp_path):
-    from napari_semigda.io.imagej import Grid, write_imagej
+    from napari_semigda.io.masks import Grid, write_imagej
 
     values = np.random.default_rng(0).random((2, 24, 32), np.float32)
     grid = Grid("CYX", values.shape, (0.5, 0.25), "µm")

@@ -4,7 +4,7 @@ import numpy as np
 from napari._app_model import get_app_model
 from napari.layers import Labels
 
-from napari_semigda.io.legend import read_legend
+from napari_semigda.io.masks import read_legend
 
 PLUGIN = "napari-semigda"
 COMMAND = "napari-semigda.new_labels"

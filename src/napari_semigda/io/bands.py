@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_semigda.io.explained import explained
 from napari_semigda.io.omezarr import is_zarr
-from napari_semigda.io.pictures import Plane, read_plane, zarr_image
-from napari_semigda.io.stored import StoredPixels
-from napari_semigda.io.tags import is_tiff
+from napari_semigda.io.pictures import read_plane, zarr_image
+from napari_semigda.io.planes import Plane, StoredPixels, explained
 from napari_semigda.io.tiff import StoredPlane, open_tiff_plane
+from napari_semigda.io.tiff_pages import is_tiff
 
 LARGE = 2**24
 """Pixels from which on a picture is read piece by piece; a smaller one is whole in memory."""

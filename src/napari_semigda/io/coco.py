@@ -11,7 +11,7 @@ from scipy import ndimage
 from skimage.measure import approximate_polygon, find_contours
 
 from napari_semigda.io.atomic import write_bytes
-from napari_semigda.io.legend import Legend
+from napari_semigda.io.masks import Legend
 
 _TOLERANCE = 0.25  # pixels by which a polygon may leave the outline, to be made of fewer points
 

@@ -9,8 +9,11 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
+
+from safetensors import SafetensorError, safe_open
 
 from napari_semigda.errors import SemiGDAError
 
@@ -20,6 +23,7 @@ MOST_OF_LINES = 2 * MOST_BYTES
 """Of a file with JSON in each line."""
 
 _MOST_LINE = 2**20
+_LARGEST_HEADER = 16 * 2**20  # a hundred times what the largest network needs; it is parsed as a whole
 _MOST_VALUES = 16 * 2**20
 _MOST_CONTAINERS = 4 * 2**20  # each takes 64 bytes of memory, however short its text
 _FLAGS = {
@@ -220,6 +224,53 @@ def parse_json(text: bytes | str) -> Any:
         raise ValueError("it is nested too deeply") from error
     except MemoryError as error:
         raise ValueError("it does not fit into memory") from error
+
+
+@contextmanager
+def opened_tensors(path: Path, framework: Literal["pt", "numpy"]) -> Iterator[Any]:
+    """Open a safetensors file; a link is followed, so check a session's own file before.
+
+    Yields
+    ------
+    safe_open
+        Its handle. The library has made sure that all tensors lie within the file and none in another.
+
+    Raises
+    ------
+    SemiGDAError
+        When the file is a pipe or a device, or its header is larger than a network's.
+    SafetensorError
+        When it is damaged.
+    OSError
+        When it cannot be read.
+    """
+    check_regular(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder")
+    with path.open("rb") as file:
+        length = file.read(8)
+    # What claims more than the file holds is damaged, as the library says at once.
+    if _LARGEST_HEADER < int.from_bytes(length, "little") <= path.stat().st_size:
+        raise SemiGDAError(f"“{path}” has a header that is too large; it is no file of weights.")
+    try:
+        with safe_open(path, framework=framework) as tensors:
+            yield tensors
+    except (SafetensorError, OSError, SemiGDAError):
+        raise
+    except (MemoryError, OverflowError) as error:
+        raise SemiGDAError(f"“{path}” does not fit into memory.") from error
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """Read all tensors of a file for torch, mapped from the disk.
+
+    Raises
+    ------
+    SemiGDAError, SafetensorError, OSError
+        As for `opened_tensors`.
+    """
+    with opened_tensors(path, "pt") as tensors:
+        return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 - no mapping
 
 
 def _open_below(within: Path, parts: tuple[str, ...], flags: int) -> int:

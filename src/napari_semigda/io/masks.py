@@ -1,15 +1,139 @@
-"""Label maps in files: written as plain TIFF that every program opens, read from TIFF, PNG and the like."""
+"""Label maps in files: TIFF that every program opens, and OME-TIFF; read from TIFF, PNG and the like.
 
+What the values mean, the legend, is written into the file itself and read back from it. ImageJ shows it
+under *Image › Show Info…* and keeps it when it saves the file; in an OME-TIFF it stands in a map annotation.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from struct import error as StructError
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.imagej import Grid, write_imagej
-from napari_semigda.io.legend import NOT_LOOKED_AT, Legend
-from napari_semigda.io.pictures import Plane, list_planes, read_samples
+from napari_semigda.io.atomic import atomic_file
+from napari_semigda.io.files import check_regular, parse_json
+from napari_semigda.io.pictures import list_planes, read_samples
+from napari_semigda.io.planes import Plane
+from napari_semigda.io.tiff_pages import opened_tiff
+from napari_semigda.io.units import clean_unit, ome_unit
+
+UNLABELED = 255
+"""The value of pixels that nobody has looked at."""
+
+NAMESPACE = "napari-semigda/legend"
+"""Of the map annotation in an OME-TIFF that holds a legend."""
+
+_HEADING = "SemiGDA label map"
+_LONGEST = 2**20  # characters; a legend of 253 classes with the longest names takes a thirtieth of it
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """One class of a label map.
+
+    Parameters
+    ----------
+    value
+        In the label map, from 1.
+    name
+        What people call it.
+    color
+        As ``"#rrggbb"``.
+    """
+
+    value: int
+    name: str
+    color: str
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What the values of a label map of ours mean, apart from 0, the background.
+
+    Parameters
+    ----------
+    classes
+        As far as they are known.
+    objects
+        Whether the values number objects; `classes` then says nothing about them.
+    """
+
+    classes: tuple[LegendEntry, ...] = ()
+    objects: bool = False
+
+    def to_text(self) -> str:
+        """Write the legend in a line for people and programs, with nothing but ASCII in it."""
+        return f"{_HEADING} {json.dumps(self._to_dict())}"
+
+    def to_map(self) -> dict[str, str]:
+        """Write the legend as keys and values for people, the line of `to_text` among them."""
+        names = {"0": "background"} | {str(one.value): one.name for one in self.classes}
+        if not self.objects:
+            names[str(UNLABELED)] = "not looked at"
+        return names | {"legend": self.to_text()}
+
+    def _to_dict(self) -> dict[str, Any]:
+        classes = [{"value": one.value, "name": one.name, "color": one.color} for one in self.classes]
+        if self.objects:
+            return {"objects": True, "classes": classes}
+        return {"classes": classes, "not_looked_at": UNLABELED}
+
+
+def read_legend(path: Path | str) -> Legend | None:
+    """Read what the values of a label map mean.
+
+    Returns
+    -------
+    Legend or None
+        None for files that are no TIFF, that were written by other programs, or that are damaged.
+    """
+    try:
+        check_regular(Path(path))
+        with opened_tiff(Path(path)) as tif:
+            return parse_legend(_text(tif))
+    except Exception:  # tifffile raises nearly anything, and the pixels tell what is wrong with the file
+        return None
+
+
+def parse_legend(text: str) -> Legend | None:
+    """Read what `Legend.to_text` wrote, among what other programs may have added; None if it is not there."""
+    line = re.search(rf"^{_HEADING} (\{{.*\}})\s*$", text[:_LONGEST], re.MULTILINE)
+    if line is None:
+        return None
+    try:
+        values = parse_json(line[1])
+        entries = [_entry(one) for one in values.get("classes", ())]
+    except (AttributeError, ValueError, TypeError):
+        return None
+    return Legend(tuple(one for one in entries if one is not None), objects=bool(values.get("objects")))
+
+
+def _text(tif: tifffile.TiffFile) -> str:
+    if tif.is_ome and tif.ome_metadata:
+        annotations = ElementTree.fromstring(tif.ome_metadata).iterfind(".//{*}M")
+        return next((one.text or "" for one in annotations if one.get("K") == "legend"), "")
+    return str((tif.imagej_metadata or {}).get("Info", ""))
+
+
+def _entry(values: Any) -> LegendEntry | None:
+    """Read one class; None where it is not what we wrote."""
+    if not isinstance(values, Mapping):
+        return None
+    value, name, color = values.get("value"), values.get("name"), values.get("color")
+    if not isinstance(value, int) or not isinstance(name, str) or not isinstance(color, str):
+        return None
+    if not re.fullmatch("#[0-9a-f]{6}", color):
+        return None
+    return LegendEntry(value, name, color)
+
 
 _OWN = Legend()
 
@@ -48,7 +172,7 @@ def write_labels(
         When the array is no label map, or the file cannot be written.
     """
     path = Path(path)
-    stored = _storable(np.asarray(labels), path)
+    stored = _storable_labels(np.asarray(labels), path)
     write_imagej(
         path,
         [stored],
@@ -89,7 +213,7 @@ def read_labels(source: Path | str | Plane) -> NDArray[np.integer]:
     return meaning.as_labels(samples, plane.path)
 
 
-def _storable(labels: NDArray[Any], path: Path) -> NDArray[Any]:
+def _storable_labels(labels: NDArray[Any], path: Path) -> NDArray[Any]:
     if labels.ndim != 2 or not labels.size or labels.dtype.kind not in "bui":
         raise SemiGDAError(
             f"“{path.name}” was not written: a label map has two dimensions and whole numbers, "
@@ -106,5 +230,214 @@ def _storable(labels: NDArray[Any], path: Path) -> NDArray[Any]:
 
 def _highest(labels: NDArray[Any], legend: Legend) -> int:
     """Return the highest number of an object or a class, at least 1."""
-    counted = True if legend.objects else labels != NOT_LOOKED_AT
+    counted = True if legend.objects else labels != UNLABELED
     return int(labels.max(initial=1, where=counted))
+
+
+UNLABELED_COLOR = "#808080"
+
+_LARGEST_RATIO = 2**31
+_VALUES = 256  # of a color table
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The shape of what is written, and how large its pixels are.
+
+    Parameters
+    ----------
+    axes
+        ``"YX"``, with any of ``"T"``, ``"Z"`` and ``"C"`` before it, in this order.
+    shape
+        As long as `axes`.
+    pixel_size
+        (y, x) in `unit`.
+    unit
+        ``"µm"``, ``"pixel"`` or another word.
+    spacing
+        Between two planes along z, in `unit`; None if it is not known.
+    """
+
+    axes: str
+    shape: tuple[int, ...]
+    pixel_size: tuple[float, float] = (1.0, 1.0)
+    unit: str = "pixel"
+    spacing: float | None = None
+
+
+def write_imagej(
+    path: Path | str,
+    planes: Iterable[NDArray[Any]],
+    grid: Grid,
+    dtype: type[np.uint8] | type[np.uint16] | type[np.float32],
+    *,
+    info: str = "",
+    colors: NDArray[np.uint8] | None = None,
+    plane_names: Sequence[str] = (),
+    shown: tuple[float, float] | None = None,
+    durable: bool = True,
+) -> None:
+    """Write a zlib-compressed TIFF that ImageJ, napari and tifffile open, plane by plane. Atomic.
+
+    Parameters
+    ----------
+    path
+        The file; its folder must exist.
+    planes
+        As many as `grid` says, each (H, W); taken one after the other.
+    grid
+        Shape and pixel size; kept in the resolution tags, as ImageJ keeps them.
+    dtype
+        What the planes are stored as.
+    info
+        Shown by ImageJ under *Image › Show Info…*.
+    colors
+        (3, 256) uint8: the color of each value of 8-bit planes; None is gray.
+    plane_names
+        One a plane, or none.
+    shown
+        The values that ImageJ shows black and white at first; None leaves it to ImageJ.
+    durable
+        Wait until the disk has it; see `atomic_file`.
+
+    Raises
+    ------
+    SemiGDAError
+        When the file cannot be written, or would be larger than ImageJ's files can be.
+    """
+    given: dict[str, Any] = {"axes": grid.axes, "Info": info}
+    if plane_names:
+        given["Labels"] = list(plane_names)
+    if shown is not None:
+        given["min"], given["max"] = map(float, shown)
+    if grid.spacing is not None:
+        given["spacing"] = grid.spacing
+    resolution = None
+    unit = clean_unit(grid.unit)
+    if unit != "pixel" and all(1 / _LARGEST_RATIO < size < _LARGEST_RATIO for size in grid.pixel_size):
+        given["unit"] = unit.replace("µ", "\\u00B5").encode("ascii", "replace").decode()
+        resolution = (1 / grid.pixel_size[1], 1 / grid.pixel_size[0])
+    if colors is not None:
+        given["LUTs"] = [colors]
+    with atomic_file(path, durable=durable) as temporary:
+        try:
+            tifffile.imwrite(
+                temporary,
+                _stored(planes, dtype),
+                shape=grid.shape,
+                dtype=dtype,
+                imagej=True,
+                photometric="minisblack" if colors is None else "palette",
+                colormap=None if colors is None else colors.astype(np.uint16) * 257,
+                compression="zlib",
+                resolution=resolution,
+                metadata=given,
+            )
+        except StructError as error:  # an offset beyond 32 bits
+            raise SemiGDAError(
+                f"“{path}” was not written: ImageJ's files end at 4 GB. Write OME-TIFF, or a file an image."
+            ) from error
+
+
+def color_table(legend: Legend) -> NDArray[np.uint8]:
+    """Give each value of a label map its color, as red, green and blue: (3, 256) uint8.
+
+    0 is black, what nobody looked at is gray, and so are values that mean nothing.
+    """
+    table = np.full((_VALUES, 3), _rgb(UNLABELED_COLOR), np.uint8)
+    table[0] = 0
+    for one in legend.classes:
+        if 0 < one.value < UNLABELED:
+            table[one.value] = _rgb(one.color)
+    return np.ascontiguousarray(table.T)
+
+
+def _rgb(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
+
+
+def _stored(planes: Iterable[NDArray[Any]], dtype: type[Any]) -> Iterator[NDArray[Any]]:
+    for plane in planes:
+        yield np.ascontiguousarray(plane, dtype)
+
+
+PLANES_NAMESPACE = "napari-semigda/planes"
+"""Of the map annotation that names the planes of a stack."""
+
+
+def write_ome(
+    path: Path | str,
+    planes: Iterable[NDArray[Any]],
+    grid: Grid,
+    dtype: type[np.uint8] | type[np.uint16] | type[np.uint32] | type[np.float32],
+    *,
+    name: str,
+    legend: Legend | None = None,
+    channels: Sequence[str] = ("labels",),
+    plane_names: Sequence[str] = (),
+) -> None:
+    """Write a zlib-compressed OME-TIFF, valid by the schema 2016-06, plane by plane. Atomic.
+
+    Parameters
+    ----------
+    path
+        The file, ending in ``.ome.tif``; its folder must exist.
+    planes
+        As many as `grid` says, each (H, W); taken one after the other.
+    grid
+        Shape, pixel size and unit. A unit that OME does not know becomes its "reference frame".
+    dtype
+        What the planes are stored as.
+    name
+        Of the image.
+    legend
+        Names and colors of the classes; stands in a map annotation.
+    channels
+        One name a channel.
+    plane_names
+        One a plane, or none; stand in a map annotation.
+
+    Raises
+    ------
+    SemiGDAError
+        When the file cannot be written.
+    """
+    metadata: dict[str, Any] = {
+        "axes": grid.axes,
+        "Name": _plain(name),
+        "Channel": {"Name": [_plain(channel) for channel in channels]},
+        "MapAnnotation": list(_annotations(legend, plane_names)),
+    }
+    if grid.unit != "pixel":
+        sizes = {"Y": grid.pixel_size[0], "X": grid.pixel_size[1], "Z": grid.spacing}
+        for axis, size in sizes.items():
+            if size is not None:
+                metadata[f"PhysicalSize{axis}"] = size
+                metadata[f"PhysicalSize{axis}Unit"] = ome_unit(grid.unit)
+    with atomic_file(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            (np.ascontiguousarray(plane, dtype) for plane in planes),
+            shape=grid.shape,
+            dtype=dtype,
+            ome=True,
+            photometric="minisblack",
+            compression="zlib",
+            metadata=metadata,
+        )
+
+
+def _annotations(legend: Legend | None, plane_names: Sequence[str]) -> Iterable[dict[str, str]]:
+    if legend is not None:
+        values = {key: _plain(value) for key, value in legend.to_map().items()}
+        yield {"Namespace": NAMESPACE, **values}
+    if plane_names:
+        named = {str(number): _plain(name) for number, name in enumerate(plane_names)}
+        yield {"Namespace": PLANES_NAMESPACE, **named}
+
+
+def _plain(text: str) -> str:
+    """Replace what XML cannot hold."""
+    return "".join(
+        letter if letter.isprintable() and not "\ud800" <= letter <= "\udfff" else "?" for letter in text
+    )

@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.chunks import COMPRESSIONS, opened_array
-from napari_semigda.io.explained import explained
 from napari_semigda.io.files import read_json
-from napari_semigda.io.stored import StoredPixels, stored_zarr
+from napari_semigda.io.planes import StoredPixels, explained
 
 SUFFIX = ".zarr"
 MOST_IMAGES = 100_000
@@ -371,3 +371,33 @@ def _inside(path: Path, name: Any) -> str:
     ):
         raise _refused(path, f"its metadata name a part that cannot be inside of it ({str(name)[:60]!r}).")
     return name
+
+
+def stored_zarr(array: Any, axes: Sequence[str], position: Sequence[int], path: Path) -> StoredPixels:
+    """Show one plane of a zarr array.
+
+    Parameters
+    ----------
+    array
+        The array.
+    axes
+        What its axes are: ``"y"``, ``"x"``, perhaps ``"c"``, and any others.
+    position
+        The plane's place on each of the others.
+    path
+        The image, for messages.
+    """
+    lengths = dict(zip(axes, array.shape, strict=True))
+    chunks = dict(zip(axes, array.chunks, strict=True))
+    order = ("y", "x", "c") if lengths.get("c", 1) > 1 else ("y", "x")
+
+    def read(slices: tuple[slice, ...]) -> NDArray[Any]:
+        window, places = dict(zip(order, slices, strict=True)), iter(position)
+        selection = tuple(
+            window[axis] if axis in window else 0 if axis == "c" else next(places) for axis in axes
+        )
+        kept = [axis for axis in axes if axis in window]
+        return np.asarray(array[selection]).transpose([kept.index(axis) for axis in order])
+
+    sides = [lengths[axis] for axis in order], [chunks[axis] for axis in order]
+    return StoredPixels(sides[0], array.dtype, sides[1], read, path)

@@ -10,8 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from napari_semigda.io.atomic import atomic_file
-from napari_semigda.io.imagej import color_table
-from napari_semigda.io.legend import NOT_LOOKED_AT, Legend
+from napari_semigda.io.masks import UNLABELED, Legend, color_table
 
 Colors = NDArray[np.uint8]
 """(H, W, 3)."""
@@ -41,7 +40,7 @@ def draw_outlines(picture: Colors, mask: NDArray[np.uint8], legend: Legend) -> C
         The classes to outline.
     """
     width = max(1, round(max(mask.shape) / _PIXELS_A_LINE))
-    drawn = _hatched(picture, mask == NOT_LOOKED_AT, width)
+    drawn = _hatched(picture, mask == UNLABELED, width)
     table = color_table(legend).T
     for one in legend.classes:
         inside = mask == one.value

@@ -22,17 +22,13 @@ from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.io import photographs
 from napari_semigda.io.atomic import atomic_file
 from napari_semigda.io.colors import Interpretation
-from napari_semigda.io.explained import explained
-from napari_semigda.io.ome import OTHER_UNIT, ome_unit
 from napari_semigda.io.omezarr import ZarrImage, is_zarr, read_images
-from napari_semigda.io.tags import is_tiff
-from napari_semigda.io.tiff import (
-    opened_tiff_plane,
-    read_header,
-    refuse_too_many,
-    tiff_stack,
-)
-from napari_semigda.io.units import size_of_pixel
+from napari_semigda.io.planes import Picture as Picture
+from napari_semigda.io.planes import Plane as Plane
+from napari_semigda.io.planes import explained
+from napari_semigda.io.tiff import opened_tiff_plane, read_header, refuse_too_many, tiff_stack
+from napari_semigda.io.tiff_pages import is_tiff
+from napari_semigda.io.units import OTHER_UNIT, ome_unit, size_of_pixel
 
 SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 """Endings of the file names that `find_pictures` looks for; beside them it finds the folders of OME-Zarr."""
@@ -56,68 +52,6 @@ _UNNAMED = 3  # files without an ending: so many are no README any more, but per
 
 MANIFEST_NAME = "semigda.json"
 """The file that makes a folder a session; such folders are not searched for pictures."""
-
-
-@dataclass(frozen=True)
-class Plane:
-    """One two-dimensional picture of a file, known from the file's header alone.
-
-    Parameters
-    ----------
-    path
-        The file.
-    series
-        Which of the file's series (images of an OME-TIFF, groups of equal pages) it belongs to.
-    index
-        Which plane of the series, counted over all axes but channel, height and width.
-    name
-        What tells it from the file's other planes, such as ``"t 2, z 5"`` (counted from 1); empty where
-        the file holds one.
-    shape
-        (height, width) in pixels.
-    pixel_size
-        (y, x) in `unit`.
-    unit
-        ``"µm"`` (all metric lengths and inches are converted), ``"pixel"`` where the file says nothing,
-        else the file's own word.
-    upright
-        Whether it is turned as TIFF's orientation says, whatever the compression. Earlier versions did not
-        turn what is not compressed, or deflated; the masks of their sessions fit the image as it was.
-    """
-
-    path: Path
-    series: int = 0
-    index: int = 0
-    name: str = ""
-    shape: tuple[int, int] = (1, 1)
-    pixel_size: tuple[float, float] = (1.0, 1.0)
-    unit: str = "pixel"
-    upright: bool = True
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image in memory: its pixels and how large they are.
-
-    Parameters
-    ----------
-    pixels
-        (H, W) or (H, W, C) of any numeric type; what is to be written may be any array that NumPy reads.
-    pixel_size
-        (y, x) in `unit`.
-    unit
-        ``"µm"``, ``"pixel"`` where nothing is known, or another word.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> Picture(np.zeros((32, 48), np.uint16), (0.5, 0.5), "µm").unit
-    'µm'
-    """
-
-    pixels: Any
-    pixel_size: tuple[float, float] = (1.0, 1.0)
-    unit: str = "pixel"
 
 
 @dataclass(frozen=True)

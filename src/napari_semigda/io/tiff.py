@@ -18,10 +18,18 @@ from numpy.typing import NDArray
 from tifffile import PHOTOMETRIC
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io import omexml
+from napari_semigda.io import ome
 from napari_semigda.io.colors import ColorSpace, Interpretation, upright
-from napari_semigda.io.segments import Page, Segments, Window, comes_as_rgb, is_lossy, keyframe
-from napari_semigda.io.tags import MOST_PLANES, opened_tiff
+from napari_semigda.io.tiff_pages import (
+    MOST_PLANES,
+    Page,
+    Segments,
+    Window,
+    comes_as_rgb,
+    is_lossy,
+    keyframe,
+    opened_tiff,
+)
 from napari_semigda.io.units import (
     NO_SIZE,
     PixelSize,
@@ -103,7 +111,7 @@ class TiffHeader:
 
 
 def read_header(path: Path) -> TiffHeader:
-    """List what a TIFF holds; raises what `napari_semigda.io.explained.explained` puts into words."""
+    """List what a TIFF holds; raises what `napari_semigda.io.planes.explained` puts into words."""
     with ExitStack() as stack:
         images, description = _images(path, stack)
         count = sum(math.prod(length for _, length in image.lead) for image in images)
@@ -122,7 +130,7 @@ def read_header(path: Path) -> TiffHeader:
 def opened_tiff_plane(
     path: Path, series: int, index: int, *, upright: bool = True
 ) -> Iterator["StoredPlane"]:
-    """Open one plane of a TIFF; raises what `napari_semigda.io.explained.explained` puts into words."""
+    """Open one plane of a TIFF; raises what `napari_semigda.io.planes.explained` puts into words."""
     with ExitStack() as stack:
         yield open_tiff_plane(path, series, index, stack, upright=upright)
 
@@ -298,7 +306,7 @@ class _Image:
     def spacing(self) -> float | None:
         """Distance of planes along z, in the unit of the pixel size; None if unknown."""
         if self.tif.is_ome and self.tif.ome_metadata:
-            (spacing, _), told = omexml.spacing(self.tif.ome_metadata, self.number)
+            (spacing, _), told = ome.spacing(self.tif.ome_metadata, self.number)
         else:
             given = self.tif.imagej_metadata or {}
             size = number_in(given.get("spacing"))
@@ -317,12 +325,12 @@ def _outer_axes(shape: tuple[int, ...], page: Sequence[int]) -> int | None:
     return None
 
 
-def _images(path: Path, stack: ExitStack) -> tuple[list[_Image], omexml.Description | None]:
+def _images(path: Path, stack: ExitStack) -> tuple[list[_Image], ome.Description | None]:
     tif, lock = stack.enter_context(opened_tiff(path)), threading.Lock()
     xml = tif.ome_metadata if tif.is_ome else None
     if xml:
-        omexml.check_claims(xml, path)
-        description = omexml.read_set(xml, path, len(tif.pages))
+        ome.check_claims(xml, path)
+        description = ome.read_set(xml, path, len(tif.pages))
         if description is not None:
             return [
                 _image_of_set(path, tif, number, image, stack, lock)
@@ -373,7 +381,7 @@ def _image_of_set(
     path: Path,
     tif: tifffile.TiffFile,
     number: int,
-    image: omexml.OmeImage,
+    image: ome.OmeImage,
     stack: ExitStack,
     lock: threading.Lock,
 ) -> "_Set":
@@ -416,7 +424,7 @@ class _Set(_Image):
         key: tifffile.TiffPage,
         page: Callable[[int], Page],
         lock: threading.Lock,
-        image: omexml.OmeImage,
+        image: ome.OmeImage,
     ) -> None:
         super().__init__(path, tif, number, axes, shape, key, page, lock)
         self._image = image
@@ -439,7 +447,7 @@ class _Set(_Image):
             bool(parts)
             and all(
                 part is not None
-                and (not part.file or (omexml.is_plain_name(part.file) and self._is_there(part.file)))
+                and (not part.file or (ome.is_plain_name(part.file) and self._is_there(part.file)))
                 for part in parts
             )
             and (first := parts[0]) is not None
@@ -450,9 +458,9 @@ class _Set(_Image):
         return self.path.with_name(name).is_file()
 
 
-def _file_of_set(path: Path, part: omexml.Part) -> Path:
+def _file_of_set(path: Path, part: ome.Part) -> Path:
     """Find the file of a part, which is the one that the description means."""
-    file = path.with_name(part.file) if omexml.is_plain_name(part.file) else None
+    file = path.with_name(part.file) if ome.is_plain_name(part.file) else None
     if file is None or not file.is_file():
         raise SemiGDAError(
             f"“{part.file[:100]}”, which holds pixels of “{path}” (both are of one OME-TIFF set), is "
@@ -461,7 +469,7 @@ def _file_of_set(path: Path, part: omexml.Part) -> Path:
         )
     if part.identifier:
         with opened_tiff(file) as tif:
-            known = omexml.identifier_of(tif.ome_metadata or "")
+            known = ome.identifier_of(tif.ome_metadata or "")
         if known and known != part.identifier:
             raise SemiGDAError(
                 f"“{file}” is not the file that “{path.name}” names as part of its set (OME-TIFF). "
@@ -470,7 +478,7 @@ def _file_of_set(path: Path, part: omexml.Part) -> Path:
     return file
 
 
-def _missing(description: omexml.Description, path: Path) -> tuple[tuple[str, str], ...]:
+def _missing(description: ome.Description, path: Path) -> tuple[tuple[str, str], ...]:
     there = {file.casefold() for file in os.listdir(path.parent)}
     parts = {
         part.identifier or part.file: part.file
@@ -822,7 +830,7 @@ def _channels_last(pixels: Array, axes: str) -> Array:
 def _pixel_size(tif: tifffile.TiffFile, number: int, key: tifffile.TiffPage) -> PixelSize:
     """Return the pixel size (y, x) and its unit as OME-XML, ImageJ or the resolution tags give it."""
     if tif.is_ome and tif.ome_metadata:
-        return omexml.pixel_size(tif.ome_metadata, number)
+        return ome.pixel_size(tif.ome_metadata, number)
     scanned = re.search(r"\bMPP\s*=\s*([0-9.]+)", key.description) if tif.is_svs else None
     if scanned is not None and number_in(scanned[1]) > 0:
         return from_density((1 / number_in(scanned[1]),) * 2, "µm")

@@ -47,6 +47,23 @@ _PRINT_DENSITIES = (
 )
 
 
+_OME_UNITS = frozenset(
+    {f"{prefix}m" for prefix in ("Y", "Z", "E", "P", "T", "G", "M", "k", "h", "da", "", "d", "c", "m", "µ")}
+    | {"nm", "pm", "fm", "am", "zm", "ym", "Å", "thou", "li", "in", "ft", "yd", "mi", "pt", "pixel"}
+)
+_LONG_NAMES = {
+    "meter": "m",
+    "centimeter": "cm",
+    "millimeter": "mm",
+    "micrometer": "µm",
+    "nanometer": "nm",
+    "angstrom": "Å",
+    "inch": "in",
+}
+OTHER_UNIT = "reference frame"
+"""OME's word for a length in a unit that it does not know, or that nobody has named."""
+
+
 def clean_unit(unit: str) -> str:
     """Return a unit as one short line of printable text, as it may stand in any file; ``"pixel"`` for none.
 
@@ -98,3 +115,9 @@ def number_in(value: Any) -> float:
     except (TypeError, ValueError, OverflowError):
         return 0.0
     return number if math.isfinite(number) else 0.0
+
+
+def ome_unit(unit: str) -> str:
+    """Return a unit (``"µm"``, ``"micrometer"``) as OME writes it; others are its "reference frame"."""
+    short = _LONG_NAMES.get(unit, unit)
+    return short if short in _OME_UNITS else OTHER_UNIT

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_bytes
-from napari_semigda.io.files import parse_json
-from napari_semigda.io.tensors import opened_tensors, read_all
+from napari_semigda.io.files import load_tensors, opened_tensors, parse_json
 from napari_semigda.model.annotation import MOST_CLASSES
 from napari_semigda.model.autoencoder import Autoencoder
 from napari_semigda.model.loading import load_autoencoder, random_autoencoder_of
@@ -90,7 +89,7 @@ def load_checkpoint(
     autoencoder = _autoencoder(path, metadata, weights, progress, cancelled)
     model = assemble(PRESETS[metadata["preset"]], autoencoder, metadata["classes"])
     try:
-        model.load_trainable_state(read_all(path))
+        model.load_trainable_state(load_tensors(path))
     except (ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise SemiGDAError(f"“{path}” does not hold a whole “{model.preset}” network: {error}") from error
     if not all(bool(tensor.isfinite().all()) for tensor in model.trainable_state().values()):

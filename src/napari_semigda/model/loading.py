@@ -14,8 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.files import read_json
-from napari_semigda.io.tensors import read_all
+from napari_semigda.io.files import load_tensors, read_json
 from napari_semigda.model.autoencoder import Autoencoder, KLAutoencoder, TinyAutoencoder
 from napari_semigda.model.hub import fetch
 from napari_semigda.model.naming import LEVELS, kl_weights, tiny_weights
@@ -117,7 +116,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         raise SemiGDAError(f"There is no file “{path}”.")
     try:
         if path.suffix == ".safetensors":
-            return read_all(path)
+            return load_tensors(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
     except pickle.UnpicklingError as error:
         raise SemiGDAError(

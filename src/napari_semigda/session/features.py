@@ -15,8 +15,7 @@ from safetensors.numpy import save_file
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.features import is_same_describer
 from napari_semigda.io.atomic import atomic_file
-from napari_semigda.io.files import check_own, parse_json
-from napari_semigda.io.tensors import opened_tensors
+from napari_semigda.io.files import check_own, opened_tensors, parse_json
 from napari_semigda.session.selection import Floats, nearest
 
 SAVED_AT_GROWTH = 1 / 8

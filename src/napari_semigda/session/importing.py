@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import Cancelled, SemiGDAError
-from napari_semigda.io.legend import Legend, read_legend
-from napari_semigda.io.masks import read_labels
+from napari_semigda.io.atomic import write_table
+from napari_semigda.io.masks import Legend, read_labels, read_legend
 from napari_semigda.io.pictures import Plane, list_folder, list_planes
-from napari_semigda.io.tables import write_table
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.creation import Progress, item_files, plane_suffixes
 from napari_semigda.session.items import (

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.bands import BandedPixels, LargePicture, open_large, open_stored, opened_plane
 from napari_semigda.io.pictures import Picture, Plane, read_plane
-from napari_semigda.io.stored import StoredPixels
+from napari_semigda.io.planes import StoredPixels
 
 LONGEST_ID = 100
 """An id takes at most so many bytes in UTF-8, so that `<id>.tif` fits every file system."""

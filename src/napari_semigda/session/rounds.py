@@ -11,8 +11,7 @@ from safetensors import SafetensorError
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import append_line, flush_folder, write_bytes, write_json
-from napari_semigda.io.files import check_own, is_own_file, json_or_none, read_json_lines
-from napari_semigda.io.tensors import opened_tensors
+from napari_semigda.io.files import check_own, is_own_file, json_or_none, opened_tensors, read_json_lines
 from napari_semigda.model.checkpoint import needs_encoder
 from napari_semigda.session.journal import now
 from napari_semigda.session.layout import CURVES, MOST_ROUNDS, RECORD, make_folder, round_numbers

@@ -69,7 +69,7 @@ from napari_semigda.training.recipe import Budget, Recipe
 if TYPE_CHECKING:
     from napari_semigda.inference.predictor import Draft, Prediction
     from napari_semigda.io.bands import BandedPixels, LargePicture
-    from napari_semigda.io.stored import StoredPixels
+    from napari_semigda.io.planes import StoredPixels
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import atomic_file
-from napari_semigda.io.files import check_own, parse_json
-from napari_semigda.io.tensors import opened_tensors
+from napari_semigda.io.files import check_own, opened_tensors, parse_json
 from napari_semigda.model.device import autocast, is_out_of_memory
 from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.training.augmentation import augment

@@ -15,11 +15,21 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.imagej import NOT_LOOKED_AT_COLOR, Grid, color_table, write_imagej
-from napari_semigda.io.legend import NOT_LOOKED_AT, Legend, LegendEntry, parse_legend, read_legend
-from napari_semigda.io.masks import read_labels
-from napari_semigda.io.ome import OTHER_UNIT, write_ome
+from napari_semigda.io.masks import (
+    UNLABELED,
+    UNLABELED_COLOR,
+    Grid,
+    Legend,
+    LegendEntry,
+    color_table,
+    parse_legend,
+    read_labels,
+    read_legend,
+    write_imagej,
+    write_ome,
+)
 from napari_semigda.io.pictures import MANIFEST_NAME, Plane, list_planes, read_plane, stack_axes
+from napari_semigda.io.units import OTHER_UNIT
 
 PLUGIN, WIDGET = "napari-semigda", "Annotate and train"
 LEGEND_KEY = "semigda_legend"
@@ -77,7 +87,7 @@ def _read_labels(path: str | Sequence[str]) -> list[LayerData]:
 def meaning(legend: Legend) -> dict[str, Any]:
     """What a Labels layer is given so that it shows, names and saves these classes."""
     values = {0: "background"} | {one.value: one.name for one in legend.classes}
-    values[NOT_LOOKED_AT] = "not looked at"
+    values[UNLABELED] = "not looked at"
     return {
         "metadata": {LEGEND_KEY: legend.to_text()},
         "colormap": _colors(legend),
@@ -122,7 +132,7 @@ def _stacked(planes: Sequence[NDArray[Any]], first: Plane) -> tuple[NDArray[Any]
 
 
 def _colors(legend: Legend) -> DirectLabelColormap:
-    fixed = {None: _STRAY_COLOR, 0: "transparent", NOT_LOOKED_AT: NOT_LOOKED_AT_COLOR}
+    fixed = {None: _STRAY_COLOR, 0: "transparent", UNLABELED: UNLABELED_COLOR}
     return DirectLabelColormap(color_dict=fixed | {one.value: one.color for one in legend.classes})
 
 
@@ -234,10 +244,10 @@ def _legend(meta: Mapping[str, Any]) -> Legend | None:
     known = parse_legend(str(meta.get("metadata", {}).get(LEGEND_KEY, "")))
     colormap = meta.get("colormap")
     colors = getattr(colormap, "color_dict", {}) if isinstance(colormap, DirectLabelColormap) else {}
-    if known is None and NOT_LOOKED_AT not in colors:
+    if known is None and UNLABELED not in colors:
         return None
     names = {one.value: one for one in known.classes} if known is not None else {}
-    values = sorted({*names, *(value for value in colors if value and 0 < value < NOT_LOOKED_AT)})
+    values = sorted({*names, *(value for value in colors if value and 0 < value < UNLABELED)})
     return Legend(
         tuple(
             LegendEntry(

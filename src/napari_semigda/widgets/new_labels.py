@@ -5,7 +5,7 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.legend import Legend, LegendEntry
+from napari_semigda.io.masks import Legend, LegendEntry
 from napari_semigda.session.classes import named_classes
 from napari_semigda.widgets.layer_files import meaning
 from napari_semigda.widgets.opening import session_in

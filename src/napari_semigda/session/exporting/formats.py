@@ -17,14 +17,19 @@ from numpy.typing import NDArray
 
 from napari_semigda import __version__
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.atomic import write_table
 from napari_semigda.io.coco import CocoFile
-from napari_semigda.io.imagej import Grid, color_table, write_imagej
-from napari_semigda.io.legend import NOT_LOOKED_AT, Legend
-from napari_semigda.io.masks import write_labels
-from napari_semigda.io.ome import write_ome
+from napari_semigda.io.masks import (
+    UNLABELED,
+    Grid,
+    Legend,
+    color_table,
+    write_imagej,
+    write_labels,
+    write_ome,
+)
 from napari_semigda.io.overlays import draw_outlines, write_contact_sheet, write_png
 from napari_semigda.io.pictures import stack_axes
-from napari_semigda.io.tables import write_table
 from napari_semigda.session.exporting.measuring import (
     IMAGE_COLUMNS,
     OBJECT_COLUMNS,
@@ -168,7 +173,7 @@ class _Stackable(Format):
     @staticmethod
     def _plane(item: Item, exported: bool, source: Source) -> NDArray[np.uint8]:
         """Read the mask of an item; where there is none, nobody has looked."""
-        plane = np.full(item.shape, NOT_LOOKED_AT, np.uint8)
+        plane = np.full(item.shape, UNLABELED, np.uint8)
         for _, mask in source.masks([item] if exported else []):
             plane = mask
         return plane

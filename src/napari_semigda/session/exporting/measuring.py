@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import regionprops_table
 
-from napari_semigda.io.legend import NOT_LOOKED_AT, Legend
+from napari_semigda.io.masks import UNLABELED, Legend
 from napari_semigda.session.exporting.objects import Objects
 from napari_semigda.session.items import Item
 
@@ -66,7 +66,7 @@ def measure_image(
 ) -> Iterator[Row]:
     """Measure each class of an image: one row of `IMAGE_COLUMNS` each, also where there are none."""
     pixel_area = item.pixel_size[0] * item.pixel_size[1]
-    unknown = int((mask == NOT_LOOKED_AT).sum())
+    unknown = int((mask == UNLABELED).sum())
     sizes = np.bincount(objects.numbers.ravel(), minlength=len(objects.classes) + 1)[1:]
     for one in legend.classes:
         own = sizes[np.array(objects.classes, int) == one.value]

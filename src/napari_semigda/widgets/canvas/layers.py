@@ -23,7 +23,7 @@ from qtpy.QtWidgets import QApplication
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.bands import LargePicture
 from napari_semigda.io.pictures import Picture
-from napari_semigda.io.stored import StoredPixels
+from napari_semigda.io.planes import StoredPixels
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.classes import ClassInfo
 from napari_semigda.widgets.canvas.drawn_elsewhere import DrawnElsewhere
