@@ -19,7 +19,7 @@ from skimage.measure import find_contours
 
 from napari_semigda.session.items import Item
 from napari_semigda.widgets.dock import SemiGDAWidget
-from napari_semigda.widgets.panels.panel import ActionButton, MenuAction
+from napari_semigda.widgets.panels.parts import ActionButton, MenuAction
 from truths import true_mask
 
 POINTS = 80  # of a stroke round an object

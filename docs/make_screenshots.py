@@ -29,7 +29,7 @@ from napari_semigda.session.items import ItemState
 from napari_semigda.widgets.keys_window import KeysWindow
 from napari_semigda.widgets.layer_choice import AddLayersDialog
 from napari_semigda.widgets.panels.new_session import NewSessionDialog
-from napari_semigda.widgets.panels.panel import MenuButton
+from napari_semigda.widgets.panels.parts import MenuButton
 from napari_semigda.widgets.panels.round_progress import Phase
 from napari_semigda.widgets.segment_layer import SegmentDialog
 

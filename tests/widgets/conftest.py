@@ -51,7 +51,7 @@ def make_session(tmp_path):
 @pytest.fixture(autouse=True)
 def preferences(monkeypatch, tmp_path):
     """The plugin's settings as they are without anybody's choices; nothing chosen in a test is kept."""
-    monkeypatch.setattr("napari_semigda.widgets.panels.recent.user_data_path", lambda _: tmp_path / "own")
+    monkeypatch.setattr("napari_semigda.widgets.panels.session.user_data_path", lambda _: tmp_path / "own")
     monkeypatch.setattr(napari.settings, "_CFG_PATH", None)
     napari.settings._clear_plugin_settings_cache()
     yield lambda: napari.settings.get_plugin_settings(keys.PLUGIN)

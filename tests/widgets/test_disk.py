@@ -13,7 +13,7 @@ from napari_semigda.log import log_file
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
-from napari_semigda.widgets.panels.notices import errors_shown
+from napari_semigda.widgets.panels.parts import errors_shown
 from tests.widgets.conftest import mask_layer, paint
 
 

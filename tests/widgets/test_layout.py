@@ -4,7 +4,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QAbstractButton, QApplication, QLabel, QMessageBox
 
-from napari_semigda.widgets.panels.column import Column
+from napari_semigda.widgets.panels.layout import Column
 from tests.widgets.conftest import TITLE
 
 

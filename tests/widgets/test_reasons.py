@@ -7,8 +7,7 @@ import pytest
 from qtpy.QtWidgets import QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QMenu
 
 from napari_semigda.widgets.panels.new_session import NewSessionDialog
-from napari_semigda.widgets.panels.panel import ActionButton, MenuAction, MenuButton
-from napari_semigda.widgets.panels.tips import wrapped
+from napari_semigda.widgets.panels.parts import ActionButton, MenuAction, MenuButton, wrapped
 from napari_semigda.widgets.segment_layer import SegmentDialog
 from tests.widgets.conftest import paint
 

@@ -6,8 +6,8 @@ import pytest
 from qtpy.QtGui import QFont, QFontMetrics
 from qtpy.QtWidgets import QFileDialog
 
-from napari_semigda.widgets.panels.names import elided
-from napari_semigda.widgets.panels.recent import MOST, last_folder, recent_sessions, remember_session
+from napari_semigda.widgets.panels.parts import elided
+from napari_semigda.widgets.panels.session import MOST_RECENT, last_folder, recent_sessions, remember_session
 
 
 def entries(section):
@@ -46,12 +46,13 @@ def test_open_begins_beside_the_last_session(widget, make_session, monkeypatch, 
 
 
 def test_so_many_are_kept_and_each_once(tmp_path):
-    folders = [tmp_path / f"{number}" for number in range(MOST + 3)]
+    folders = [tmp_path / f"{number}" for number in range(MOST_RECENT + 3)]
     for folder in [*folders, folders[5]]:
         folder.mkdir(exist_ok=True)
         (folder / "semigda.json").touch()
         remember_session(folder)
-    assert recent_sessions() == [folders[5], *(one for one in folders[:2:-1] if one != folders[5])][:MOST]
+    latest = [folders[5], *(one for one in folders[:2:-1] if one != folders[5])]
+    assert recent_sessions() == latest[:MOST_RECENT]
     assert last_folder() == tmp_path
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QTextDocument
 
-from napari_semigda.widgets.panels.tips import wrapped
+from napari_semigda.widgets.panels.parts import wrapped
 
 WORDS = st.text(st.characters(categories=["L", "N", "P", "S"], max_codepoint=0x2FFF), min_size=1)
 

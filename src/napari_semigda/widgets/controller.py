@@ -38,7 +38,7 @@ from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.background import Background
 from napari_semigda.widgets.canvas.layers import NapariCanvas
 from napari_semigda.widgets.corrections import Corrections
-from napari_semigda.widgets.panels.notices import errors_shown, show_failure
+from napari_semigda.widgets.panels.parts import errors_shown, show_failure
 from napari_semigda.widgets.panels.round_progress import Phase, RoundProgress
 from napari_semigda.widgets.panels.session_plan import LayerSource
 from napari_semigda.widgets.preferences import accepts_empty, chosen_device, heed_cache_folder

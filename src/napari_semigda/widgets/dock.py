@@ -25,14 +25,19 @@ from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.keys import HeldKeys, Key
 from napari_semigda.widgets.panels.classes import ClassesPanel
-from napari_semigda.widgets.panels.column import Column
 from napari_semigda.widgets.panels.export import ExportPanel
 from napari_semigda.widgets.panels.image import ImagePanel
-from napari_semigda.widgets.panels.main_actions import MainActions
+from napari_semigda.widgets.panels.layout import Column, MainActions
 from napari_semigda.widgets.panels.mask import MaskPanel
-from napari_semigda.widgets.panels.notices import errors_shown
-from napari_semigda.widgets.panels.panel import ActionButton, MenuAction, Panel, Rows, timer
-from napari_semigda.widgets.panels.question import ask
+from napari_semigda.widgets.panels.parts import (
+    ActionButton,
+    MenuAction,
+    Panel,
+    Rows,
+    ask,
+    errors_shown,
+    timer,
+)
 from napari_semigda.widgets.panels.session import SessionPanel
 from napari_semigda.widgets.panels.table import TablePanel
 from napari_semigda.widgets.panels.train import TrainPanel

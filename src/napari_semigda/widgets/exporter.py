@@ -11,7 +11,7 @@ from superqt.utils import FunctionWorker
 from napari_semigda.errors import Cancelled
 from napari_semigda.session.export import Existing, Export, ExportReport
 from napari_semigda.widgets.activity import Activity
-from napari_semigda.widgets.panels.notices import show_failure
+from napari_semigda.widgets.panels.parts import show_failure
 
 NAMED = 3  # images left out that are named; the others are counted
 

@@ -3,10 +3,10 @@
 from html import escape
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDialog, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_semigda.widgets.keys import Key, complaints
-from napari_semigda.widgets.panels.panel import dialog_buttons
+from napari_semigda.widgets.panels.parts import dialog_buttons
 
 OF_NAPARI = {
     "2 or P, 1 or E": "Brush, eraser (click and drag)",
@@ -29,8 +29,7 @@ class KeysWindow(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.words = QLabel(_table())
         self.words.setTextFormat(Qt.TextFormat.RichText)
-        buttons = dialog_buttons(QDialogButtonBox.StandardButton.Close)
-        buttons.rejected.connect(self.close)
+        buttons = dialog_buttons(self, ends_with="Close")
         area = QScrollArea()  # a small screen, or a large scaling, cannot hold them all
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setWidgetResizable(True)

@@ -8,7 +8,6 @@ from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QCheckBox,
     QDialog,
-    QDialogButtonBox,
     QListWidget,
     QListWidgetItem,
     QPushButton,
@@ -16,9 +15,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semigda.widgets.panels.panel import dialog_buttons, grow, sentence
+from napari_semigda.widgets.panels.parts import dialog_buttons, fit_to_text, wrapped, wrapping_label
 from napari_semigda.widgets.panels.session_plan import LayerSource
-from napari_semigda.widgets.panels.tips import wrapped
 
 ROW, MOST_ROWS = 20, 6
 WIDTH = 420
@@ -92,18 +90,15 @@ class AddLayersDialog(QDialog):
         self.setWindowTitle("Add layers to the session")
         self.setMinimumWidth(WIDTH)
         self.layers = LayerChoice(layers)
-        self.why_not = sentence()
-        self.buttons = dialog_buttons(QDialogButtonBox.StandardButton.Cancel)
+        self.why_not = wrapping_label()
         self.add = QPushButton("Add")
-        self.buttons.addButton(self.add, QDialogButtonBox.ButtonRole.AcceptRole)
-        explanation = sentence()
+        self.buttons = dialog_buttons(self, self.add)
+        explanation = wrapping_label()
         explanation.setText(EXPLANATION)
         layout = QVBoxLayout(self)
         for part in (explanation, self.layers, self.why_not, self.buttons):
             layout.addWidget(part)
         self.layers.changed.connect(self._check)
-        self.buttons.accepted.connect(self.accept)
-        self.buttons.rejected.connect(self.reject)
         self._check()
 
     def _check(self) -> None:
@@ -112,4 +107,4 @@ class AddLayersDialog(QDialog):
         self.add.setToolTip(wrapped(missing or "Copy their planes into the session."))
         self.why_not.setText(missing or "")
         self.why_not.setVisible(missing is not None)
-        grow(self)
+        fit_to_text(self)

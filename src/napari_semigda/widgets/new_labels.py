@@ -9,7 +9,7 @@ from napari_semigda.io.masks import Legend, LegendEntry
 from napari_semigda.session.classes import named_classes
 from napari_semigda.widgets.layer_files import meaning
 from napari_semigda.widgets.opening import session_in
-from napari_semigda.widgets.panels.notices import errors_shown
+from napari_semigda.widgets.panels.parts import errors_shown
 from napari_semigda.widgets.segmentation import place_of
 from napari_semigda.widgets.viewer import without_proxy
 

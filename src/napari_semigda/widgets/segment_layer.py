@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
     QDialog,
-    QDialogButtonBox,
     QFormLayout,
     QLabel,
     QPushButton,
@@ -29,10 +28,17 @@ from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.widgets.activity import WHOLE, Activity
 from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.opening import session_in
-from napari_semigda.widgets.panels.notices import errors_shown, show_failure
-from napari_semigda.widgets.panels.panel import dialog_buttons, grow, keep_lines, sentence
-from napari_semigda.widgets.panels.path_line import PathLine, model_at
-from napari_semigda.widgets.panels.tips import wrapped
+from napari_semigda.widgets.panels.parts import (
+    PathLine,
+    dialog_buttons,
+    errors_shown,
+    fit_to_text,
+    reserve_lines,
+    show_failure,
+    wrapped,
+    wrapping_label,
+)
+from napari_semigda.widgets.panels.session_plan import model_at
 from napari_semigda.widgets.preferences import chosen_device, heed_cache_folder
 from napari_semigda.widgets.segmentation import Segmentation
 from napari_semigda.widgets.viewer import without_proxy
@@ -104,12 +110,11 @@ class SegmentDialog(QDialog):
         self.from_file = QRadioButton("A checkpoint file")
         self.session = PathLine("Session folder", for_folders=True, start=start)
         self.file = PathLine("Checkpoint (.safetensors)", for_folders=False, start=start)
-        self.words = sentence()
+        self.words = wrapping_label()
         self.words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.words.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.buttons = dialog_buttons(QDialogButtonBox.StandardButton.Cancel)
         self.segment = QPushButton("Segment")
-        self.buttons.addButton(self.segment, QDialogButtonBox.ButtonRole.AcceptRole)
+        self.buttons = dialog_buttons(self, self.segment)
         self.from_session.setChecked(True)
         self.session.set_text("" if session is None else str(session))
         self._lay_out()
@@ -149,17 +154,15 @@ class SegmentDialog(QDialog):
     def _connect(self) -> None:
         self.from_session.toggled.connect(self._find_model)
         for line in (self.session, self.file):
-            line.changed_to.connect(self._find_model)
+            line.text_changed.connect(self._find_model)
         for box in (self.layer, *self.channels):
             box.currentIndexChanged.connect(self._check)
-        self.buttons.accepted.connect(self.accept)
-        self.buttons.rejected.connect(self.reject)
 
     def _find_model(self) -> None:
         by_session = self.from_session.isChecked()
         self.session.setVisible(by_session)
         self.file.setVisible(not by_session)
-        self._model, self._why_no_model = model_at(self.session if by_session else self.file)
+        self._model, self._why_no_model = model_at((self.session if by_session else self.file).path())
         self._check()
 
     def _check(self) -> None:
@@ -168,8 +171,8 @@ class SegmentDialog(QDialog):
         self.segment.setEnabled(missing is None)
         self.segment.setToolTip(wrapped(missing or "Add a layer of labels."))
         self.words.setText(missing or ("" if self._model is None else self._model.in_words()))
-        keep_lines(self.words, LINES)
-        grow(self)
+        reserve_lines(self.words, LINES)
+        fit_to_text(self)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Make room in the letters that napari has now."""

@@ -22,8 +22,7 @@ from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_semigda.log import keep_log
 from napari_semigda.widgets.background import Background
-from napari_semigda.widgets.panels.notices import show_failure
-from napari_semigda.widgets.panels.panel import ActionButton, Rows, sentence, thin_bar
+from napari_semigda.widgets.panels.parts import ActionButton, Rows, ThinBar, show_failure, wrapping_label
 
 if TYPE_CHECKING:
     from napari_semigda.widgets.dock import SemiGDAWidget
@@ -216,9 +215,9 @@ class _WaitingPage(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._words = sentence()
+        self._words = wrapping_label()
         self._words.setText(GETTING_READY)
-        self._bar: QProgressBar = thin_bar()
+        self._bar: QProgressBar = ThinBar()
         self._bar.setMaximum(0)
         rows = Rows(self)
         rows.add(self._words)

@@ -27,7 +27,7 @@ from napari_semigda.io.planes import StoredPixels
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.classes import ClassInfo
 from napari_semigda.widgets.canvas.drawn_elsewhere import DrawnElsewhere
-from napari_semigda.widgets.panels.notices import errors_shown
+from napari_semigda.widgets.panels.parts import errors_shown
 
 _Levels = list[Any]
 """Arrays of one picture, the one in full resolution first; only large pictures have more than one."""

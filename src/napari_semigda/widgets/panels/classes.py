@@ -22,11 +22,16 @@ from napari_semigda.session.mask_changes import ChangedMask, ClassUse
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.keys import Key
-from napari_semigda.widgets.panels.image import NO_SESSION
-from napari_semigda.widgets.panels.notices import errors_shown
-from napari_semigda.widgets.panels.panel import ActionButton, MenuAction, MenuButton, Rows
-from napari_semigda.widgets.panels.question import ask
-from napari_semigda.widgets.panels.tips import wrapped
+from napari_semigda.widgets.panels.parts import (
+    NO_SESSION,
+    ActionButton,
+    MenuAction,
+    MenuButton,
+    Rows,
+    ask,
+    errors_shown,
+    wrapped,
+)
 
 T = TypeVar("T")
 

@@ -7,9 +7,8 @@ from typing import Any
 from napari.utils.theme import Theme, get_theme
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_semigda.widgets.panels.panel import sentence, timer
+from napari_semigda.widgets.panels.parts import timer, wrapped, wrapping_label
 from napari_semigda.widgets.panels.round_progress import RoundProgress
-from napari_semigda.widgets.panels.tips import wrapped
 
 REDRAWN_EVERY = 200  # milliseconds
 HEIGHT = 110
@@ -42,7 +41,7 @@ class Curves(QWidget):
         self._progress = progress
         self._plot = new_plot(HEIGHT) if find_spec("pyqtgraph") else None
         self._lines: dict[str, Any] = {}
-        self.numbers = sentence()
+        self.numbers = wrapping_label()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         if self._plot is not None:

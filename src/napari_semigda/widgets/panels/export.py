@@ -9,11 +9,16 @@ from napari_semigda.session.export import Existing, Export
 from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.exporter import Exporter
 from napari_semigda.widgets.panels.format_choice import FormatChoice
-from napari_semigda.widgets.panels.image import NO_SESSION
-from napari_semigda.widgets.panels.panel import ActionButton, Rows, sentence, thin_bar
-from napari_semigda.widgets.panels.path_line import PathLine
-from napari_semigda.widgets.panels.question import ask
-from napari_semigda.widgets.panels.tips import wrapped
+from napari_semigda.widgets.panels.parts import (
+    NO_SESSION,
+    ActionButton,
+    PathLine,
+    Rows,
+    ThinBar,
+    ask,
+    wrapped,
+    wrapping_label,
+)
 
 ONLY_NEW, OVERWRITE = "Only missing or changed", "Overwrite"
 NAMED = 3  # files in the way that are named; the others are counted
@@ -43,8 +48,8 @@ class ExportPanel(QWidget):
             "Export", "Write the files, in the sub-folders of the images; pixel sizes are kept.", self._export
         )
         self.cancel = ActionButton("Cancel", "Stop; what is written stays.", self.exporter.cancel)
-        self.bar = thin_bar()
-        self.outcome = sentence()
+        self.bar = ThinBar()
+        self.outcome = wrapping_label()
         self._lay_out()
         self.exporter.changed.connect(self._refresh)
         controller.opened.connect(self._on_opened)

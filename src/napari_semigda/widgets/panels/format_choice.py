@@ -6,8 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QWidget
 
 from napari_semigda.session.exporting.formats import FORMATS, STACKS, Format
-from napari_semigda.widgets.panels.panel import Rows, number
-from napari_semigda.widgets.panels.tips import wrapped
+from napari_semigda.widgets.panels.parts import Rows, set_up_number, wrapped
 
 LARGEST_MINIMUM = 10**6  # pixels
 WITH_DRAFTS_TIP = (
@@ -61,7 +60,7 @@ class FormatChoice(QWidget):
         self.stacks.setToolTip(wrapped("What goes into one file."))
         self.minimum_size = QSpinBox()
         tip = "Connected parts with fewer pixels are left out."
-        number(self.minimum_size, 1, 1, LARGEST_MINIMUM, 1, tip)
+        set_up_number(self.minimum_size, 1, 1, LARGEST_MINIMUM, 1, tip)
         self.minimum_size.setPrefix("at least ")
         self.minimum_size.setSuffix(" px")
         self.polygons = QCheckBox("Polygons instead of run lengths")

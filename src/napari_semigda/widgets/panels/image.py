@@ -10,10 +10,14 @@ from napari_semigda.session.queue import DEFAULT_STRATEGY, EXPLANATIONS, STRATEG
 from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.keys import Key
-from napari_semigda.widgets.panels.names import NameLabel
-from napari_semigda.widgets.panels.notices import errors_shown
-from napari_semigda.widgets.panels.panel import ActionButton, Rows, number
-from napari_semigda.widgets.panels.tips import wrapped
+from napari_semigda.widgets.panels.parts import (
+    ActionButton,
+    NameLabel,
+    Rows,
+    errors_shown,
+    set_up_number,
+    wrapped,
+)
 
 NO_SESSION = "Open a session first."
 FIRST_SHOWN = "No image was shown before this one."
@@ -78,7 +82,7 @@ class ImagePanel(QWidget):
         self.order = _choice_of_strategies()
         self.order.currentIndexChanged.connect(self._choose_order)
         self.jump = QSpinBox()
-        number(self.jump, 0, 0, 0, 1, "Type an image's number to jump to it.")
+        set_up_number(self.jump, 0, 0, 0, 1, "Type an image's number to jump to it.")
         self.jump.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.jump.setKeyboardTracking(False)
         self.jump.valueChanged.connect(self._jump)

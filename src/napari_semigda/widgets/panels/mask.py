@@ -16,10 +16,17 @@ from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.corrections import Corrections
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.keys_window import show_keys
-from napari_semigda.widgets.panels.image import NO_SESSION
-from napari_semigda.widgets.panels.notices import errors_shown
-from napari_semigda.widgets.panels.panel import ActionButton, MenuAction, MenuButton, Rows, number, sentence
-from napari_semigda.widgets.panels.tips import wrapped
+from napari_semigda.widgets.panels.parts import (
+    NO_SESSION,
+    ActionButton,
+    MenuAction,
+    MenuButton,
+    Rows,
+    errors_shown,
+    set_up_number,
+    wrapped,
+    wrapping_label,
+)
 
 NO_MASK = "There is no mask on the screen."
 NO_DRAFT = "There is no draft of this image yet: train a round first."
@@ -97,7 +104,7 @@ class MaskPanel(QWidget):
         self.look = MenuButton("Look…", "Draft, outlines, uncertainty; and the list of keys.")
         self._fill_correct_menu()
         self._fill_look_menu()
-        self.notice = sentence()
+        self.notice = wrapping_label()
         self.give_up_region = ActionButton(
             "Give up  (Esc)", "Draw no region.", controller.canvas.cancel_region
         )
@@ -151,7 +158,7 @@ class MaskPanel(QWidget):
             Key.REMOVE_SMALL,
         )
         self.smallest = QSpinBox()
-        number(self.smallest, SPECK, SMALLEST, LARGEST, 10, SPECK_TIP)
+        set_up_number(self.smallest, SPECK, SMALLEST, LARGEST, 10, SPECK_TIP)
         self.smallest.setSuffix(" pixels")
         self.smallest.setButtonSymbols(QSpinBox.ButtonSymbols.UpDownArrows)
         self.smallest.valueChanged.connect(self._keep_smallest)

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDialog,
-    QDialogButtonBox,
     QFormLayout,
     QLineEdit,
     QPushButton,
@@ -31,18 +30,18 @@ from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.widgets.background import Background
 from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.layer_choice import LayerChoice
-from napari_semigda.widgets.panels.panel import (
+from napari_semigda.widgets.panels.parts import (
     HEADING,
+    PathLine,
     dialog_buttons,
-    grow,
-    keep_lines,
-    number,
-    sentence,
+    fit_to_text,
+    reserve_lines,
+    set_up_number,
     timer,
+    wrapped,
+    wrapping_label,
 )
-from napari_semigda.widgets.panels.path_line import PathLine, model_at
-from napari_semigda.widgets.panels.session_plan import LayerSource, SessionPlan, session_folder_for
-from napari_semigda.widgets.panels.tips import wrapped
+from napari_semigda.widgets.panels.session_plan import LayerSource, SessionPlan, model_at, session_folder_for
 from napari_semigda.widgets.preferences import chosen_preset
 
 FRAMINGS = {
@@ -91,7 +90,7 @@ class NewSessionDialog(QDialog):
         self.from_folder = QRadioButton("A folder of images")
         self.from_layers = QRadioButton("Layers open in napari")
         self.images = PathLine("Folder of images", for_folders=True, start=place)
-        self.found = sentence()
+        self.found = wrapping_label()
         self.layers = LayerChoice(layers)
         self.channels = QLineEdit()
         self.folder = PathLine("Session folder", for_folders=True, start=place)
@@ -101,21 +100,20 @@ class NewSessionDialog(QDialog):
         self.classes = QLineEdit("object")
         self.one_object = QCheckBox("There is at most one object in an image")
         self.preset = QComboBox()
-        self.preset_words = sentence()
+        self.preset_words = wrapping_label()
         self.preset_words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.preset_words.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.weights = PathLine("Autoencoder weights", for_folders=False, start=place)
         self.working_size = QSpinBox()
-        number(self.working_size, 128, 32, 1024, 8, WORKING_SIZE_TIP)
+        set_up_number(self.working_size, 128, 32, 1024, 8, WORKING_SIZE_TIP)
         self.framing = QComboBox()
         self.more = QPushButton()
         self.more.setCheckable(True)
         self.more.setStyleSheet(HEADING)
         self.more.setToolTip(wrapped("What most sessions leave as it is."))
-        self.why_not = sentence()
-        self.buttons = dialog_buttons(QDialogButtonBox.StandardButton.Cancel)
-        self.make = QPushButton("Make session")
-        self.buttons.addButton(self.make, QDialogButtonBox.ButtonRole.AcceptRole)
+        self.why_not = wrapping_label()
+        self.make = QPushButton("Create session")
+        self.buttons = dialog_buttons(self, self.make)
         self._fill(layers)
         self._counted = Path()
         self._counting = timer(self, COUNTED_AFTER, self._count)
@@ -130,12 +128,12 @@ class NewSessionDialog(QDialog):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Make room in the letters that napari has now."""
         super().showEvent(event)
-        grow(self)
+        fit_to_text(self)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Wrap what is said of the network."""
         super().resizeEvent(event)
-        keep_lines(self.preset_words, self._lines)
+        reserve_lines(self.preset_words, self._lines)
 
     def done(self, result: int) -> None:
         """Stop counting."""
@@ -218,27 +216,25 @@ class NewSessionDialog(QDialog):
 
     def _connect(self) -> None:
         self.from_folder.toggled.connect(self._suggest_folder)
-        self.images.changed_to.connect(self._suggest_folder)
+        self.images.text_changed.connect(self._suggest_folder)
         self.folder.line.textEdited.connect(self._on_folder_chosen)
         self.preset.currentIndexChanged.connect(self._on_preset)
-        self.start.changed_to.connect(self._find_model)
+        self.start.text_changed.connect(self._find_model)
         self.more.toggled.connect(self._fold)
-        for signal in (self.from_folder.toggled, self.images.changed_to, self.layers.changed):
+        for signal in (self.from_folder.toggled, self.images.text_changed, self.layers.changed):
             signal.connect(self._begin_counting)
         for signal in (
             self.from_folder.toggled,
-            self.images.changed_to,
+            self.images.text_changed,
             self.layers.changed,
-            self.folder.changed_to,
-            self.start.changed_to,
-            self.weights.changed_to,
+            self.folder.text_changed,
+            self.start.text_changed,
+            self.weights.text_changed,
             self.classes.textChanged,
             self.channels.textChanged,
             self.working_size.valueChanged,
         ):
             signal.connect(self._check)
-        self.buttons.accepted.connect(self.accept)
-        self.buttons.rejected.connect(self.reject)
 
     def _source(self) -> Path | LayerSource:
         if self.from_folder.isChecked():
@@ -261,7 +257,7 @@ class NewSessionDialog(QDialog):
         self.more.setText(f"{'▾' if unfolded else '▸'}  More settings")
         for row in self._folded_rows:
             self._form.setRowVisible(row, unfolded)
-        grow(self)
+        fit_to_text(self)
 
     def _begin_counting(self) -> None:
         """Count the images, soon: people type."""
@@ -293,7 +289,7 @@ class NewSessionDialog(QDialog):
 
     def _find_model(self) -> None:
         """Take over what a model was trained for, and show it."""
-        self._model, self._why_no_model = model_at(self.start)
+        self._model, self._why_no_model = model_at(self.start.path())
         if self._model is not None:
             self._show_model(self._model)
         free = self._model is None
@@ -327,7 +323,7 @@ class NewSessionDialog(QDialog):
     def _say_of_network(self, words: str, lines: int) -> None:
         self._lines = lines
         self.preset_words.setText(words)
-        keep_lines(self.preset_words, lines)
+        reserve_lines(self.preset_words, lines)
 
     def _check(self) -> None:
         """Say what is missing, and let the session be made only when nothing is."""
@@ -335,7 +331,7 @@ class NewSessionDialog(QDialog):
         self.make.setEnabled(missing is None)
         self.make.setToolTip(wrapped(missing or "Make the session and open it."))
         self.why_not.setText(missing or "")
-        grow(self)
+        fit_to_text(self)
 
 
 def _found(images: Path, folder: Path, is_over: Callable[[], bool]) -> str:

@@ -9,8 +9,7 @@ from napari_semigda.session.efforts import in_words, mean_by_round
 from napari_semigda.session.rounds import RoundRecord
 from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.panels.curves import COLORS, new_plot, paint_plot
-from napari_semigda.widgets.panels.panel import sentence
-from napari_semigda.widgets.panels.tips import wrapped
+from napari_semigda.widgets.panels.parts import wrapped, wrapping_label
 
 HEIGHT = 90
 FEWEST_ROUNDS = 5  # on the axis, so that the first points do not stand in its middle
@@ -28,7 +27,7 @@ class RoundCurves(QWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self.words = sentence()
+        self.words = wrapping_label()
         self.effort, self.dice = _Plot(EFFORT, EFFORT_MEANS), _Plot(DICE, DICE_MEANS)
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -64,7 +63,7 @@ class _Plot(QWidget):
         self.points: dict[int, float] = {}
         self._title = QLabel(title)
         self._plot = new_plot(HEIGHT) if find_spec("pyqtgraph") else None
-        self.numbers = sentence()
+        self.numbers = wrapping_label()
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)

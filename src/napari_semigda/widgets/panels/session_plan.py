@@ -15,6 +15,7 @@ import numpy as np
 from napari.layers import Image
 from numpy.typing import NDArray
 
+from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.creation import Progress
@@ -203,6 +204,23 @@ class SessionPlan:
             for value, name in enumerate(start.class_names, start=1)
         ]
         return (*known, *names)
+
+
+def model_at(path: Path) -> tuple[TrainedModel | None, str | None]:
+    """Find the model at a path that may be half typed, or the reason why there is none; neither for ``.``."""
+    if str(path) == ".":
+        return None, None
+    if not path.is_absolute():
+        return (
+            None,
+            f"Enter the full path of the model, such as {Path.home() / path.name}, or browse with “…”.",
+        )
+    try:
+        return TrainedModel.find(path), None
+    except SemiGDAError as error:
+        return None, str(error)
+    except (OSError, RuntimeError, ValueError) as error:  # half of a path can be all that is wrong with paths
+        return None, f"“{path}” could not be read: {error}."
 
 
 def plan_of_samples(folder: Path) -> SessionPlan:

@@ -2,19 +2,26 @@
 
 from qtpy.QtCore import QEvent, QModelIndex, QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QLineEdit, QTableView, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QHeaderView,
+    QLineEdit,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+    QWidget,
+)
 
 from napari_semigda.session.items import Item, Status
 from napari_semigda.session.overview import ORDER_OF_STANDINGS, Overview
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.background import Background
 from napari_semigda.widgets.controller import Controller
-from napari_semigda.widgets.panels.names import NameDelegate
-from napari_semigda.widgets.panels.notices import errors_shown
-from napari_semigda.widgets.panels.panel import Rows
+from napari_semigda.widgets.panels.parts import Rows, elided, errors_shown, wrapped
 from napari_semigda.widgets.panels.table_model import EFFORT, MEANINGS, NAME, SCORE, STATE, WORDS, QueueModel
 from napari_semigda.widgets.panels.thumbnails import SIDE, Thumbnails
-from napari_semigda.widgets.panels.tips import wrapped
 
 ROW, LOW_ROW = SIDE + 2, 28
 FEWEST_ROWS = 5  # the dock has other sections, too; where it has room, the table takes it
@@ -22,6 +29,21 @@ ENOUGH_ROWS = 8  # where so many are seen, their thumbnails are shown as large a
 WIDEST = {STATE: "accepted", SCORE: "Score", EFFORT: "Effort"}
 MARGIN = 10  # pixels beside the text of a cell
 ARROW = 14  # pixels beside the title of the column sorted by
+
+
+class NameDelegate(QStyledItemDelegate):
+    """Elides names in a table."""
+
+    def initStyleOption(self, option: QStyleOptionViewItem | None, index: QModelIndex) -> None:
+        """Tell Qt what to paint."""
+        super().initStyleOption(option, index)
+        view = self.parent()
+        if option is None or not isinstance(view, QWidget):
+            return
+        style = view.style()
+        assert style is not None  # every widget has one
+        room = style.subElementRect(QStyle.SubElement.SE_ItemViewItemText, option, view).width()
+        option.text = elided(option.text or "", option.fontMetrics, room - 2 * 3)
 
 
 class QueueTable(QTableView):

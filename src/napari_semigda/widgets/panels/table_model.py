@@ -11,8 +11,8 @@ from qtpy.QtGui import QIcon, QPixmap
 from napari_semigda.session.items import Item, Status, size_for_people
 from napari_semigda.session.overview import ORDER_OF_STANDINGS, Key, Overview, Places
 from napari_semigda.widgets.panels.image import SCORE_MEANS
+from napari_semigda.widgets.panels.parts import wrapped
 from napari_semigda.widgets.panels.thumbnails import SIDE, Thumbnails
-from napari_semigda.widgets.panels.tips import wrapped
 
 NOWHERE = QModelIndex()
 FEW = 200  # rows that come or go one run at a time; of more the view is better told to begin anew

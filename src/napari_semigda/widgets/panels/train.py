@@ -5,11 +5,18 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QSpinBox, QWidget
 from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.controller import NO_WEIGHTS, Controller
 from napari_semigda.widgets.panels.curves import Curves
-from napari_semigda.widgets.panels.image import NO_SESSION
-from napari_semigda.widgets.panels.panel import ActionButton, Rows, number, sentence, thin_bar, timer
+from napari_semigda.widgets.panels.parts import (
+    NO_SESSION,
+    ActionButton,
+    Rows,
+    ThinBar,
+    set_up_number,
+    timer,
+    wrapped,
+    wrapping_label,
+)
 from napari_semigda.widgets.panels.round_curves import RoundCurves
 from napari_semigda.widgets.panels.round_progress import Phase, in_words
-from napari_semigda.widgets.panels.tips import wrapped
 
 REFRESHED_EVERY = 100  # milliseconds
 NOTHING_TO_LEARN = (
@@ -33,13 +40,13 @@ class TrainPanel(QWidget):
         self.minutes.setDecimals(1)
         self.minutes.setPrefix("for ")
         self.minutes.setSuffix(" min")
-        number(self.minutes, 1, 0.1, 1440, 0.5, "How long the round may take, however many images there are.")
+        set_up_number(self.minutes, 1, 0.1, 1440, 0.5, "How long the round may take.")
         self.steps = QSpinBox()
-        number(self.steps, 0, 0, 1_000_000, 50, "End after so many steps, if the time is not over before.")
+        set_up_number(self.steps, 0, 0, 1_000_000, 50, "End after this many steps, if time is left.")
         self.steps.setSpecialValueText("any steps")
         self.steps.setSuffix(" steps")
         self.every = QSpinBox()
-        number(self.every, 0, 0, 1000, 5, AFTER_MEANS)
+        set_up_number(self.every, 0, 0, 1000, 5, AFTER_MEANS)
         self.every.setSpecialValueText("only when I press Train")
         self.every.setPrefix("after ")
         self.every.setSuffix(" new masks")
@@ -66,8 +73,8 @@ class TrainPanel(QWidget):
             "Make drafts of all images that wait, with the newest weights and in the order chosen.",
             controller.draft_all,
         )
-        self.bar = thin_bar()
-        self.state = sentence()
+        self.bar = ThinBar()
+        self.state = wrapping_label()
         self.curves = Curves(self._progress)
         self.rounds = RoundCurves(controller)
         self._lay_out()
