@@ -610,7 +610,7 @@ def test_a_session_open_elsewhere_can_be_looked_at_only(viewer, dock, make_sessi
     dock.open_session(session.folder)
 
     section = dock.session_panel
-    assert "looking only" in section.name.text()
+    assert "read-only" in section.name.text()
     assert "is open elsewhere" in section.name.toolTip()
     assert not mask_layer(viewer).editable
     masks = dock.mask_panel
@@ -623,7 +623,7 @@ def test_a_session_open_elsewhere_can_be_looked_at_only(viewer, dock, make_sessi
 
     session.close()
     dock.open_session(session.folder)
-    assert "looking only" not in section.name.text()
+    assert "read-only" not in section.name.text()
     assert mask_layer(viewer).editable
     assert masks.accept.isEnabled()
 
