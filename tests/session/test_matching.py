@@ -175,7 +175,7 @@ def test_masks_beside_images_are_no_images_and_are_told(tmp_path: Path) -> None:
     for number, masks in enumerate((data, None)):
         session = Session.create(tmp_path / f"session{number}", data, masks=masks)
         assert {item.name for item in session.items} == {"a.png", "p/b.png", "images/c.png"}
-        assert session.notices[0].startswith("3 files are masks by their names")
+        assert session.notices[0].startswith("3 files were skipped because they are named like masks")
         assert len(session.import_masks(data).accepted) == 3
 
 
@@ -411,7 +411,7 @@ def test_the_same_file_is_added_once_whatever_its_path(tmp_path: Path) -> None:
     (tmp_path / "images/c.png").symlink_to(tmp_path / "images/a.png")
     session = Session.create(tmp_path / "session", tmp_path / "images")
     assert [item.name for item in session.items] == ["a.png"]
-    assert session.notices[0].startswith("2 files are links to an image")
+    assert session.notices[0].startswith("2 files were skipped because they are links to an image")
     (tmp_path / "more").mkdir()
     os.link(tmp_path / "images/a.png", tmp_path / "more/d.png")
     for again in (tmp_path / "linked/a.png", tmp_path / "linked", tmp_path / "more"):

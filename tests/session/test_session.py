@@ -113,7 +113,7 @@ def test_an_existing_session_is_not_overwritten(session: Session, pictures: Path
 def test_remains_of_another_session_are_not_taken_for_masks(tmp_path: Path, pictures: Path) -> None:
     (tmp_path / "session" / "labels").mkdir(parents=True)
     (tmp_path / "session" / "labels" / "image_1.tif").touch()
-    with pytest.raises(SemiGDAError, match="“labels” is there already"):
+    with pytest.raises(SemiGDAError, match="“labels” exists there already"):
         Session.create(tmp_path / "session", pictures)
 
 

@@ -480,8 +480,9 @@ def _without_draft(session: Session) -> list[Item]:
 
 
 def _predict_images(given: argparse.Namespace, console: Console) -> int:
-    from napari_semigda.session.creation import find_files, make_items, read_headers
+    from napari_semigda.session.creation import make_items
     from napari_semigda.session.exporting.names import export_names
+    from napari_semigda.session.finding import find_files, read_headers
     from napari_semigda.session.trained_model import SemiGDA
 
     model = SemiGDA.from_pretrained(given.model, device=given.device, weights=given.weights)

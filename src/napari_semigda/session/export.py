@@ -10,7 +10,7 @@ from pathlib import Path
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.pictures import MANIFEST_NAME
-from napari_semigda.session.creation import Progress
+from napari_semigda.pace import Progress
 from napari_semigda.session.exporting.formats import Format, Output, PlainTiff
 from napari_semigda.session.exporting.record import RECORD_NAME, ExportRecord
 from napari_semigda.session.exporting.source import NO_MODEL, NotExported, Source, legend_of

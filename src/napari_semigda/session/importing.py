@@ -16,7 +16,8 @@ from napari_semigda.io.atomic import write_table
 from napari_semigda.io.masks import Legend, read_labels, read_legend
 from napari_semigda.io.pictures import Plane, list_folder, list_planes
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.session.creation import Progress, item_files, plane_suffixes
+from napari_semigda.pace import Progress
+from napari_semigda.session.finding import item_files, plane_suffixes
 from napari_semigda.session.items import (
     Item,
     ItemState,

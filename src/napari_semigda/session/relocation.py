@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.io.pictures import find_pictures, list_planes
-from napari_semigda.session.creation import Progress
+from napari_semigda.pace import Progress
 from napari_semigda.session.items import (
     Item,
     file_identity,

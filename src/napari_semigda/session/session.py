@@ -24,22 +24,21 @@ from napari_semigda.io.atomic import write_bytes
 from napari_semigda.io.pictures import MANIFEST_NAME, Picture, Plane
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.presets import starts_trained
+from napari_semigda.pace import Progress
 from napari_semigda.session.classes import ClassInfo, with_class, without_class
 from napari_semigda.session.creation import (
     Arrays,
     Choices,
-    LeftOut,
-    Progress,
-    begin_with_arrays,
-    begin_with_files,
+    NewItems,
     choose_settings,
-    with_more_arrays,
-    with_more_files,
+    create,
+    new_items,
 )
 from napari_semigda.session.drafts import DraftInfo
 from napari_semigda.session.efforts import AcceptedDraft
 from napari_semigda.session.examples import ExampleCache, SessionExamples
 from napari_semigda.session.features import ImageFeatures
+from napari_semigda.session.finding import Images, LeftOut
 from napari_semigda.session.importing import ImportReport, import_masks
 from napari_semigda.session.items import (
     Item,
@@ -152,7 +151,7 @@ class Session:
     def create(
         cls,
         folder: Path | str,
-        images: Path | str | Sequence[Path | str],
+        images: Images,
         *,
         classes: Sequence[str] = ("object",),
         preset: str = "compact",
@@ -204,11 +203,10 @@ class Session:
         """
         folder = Path(folder).resolve()
         choices = Choices(classes, preset, settings, one_object, weights)
-        manifest, left_out, notices = begin_with_files(
-            folder, images, choices, None if masks is None else Path(masks), progress, cancelled
-        )
+        masks = None if masks is None else Path(masks)
+        manifest, new = create(folder, images, choices, masks=masks, progress=progress, cancelled=cancelled)
         session = cls(folder, manifest)
-        session.left_out, session.notices = left_out, notices
+        session.left_out, session.notices = new.left_out, new.notices
         return session
 
     @classmethod
@@ -246,7 +244,8 @@ class Session:
         """
         folder = Path(folder).resolve()
         choices = Choices(classes, preset, settings, one_object, weights)
-        return cls(folder, begin_with_arrays(folder, arrays, choices, progress, cancelled))
+        manifest, _ = create(folder, arrays, choices, progress=progress, cancelled=cancelled)
+        return cls(folder, manifest)
 
     @classmethod
     def open(cls, folder: Path | str) -> Self:
@@ -620,7 +619,7 @@ class Session:
     @_saves
     def add_images(
         self,
-        images: Path | str | Sequence[Path | str],
+        images: Images,
         *,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
@@ -651,11 +650,9 @@ class Session:
             When the person cancelled; nothing was added.
         """
         with self._lock:
-            new, self.left_out, self.notices = with_more_files(
-                self._file.manifest, self.folder, images, progress, cancelled
-            )
-            self._file.change(items=(*self._file.manifest.items, *new))
-        return len(new)
+            new = self._add(images, progress, cancelled)
+            self.left_out, self.notices = new.left_out, new.notices
+        return len(new.items)
 
     @_saves
     def add_arrays(
@@ -691,10 +688,18 @@ class Session:
         Cancelled
             When the person cancelled; nothing was added.
         """
-        more = with_more_arrays(self._file.manifest, self.folder, arrays, progress, cancelled)
-        with self._lock, more as new:
-            self._file.change(items=(*self._file.manifest.items, *new))
-        return len(new)
+        return len(self._add(arrays, progress, cancelled).items)
+
+    def _add(
+        self, images: Images | Arrays, progress: Progress | None, cancelled: Callable[[], bool] | None
+    ) -> NewItems:
+        known = self._file.manifest.items
+        with (
+            self._lock,
+            new_items(self.folder, images, known, progress=progress, cancelled=cancelled) as new,
+        ):
+            self._file.change(items=(*self._file.manifest.items, *new.items))
+        return new
 
     def item(self, item: Item | str) -> Item:
         """Return the item with this id (or the present form of an item handed out earlier).

@@ -25,7 +25,7 @@ from napari_semigda.engine.events import (
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.model.device import choose_device
-from napari_semigda.session.creation import Progress
+from napari_semigda.pace import Progress
 from napari_semigda.session.items import Item
 from napari_semigda.session.mask_changes import ChangedMask
 from napari_semigda.session.queue import queue

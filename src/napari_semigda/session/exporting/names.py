@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-from napari_semigda.session.creation import plane_suffixes
+from napari_semigda.session.finding import plane_suffixes
 from napari_semigda.session.items import Item, file_stem, identity
 
 _LONGEST_PART = 180  # bytes; leaves room for the ending within the 255 of most file systems

@@ -12,7 +12,7 @@ from napari_semigda.inference.class_masks import one_object
 from napari_semigda.inference.preparation import normalize
 from napari_semigda.io.masks import Legend, LegendEntry
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.session.creation import Progress
+from napari_semigda.pace import Progress
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.session import Session
 

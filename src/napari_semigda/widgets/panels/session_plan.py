@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
+from napari_semigda.pace import Progress
 from napari_semigda.samples import sample_pairs
-from napari_semigda.session.creation import Progress
 from napari_semigda.session.session import Session
 from napari_semigda.session.trained_model import TrainedModel
 
