@@ -328,7 +328,7 @@ class EngineLearner(Learner):
         self._engine = Engine(
             session, task.given.device, weights=task.given.weights, clock=CLOCKS[task.given.clock]
         )
-        self._engine.request_latents()
+        self._engine.request_features()
         self._work()
 
     def train(self, number: int) -> dict[str, Any]:
@@ -344,7 +344,7 @@ class EngineLearner(Learner):
     def draft(self, item: Item) -> NDArray[np.uint8] | None:
         """Have a draft made, unless there is one of this round."""
         if self._engine.wants_draft(item):
-            self._engine.request_predictions([item], urgent=True)
+            self._engine.request_drafts([item], urgent=True)
             self._work()
         return self.session.prediction(item)
 
@@ -366,7 +366,7 @@ class EngineLearner(Learner):
                 if isinstance(event, Stepped):
                     spent += time.process_time() - before
                 elif not drafts and not self._engine.round_is_active:
-                    self._engine.cancel_predictions()
+                    self._engine.cancel_drafts()
                 before = time.process_time()
         return spent
 

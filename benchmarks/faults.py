@@ -337,7 +337,7 @@ def train(session: Session, engine: Engine, rng: random.Random) -> None:
 
 
 def predict(session: Session, engine: Engine, rng: random.Random) -> None:
-    engine.request_predictions(session.items)
+    engine.request_drafts(session.items)
     if engine.start_work():
         tell("predicting")
         for _ in engine.work():

@@ -154,7 +154,7 @@ def work(session: Path, output: Path, blame: bool) -> Pauses:
         wait(lambda: not controller.progress.active)
     with pauses.of("the drafts that come then"):
         settle(3)
-    controller.runner.engine.cancel_predictions()
+    controller.runner.engine.cancel_drafts()
     wait(lambda: not controller.runner.busy)
     with pauses.of("exporting"):
         export(widget, output)

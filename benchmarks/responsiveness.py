@@ -88,7 +88,7 @@ class Drafting:
             settle(place / len(items) * self.step_while_painting)
             self._drafted.discard(item.id)
             asked = time.perf_counter()
-            self._runner.engine.request_predictions([item], urgent=True)
+            self._runner.engine.request_drafts([item], urgent=True)
             self._annotator.wait(lambda item=item: item.id in self._drafted, "a draft")
             self.waits.append(time.perf_counter() - asked)
 
@@ -177,11 +177,11 @@ def work(annotator: Annotator, seconds: float) -> Measured:
     drafting = Drafting(annotator, runner)
     end = time.monotonic() + seconds
     in_round = annotate(annotator, lambda: time.monotonic() < end and progress.phase is Phase.TRAINING)
-    runner.engine.cancel_predictions()
+    runner.engine.cancel_drafts()
     drafting.ask_for(session.items[-DRAFTS:])
     annotator.click(section.stop)
     annotator.wait(lambda: not progress.active, "the end of the round")
-    runner.engine.cancel_predictions()  # the drafts of all other images, which nobody waits for here
+    runner.engine.cancel_drafts()  # the drafts of all other images, which nobody waits for here
     annotator.wait(lambda: not runner.busy, "the end of the last draft")
     return Measured(alone, in_round, drafting, first_step)
 

@@ -160,7 +160,7 @@ def drafts(folder: Path, count: int) -> tuple[int, Taken]:
     with Session.open(folder) as session:
         engine = Engine(session, "cpu")
         asked = [item for item in session.items if session.state(item) is not ItemState.ACCEPTED]
-        engine.request_predictions(asked)
+        engine.request_drafts(asked)
         made, clock, processor = -1, 0.0, 0.0
         for event in events(engine):
             if isinstance(event, PredictionFailed):
@@ -253,8 +253,8 @@ def large_picture(folder: Path, form: str, side: int, zoom: float, cancel_after:
     model.parent.mkdir(parents=True)
     save_checkpoint(model, build_model("compact", seed=0), {"settings": settings.to_dict(), "round": 1})
     engine = Engine(session, "cpu")
-    engine._ready_predictor()  # the model is part of the idle process
-    engine.request_predictions(session.items)
+    engine._drafter.ready_predictor()  # the model is part of the idle process
+    engine.request_drafts(session.items)
     with peak_memory() as peak:
         clock, processor = taken(lambda: [_sound(event) for event in events(engine)])
     asked: list[Taken] = []
@@ -263,7 +263,7 @@ def large_picture(folder: Path, form: str, side: int, zoom: float, cancel_after:
         asked.append((time.perf_counter(), time.process_time()))
         engine.close()
 
-    engine.request_predictions(session.items)
+    engine.request_drafts(session.items)
     timer = threading.Timer(cancel_after, cancel)
     timer.start()
     for event in events(engine):

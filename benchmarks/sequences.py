@@ -162,12 +162,12 @@ class Desk(RuleBasedStateMachine):
     @rule(place=PLACES, urgent=st.booleans())
     def ask_for_a_draft(self, place: int, urgent: bool) -> None:
         if self.engine.has_model:
-            self.engine.request_predictions([self.session.items[place]], urgent=urgent)
+            self.engine.request_drafts([self.session.items[place]], urgent=urgent)
             self._wake()
 
     @rule()
     def ask_for_latents(self) -> None:
-        self.engine.request_latents()
+        self.engine.request_features()
         self._wake()
 
     @rule(predicted=st.booleans())

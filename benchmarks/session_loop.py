@@ -115,7 +115,7 @@ def _train(engine: Engine, given: argparse.Namespace) -> None:
             if isinstance(event, RoundFailed | PredictionFailed):
                 raise SystemExit(event.message)
             if not engine.round_is_active:
-                engine.cancel_predictions()  # drafts of the pool are not what is measured
+                engine.cancel_drafts()  # drafts of the pool are not what is measured
 
 
 def _row(session: Session, test: Sequence[Pair], given: argparse.Namespace) -> Row:

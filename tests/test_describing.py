@@ -35,7 +35,7 @@ def described(session: Session) -> list[bool]:
 
 def test_pictures_are_described_before_anything_is_trained(session: Session) -> None:
     engine = Engine(session, "cpu")
-    engine.request_latents()
+    engine.request_features()
     assert drain(engine) == []
     assert all(described(session))
     assert all(described(Session.open(session.folder)))  # written without being asked
@@ -45,11 +45,11 @@ def test_pictures_are_described_before_anything_is_trained(session: Session) -> 
 
 def test_nothing_is_described_twice(session: Session) -> None:
     engine = Engine(session, "cpu")
-    engine.request_latents()
+    engine.request_features()
     drain(engine)
     for opened in (session, Session.open(session.folder)):
         engine = Engine(opened, "cpu")
-        engine.request_latents()
+        engine.request_features()
         assert not engine.start_work()
 
 
@@ -62,7 +62,7 @@ def test_a_picture_that_cannot_be_read_goes_without(tmp_path: Path) -> None:
     (folder / "2.tif").unlink()
     engine = Engine(session, "cpu")
     for _ in range(2):  # nor is it tried again and again
-        engine.request_latents()
+        engine.request_features()
         drain(engine)
     assert described(session) == [True, True, False, True]
     assert next_item(session) is not None
@@ -71,13 +71,13 @@ def test_a_picture_that_cannot_be_read_goes_without(tmp_path: Path) -> None:
 def test_nobody_downloads_an_autoencoder_by_looking_at_pictures(tmp_path: Path) -> None:
     images = [image for image, _ in sample_pairs()[:2]]
     engine = Engine(Session.create(tmp_path / "session", images, preset="taesd"), "cpu")
-    engine.request_latents()
+    engine.request_features()
     assert not engine.start_work()
 
 
 def test_describing_ends_when_the_engine_is_closed(session: Session) -> None:
     engine = Engine(session, "cpu")
-    engine.request_latents()
+    engine.request_features()
     engine.close()
     assert drain(engine) == []
     assert not any(described(session))
@@ -85,11 +85,11 @@ def test_describing_ends_when_the_engine_is_closed(session: Session) -> None:
 
 def test_pictures_seen_in_another_way_are_described_anew(session: Session) -> None:
     engine = Engine(session, "cpu")
-    engine.request_latents()
+    engine.request_features()
     drain(engine)
     before, _ = session.latents.vectors()
     session.settings = ImageSettings(working_size=64)
-    engine.request_latents()
+    engine.request_features()
     drain(engine)
     after, known = session.latents.vectors()
     assert known.all()

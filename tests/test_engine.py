@@ -13,7 +13,7 @@ import tifffile
 import torch
 from skimage.measure import label
 
-from napari_semigda.engine.engine import REFRESH_SHARE, Engine
+from napari_semigda.engine.engine import Engine
 from napari_semigda.engine.events import (
     Event,
     FramingFitted,
@@ -28,6 +28,7 @@ from napari_semigda.engine.events import (
     RoundStarted,
     Stepped,
 )
+from napari_semigda.engine.rounds import REFRESH_SHARE
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings, Pixels
 from napari_semigda.model.checkpoint import read_metadata
@@ -135,7 +136,7 @@ def test_weights_go_on_seeing_as_they_were_trained_when_the_framing_was_fitted_a
     session.accept(first, np.pad(np.ones((400, 400), np.uint8), 100))
     assert session.fit_framing() is not None, "a round started afresh that came to nothing"
     engine = Engine(session, "cpu")
-    engine.request_predictions([second])
+    engine.request_drafts([second])
     assert of(Predicted, drain(engine))
     np.testing.assert_array_equal(session.prediction(second), before)
 
@@ -173,7 +174,7 @@ def test_a_round_tells_how_it_does_on_images_kept_for_validation(engine: Engine,
     assert ended.record.labeled == (first.id,)
     assert ended.record.validation_images == 1
     session.keep_for_validation(second, False)
-    engine.request_predictions([second])
+    engine.request_drafts([second])
     drain(engine)
     dice, _ = effort(session.prediction(second), session.labels(second), session.class_count)
     assert ended.record.validation_dice == pytest.approx(dice, abs=1e-6)
@@ -189,7 +190,7 @@ def test_a_draft_asked_for_while_a_round_is_validated_does_not_wait_for_the_end(
 
     def ask_and_read(item):
         if item == second:  # the first that is compared
-            engine.request_predictions([fourth], urgent=True)
+            engine.request_drafts([fourth], urgent=True)
         return read(item)
 
     monkeypatch.setattr(session, "labels", ask_and_read)
@@ -241,7 +242,7 @@ def test_an_urgent_draft_is_served_between_two_steps(engine: Engine, session: Se
 
     def ask(event: Event) -> None:
         if isinstance(event, Stepped) and event.report.step == 2:
-            engine.request_predictions([wanted], urgent=True)
+            engine.request_drafts([wanted], urgent=True)
 
     events = drain(engine, ask)
     after = events[[isinstance(e, Stepped) and e.report.step == 2 for e in events].index(True) + 1]
@@ -397,7 +398,7 @@ def test_a_draft_made_anew_is_given_up_for_one_that_somebody_waits_for(
 
     def ask_meanwhile(item: Item) -> AbstractContextManager[Pixels]:
         if item in others:
-            engine.request_predictions([wanted], urgent=True)
+            engine.request_drafts([wanted], urgent=True)
         return opened(item)
 
     monkeypatch.setattr(session, "opened_picture", ask_meanwhile)
@@ -430,7 +431,7 @@ def test_a_paused_round_waits_and_still_serves_drafts(engine: Engine, session: S
     paused = drain(engine, pause)
     assert len(of(Stepped, paused)) == 1
     assert of(RoundPaused, paused)
-    engine.request_predictions([session.items[5]], urgent=True)
+    engine.request_drafts([session.items[5]], urgent=True)
     assert [event.item.id for event in of(Predicted, drain(engine))] == [session.items[5].id]
     engine.unpause()
     assert len(of(Stepped, drain(engine))) == STEPS - 1
@@ -440,8 +441,8 @@ def test_a_paused_round_waits_and_still_serves_drafts(engine: Engine, session: S
 def test_who_asks_last_for_an_urgent_draft_waits_least(engine: Engine, session: Session) -> None:
     train(engine)
     *others, shown = session.items[2:]
-    engine.request_predictions(others, urgent=True)
-    engine.request_predictions([shown], urgent=True)
+    engine.request_drafts(others, urgent=True)
+    engine.request_drafts([shown], urgent=True)
     drafted = [event.item.id for event in of(Predicted, drain(engine))]
     assert drafted == [item.id for item in (shown, *others)]
 
@@ -452,7 +453,7 @@ def test_a_pause_does_not_wait_for_drafts(engine: Engine, session: Session) -> N
 
     def ask_then_pause(event: Event) -> None:
         if isinstance(event, Stepped) and event.report.step == 1:
-            engine.request_predictions(session.items[2:], urgent=True)
+            engine.request_drafts(session.items[2:], urgent=True)
         if isinstance(event, Predicted):
             engine.pause()
 
@@ -531,7 +532,7 @@ def test_a_failed_round_changes_nothing_and_says_why(engine: Engine, session: Se
     assert "002" in failed.message
     assert not engine.round_is_active
     assert session.last_model().read_bytes() == before
-    engine.request_predictions([session.items[2]])
+    engine.request_drafts([session.items[2]])
     assert of(Predicted, drain(engine))
 
 
@@ -557,7 +558,7 @@ def test_a_stopped_round_that_cannot_be_taken_up_again_stays_stopped(
 def test_a_round_killed_and_resumed_counts_each_step_once(
     engine: Engine, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_semigda.engine.engine.STATE_INTERVAL", 0.0)
+    monkeypatch.setattr("napari_semigda.engine.rounds.STATE_INTERVAL", 0.0)
     engine.request_round(budget=Budget(steps=2 * STEPS))
     assert engine.start_work()
     work = engine.work()
@@ -670,12 +671,12 @@ def test_masks_that_teach_little_train_and_draft_all_the_same(
 
 def test_whoever_iterates_is_alone(engine: Engine, session: Session) -> None:
     train(engine)
-    engine.request_predictions(session.items[2:4])
+    engine.request_drafts(session.items[2:4])
     assert engine.start_work()
     assert not engine.start_work()
     first = engine.work()
     assert list(first)
-    engine.request_predictions(session.items[2:3])
+    engine.request_drafts(session.items[2:3])
     assert engine.start_work()
     first.close()  # the first one's end must not end the second one's turn
     assert not engine.start_work()
@@ -723,7 +724,7 @@ def test_requests_from_another_thread_are_taken_up(engine: Engine, session: Sess
 
     threads = []
     for item in session.items[2:]:
-        engine.request_predictions([item], urgent=True)
+        engine.request_drafts([item], urgent=True)
         if engine.start_work():
             threads.append(threading.Thread(target=work))
             threads[-1].start()
@@ -733,7 +734,7 @@ def test_requests_from_another_thread_are_taken_up(engine: Engine, session: Sess
 
 
 def test_a_long_first_round_gives_drafts_before_it_ends(engine: Engine, session: Session) -> None:
-    engine.request_predictions([session.items[3]], urgent=True)
+    engine.request_drafts([session.items[3]], urgent=True)
     assert not engine.start_work()  # nothing has been learned yet
     events = train(engine)
     kinds = [type(event) for event in events]
@@ -769,7 +770,7 @@ def test_with_too_little_memory_the_round_goes_on_with_fewer_images_a_step_and_s
     [
         (torch.OutOfMemoryError("CUDA out of memory."), "too little memory"),
         (RuntimeError("MPS backend out of memory"), "too little memory"),
-        (RuntimeError("CUDA error: device-side assert triggered"), "no longer answers"),
+        (RuntimeError("CUDA error: device-side assert triggered"), "stopped responding"),
     ],
 )
 def test_a_card_that_gives_up_ends_the_round_in_words_and_the_weights_from_before_stay(
@@ -817,7 +818,7 @@ def test_drafts_obey_what_the_session_says_of_objects_now(session: Session, engi
     cells = session.items[5]
     assert label(session.prediction(cells), connectivity=2).max() > 1
     session.one_object = True
-    engine.request_predictions([cells], urgent=True)
+    engine.request_drafts([cells], urgent=True)
     engine.request_maps(cells)
     (mapped,) = of(Mapped, drain(engine))
     for threshold in (0.2, 0.5, 0.8):

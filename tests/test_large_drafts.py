@@ -61,7 +61,7 @@ def test_a_store_is_drafted_like_a_tiff(
     for file in (store, tmp_path / "slide.tif"):
         session = session_of(file)
         engine = Engine(session, "cpu")
-        engine.request_predictions(session.items)
+        engine.request_drafts(session.items)
         assert [type(event) for event in drain(engine)] == [Predicted]
         drafts.append(session.prediction(session.items[0]))
         assert drafts[-1] is not None
@@ -78,7 +78,7 @@ def test_it_is_told_how_far_a_large_picture_is(session_of: Callable[..., Session
             told.append((event.share, engine.drafts))
 
     engine = Engine(session, "cpu", on_progress=note, clock=lambda: next(seconds))
-    engine.request_predictions(session.items)
+    engine.request_drafts(session.items)
     assert engine.drafts.total == 1
     drain(engine)
     shares = [share for share, _ in told]
@@ -101,14 +101,14 @@ def test_a_large_picture_is_given_up_in_its_midst_and_can_be_asked_for_again(
     def give_up(event: object) -> None:
         if isinstance(event, Drafting):
             shares.append(event.share)
-            engine.cancel_predictions()
+            engine.cancel_drafts()
 
     engine = Engine(session, "cpu", on_progress=give_up)
-    engine.request_predictions(session.items)
+    engine.request_drafts(session.items)
     assert drain(engine) == []
     assert len(shares) == 1
     assert engine.drafts.total == 0
     assert session.prediction(session.items[0]) is None
     again = Engine(session, "cpu")
-    again.request_predictions(session.items)
+    again.request_drafts(session.items)
     assert [type(event) for event in drain(again)] == [Predicted, Predicted]

@@ -158,7 +158,7 @@ def test_a_round_trains_and_drafts_whatever_can_be_read_and_names_the_rest(
         (ended,) = [event for event in events if isinstance(event, RoundEnded)]
         assert ended.record.status == "complete"
         assert any("truncated.jpg is left out of training" in warning for warning in session.warnings)
-        engine.request_predictions(session.items)
+        engine.request_drafts(session.items)
         assert engine.start_work()
         events = list(engine.work())
         failed = [event for event in events if isinstance(event, PredictionFailed)]

@@ -100,6 +100,7 @@ def test_a_mask_that_cannot_be_saved_stays_on_the_screen_until_it_can(
 def test_what_the_system_says_of_a_file_is_told_with_what_to_do(widget, notices):
     with errors_shown():
         raise OSError(5, "Input/output error", "/share/a.tif")
-    assert "Input/output error: '/share/a.tif'" in notices()[-1]
+    assert "Input/output error" in notices()[-1]
+    assert "/share/a.tif" in notices()[-1]
     assert "try again" in notices()[-1]
     assert str(log_file()) in notices()[-1]

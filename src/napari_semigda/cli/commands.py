@@ -12,7 +12,6 @@ _before_imports = watch_imports()
 
 import argparse
 import json
-import logging
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -39,8 +38,8 @@ from napari_semigda.cli.display import (
     progress_bar,
     warn,
 )
-from napari_semigda.errors import Cancelled, SemiGDAError
-from napari_semigda.log import keep_log, log_file
+from napari_semigda.errors import Cancelled, SemiGDAError, user_message
+from napari_semigda.log import keep_log
 from napari_semigda.training.recipe import DEFAULT_SECONDS, Recipe, chosen_budget
 
 if TYPE_CHECKING:
@@ -120,20 +119,8 @@ def _run(given: argparse.Namespace) -> int:
     except Exception as error:
         if given.debug:
             raise
-        if not isinstance(error, SemiGDAError):
-            logging.getLogger(__name__).error("unexpected error on the command line", exc_info=error)
-        errors.print(escape(_in_words(error)), style="red", soft_wrap=True, highlight=False)
+        errors.print(escape(user_message(error)), style="red", soft_wrap=True, highlight=False)
         return FAILED
-
-
-def _in_words(error: Exception) -> str:
-    if isinstance(error, SemiGDAError):
-        return str(error)
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"“{error.filename!s:.200}” could not be used: {error.strerror}."
-    if isinstance(error, MemoryError):
-        return "This needs more memory than there is."
-    return f"Something unexpected went wrong ({type(error).__name__}: {error}). Details: {log_file()}"
 
 
 # --- arguments ----------------------------------------------------------------------------------
@@ -465,7 +452,7 @@ def _predict_session(given: argparse.Namespace, console: Console) -> int:
         items = session.items if given.all else _without_draft(session)
         if not items:
             display.say("Every image has a draft of the last round already (--all predicts again).")
-        engine.request_predictions(items)
+        engine.request_drafts(items)
         return follow(engine, display, with_drafts=True)
 
 

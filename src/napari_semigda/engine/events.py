@@ -1,4 +1,4 @@
-"""What the engine tells while it works: each event is one moment of a round, or of making drafts."""
+"""What the engine reports while it works: each event is one moment of a round, or of making drafts."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,13 @@ from napari_semigda.session.rounds import RoundRecord
 from napari_semigda.training.round import StepReport
 
 
+class Event:
+    """What happened."""
+
+
 @dataclass(frozen=True)
-class ModelLoading:
-    """The model is being made ready; ``done`` of ``total`` bytes are fetched (0 of 0: nothing to fetch)."""
+class ModelLoading(Event):
+    """The model is being loaded; ``done`` of ``total`` bytes are fetched (0 of 0: nothing to fetch)."""
 
     message: str
     done: int = 0
@@ -19,21 +23,21 @@ class ModelLoading:
 
 
 @dataclass(frozen=True)
-class RoundStarted:
-    """A round begins or goes on."""
+class RoundStarted(Event):
+    """A round begins or is resumed."""
 
     record: RoundRecord
 
 
 @dataclass(frozen=True)
-class FramingFitted:
-    """How images are seen was fitted to the objects that were outlined, and now is as the message says."""
+class FramingFitted(Event):
+    """The framing was fitted to the objects in the accepted masks, and is now as the message says."""
 
     message: str
 
 
 @dataclass(frozen=True)
-class Stepped:
+class Stepped(Event):
     """One optimizer step was made; ``remaining`` is in seconds of training, None while unknown."""
 
     record: RoundRecord
@@ -42,37 +46,37 @@ class Stepped:
 
 
 @dataclass(frozen=True)
-class RoundPaused:
+class RoundPaused(Event):
     """The round waits in memory until `Engine.unpause`."""
 
     record: RoundRecord
 
 
 @dataclass(frozen=True)
-class RoundEnded:
+class RoundEnded(Event):
     """The round is complete, or was stopped and can be resumed: see the record's status."""
 
     record: RoundRecord
 
 
 @dataclass(frozen=True)
-class RoundNotSaved:
-    """The round is over, but what it learned could not be written: it is held, and can be ended again."""
+class RoundNotSaved(Event):
+    """The round is over, but its weights could not be written: it is paused, and can be ended again."""
 
     record: RoundRecord
     message: str
 
 
 @dataclass(frozen=True)
-class RoundFailed:
-    """The round broke off, and the weights from before stay in use; ``record`` is None if it never began."""
+class RoundFailed(Event):
+    """The round failed, and the previous weights stay in use; ``record`` is None if it never began."""
 
     record: RoundRecord | None
     message: str
 
 
 @dataclass(frozen=True)
-class Drafting:
+class Drafting(Event):
     """A draft of a large image is being made, of which a ``share`` in [0, 1] is done."""
 
     item: Item
@@ -80,26 +84,7 @@ class Drafting:
 
 
 @dataclass(frozen=True)
-class DraftProgress:
-    """How far the making of drafts is, counting those that were made since nothing was left to do.
-
-    Parameters
-    ----------
-    done
-        Drafts made, and the part of the one that is being made.
-    total
-        All that were asked for.
-    remaining
-        Seconds until they are made, at the pace of the last minute; None while unknown.
-    """
-
-    done: float
-    total: int
-    remaining: float | None
-
-
-@dataclass(frozen=True)
-class Predicted:
+class Predicted(Event):
     """A draft was stored in the session."""
 
     item: Item
@@ -107,41 +92,36 @@ class Predicted:
 
 
 @dataclass(frozen=True)
-class PredictionFailed:
-    """There is no draft for this item, and why; the others go on."""
+class PredictionFailed(Event):
+    """There is no draft of this item, and why; the others continue."""
 
     item: Item
     message: str
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """What lies behind the newest weights' draft of an item, as asked for; nothing of it is kept."""
+class Mapped(Event):
+    """The maps behind the newest weights' draft of an item, as requested; nothing of it is stored."""
 
     item: Item
     maps: DraftMaps
 
 
 @dataclass(frozen=True)
-class MappingFailed:
+class MappingFailed(Event):
     """There are no maps of this item, and why."""
 
     item: Item
     message: str
 
 
-Event = (
-    ModelLoading
-    | RoundStarted
-    | FramingFitted
-    | Stepped
-    | RoundPaused
-    | RoundEnded
-    | RoundNotSaved
-    | RoundFailed
-    | Drafting
-    | Predicted
-    | PredictionFailed
-    | Mapped
-    | MappingFailed
-)
+@dataclass(frozen=True)
+class DraftProgress:
+    """Drafts done, and parts of one, of all requested since nothing was left to do.
+
+    ``remaining`` is in seconds, at the pace of the last minute; None while unknown.
+    """
+
+    done: float
+    total: int
+    remaining: float | None

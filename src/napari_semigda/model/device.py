@@ -82,11 +82,3 @@ def _fastest() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether a device had too little memory; only CUDA has a class of errors for that."""
-    words = ("out of memory", "can't allocate memory")
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(one in str(error) for one in words)
-    )

@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from napari_semigda.errors import SemiGDAError
+from napari_semigda.errors import SemiGDAError, is_out_of_memory
 from napari_semigda.io.atomic import atomic_file
 from napari_semigda.io.files import check_own, opened_tensors, parse_json
-from napari_semigda.model.device import autocast, is_out_of_memory
+from napari_semigda.model.device import autocast
 from napari_semigda.model.network import SemiGDANetwork
 from napari_semigda.training.augmentation import augment
 from napari_semigda.training.examples import Batch, Example, draw_batch

@@ -150,7 +150,7 @@ class Controller:
             self._show_first_item()
         if session.read_only is not None:
             show_warning(session.read_only)
-        self.runner.engine.request_latents()  # the queue can do without, but not as well
+        self.runner.engine.request_features()  # the queue can do without, but not as well
         self.runner.wake()
         if not session.rounds:  # the weights, if there are any, are imported ones: nothing was drafted yet
             self._draft_all_quietly()
@@ -374,7 +374,7 @@ class Controller:
         if self.progress.active:
             runner.engine.stop_round()
         else:
-            runner.engine.cancel_predictions()
+            runner.engine.cancel_drafts()
         runner.wake()  # a paused round has nobody at work
         self.progress.stopping()
 
@@ -416,7 +416,7 @@ class Controller:
 
     def _request_drafts(self, items: list[Item]) -> None:
         if self.runner is not None and items:
-            self.runner.engine.request_predictions(items)
+            self.runner.engine.request_drafts(items)
             self.progress.drafts_asked()
             self.runner.wake()
 
@@ -557,7 +557,7 @@ class Controller:
         """Have an item drafted before everything else, where newer weights can do it better."""
         runner = self._open_runner()
         if runner.engine.wants_draft(item):
-            runner.engine.request_predictions([item], urgent=True)
+            runner.engine.request_drafts([item], urgent=True)
             runner.wake()
 
     def _ask_for_maps(self, item: Item) -> None:

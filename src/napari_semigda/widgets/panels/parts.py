@@ -1,6 +1,5 @@
 """The parts that panels and dialogs share: headings, buttons with reasons, questions, rows."""
 
-import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -41,8 +40,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible, QElidingLabel
 
-from napari_semigda.errors import Cancelled, SemiGDAError
-from napari_semigda.log import log_file
+from napari_semigda.errors import Cancelled, user_message
 from napari_semigda.widgets.keys import Key
 
 NO_SESSION = "Open a session first."
@@ -55,8 +53,6 @@ HEADING = "text-align: left; border: none; background: transparent; font-weight:
 
 _NUMBER = re.compile(r"[\W_]?[^\W\d_]?\d+\D{0,8}$")
 """The last number of a name, with what stands right before it, and what follows, such as an ending."""
-
-logger = logging.getLogger(__name__)
 
 
 # Errors and questions -----------------------------------------------------------------------------------
@@ -75,22 +71,8 @@ def show_failure(error: BaseException) -> None:
     """Show one error as a notification; `Cancelled` passes in silence, and what is unexpected is logged."""
     while isinstance(error, EmitLoopError) and error.__cause__ is not None:
         error = error.__cause__  # what a signal's listener raised
-    if isinstance(error, Cancelled):
-        return
-    if isinstance(error, SemiGDAError):
-        show_error(str(error))
-        return
-    logger.error("unexpected error in the SemiGDA widget", exc_info=error)
-    if isinstance(error, OSError):
-        show_error(
-            f"A file could not be read or written ({error}). Your painting is still on the screen: check the "
-            f"disk or network share, then try again. Details: {log_file()}"
-        )
-        return
-    show_error(
-        f"An unexpected error occurred ({type(error).__name__}: {error}). "
-        f"Accepted masks are safe on disk; you can continue. Details: {log_file()}"
-    )
+    if not isinstance(error, Cancelled):
+        show_error(user_message(error))
 
 
 def ask(

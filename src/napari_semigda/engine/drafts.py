@@ -1,0 +1,222 @@
+"""Makes drafts, the maps behind them, and image features."""
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import cast
+
+from napari_semigda.engine.events import (
+    Drafting,
+    DraftProgress,
+    Event,
+    Mapped,
+    MappingFailed,
+    Predicted,
+    PredictionFailed,
+)
+from napari_semigda.engine.models import Models
+from napari_semigda.engine.requests import Requests, Waiting
+from napari_semigda.errors import Cancelled, user_message
+from napari_semigda.inference.draft_maps import draft_maps
+from napari_semigda.inference.features import FeatureExtractor
+from napari_semigda.inference.predictor import Network, Predictor
+from napari_semigda.inference.preparation import Pixels
+from napari_semigda.pace import Pace
+from napari_semigda.session.items import Item
+from napari_semigda.session.selection import spread_order
+from napari_semigda.session.session import Session
+
+logger = logging.getLogger(__name__)
+
+
+class Drafter:
+    """Owns the network that predicts; only `progress` and `request_features` are for any thread."""
+
+    def __init__(
+        self,
+        session: Session,
+        models: Models,
+        requests: Requests,
+        tell: Callable[[Drafting], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.session = session
+        self.predictor: Predictor | None = None  # of the last saved weights, when next needed
+        self.round = 0  # whose weights it has; 0: imported
+        self._models = models
+        self._requests = requests
+        self._tell = tell
+        self._done = 0.0
+        self._pace = Pace(clock)
+        self.extractor: FeatureExtractor | None = None
+        self._failed: set[str] = set()
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there are weights to predict with."""
+        return self.predictor is not None or self.session.last_model() is not None
+
+    @property
+    def progress(self) -> DraftProgress:
+        """How many of the requested drafts are made."""
+        requests = self._requests
+        with requests.lock:
+            waiting = len(requests.urgent) + len(requests.refresh) + len(requests.background)
+            total = math.ceil(self._done) + waiting
+            return DraftProgress(self._done, total, self._pace.remaining(total))
+
+    def restart_progress(self) -> None:
+        """Count drafts from 0 again."""
+        with self._requests.lock:
+            self._done = 0.0
+            self._pace.begin()
+
+    def use(self, predictor: Predictor | None, number: int = 0) -> None:
+        """Draft with the weights of a round from now on; None: with those saved last."""
+        self.predictor, self.round = predictor, number
+
+    def ready_predictor(self) -> Predictor:
+        """Return the predictor, with the classes and the one-object setting of the session as it is now."""
+        if self.predictor is None:
+            self.predictor, self.round = self._models.last_predictor()
+        known = range(1, cast(Network, self.predictor.model).classes)
+        values = {info.value for info in self.session.classes}
+        self.predictor.removed = tuple(value for value in known if value not in values)
+        self.predictor.one_object = self.session.one_object
+        return self.predictor
+
+    def draft(self, waiting: Waiting, unless: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+        """Make the first of these drafts, or drop it as soon as ``unless`` returns True."""
+        requests = self._requests
+        with requests.lock:
+            if not waiting:
+                return
+            item = self.session.item(waiting.popitem(last=False)[0])
+            requests.dropped = False
+        try:
+            predictor, message = self.ready_predictor(), None
+        except Cancelled:
+            return
+        except Exception as error:
+            requests.drop_drafts()  # without weights the others would only fail one by one
+            message = user_message(error)
+        if message is not None:
+            yield PredictionFailed(item, message)
+            return
+        with ExitStack() as opened:
+            try:
+                pixels = opened.enter_context(self.session.opened_picture(item))
+                draft = predictor.draft(
+                    pixels,
+                    progress=lambda done, total: self._tell_share(item, done / total),
+                    cancelled=lambda: requests.closing or requests.dropped or unless(),
+                )
+                info = self.session.store_prediction(item, draft, self.round)
+            except Cancelled:
+                self.restart_progress()
+                return
+            except Exception as error:
+                message = user_message(error)
+            self._reach(math.floor(self._done) + 1)
+            if message is not None:
+                yield PredictionFailed(item, message)
+                return
+            yield Predicted(item, info)
+            if self._lacks_features(item):  # the image and the autoencoder are at hand
+                with self._going_without(item):
+                    self._extract(item, pixels)
+
+    def maps(self) -> Iterable[Event]:
+        """Make the maps that were requested last."""
+        with self._requests.lock:
+            wanted, self._requests.maps = self._requests.maps, None
+        if wanted is None:
+            return ()
+        item = self.session.item(wanted)
+        try:
+            predictor, classes = self.ready_predictor(), {info.value for info in self.session.classes}
+            with self.session.opened_picture(item) as pixels:
+                maps = draft_maps(predictor, pixels, classes, cancelled=lambda: self._requests.closing)
+        except Cancelled:
+            return ()
+        except Exception as error:
+            return (MappingFailed(item, user_message(error)),)
+        return (Mapped(item, maps),)
+
+    def serve_waiting_user(self) -> Iterator[Event]:
+        """Make the drafts and maps that somebody waits for."""
+        while self._requests.urgent and not self._requests.closing:
+            yield from self.draft(self._requests.urgent)
+        if self._requests.maps is not None and not self._requests.closing:
+            yield from self.maps()
+
+    def request_features(self) -> None:
+        """Request the features of all images that lack them; see `Engine.request_features`."""
+        if self.session.read_only is None and (self._models.at_hand or self.has_model):
+            with self._requests.lock:
+                self._requests.features = self._items_without_features()
+
+    def features_come_first(self) -> bool:
+        """Return whether features are next; those of images to be drafted come with their drafts."""
+        requests = self._requests
+        return bool(requests.features) and not (
+            requests.background and self.has_model and self.session.state(requests.features[0]).waits
+        )
+
+    def extract_next(self) -> Iterable[Event]:
+        """Extract the features of the next image."""
+        with self._requests.lock:
+            if not self._requests.features:
+                return ()
+            item = self.session.item(self._requests.features.pop(0))
+            last = not self._requests.features
+        with self._going_without(item):
+            if item.id not in self.session.latents:
+                with self.session.opened_picture(item) as pixels:
+                    self._extract(item, pixels)
+            if last:
+                self.extractor = None
+                self.session.latents.save()
+        return ()
+
+    def _items_without_features(self) -> list[str]:
+        """Return accepted and skipped items, then the others, each spread evenly over the list."""
+        items, states = self.session.items, self.session.states()
+        order = sorted(spread_order(len(items)), key=lambda index: states[index].waits)
+        return [items[index].id for index in order if self._lacks_features(items[index])]
+
+    def _lacks_features(self, item: Item) -> bool:
+        return item.id not in self.session.latents and item.id not in self._failed
+
+    def _extract(self, item: Item, pixels: Pixels) -> None:
+        if self.extractor is None:
+            self.extractor = self._models.feature_extractor(self.predictor)
+            if self.session.latents.begin(self.extractor.signature()):
+                self.request_features()
+        features = self.extractor.describe(pixels, cancelled=lambda: self._requests.closing)
+        self.session.latents.store(item.id, features)
+
+    @contextmanager
+    def _going_without(self, item: Item) -> Iterator[None]:
+        """The queue does without features; whoever shows, drafts or trains on the image reports the error."""
+        try:
+            yield
+        except Cancelled:
+            pass
+        except Exception as error:
+            logger.info("No features of %s: %s", item.name, error)
+            self._failed.add(item.id)
+            if self.extractor is None:  # there is no autoencoder: the others would only fail one by one
+                with self._requests.lock:
+                    self._requests.features.clear()
+
+    def _tell_share(self, item: Item, share: float) -> None:
+        if share < 1:
+            self._reach(math.floor(self._done) + share)
+            self._tell(Drafting(item, share))
+
+    def _reach(self, count: float) -> None:
+        with self._requests.lock:
+            self._done = count
+            self._pace.reach(count)

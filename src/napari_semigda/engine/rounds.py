@@ -1,0 +1,378 @@
+"""Runs rounds: start, step, pause, finish, validate, fail."""
+
+import gc
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from napari_semigda.engine.drafts import Drafter
+from napari_semigda.engine.events import (
+    Event,
+    FramingFitted,
+    ModelLoading,
+    RoundEnded,
+    RoundFailed,
+    RoundNotSaved,
+    RoundPaused,
+    RoundStarted,
+    Stepped,
+)
+from napari_semigda.engine.models import Models
+from napari_semigda.engine.requests import Requests, RoundRequest
+from napari_semigda.errors import Cancelled, SemiGDAError, user_message
+from napari_semigda.inference.predictor import Predictor
+from napari_semigda.session.items import Item
+from napari_semigda.session.journal import effort
+from napari_semigda.session.queue import queue
+from napari_semigda.session.rounds import STATE, RoundRecord, Validation, append_point, keep_points
+from napari_semigda.session.session import Session
+from napari_semigda.training.round import Round, StepReport
+
+logger = logging.getLogger(__name__)
+
+STATE_INTERVAL = 60.0
+"""Seconds of training between two writes of a running round's state, in case the program is killed."""
+
+REFRESH_INTERVAL = 0.25
+"""Part of a round after which the next images are drafted with what it has learned so far."""
+
+REFRESHED = 8
+"""How many images at most are drafted again while a round runs; the others when it has ended."""
+
+REFRESH_SHARE = 0.1
+"""Share of a round's time that these drafts may take: whoever waits for the round waits for them, too."""
+
+SMALLER_BATCH = (
+    "There is too little memory for this many images at once: the round continues with half of them a step. "
+    "A smaller working size or preset needs less."
+)
+
+
+@dataclass
+class RunningRound:
+    """A round in memory; `pause_told` is set once `RoundPaused` was yielded."""
+
+    record: RoundRecord
+    trainer: Round
+    steps: Iterator[StepReport]
+    labeled: tuple[Item, ...]
+    state_saved: float
+    seconds_drafting: float
+    refreshed: float = 0.0
+    last: StepReport | None = None
+    changes: int = 0
+    pause_told: bool = False
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds of training left; None while unknown."""
+        fraction = self.last.fraction if self.last is not None else 0.0
+        return self.trainer.seconds_done * (1 - fraction) / fraction if fraction else None
+
+    @property
+    def can_draft(self) -> bool:
+        """False after stage 1 of random weights: the adapters have learned nothing yet."""
+        return 1 not in self.record.stages or (self.last is not None and self.last.stage == 2)
+
+
+class RoundRunner:
+    """Runs one round at a time, on the working thread; it stays in memory while it is paused."""
+
+    def __init__(
+        self,
+        session: Session,
+        models: Models,
+        drafter: Drafter,
+        requests: Requests,
+        tell: Callable[[ModelLoading], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.session = session
+        self.running: RunningRound | None = None
+        self._models = models
+        self._drafter = drafter
+        self._requests = requests
+        self._tell = tell
+        self._clock = clock
+        self._memory_is_due = False
+
+    def resumable(self) -> RoundRecord | None:
+        """Return the newest round if it was stopped before its end."""
+        rounds = self.session.rounds
+        return rounds[-1] if rounds and rounds[-1].status == "stopped" else None
+
+    def begin(self) -> Iterator[Event]:
+        """Start or resume the requested round."""
+        with self._requests.lock:
+            request, self._requests.round = self._requests.round, None
+        assert request is not None
+        record = message = framing = None
+        try:
+            self._tell(ModelLoading("Preparing the model"))
+            resumed = self.resumable() if request.resume else None
+            if resumed is None and (request.fresh or self.session.last_model() is None):
+                framing = self.session.fit_framing()  # no weights of an earlier round depend on it
+            if resumed is None:
+                record = self._new_record(request)
+            else:
+                record = self.session.resume_round(resumed.number)
+            self.running = self._prepare(record, request.resume)
+        except Cancelled:
+            message = "The round was canceled before it began."
+        except Exception as error:
+            message = user_message(error)
+        if framing is not None:
+            yield FramingFitted(framing)
+        if message is not None:  # a stopped round that could not be resumed stays stopped
+            yield self._fail(record, message, "stopped" if request.resume else "failed")
+        elif record is not None:
+            yield RoundStarted(record)
+
+    def _new_record(self, request: RoundRequest) -> RoundRecord:
+        last = None if request.fresh else self.session.last_model()
+        return self.session.begin_round(
+            request.recipe,
+            request.budget,
+            request.seed,
+            warm=last is not None,
+            started_from="" if last is None else f"round {int(last.parent.name)}",
+        )
+
+    def _prepare(self, record: RoundRecord, resume: bool) -> RunningRound:
+        labeled, unlabeled = self.session.examples(record.labeled)
+        trainer = self._models.trainer(record, labeled, unlabeled)
+        if resume:
+            trainer.load_state(self._state_file(record))
+            keep_points(self.session.round_folder(record.number), trainer.steps_done)
+        return RunningRound(
+            record,
+            trainer,
+            trainer.run(),
+            labeled.items,
+            state_saved=trainer.seconds_done,
+            seconds_drafting=REFRESH_SHARE * trainer.seconds_done,
+        )
+
+    def step(self) -> Iterable[Event]:
+        """Make one optimizer step, or finish the round after the last."""
+        running = self.running
+        assert running is not None
+        try:
+            self._add_new_masks(running)
+            divisor = running.trainer.batch_divisor
+            report = next(running.steps, None)
+            if running.trainer.batch_divisor > divisor:
+                self.session.warn(SMALLER_BATCH)
+            if report is None:
+                return self._finish("complete")
+            self._after_step(running, report)
+        except Exception as error:
+            return (self._fail(running.record, user_message(error)),)
+        return (Stepped(running.record, report, running.remaining),)
+
+    def _add_new_masks(self, running: RunningRound) -> None:
+        """Let the round learn, from its next epoch on, from what was accepted since it began."""
+        changed, running.changes = self.session.changes(running.changes)
+        new = self.session.new_masks(running.record) if changed else []
+        if not new:
+            return
+        try:
+            running.record = self.session.extend_round(running.record, new)
+        except SemiGDAError as error:  # they wait for the next round; a full disk is no reason to stop
+            self.session.warn(user_message(error))
+            return
+        running.labeled = (*running.labeled, *new)
+        running.trainer.add_labeled(self.session.labeled_examples(running.labeled))
+
+    def _after_step(self, running: RunningRound, report: StepReport) -> None:
+        running.last = report
+        try:
+            append_point(self.session.round_folder(running.record.number), asdict(report))
+            if running.trainer.seconds_done - running.state_saved >= STATE_INTERVAL:
+                running.state_saved = running.trainer.seconds_done
+                running.trainer.save_state(self._state_file(running.record))
+        except (OSError, SemiGDAError) as error:  # a full disk is no reason to stop learning
+            self.session.warn(user_message(error))
+        due = report.fraction - running.refreshed >= REFRESH_INTERVAL
+        if report.stage == 2 and due and report.fraction < 1:  # at its end all are drafted
+            running.refreshed = report.fraction
+            self._drafter.use(self._models.predictor_of(running.trainer), running.record.number)
+            self._request_refresh()
+
+    def _request_refresh(self) -> None:
+        """Request drafts of what the annotator will look at next, but not of the image on screen."""
+        shown = self.session.current_item
+        if shown is not None:
+            ids = [item.id for item in queue(self.session, shown, count=REFRESHED)]
+            with self._requests.lock:
+                self._requests.refresh.clear()
+                self._requests.refresh.update(dict.fromkeys(ids))
+
+    def has_time_to_refresh(self) -> bool:
+        """Return whether drafts made meanwhile took no more than their share; all may come during a pause."""
+        running = self.running
+        return running is not None and (
+            self._requests.paused or running.seconds_drafting <= REFRESH_SHARE * running.trainer.seconds_done
+        )
+
+    def refresh(self) -> Iterator[Event]:
+        """Make the next of these drafts, unless somebody wants something else meanwhile."""
+        running, began, requests = self.running, self._clock(), self._requests
+        assert running is not None
+        shown = self.session.current_item
+        with requests.lock:  # skip what was accepted or skipped since, or is on screen now
+            while requests.refresh:
+                item = self.session.item(next(iter(requests.refresh)))
+                if self.session.state(item).waits and item != shown:
+                    break
+                del requests.refresh[item.id]
+        yield from self._drafter.draft(
+            requests.refresh,
+            unless=lambda: (
+                requests.stop or bool(requests.urgent) or (requests.paused and not running.pause_told)
+            ),
+        )
+        if not requests.paused:
+            running.seconds_drafting += self._clock() - began
+
+    def tell_pause(self) -> Iterable[Event]:
+        """Report at once that the round is paused, before drafts that may take a while."""
+        assert self.running is not None
+        self.running.pause_told = True
+        return (RoundPaused(self.running.record),)
+
+    def stop(self) -> Iterator[Event]:
+        """End the round before its budget is used up."""
+        assert self.running is not None
+        with self._requests.lock:
+            self._requests.stop = self._requests.paused = self.running.pause_told = False
+        return self._finish("stopped")
+
+    def _finish(self, status: Literal["complete", "stopped"]) -> Iterator[Event]:
+        """Keep what was learned, then request drafts of everything that is not accepted."""
+        running = self.running
+        assert running is not None
+        predictor = message = validation = None
+        try:
+            if status == "complete" or running.can_draft:
+                predictor = self._models.predictor_of(running.trainer)
+                self._drafter.use(predictor, running.record.number)
+        except Exception as error:
+            message = user_message(error)
+        if message is not None:
+            yield self._fail(running.record, message)
+            return
+        if predictor is not None:
+            validation = yield from self._validate(running.record)
+        try:
+            record = self._save(running, status, predictor, validation)
+        except (OSError, SemiGDAError) as error:
+            message = user_message(error)
+        if message is not None and self._requests.closing:  # nobody will end it again
+            resumable = self._state_file(running.record).is_file()
+            yield self._fail(running.record, message, "stopped" if resumable else "failed")
+            return
+        if message is not None:
+            with self._requests.lock:
+                self._requests.paused = True
+            message += " The round is paused and nothing is lost. Free disk space, then continue or stop it."
+            yield RoundNotSaved(running.record, message)
+            return
+        self._release()
+        self._drafter.restart_progress()
+        if predictor is not None:
+            self._drafter.request_features()
+            self._requests.add_drafts(queue(self.session))
+        yield RoundEnded(record)
+
+    def _save(
+        self,
+        running: RunningRound,
+        status: Literal["complete", "stopped"],
+        predictor: Predictor | None,
+        validation: Validation | None,
+    ) -> RoundRecord:
+        record, trainer = running.record, running.trainer
+        if status == "stopped":
+            trainer.save_state(self._state_file(record))
+        else:  # masks accepted during its last epoch are left to the next round
+            record = replace(record, labeled=record.labeled[: trainer.labeled_count])
+        if predictor is not None:
+            self._models.save(predictor, record.number)
+        ended = self.session.finish_round(
+            record, status, steps=trainer.steps_done, seconds=trainer.seconds_done, validation=validation
+        )
+        if status == "complete":
+            self._state_file(record).unlink(missing_ok=True)
+        return ended
+
+    def _validate(self, record: RoundRecord) -> Generator[Event, None, Validation | None]:
+        """Compare drafts with the accepted masks kept for validation; None without any.
+
+        What the annotator waits for is served between two of them. A round that began before a mask was set
+        aside has learned from it, and leaves it out.
+        """
+        predictor, dices = self._drafter.ready_predictor(), []
+        for item in self.session.validation:
+            if item.id in record.labeled:
+                continue
+            yield from self._drafter.serve_waiting_user()
+            try:
+                accepted = self.session.labels(item)
+                with self.session.opened_picture(item) as pixels:
+                    drafted = predictor.draft(pixels, cancelled=lambda: self._requests.closing).labels
+            except Cancelled:
+                return None
+            except Exception as error:
+                self.session.warn(f"{item.name} was left out of validation. {user_message(error)}")
+                continue
+            dice = None if accepted is None else effort(drafted, accepted, self.session.class_count)[0]
+            if dice is not None:
+                dices.append(dice)
+        return Validation(sum(dices) / len(dices), len(dices)) if dices else None
+
+    def _fail(
+        self, record: RoundRecord | None, message: str, status: Literal["failed", "stopped"] = "failed"
+    ) -> RoundFailed:
+        trainer = None if self.running is None else self.running.trainer
+        self._release()
+        self._drafter.use(None)  # back to the last weights that were saved
+        if record is not None:
+            steps = record.steps if trainer is None else trainer.steps_done
+            seconds = record.seconds if trainer is None else trainer.seconds_done
+            try:
+                record = self.session.finish_round(
+                    record, status, steps=steps, seconds=seconds, message=message
+                )
+            except SemiGDAError:  # a full disk must not hide why the round failed
+                logger.exception("The failure of round %d could not be recorded.", record.number)
+                self.session.leave_round(record.number)
+        return RoundFailed(record, message)
+
+    def _release(self) -> None:
+        """Let go of a round with its optimizers and gradients."""
+        with self._requests.lock:
+            self.running = self._drafter.extractor = None
+            self._requests.refresh.clear()
+            self._requests.stop = False
+            self._memory_is_due = True
+
+    def give_memory_back(self) -> None:
+        """Free the memory of a round that is over for other programs; see `Engine.give_memory_back`."""
+        if not self._memory_is_due:
+            return
+        self._memory_is_due = False
+        gc.collect()
+        with suppress(RuntimeError):  # a card that stopped responding has nothing to give back
+            if self._models.device.type == "cuda":
+                torch.cuda.empty_cache()
+            elif self._models.device.type == "mps":
+                torch.mps.empty_cache()
+
+    def _state_file(self, record: RoundRecord) -> Path:
+        return self.session.round_folder(record.number) / STATE
