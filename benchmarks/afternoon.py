@@ -314,7 +314,7 @@ class Afternoon:
         self._is_accepted(item, mask)
         self.report.counts["accepted again after a correction"] += 1
         annotator.picture("accepted_again")
-        annotator.press(self.widget.image_panel.to_queue)
+        annotator.press(self.widget.image_panel.next_suggested)
 
     def add_class(self) -> None:
         """Add a class, type its name, paint with it, and go back to the first."""
@@ -357,7 +357,7 @@ class Afternoon:
 
     def correct_drafts(self) -> None:
         """Correct and accept the drafts that the queue asks for."""
-        self.annotator.press(self.widget.image_panel.to_queue)
+        self.annotator.press(self.widget.image_panel.next_suggested)
         waiting = sum(state.waits for state in self.widget.controller.session.states())
         for _ in range(min(self.plan.corrected, waiting - 1)):  # after each there has to be another to show
             good = dice(self.annotator.mask.data == 1, self.annotator.truth()) >= ALIKE

@@ -158,7 +158,7 @@ def train(annotator: Annotator, minutes: float, name: str | None = None) -> None
 
 def correct_drafts(annotator: Annotator) -> None:
     """Look at the drafts the queue asks for, and correct and accept them."""
-    annotator.press(annotator.widget.image_panel.to_queue)
+    annotator.press(annotator.widget.image_panel.next_suggested)
     for _ in range(CORRECTED_IMAGES):
         annotator.correct()
         annotator.press(annotator.widget.mask_panel.accept_and_go_on)
@@ -188,7 +188,7 @@ def sections(annotator: Annotator) -> None:
     for title in ("Image", "Mask", "Train"):
         section(annotator, title)
     menu(annotator, "menu_correct", widget.mask_panel.correct)
-    menu(annotator, "menu_look", widget.mask_panel.look)
+    menu(annotator, "menu_look", widget.mask_panel.view)
 
 
 def preferences(annotator: Annotator) -> None:
@@ -241,7 +241,7 @@ def afternoon(annotator: Annotator, images: Path, minutes: float, working_size: 
     correct_drafts(annotator)
     set_aside(annotator)
     train(annotator, minutes, "train")
-    annotator.press(widget.image_panel.to_queue)
+    annotator.press(widget.image_panel.next_suggested)
     annotator.picture("correct")
     sections(annotator)
     export(annotator, folder.with_name("masks"))

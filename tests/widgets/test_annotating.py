@@ -140,7 +140,7 @@ def test_a_skipped_image_is_not_asked_for_and_can_be_taken_back(opened, click):
     assert annotation.item != skipped
     seen = set()
     for _ in range(6):
-        click(section.to_queue)
+        click(section.next_suggested)
         seen.add(annotation.item.id)
     assert skipped.id not in seen
     section.jump.setValue(3)
@@ -157,11 +157,11 @@ def test_the_order_in_which_images_are_asked_for_can_be_chosen(opened, click):
         assert section.order.toolTip() == section.order.itemData(place, Qt.ItemDataRole.ToolTipRole)
         explained.add(section.order.toolTip())
     assert len(explained) == 5
-    section.order.setCurrentText("as listed")
+    section.order.setCurrentText("list order")
     section.jump.setValue(4)
     shown = []
     for _ in range(6):
-        click(section.to_queue)
+        click(section.next_suggested)
         shown.append(opened.controller.annotation.position)
     assert shown == [4, 5, 0, 1, 2, 3]
 
@@ -171,8 +171,8 @@ def test_when_everything_is_accepted_the_queue_says_so(opened, click, notices):
         click(opened.mask_panel.no_object)
     assert "can be exported" in notices()[-1]
     assert opened.controller.session.counts()[ItemState.ACCEPTED] == 6
-    assert not opened.image_panel.to_queue.isEnabled()
-    assert "accepted or skipped" in opened.image_panel.to_queue.toolTip()
+    assert not opened.image_panel.next_suggested.isEnabled()
+    assert "accepted or skipped" in opened.image_panel.next_suggested.toolTip()
 
 
 def test_how_masks_look_goes_along_to_the_next_image(opened, viewer, click):

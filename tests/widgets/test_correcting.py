@@ -23,7 +23,7 @@ def drafted(widget, make_trained, qtbot):
     widget.controller.adopt(session)
     item = widget.controller.annotation.item
     qtbot.waitUntil(lambda: session.prediction(item) is not None, timeout=PATIENCE)
-    qtbot.waitUntil(lambda: widget.mask_panel.draft_inside.isEnabled())
+    qtbot.waitUntil(lambda: widget.mask_panel.draft_in_region.isEnabled())
     return widget
 
 
@@ -51,7 +51,7 @@ def test_holes_are_filled_and_specks_dropped_in_one_step_each(opened, viewer):
     filled = mask_layer(viewer).data.copy()
     assert filled[60, 60] == 1
     assert viewer.status == f"{(filled != painted).sum()} pixels changed."
-    section.drop_specks.press()
+    section.remove_small.press()
     assert mask_layer(viewer).data[5, 5] == 0
     assert viewer.status == "1 pixel changed."
     np.testing.assert_array_equal(undone(viewer), filled)
@@ -101,7 +101,7 @@ def draw_rectangle(viewer, qtbot, top=10, left=10, bottom=40, right=50):
 def test_a_region_is_marked_as_not_looked_at(opened, viewer, qtbot):
     section = opened.mask_panel
     painted = paint(viewer)
-    section.not_looked_at.press()
+    section.mark_unlabeled.press()
     assert "Draw around the region" in section.notice.text()
     assert viewer.status == section.notice.text()
     draw_rectangle(viewer, qtbot)
@@ -115,48 +115,48 @@ def test_a_region_is_marked_as_not_looked_at(opened, viewer, qtbot):
 
 def test_a_region_that_changes_nothing_says_so(drafted, viewer, qtbot):
     section = drafted.mask_panel
-    section.draft_inside.press()
+    section.draft_in_region.press()
     draw_rectangle(viewer, qtbot)
     assert viewer.status == "The mask is like the draft there already."
-    section.not_looked_at.press()
+    section.mark_unlabeled.press()
     draw_rectangle(viewer, qtbot)
     assert viewer.status.endswith("pixels changed.")
-    section.not_looked_at.press()
+    section.mark_unlabeled.press()
     draw_rectangle(viewer, qtbot)
-    assert viewer.status == "The region is marked as not looked at already."
+    assert viewer.status == "The region is already unlabeled."
 
 
 def test_drawing_a_region_can_be_given_up(opened, viewer, click):
     section = opened.mask_panel
-    section.not_looked_at.press()
-    click(section.give_up_region)
+    section.mark_unlabeled.press()
+    click(section.cancel_region)
     assert not any(isinstance(layer, Shapes) for layer in viewer.layers)
-    section.not_looked_at.press()
+    section.mark_unlabeled.press()
     viewer.layers.remove(next(layer for layer in viewer.layers if isinstance(layer, Shapes)))
-    assert section.give_up_region.isHidden()
-    section.not_looked_at.press()
+    assert section.cancel_region.isHidden()
+    section.mark_unlabeled.press()
     click(opened.image_panel.next)
     assert len(viewer.layers) == 2
     assert not mask_layer(viewer).data.any()
 
 
 def test_escape_gives_the_drawing_of_a_region_up(opened, viewer, qtbot):
-    opened.mask_panel.not_looked_at.press()
+    opened.mask_panel.mark_unlabeled.press()
     qtbot.keyClick(viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Escape)
     assert not any(isinstance(layer, Shapes) for layer in viewer.layers)
-    assert opened.mask_panel.give_up_region.isHidden()
+    assert opened.mask_panel.cancel_region.isHidden()
     assert viewer.layers.selection.active == mask_layer(viewer)
 
 
 def test_a_region_outside_of_the_image_is_refused(opened, viewer, qtbot, notices):
-    opened.mask_panel.not_looked_at.press()
+    opened.mask_panel.mark_unlabeled.press()
     draw_rectangle(viewer, qtbot, -50, -50, -20, -20)
     assert any("covers no pixel" in notice for notice in notices())
 
 
 def test_without_weights_what_needs_them_says_so(opened):
     section = opened.mask_panel
-    for part in (section.threshold, section.uncertainty, section.show_draft, section.draft_inside):
+    for part in (section.threshold, section.uncertainty, section.show_draft, section.draft_in_region):
         assert not part.isEnabled()
         assert "train a round first" in part.toolTip()
 
@@ -166,7 +166,7 @@ def test_the_draft_is_taken_inside_a_region_only(drafted, viewer, qtbot):
     painted = paint(viewer, (100, 100))
     painted[:] = 1 - annotation.draft
     mask_layer(viewer).data_setitem(np.nonzero(painted >= 0), painted.ravel())
-    section.draft_inside.press()
+    section.draft_in_region.press()
     draw_rectangle(viewer, qtbot)
     mask = mask_layer(viewer).data
     np.testing.assert_array_equal(mask[12:39, 12:49], annotation.draft[12:39, 12:49])

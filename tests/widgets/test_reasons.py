@@ -50,7 +50,7 @@ def test_with_something_painted_and_accepted(widget, make_session, viewer, click
 
 def test_while_a_region_is_drawn_and_where_the_mask_is_gone(widget, make_session, viewer):
     widget.controller.adopt(make_session())
-    widget.mask_panel.not_looked_at.press()
+    widget.mask_panel.mark_unlabeled.press()
     assert_all_say_why(widget)
     viewer.layers.clear()
     assert_all_say_why(widget)

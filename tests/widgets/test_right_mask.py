@@ -123,7 +123,7 @@ def test_a_key_that_repeats_moves_on_once(opened, viewer):
 def test_the_second_click_of_a_double_click_accepts_nothing(opened, viewer, qtbot):
     session, button = opened.controller.session, opened.mask_panel.accept_and_go_on
     drafted(session, 0), drafted(session, 1)
-    opened.image_panel.order.setCurrentText("as listed")
+    opened.image_panel.order.setCurrentText("list order")
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     place, left = QPointF(button.rect().center()), Qt.MouseButton.LeftButton
     for kind in (QEvent.Type.MouseButtonDblClick, QEvent.Type.MouseButtonRelease):
@@ -168,7 +168,7 @@ def test_a_hidden_mask_is_shown_before_it_is_accepted(opened, viewer, click, not
 
 def test_accepts_are_undone_one_by_one_also_after_going_on(opened, viewer, click, monkeypatch):
     session, section = opened.controller.session, opened.mask_panel
-    opened.image_panel.order.setCurrentText("as listed")
+    opened.image_panel.order.setCurrentText("list order")
     assert not section.undo_accept.isEnabled()
     painted = {}
     for number in (1, 2, 3):

@@ -140,7 +140,7 @@ def test_when_rounds_begin_and_in_which_order_images_come_is_remembered_with_the
     section.minutes.setValue(2.5)
     section.steps.setValue(3)
     section.every.setValue(4)
-    begun.image_panel.order.setCurrentText("as listed")
+    begun.image_panel.order.setCurrentText("list order")
     click(begun.session_panel.close_session)
     begun.controller.adopt(make_session(name="another"))
     assert (section.minutes.value(), section.steps.value(), section.every.value()) == (1, 0, 0)
@@ -150,7 +150,7 @@ def test_when_rounds_begin_and_in_which_order_images_come_is_remembered_with_the
     assert begun.controller.round_after == 4
     assert begun.controller.round_budget == Budget(steps=3, seconds=150)
     assert begun.controller.annotation.strategy == "in order"
-    assert begun.image_panel.order.currentText() == "as listed"
+    assert begun.image_panel.order.currentText() == "list order"
 
 
 def test_which_sections_are_folded_is_remembered_with_the_session(begun, make_session, click):

@@ -192,7 +192,7 @@ class SemiGDAWidget(QWidget):
             Key.UNDO_ACCEPT: mask.undo_accept,
             Key.PREVIOUS: self.image_panel.previous,
             Key.NEXT: self.image_panel.next,
-            Key.NEXT_SUGGESTED: self.image_panel.to_queue,
+            Key.NEXT_SUGGESTED: self.image_panel.next_suggested,
             Key.SKIP: self.image_panel.skip,
             Key.RESET: self.mask_panel.reset,
             Key.NEXT_CLASS: self.classes_panel.next,
@@ -200,11 +200,11 @@ class SemiGDAWidget(QWidget):
             Key.CONTOUR: mask.contour,
             Key.UNCERTAINTY: mask.uncertainty,
             Key.FILL_HOLES: mask.fill_holes,
-            Key.REMOVE_SMALL: mask.drop_specks,
+            Key.REMOVE_SMALL: mask.remove_small,
             Key.KEEP_LARGEST: mask.keep_largest,
             Key.SMOOTH: mask.smooth,
-            Key.DRAFT_IN_REGION: mask.draft_inside,
-            Key.MARK_UNLABELED: mask.not_looked_at,
+            Key.DRAFT_IN_REGION: mask.draft_in_region,
+            Key.MARK_UNLABELED: mask.mark_unlabeled,
             Key.HELP: mask.help,
         }
 

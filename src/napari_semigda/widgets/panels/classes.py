@@ -23,7 +23,6 @@ from napari_semigda.session.session import Session
 from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.panels.parts import (
-    NO_SESSION,
     ActionButton,
     MenuAction,
     MenuButton,
@@ -32,6 +31,7 @@ from napari_semigda.widgets.panels.parts import (
     errors_shown,
     wrapped,
 )
+from napari_semigda.widgets.panels.status import NO_SESSION
 
 T = TypeVar("T")
 

@@ -10,7 +10,6 @@ from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.exporter import Exporter
 from napari_semigda.widgets.panels.format_choice import FormatChoice
 from napari_semigda.widgets.panels.parts import (
-    NO_SESSION,
     ActionButton,
     PathLine,
     Rows,
@@ -19,6 +18,7 @@ from napari_semigda.widgets.panels.parts import (
     wrapped,
     wrapping_label,
 )
+from napari_semigda.widgets.panels.status import NO_SESSION
 
 ONLY_NEW, OVERWRITE = "Only missing or changed", "Overwrite"
 NAMED = 3  # files in the way that are named; the others are counted

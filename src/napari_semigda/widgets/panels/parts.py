@@ -43,7 +43,6 @@ from superqt import QCollapsible, QElidingLabel
 from napari_semigda.errors import Cancelled, user_message
 from napari_semigda.widgets.keys import Key
 
-NO_SESSION = "Open a session first."
 CANCEL = "Cancel"
 COLUMNS = 12
 BAR_HEIGHT = 8
@@ -268,7 +267,8 @@ class Acting(Allowing):
         """Change the label; without a text only look up the key again."""
         self._words = self._words if text is None else text
         label = "" if self._key is None else self._key.label
-        self.setText(self._words + (self._before_key.format(label) if label else ""))
+        words = self._words.replace("&", "&&")  # Qt takes one for an underlined letter
+        self.setText(words + (self._before_key.format(label) if label else ""))
 
     def _act(self) -> None:
         with errors_shown():

@@ -18,7 +18,6 @@ from napari_semigda.io.atomic import write_json
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
-from napari_semigda.session.trained_model import weights_in_words
 from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.layer_choice import AddLayersDialog
 from napari_semigda.widgets.panels.new_session import NewSessionDialog
@@ -34,6 +33,7 @@ from napari_semigda.widgets.panels.parts import (
     wrapping_label,
 )
 from napari_semigda.widgets.panels.session_plan import LayerSource, plan_of_samples
+from napari_semigda.widgets.panels.status import weights_status
 
 DEVICE_TIP = "Computed on {}. Another device: File › Preferences › SemiGDA."
 HINT = (
@@ -128,7 +128,7 @@ class SessionPanel(QWidget):
         for folder in self._other_sessions():
             name = elided(f"{folder.name}  ({folder.parent})", entries.fontMetrics(), ENTRY_WIDTH)
             open_it = partial(self._controller.open, folder)
-            MenuAction(entries, name.replace("&", "&&"), f"Open {folder}", open_it)
+            MenuAction(entries, name, f"Open {folder}", open_it)
 
     def _other_sessions(self) -> list[Path]:
         session = self._controller.session
@@ -254,7 +254,9 @@ class SessionPanel(QWidget):
         session, runner = self._controller.session, self._controller.runner
         if session is None:
             return
-        self.weights.setText(_weights(session, None if runner is None else runner.engine.drafting_round))
+        self.weights.setText(
+            weights_status(session, None if runner is None else runner.engine.drafting_round)
+        )
         if runner is not None:
             self.weights.setToolTip(wrapped(DEVICE_TIP.format(runner.engine.device)))
 
@@ -263,22 +265,6 @@ def _hide(source: LayerSource) -> None:
     """Hide layers whose planes are shown one by one from now on."""
     for layer in source.layers:
         layer.visible = False
-
-
-def _weights(session: Session, drafting: int | None) -> str:
-    """Which weights drafts come from: the session's last ones, or those of the running round."""
-    model = session.last_model()
-    source = "" if session.weights is None else f" with {session.weights.name}"
-    source += "" if session.encoder is None else f", encoder {session.encoder}"
-    if drafting and (model is None or drafting != int(model.parent.name)):
-        words = f"round {drafting} so far"
-    elif model is not None:
-        words = weights_in_words(model)
-    elif session.starts_trained:
-        return f"Weights: those that come with {session.preset}, until the first round"
-    else:
-        words = "none yet"
-    return f"Weights: {words} (preset {session.preset}{source})"
 
 
 # Recent sessions, known from one start of napari to the next --------------------------------------------

@@ -6,7 +6,6 @@ from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.controller import NO_WEIGHTS, Controller
 from napari_semigda.widgets.panels.curves import Curves
 from napari_semigda.widgets.panels.parts import (
-    NO_SESSION,
     ActionButton,
     Rows,
     ThinBar,
@@ -17,6 +16,7 @@ from napari_semigda.widgets.panels.parts import (
 )
 from napari_semigda.widgets.panels.round_curves import RoundCurves
 from napari_semigda.widgets.panels.round_progress import Phase, in_words
+from napari_semigda.widgets.panels.status import NO_SESSION
 
 REFRESHED_EVERY = 100  # milliseconds
 NOTHING_TO_LEARN = (

@@ -1,0 +1,136 @@
+"""What the panels say about the session, the image and the mask on screen; knows nothing of Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_semigda.session.drafts import draft_in_words
+from napari_semigda.session.items import ItemState
+from napari_semigda.session.session import Session
+from napari_semigda.session.trained_model import weights_in_words
+from napari_semigda.widgets.annotation import Annotation
+from napari_semigda.widgets.controller import Controller
+
+NO_SESSION = "Open a session first."
+NO_MASK = "There is no mask on screen."
+NO_DRAFT = "There is no draft of this image yet: train a round first."
+NO_WEIGHTS = "There are no weights yet: train a round first."
+NOT_ACCEPTED = "No mask of this image has been accepted yet."
+NOTHING_TO_UNDO = "No mask was accepted since the session was opened."
+DRAFT_SHOWN = "The draft is shown. Back to your mask: {}."
+DRAW = "Draw around the region with the mouse (a lasso; rectangles are among the layer's tools)."
+MASK_DELETED = "The mask layer was deleted. What you painted is kept."
+UNCERTAINTY_MEANS = (
+    "Uncertainty: 0 (no color) is certain, 0.5 both branches of the network are undecided, "
+    "1 they contradict each other."
+)
+NOT_SAVED = "painted by you, NOT SAVED"
+STATES = {
+    ItemState.UNLABELED: "no mask yet",
+    ItemState.DRAFT: "draft",
+    ItemState.ACCEPTED: "accepted",
+    ItemState.SKIPPED: "skipped",
+}
+
+
+def weights_status(session: Session, drafting: int | None) -> str:
+    """Return which weights drafts come from: the session's last ones, or those of a running round."""
+    model = session.last_model()
+    source = "" if session.weights is None else f" with {session.weights.name}"
+    if drafting and (model is None or drafting != int(model.parent.name)):
+        words = f"round {drafting} so far"
+    elif model is not None:
+        words = weights_in_words(model)
+    elif session.starts_trained:
+        return f"Weights: those that come with {session.preset}, until the first round"
+    else:
+        words = "none yet"
+    return f"Weights: {words} (preset {session.preset}{source})"
+
+
+def image_status(annotation: Annotation) -> str:
+    """Return in a few words how far the image on screen is."""
+    assert annotation.item is not None
+    assert annotation.state is not None
+    if annotation.why_unsaved is not None:
+        return NOT_SAVED
+    if annotation.touched or annotation.session.edit(annotation.item) is not None:
+        again = " again since" if annotation.state is ItemState.ACCEPTED else ""
+        return f"painted by you, not accepted{again}"
+    info = annotation.session.prediction_info(annotation.item)
+    if annotation.state is ItemState.DRAFT and info is not None:
+        return f"{draft_in_words(info)}, score {info.score:.2f}"
+    return STATES[annotation.state]
+
+
+@dataclass(frozen=True)
+class MaskStatus:
+    """Why something cannot be done with the mask on screen now, None where it can; and what to point out.
+
+    Attributes
+    ----------
+    viewing, changing, undoing, using_draft, using_accepted, using_weights, showing_draft : str or None
+        Reasons against looking at the mask; changing it; undoing the last accept; replacing the mask by the
+        draft or the accepted mask; whatever the network computes; showing the draft.
+    deleted, missing : bool
+        Whether the mask's layer, or the image file, is gone.
+    drawn_elsewhere : str or None
+        Name of another layer in which the person drew.
+    notice : str
+        A sentence on what is special, or nothing.
+    """
+
+    viewing: str | None = NO_SESSION
+    changing: str | None = NO_SESSION
+    undoing: str | None = NO_SESSION
+    using_draft: str | None = NO_SESSION
+    using_accepted: str | None = NO_SESSION
+    using_weights: str | None = NO_SESSION
+    showing_draft: str | None = NO_SESSION
+    deleted: bool = False
+    missing: bool = False
+    drawn_elsewhere: str | None = None
+    notice: str = ""
+
+    @classmethod
+    def of(cls, controller: Controller, draft_key: str) -> MaskStatus:
+        """Return the status of the mask on screen; `draft_key` is how to get from the draft to the mask."""
+        annotation, corrections, runner = controller.annotation, controller.corrections, controller.runner
+        if annotation is None or corrections is None or runner is None:
+            return cls()
+        session, item = annotation.session, annotation.item
+        deleted = item is not None and not annotation.visible
+        viewing = annotation.failure or (NO_MASK if deleted else None)
+        draft_shown = DRAFT_SHOWN.format(draft_key) if corrections.shows_draft else None
+        changing = viewing or session.read_only or draft_shown
+        no_draft = NO_DRAFT if item is None or session.prediction_info(item) is None else None
+        no_weights = None if runner.engine.has_model else NO_WEIGHTS
+        not_accepted = None if annotation.state is ItemState.ACCEPTED else NOT_ACCEPTED
+        drawn = annotation.drawn_elsewhere
+        notice = ""
+        if item is not None:
+            if deleted:
+                notice = annotation.failure or MASK_DELETED
+            elif controller.canvas.drawing_region:
+                notice = DRAW
+            elif draft_shown is not None:
+                notice = draft_shown
+            elif drawn is not None:
+                notice = f"You drew in the layer “{drawn}”, not in the mask."
+            elif annotation.newer_draft:
+                notice = "A newer draft of this image is ready; “Use draft” shows it."
+            elif corrections.shows_uncertainty:
+                notice = UNCERTAINTY_MEANS
+        return cls(
+            viewing=viewing,
+            changing=changing,
+            undoing=(None if session.undoable_accepts else NOTHING_TO_UNDO) or session.read_only,
+            using_draft=changing or no_draft,
+            using_accepted=changing or not_accepted,
+            using_weights=viewing or no_weights,
+            showing_draft=viewing or no_draft,
+            deleted=deleted,
+            missing=deleted and annotation.missing,
+            drawn_elsewhere=drawn,
+            notice=notice,
+        )
