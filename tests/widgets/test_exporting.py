@@ -66,7 +66,7 @@ def test_nothing_is_overwritten_unasked(opened, export, answer, click, tmp_path,
     click(opened.export_panel.export)
     np.testing.assert_array_equal(tifffile.imread(file), before)
     assert file.name in asked[0]
-    answer("Overwrite")
+    answer("Overwrite all")
     export(opened)
     assert not np.array_equal(tifffile.imread(file), before)
     assert len(asked) == 2
@@ -76,10 +76,10 @@ def test_a_second_export_can_write_only_what_changed(opened, export, answer, tmp
     opened.export_panel.folder.set_text(str(tmp_path / "out"))
     export(opened)
     opened.export_panel.choice.with_drafts.setChecked(True)
-    answer("Only missing or changed")
+    answer("Write missing or changed")
     export(opened)
     assert "2 files were written" in opened.export_panel.outcome.text()  # drafts may fill in, too
-    answer("Only missing or changed")
+    answer("Write missing or changed")
     export(opened)
     assert "0 files were written" in opened.export_panel.outcome.text()
     assert "2 were up to date" in opened.export_panel.outcome.text()

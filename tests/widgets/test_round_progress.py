@@ -38,7 +38,7 @@ def test_without_a_session_it_says_so():
 
 def test_fetching_weights_is_told_in_megabytes(session):
     progress = RoundProgress()
-    progress.asked()
+    progress.requested()
     progress.take(ModelLoading("Fetching the autoencoder", 5 * 2**20, 10 * 2**20))
     assert in_words(progress, session) == "Fetching the autoencoder: 5 of 10 MiB."
     progress.take(RoundStarted(record()))
@@ -47,10 +47,10 @@ def test_fetching_weights_is_told_in_megabytes(session):
 
 def test_a_running_round_tells_stage_step_and_what_is_left(session):
     progress = RoundProgress()
-    progress.asked()
+    progress.requested()
     progress.take(RoundStarted(record()))
     progress.take(Stepped(record(), step(2, 7), remaining=40.0))
-    assert in_words(progress, session) == "Round 3, learning the masks: step 7. About 40 seconds left."
+    assert in_words(progress, session) == "Round 3, learning masks: step 7. About 40 seconds left."
 
 
 def test_curves_go_over_both_stages_with_gaps_where_a_stage_has_no_such_loss():
@@ -82,7 +82,7 @@ def test_the_end_tells_what_became_of_the_round(session):
 
 def test_a_failure_says_why(session):
     progress = RoundProgress()
-    progress.asked()
+    progress.requested()
     progress.take(RoundFailed(record("failed"), "The disk is full."))
     progress.rest(paused=False)
     assert in_words(progress, session) == "The disk is full."
@@ -101,11 +101,11 @@ def test_drafts_in_the_background_tell_how_many_there_are_and_what_is_left(sessi
     progress = RoundProgress()
     item = session.items[0]
     progress.take(RoundEnded(record("complete", steps=12, seconds=30.0)))
-    assert in_words(progress, session).endswith("Making drafts…")
+    assert in_words(progress, session).endswith("Drafting…")
     progress.take(Predicted(item, None), DraftProgress(3, 300, None))
-    assert in_words(progress, session).endswith("Making drafts: 3 of 300.")
+    assert in_words(progress, session).endswith("Drafting: 3 of 300.")
     progress.take(Predicted(item, None), DraftProgress(30, 300, 170.0))
-    assert in_words(progress, session).endswith("Making drafts: 30 of 300. About 3 minutes left.")
+    assert in_words(progress, session).endswith("Drafting: 30 of 300. About 3 minutes left.")
     assert progress.share == pytest.approx(0.1)
     progress.rest(paused=False)
     assert progress.share is None
@@ -114,14 +114,14 @@ def test_drafts_in_the_background_tell_how_many_there_are_and_what_is_left(sessi
 def test_one_large_draft_tells_its_share(session):
     progress = RoundProgress()
     progress.take(Drafting(session.items[0], 0.25), DraftProgress(0.25, 1, 60.0))
-    assert in_words(progress, session) == "Making a draft: 25 %. About 1 minute left."
+    assert in_words(progress, session) == "Drafting: 25 %. About 1 minute left."
 
 
 def test_before_the_first_round_it_says_how_many_masks_make_a_good_start(make_session):
     session = make_session(6)
     for item in session.items[:4]:
         session.accept(item, np.ones(item.shape, np.uint8))
-    assert "4 accepted. Five that differ" in in_words(RoundProgress(), session)
+    assert "4 accepted. Five images as different" in in_words(RoundProgress(), session)
     fifth = session.items[4]
     session.accept(fifth, np.ones(fifth.shape, np.uint8))
     assert in_words(RoundProgress(), session) == "Not trained yet, 5 accepted: enough for a first round."

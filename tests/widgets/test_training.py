@@ -117,7 +117,7 @@ def test_accepting_goes_on_while_a_round_runs(begun, train, wait, viewer, click)
 def test_a_round_starts_by_itself_after_so_many_new_masks(begun, wait, click):
     session, section = begun.controller.session, begun.train_panel
     section.steps.setValue(3)
-    assert section.every.text() == "only when I press Train"
+    assert section.every.text() == "only with Train"
     section.every.setValue(4)
     click(begun.session_panel.close_session)
     begun.open_session(session.folder)

@@ -337,7 +337,7 @@ class Controller:
         runner = self._open_runner()
         runner.engine.request_round(budget=budget, fresh=fresh)
         runner.wake()
-        self.progress.asked()
+        self.progress.requested()
 
     def _train_if_due(self) -> None:
         """Begin a round if enough masks are accepted that no round has learned from."""
@@ -354,7 +354,7 @@ class Controller:
         runner = self._open_runner()
         runner.engine.request_round(resume=True)
         runner.wake()
-        self.progress.asked(goes_on=True)
+        self.progress.requested(resumes=True)
 
     def pause(self) -> None:
         """Hold the running round after its present step."""
@@ -366,7 +366,7 @@ class Controller:
         runner = self._open_runner()
         runner.engine.unpause()
         runner.wake()
-        self.progress.asked(goes_on=True)
+        self.progress.requested(resumes=True)
 
     def stop(self) -> None:
         """End the running round after its present step, or the drafts being made."""
@@ -417,7 +417,7 @@ class Controller:
     def _request_drafts(self, items: list[Item]) -> None:
         if self.runner is not None and items:
             self.runner.engine.request_drafts(items)
-            self.progress.drafts_asked()
+            self.progress.drafts_requested()
             self.runner.wake()
 
     # Classes -----------------------------------------------------------------------------------

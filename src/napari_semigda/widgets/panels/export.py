@@ -1,36 +1,58 @@
-"""Panel 6: the masks of the session, in files of other programs."""
+"""Panel 6: export the masks of the session for other programs."""
 
+from dataclasses import fields
 from pathlib import Path
 
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QWidget
 
 from napari_semigda.session.export import Existing, Export
+from napari_semigda.session.exporting.formats import FORMATS, STACKS, Format
 from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.exporter import Exporter
-from napari_semigda.widgets.panels.format_choice import FormatChoice
 from napari_semigda.widgets.panels.parts import (
     ActionButton,
     PathLine,
     Rows,
     ThinBar,
     ask,
+    set_up_number,
     wrapped,
     wrapping_label,
 )
 from napari_semigda.widgets.panels.status import NO_SESSION
 
-ONLY_NEW, OVERWRITE = "Only missing or changed", "Overwrite"
-NAMED = 3  # files in the way that are named; the others are counted
+ONLY_NEW, OVERWRITE = "Write missing or changed", "Overwrite all"
+NAMED = 3  # existing files that are named; the others are counted
+LARGEST_MINIMUM = 10**6  # pixels
+WITH_DRAFTS_TIP = (
+    "Also write the drafts of images that are not accepted, and fill unlabeled regions with drafts. "
+    "Otherwise only accepted masks are written."
+)
+POLYGONS_TIP = (
+    "Every program reads polygons, but they round corners and have no holes. Run lengths are exact."
+)
+MINIMUM_TIP = "Smaller connected objects are left out."
+STACK_WORDS = {
+    "image": ("one file per image", "Each plane has its own file."),
+    "file": (
+        "one file per image file",
+        "The planes of a z-stack or time series become one stack again; planes without a mask are unlabeled.",
+    ),
+    "session": (
+        "one file for all images",
+        "A stack of all masks; the images need the same size and pixel size.",
+    ),
+}
 
 
 class ExportPanel(QWidget):
-    """Where to, what of, how far.
+    """Format and folder of an export, and its progress.
 
     Attributes
     ----------
     ended : Signal
-        Emitted when there is something to say of an export that has ended.
+        Emitted when an export has ended and its outcome is shown.
     """
 
     ended = Signal()
@@ -39,30 +61,25 @@ class ExportPanel(QWidget):
         super().__init__()
         self._controller = controller
         self.exporter = Exporter(self)
-        self.folder = PathLine("Export to", for_folders=True, start=Path.home())
-        self.folder.line.setToolTip(
-            wrapped("Folder the files are written to; it is made if it is not there.")
-        )
+        self.folder = PathLine("Export folder", for_folders=True, start=Path.home())
+        self.folder.line.setToolTip(wrapped("Where files are written; the folder is created if needed."))
         self.choice = FormatChoice()
         self.export = ActionButton(
-            "Export", "Write the files, in the sub-folders of the images; pixel sizes are kept.", self._export
+            "Export", "Write the files, in the subfolders of the images; pixel sizes are kept.", self._export
         )
-        self.cancel = ActionButton("Cancel", "Stop; what is written stays.", self.exporter.cancel)
+        self.cancel = ActionButton("Cancel", "Stop; files already written are kept.", self.exporter.cancel)
         self.bar = ThinBar()
         self.outcome = wrapping_label()
-        self._lay_out()
-        self.exporter.changed.connect(self._refresh)
-        controller.opened.connect(self._on_opened)
-        controller.closed.connect(self._refresh)
-        controller.closed.connect(self.exporter.cancel)
-        self._refresh()
-
-    def _lay_out(self) -> None:
         rows = Rows(self)
         rows.add(self.choice)
         rows.add(self.folder)
         rows.add(self.bar, self.cancel, shares=(8, 4))
         rows.add(self.outcome)
+        self.exporter.changed.connect(self._refresh)
+        controller.opened.connect(self._on_opened)
+        controller.closed.connect(self._refresh)
+        controller.closed.connect(self.exporter.cancel)
+        self._refresh()
 
     def _on_opened(self) -> None:
         assert self._controller.session is not None
@@ -79,21 +96,21 @@ class ExportPanel(QWidget):
         export = Export(
             session, folder, self.choice.format(), include_predicted=self.choice.include_predicted()
         )
-        there = export.existing()
-        existing = self._asked(folder, there) if there else Existing.REFUSE
+        files = export.existing()
+        existing = self._ask_about(folder, files) if files else Existing.REFUSE
         if existing is not None:
             self.exporter.start(export, folder, existing, device=str(runner.engine.device))
 
-    def _asked(self, folder: Path, there: list[Path]) -> Existing | None:
-        """Ask what to do about files in the way; None is nothing at all."""
-        named = ", ".join(path.name for path in there[:NAMED]) + (", …" if len(there) > NAMED else "")
-        one = len(there) == 1
+    def _ask_about(self, folder: Path, files: list[Path]) -> Existing | None:
+        """Ask what to do about existing files; None cancels."""
+        named = ", ".join(path.name for path in files[:NAMED]) + (", …" if len(files) > NAMED else "")
+        count = "1 file exists" if len(files) == 1 else f"{len(files)} files exist"
         answer = ask(
             self,
             "Export",
-            f"{'A file is' if one else f'{len(there)} files are'} there already in\n{folder}\n\n{named}",
+            f"{count} already in\n{folder}\n\n{named}",
             (ONLY_NEW, OVERWRITE),
-            more="Overwrite them, or write only what is missing or changed since they were exported?",
+            more="Overwrite them, or write only what is missing or has changed since the last export?",
             by_enter=ONLY_NEW,
         )
         return {ONLY_NEW: Existing.UPDATE, OVERWRITE: Existing.OVERWRITE}.get(answer or "")
@@ -101,12 +118,97 @@ class ExportPanel(QWidget):
     def _refresh(self) -> None:
         running = self.exporter.running
         no_session = NO_SESSION if self._controller.session is None else None
-        self.export.allow(no_session or ("An export is running." if running else None))
-        for part in (self.bar, self.cancel):
-            part.setVisible(running)
+        self.export.allow(no_session or ("An export is already running." if running else None))
+        self.bar.setVisible(running)
+        self.cancel.setVisible(running)
         self.bar.setMaximum(self.exporter.total)
         self.bar.setValue(self.exporter.done)
         self.outcome.setText(self.exporter.outcome)
         self.outcome.setVisible(bool(self.exporter.outcome))
         if self.exporter.outcome and not running:
             self.ended.emit()
+
+
+class FormatChoice(QWidget):
+    """A list of formats, and the options of the chosen one.
+
+    Attributes
+    ----------
+    formats : QComboBox
+        The formats, by key.
+    with_drafts : QCheckBox
+        Whether drafts replace masks that are not accepted; hidden for formats that predict.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.formats, self.stacks = QComboBox(), QComboBox()
+        for format in FORMATS.values():
+            _add_item(self.formats, format.title, format.key, format.about)
+        for stacks in STACKS:
+            title, tip = STACK_WORDS[stacks]
+            _add_item(self.stacks, title, stacks, tip)
+        self.stacks.setToolTip(wrapped("Which masks share a file."))
+        self.with_drafts = _check_box("Include unaccepted drafts", WITH_DRAFTS_TIP)
+        self.polygons = _check_box("Use polygons", POLYGONS_TIP)
+        self.contact_sheet = _check_box(
+            "Add contact sheet", "contact_sheet.png shows all images with their outlines and names."
+        )
+        self.contact_sheet.setChecked(True)
+        self.minimum_size = QSpinBox()
+        set_up_number(self.minimum_size, 1, 1, LARGEST_MINIMUM, 1, MINIMUM_TIP)
+        self.minimum_size.setPrefix("at least ")
+        self.minimum_size.setSuffix(" px")
+        self._size_label = QLabel("Objects")
+        rows = Rows(self)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.add(self.formats)
+        rows.add(self.with_drafts)
+        rows.add(self.stacks)
+        rows.add(self._size_label, self.minimum_size, shares=(3, 9))
+        rows.add(self.polygons)
+        rows.add(self.contact_sheet)
+        self.formats.currentIndexChanged.connect(self._show_options)
+        self._show_options()
+
+    def format(self) -> Format:
+        """Return the chosen format with its options."""
+        chosen = self._chosen()
+        values = {
+            "stacks": self.stacks.currentData(),
+            "minimum_size": self.minimum_size.value(),
+            "polygons": self.polygons.isChecked(),
+            "contact_sheet": self.contact_sheet.isChecked(),
+        }
+        return chosen(**{field.name: values[field.name] for field in fields(chosen)})
+
+    def include_predicted(self) -> bool:
+        """Return whether to include drafts; never for formats that predict themselves."""
+        return not self._chosen().predicts and self.with_drafts.isChecked()
+
+    def choose(self, key: str) -> None:
+        """Choose the format with this key."""
+        self.formats.setCurrentIndex(self.formats.findData(key))
+
+    def _chosen(self) -> type[Format]:
+        return FORMATS[self.formats.currentData()]
+
+    def _show_options(self) -> None:
+        chosen = self._chosen()
+        self.formats.setToolTip(wrapped(chosen.about))
+        options = {field.name for field in fields(chosen)}
+        self.with_drafts.setVisible(not chosen.predicts)
+        self._size_label.setVisible("minimum_size" in options)
+        for name in ("stacks", "minimum_size", "polygons", "contact_sheet"):
+            getattr(self, name).setVisible(name in options)
+
+
+def _check_box(text: str, tip: str) -> QCheckBox:
+    box = QCheckBox(text)
+    box.setToolTip(wrapped(tip))
+    return box
+
+
+def _add_item(box: QComboBox, text: str, data: str, tip: str) -> None:
+    box.addItem(text, data)
+    box.setItemData(box.count() - 1, wrapped(tip), Qt.ItemDataRole.ToolTipRole)

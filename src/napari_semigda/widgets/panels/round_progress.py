@@ -27,11 +27,11 @@ from napari_semigda.session.session import Session
 from napari_semigda.training.round import StepReport
 
 GOOD_START = 5  # accepted masks
-STAGES = {1: "aligning the latents", 2: "learning the masks"}
+STAGES = {1: "aligning features", 2: "learning masks"}
 
 
 class Phase(Enum):
-    """What the engine is at."""
+    """What the engine is doing."""
 
     IDLE = "idle"
     PREPARING = "preparing"
@@ -43,22 +43,22 @@ class Phase(Enum):
 
 
 class RoundProgress:
-    """The present round as the train section shows it.
+    """The round and drafts under way, as the train panel shows them.
 
     Attributes
     ----------
     phase : Phase
-        What the engine is at.
+        What the engine is doing.
     loading : ModelLoading or None
-        What is being fetched, while it is.
+        What is being downloaded or loaded.
     record, report, remaining : RoundRecord, StepReport, float
         The round, its last step, and the seconds left; None where unknown.
     drafts : DraftProgress or None
-        How far the drafts in the background are, while they are made.
+        Progress of the drafts computed in the background.
     stops_drafts : bool
         Whether it is drafts, not a round, that stop.
     curves : dict of str to list of float
-        Each loss's value a step, over the whole round; ``nan`` where a stage has no such loss.
+        Each loss by step; ``nan`` where a stage has no such loss.
     changed : Signal
         Emitted when any of these changed.
     """
@@ -70,16 +70,16 @@ class RoundProgress:
 
     @property
     def active(self) -> bool:
-        """Whether a round is being prepared, running or paused."""
+        """Whether a round is prepared, running or paused."""
         return self.phase not in (Phase.IDLE, Phase.DRAFTING)
 
     @property
     def steps(self) -> int:
-        """Steps of this round seen so far."""
+        """Steps of this round so far."""
         return max((len(values) for values in self.curves.values()), default=0)
 
     def reset(self) -> None:
-        """Forget everything: no session is open."""
+        """Forget everything, for no session is open."""
         self.phase = Phase.IDLE
         self.stops_drafts = False
         self.loading: ModelLoading | None = None
@@ -91,7 +91,7 @@ class RoundProgress:
         self.changed.emit()
 
     def begin(self, session: Session) -> None:
-        """Start from what the session's folder tells of the last round."""
+        """Show the last round of a session."""
         self.reset()
         rounds = session.rounds
         if rounds:
@@ -101,40 +101,40 @@ class RoundProgress:
                     self._add(StepReport(**point))
         self.changed.emit()
 
-    def asked(self, *, goes_on: bool = False) -> None:
-        """A round was asked for, or one that was begun before was asked to go on."""
-        if not goes_on:
+    def requested(self, *, resumes: bool = False) -> None:
+        """Note that a round was requested, or that one begun before shall continue."""
+        if not resumes:
             self._forget_steps()
         self.message = ""
         self._be(Phase.PREPARING)
 
     def pausing(self) -> None:
-        """The round was asked to pause."""
+        """Note that the round shall pause."""
         self._be(Phase.PAUSING)
 
     def stopping(self) -> None:
-        """The round, or the making of drafts, was asked to stop."""
+        """Note that the round, or the drafts, shall stop."""
         self.stops_drafts = not self.active
         self._be(Phase.STOPPING)
 
-    def drafts_asked(self) -> None:
-        """Drafts were asked for; while a round is active they come when it has ended."""
+    def drafts_requested(self) -> None:
+        """Note that drafts were requested; during a round they are computed when it has ended."""
         if self.phase is Phase.IDLE:
             self.drafts, self.message = None, ""
             self._be(Phase.DRAFTING)
 
-    def failed(self, message: str = "The work broke off; the log has the details.") -> None:
-        """Something broke."""
+    def failed(self, message: str = "The work failed; the log has the details.") -> None:
+        """Note that the engine failed."""
         self.message = message
         self._be(Phase.IDLE)
 
     def rest(self, *, paused: bool) -> None:
-        """The engine's thread has come to its end, with or without a paused round."""
+        """Note that the engine's thread has ended, with or without a paused round."""
         self._be(Phase.PAUSED if paused else Phase.IDLE)
 
     @property
     def share(self) -> float | None:
-        """How much of the round, or of the drafts being made, is done, in [0, 1]; None while neither is."""
+        """Share of the round, or of the drafts, that is done, in [0, 1]; None while there is neither."""
         if self.active:
             return self.fraction
         if self.phase is Phase.DRAFTING and self.drafts is not None:
@@ -142,7 +142,7 @@ class RoundProgress:
         return None
 
     def take(self, event: Event, drafts: DraftProgress | None = None) -> None:
-        """Follow one event of the engine, whose drafts are so far."""
+        """Follow one event of the engine; `drafts` is the progress of its drafts."""
         match event:
             case ModelLoading():
                 self.loading = event
@@ -188,7 +188,7 @@ class RoundProgress:
 
 
 def in_words(progress: RoundProgress, session: Session | None) -> str:
-    """The state of training in a sentence or two."""
+    """Return the state of training in a sentence or two."""
     if session is None:
         return "Open a session first."
     if progress.loading is not None:
@@ -201,18 +201,18 @@ def in_words(progress: RoundProgress, session: Session | None) -> str:
         case Phase.PAUSING:
             return "Pausing after this step…"
         case Phase.PAUSED:
-            return f"{_round(progress)} is paused. Continue, or stop it and use what it has learned."
+            return f"{_round(progress)} is paused. Continue it, or stop it and use what it has learned."
         case Phase.STOPPING:
             if progress.stops_drafts:
-                return "Stopping; the drafts made so far are kept…"
-            return "Stopping after this step; what was learned is kept…"
+                return "Stopping; the finished drafts are kept…"
+            return "Stopping after this step; what it learned is kept…"
         case Phase.DRAFTING:
             return f"{_outcome(progress)} {_drafting(progress.drafts)}".strip()
     return _resting(progress, session)
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: ``"40 s"``, ``"3 min"``, ``"1 h 20 min"``."""
+    """Return seconds in words: ``"40 s"``, ``"3 min"``, ``"1 h 20 min"``."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -235,10 +235,10 @@ def _training(progress: RoundProgress) -> str:
 
 def _drafting(drafts: DraftProgress | None) -> str:
     if drafts is None:
-        return "Making drafts…"
+        return "Drafting…"
     if drafts.total <= 1:
-        return f"Making a draft: {100 * drafts.done:.0f} %.{_left(drafts.remaining)}"
-    return f"Making drafts: {int(drafts.done)} of {drafts.total}.{_left(drafts.remaining)}"
+        return f"Drafting: {100 * drafts.done:.0f} %.{_left(drafts.remaining)}"
+    return f"Drafting: {int(drafts.done)} of {drafts.total}.{_left(drafts.remaining)}"
 
 
 def _left(seconds: float | None) -> str:
@@ -255,11 +255,9 @@ def _resting(progress: RoundProgress, session: Session) -> str:
         return _outcome(progress)
     accepted = session.counts()[ItemState.ACCEPTED]
     if not accepted:
-        return "Not trained yet: accept a mask or more, then train."
+        return "Not trained yet: accept a few masks, then train."
     if accepted < GOOD_START:
-        return (
-            f"Not trained yet, {accepted} accepted. Five that differ as much as possible make a good start."
-        )
+        return f"Not trained yet, {accepted} accepted. Five images as different as possible are a good start."
     return f"Not trained yet, {accepted} accepted: enough for a first round."
 
 
@@ -270,8 +268,8 @@ def _outcome(progress: RoundProgress) -> str:
     how = {
         "complete": "is complete",
         "stopped": "was stopped and can be resumed",
-        "failed": "broke off; the weights from before are in use",
-    }.get(record.status, "was cut short and can be resumed")
+        "failed": "failed; the previous weights are in use",
+    }.get(record.status, "was interrupted and can be resumed")
     numbers = f"{record.steps} steps in {duration(record.seconds)}, {len(record.labeled)} accepted masks"
     return f"{_round(progress)} {how} ({numbers})."
 

@@ -1,10 +1,10 @@
-"""Panel 5: rounds of training, how far the present one is, and what it says of itself."""
+"""Panel 5: rounds of training: start, pause, stop, resume, draft; losses and progress."""
 
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QSpinBox, QWidget
 
 from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.controller import NO_WEIGHTS, Controller
-from napari_semigda.widgets.panels.curves import Curves
+from napari_semigda.widgets.panels.curves import Curves, RoundCurves
 from napari_semigda.widgets.panels.parts import (
     ActionButton,
     Rows,
@@ -14,7 +14,6 @@ from napari_semigda.widgets.panels.parts import (
     wrapped,
     wrapping_label,
 )
-from napari_semigda.widgets.panels.round_curves import RoundCurves
 from napari_semigda.widgets.panels.round_progress import Phase, in_words
 from napari_semigda.widgets.panels.status import NO_SESSION
 
@@ -23,14 +22,13 @@ NOTHING_TO_LEARN = (
     "Accept at least one mask first: training learns from accepted masks that are not kept for validation."
 )
 AFTER_MEANS = (
-    "A round begins by itself once so many masks are accepted that no round has learned from. "
-    "Type 0 to start rounds only by hand."
+    "A round starts by itself after this many newly accepted masks. Enter 0 to start rounds only by hand."
 )
-NOTHING_RUNS = "No round is running."
+NO_ROUND = "No round is running."
 
 
 class TrainPanel(QWidget):
-    """Start, pause, go on, stop, resume; time and steps; losses and a sentence on the state."""
+    """Buttons for rounds and drafts; time and steps; losses, and a sentence on the state."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -40,38 +38,35 @@ class TrainPanel(QWidget):
         self.minutes.setDecimals(1)
         self.minutes.setPrefix("for ")
         self.minutes.setSuffix(" min")
-        set_up_number(self.minutes, 1, 0.1, 1440, 0.5, "How long the round may take.")
+        set_up_number(self.minutes, 1, 0.1, 1440, 0.5, "How long a round may take.")
         self.steps = QSpinBox()
-        set_up_number(self.steps, 0, 0, 1_000_000, 50, "End after this many steps, if time is left.")
+        set_up_number(self.steps, 0, 0, 1_000_000, 50, "The round ends after this many steps at the latest.")
         self.steps.setSpecialValueText("any steps")
         self.steps.setSuffix(" steps")
         self.every = QSpinBox()
         set_up_number(self.every, 0, 0, 1000, 5, AFTER_MEANS)
-        self.every.setSpecialValueText("only when I press Train")
+        self.every.setSpecialValueText("only with Train")
         self.every.setPrefix("after ")
         self.every.setSuffix(" new masks")
-        for box in (self.minutes, self.steps, self.every):
+        self._boxes = (self.minutes, self.steps, self.every)
+        for box in self._boxes:
             box.valueChanged.connect(self._on_plan)
-        self.fresh = QCheckBox("Start afresh")
+        self.fresh = QCheckBox("Train from scratch")
         self.fresh.setToolTip(
-            wrapped("Forget what earlier rounds have learned; else a round goes on from the last.")
+            wrapped("The next round starts from untrained weights instead of those of the last round.")
         )
         self.train = ActionButton(
-            "Train", "Train a round on all accepted masks; go on annotating meanwhile.", self._train
+            "Train", "Start a round on all accepted masks; you can annotate meanwhile.", self._train
         )
-        self.pause = ActionButton("Pause", "Hold the round after its present step.", self._pause_or_go_on)
+        self.pause = ActionButton("Pause", "Pause the round after its current step.", self._pause_or_continue)
         self.stop = ActionButton(
-            "Stop",
-            "End the round after its present step. What it learned is used; it can be resumed.",
-            self._stop,
+            "Stop", "End the round after its current step, and use what it learned.", controller.stop
         )
         self.resume = ActionButton(
-            "Resume the stopped round", "Go on where the round was stopped.", controller.resume_round
+            "Resume round", "Continue the stopped round where it ended.", controller.resume_round
         )
         self.draft_all = ActionButton(
-            "Draft all",
-            "Make drafts of all images that wait, with the newest weights and in the order chosen.",
-            controller.draft_all,
+            "Draft all", "Compute drafts of all images that are not accepted.", controller.draft_all
         )
         self.bar = ThinBar()
         self.state = wrapping_label()
@@ -87,12 +82,13 @@ class TrainPanel(QWidget):
         self._refresh()
 
     def _lay_out(self) -> None:
+        start = QLabel("Start")
+        start.setToolTip(wrapped(AFTER_MEANS))
         rows = Rows(self)
-        rows.add(self.minutes, self.steps, self.fresh)
-        after = QLabel("Start")
-        after.setToolTip(wrapped(AFTER_MEANS))
-        rows.add(after, self.every, shares=(4, 8))
-        rows.add(self.draft_all, self.resume)
+        rows.add(self.minutes, self.steps)
+        rows.add(start, self.every, shares=(4, 8))
+        rows.add(self.fresh, self.draft_all)
+        rows.add(self.resume)
         rows.add(self.curves)
         rows.add(self.rounds)
 
@@ -104,16 +100,15 @@ class TrainPanel(QWidget):
         return Budget(steps=self.steps.value() or None, seconds=self.minutes.value() * 60)
 
     def _on_opened(self) -> None:
-        """Show what was chosen when the session was open before."""
+        """Show what was chosen when the session was last open."""
         assert self._controller.session is not None
         view = self._controller.session.view
-        boxes = (self.minutes, self.steps, self.every)
-        for box in boxes:
+        for box in self._boxes:
             box.blockSignals(True)
         self.minutes.setValue(view.round_seconds / 60)
         self.steps.setValue(view.round_steps)
         self.every.setValue(view.round_after)
-        for box in boxes:
+        for box in self._boxes:
             box.blockSignals(False)
         self._plan()
         self._refresh()
@@ -131,14 +126,11 @@ class TrainPanel(QWidget):
         self._controller.round_after = self.every.value()
         self._controller.round_budget = self._budget()
 
-    def _pause_or_go_on(self) -> None:
+    def _pause_or_continue(self) -> None:
         if self._progress.phase is Phase.PAUSED:
             self._controller.unpause()
         else:
             self._controller.pause()
-
-    def _stop(self) -> None:
-        self._controller.stop()
 
     def _follow(self) -> None:
         """Show a new phase at once, and new numbers a few times a second."""
@@ -148,34 +140,30 @@ class TrainPanel(QWidget):
             self._timer.start()
 
     def _refresh(self) -> None:
-        self._shown_phase = self._progress.phase
-        progress, session = self._progress, self._controller.session
+        progress, runner = self._progress, self._controller.runner
+        self._shown_phase = progress.phase
         paused = progress.phase is Phase.PAUSED
         self.train.allow(self._why_no_round())
         self.pause.setText("Continue" if paused else "Pause")
-        self.pause.allow(None if paused or progress.phase is Phase.TRAINING else NOTHING_RUNS)
+        self.pause.allow(None if paused or progress.phase is Phase.TRAINING else NO_ROUND)
         self.stop.allow(self._why_no_stop())
-        self.resume.setVisible(self._can_resume())
-        self.draft_all.allow(self._why_no_drafts())
-        self.state.setText(in_words(progress, session))
-        self.bar.setVisible(progress.share is not None)
-        self._show_fraction()
-
-    def _show_fraction(self) -> None:
-        loading = self._progress.loading
-        waiting = self._progress.phase is Phase.PREPARING
-        if loading is not None and loading.total:
-            self.bar.setMaximum(1000)
-            self.bar.setValue(round(1000 * loading.done / loading.total))
-        else:
-            self.bar.setMaximum(0 if waiting else 1000)
-            self.bar.setValue(round(1000 * (self._progress.share or 0.0)))
-
-    def _can_resume(self) -> bool:
-        runner = self._controller.runner
-        return (
-            runner is not None and not self._progress.active and runner.engine.resumable_round() is not None
+        self.resume.setVisible(
+            runner is not None and not progress.active and runner.engine.resumable_round() is not None
         )
+        self.draft_all.allow(self._why_no_drafts())
+        self.state.setText(in_words(progress, self._controller.session))
+        self.bar.setVisible(progress.share is not None)
+        self._show_share()
+
+    def _show_share(self) -> None:
+        loading, maximum = self._progress.loading, 1000
+        if loading is not None and loading.total:
+            share = loading.done / loading.total
+        else:
+            maximum = 0 if self._progress.phase is Phase.PREPARING else 1000
+            share = self._progress.share or 0.0
+        self.bar.setMaximum(maximum)
+        self.bar.setValue(round(1000 * share))
 
     def _why_no_round(self) -> str | None:
         session = self._controller.session
@@ -184,24 +172,20 @@ class TrainPanel(QWidget):
         if session.read_only is not None:
             return session.read_only
         if self._progress.active:
-            return "A round is running already."
-        if not session.has_something_to_learn:
-            return NOTHING_TO_LEARN
-        return None
+            return "A round is already running."
+        return None if session.has_something_to_learn else NOTHING_TO_LEARN
 
     def _why_no_drafts(self) -> str | None:
-        session, runner = self._controller.session, self._controller.runner
+        session, runner, phase = self._controller.session, self._controller.runner, self._progress.phase
         if session is None or runner is None:
             return NO_SESSION
         if session.read_only is not None:
             return session.read_only
-        if self._progress.phase in (Phase.DRAFTING, Phase.STOPPING):
-            return "Drafts are being made." if self._progress.phase is Phase.DRAFTING else "It stops."
+        if phase in (Phase.DRAFTING, Phase.STOPPING):
+            return "Drafts are already being computed." if phase is Phase.DRAFTING else "Work is stopping."
         return None if runner.engine.has_model else NO_WEIGHTS
 
     def _why_no_stop(self) -> str | None:
         if self._progress.phase is Phase.STOPPING:
-            return "It stops after the present step."
-        if self._progress.phase is Phase.IDLE:
-            return NOTHING_RUNS
-        return None
+            return "It stops after the current step."
+        return NO_ROUND if self._progress.phase is Phase.IDLE else None
