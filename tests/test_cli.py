@@ -18,29 +18,17 @@ from napari_semigda.io.masks import read_labels
 from napari_semigda.session.exporting.formats import FORMATS
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
+from tests.conftest import disc, write_discs
 
 COMMANDS = ("new", "train", "predict", "export", "relocate", "info", "demo")
 COUNT = 6
 TINY = ["--working-size", "32"]
 
 
-def disc(seed, size=48):
-    """A gray picture with a bright disc, and its mask (0 and 255)."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:size, :size]
-    row, column = rng.uniform(15, size - 15, 2)
-    truth = (rows - row) ** 2 + (columns - column) ** 2 < 10**2
-    picture = truth * 120 + 60 + rng.normal(0, 10, truth.shape)
-    return picture.clip(0, 255).astype(np.uint8), (truth * 255).astype(np.uint8)
-
-
 @pytest.fixture
 def pictures(tmp_path):
     """Folders with images and masks of the same names."""
-    for number in range(COUNT):
-        for folder, pixels in zip(("images", "masks"), disc(number), strict=True):
-            (tmp_path / folder).mkdir(exist_ok=True)
-            iio.imwrite(tmp_path / folder / f"scan {number}.png", pixels)
+    write_discs(tmp_path, COUNT)
     return tmp_path
 
 
@@ -53,27 +41,6 @@ def folder(pictures):
     )
     assert made == 0
     return pictures / "s"
-
-
-@pytest.fixture(scope="module")
-def trained_once(tmp_path_factory):
-    """A session after one round of three steps, with drafts."""
-    place = tmp_path_factory.mktemp("trained")
-    for number in range(COUNT):
-        for name, pixels in zip(("images", "masks"), disc(number), strict=True):
-            (place / name).mkdir(exist_ok=True)
-            iio.imwrite(place / name / f"scan {number}.png", pixels)
-    new = ["new", str(place / "s"), "--images", str(place / "images"), *TINY]
-    assert main([*new, "--masks", str(place / "masks"), "--label-count", "2"]) == 0
-    assert main(["train", str(place / "s"), "--steps", "3", "--device", "cpu"]) == 0
-    return place
-
-
-@pytest.fixture
-def trained(trained_once, tmp_path):
-    """A copy of it that a test may change."""
-    shutil.copytree(trained_once, tmp_path / "copy")
-    return tmp_path / "copy"
 
 
 def states(folder):
@@ -284,7 +251,7 @@ def test_a_mask_that_does_not_fit_is_named(pictures, capsys):
 
 
 def test_training_leaves_a_model_and_drafts(trained_once):
-    folder = trained_once / "s"
+    folder = trained_once / "session"
     with Session.open(folder) as session:
         (record,) = session.rounds
         assert (record.status, record.steps, len(record.labeled)) == ("complete", 3, 2)
@@ -305,7 +272,7 @@ def test_training_tells_what_it_does(folder, capsys):
 
 
 def test_a_second_round_goes_on_from_the_first_unless_fresh(trained, capsys):
-    folder = trained / "s"
+    folder = trained / "session"
     assert main(["train", str(folder), "--steps", "1", "--no-drafts"]) == 0
     assert main(["train", str(folder), "--steps", "2", "--no-drafts", "--fresh"]) == 0
     with Session.open(folder) as session:
@@ -313,13 +280,13 @@ def test_a_second_round_goes_on_from_the_first_unless_fresh(trained, capsys):
 
 
 def test_seconds_limit_a_round(trained):
-    assert main(["train", str(trained / "s"), "--seconds", "0.01", "--no-drafts"]) == 0
-    with Session.open(trained / "s") as session:
+    assert main(["train", str(trained / "session"), "--seconds", "0.01", "--no-drafts"]) == 0
+    with Session.open(trained / "session") as session:
         assert session.rounds[-1].steps == 1
 
 
 def test_resuming_without_a_stopped_round(trained, capsys):
-    assert main(["train", str(trained / "s"), "--resume"]) == 1
+    assert main(["train", str(trained / "session"), "--resume"]) == 1
     assert "no stopped round" in said(capsys)[1]
 
 
@@ -359,7 +326,7 @@ def test_ctrl_c_stops_between_two_steps_and_the_round_can_be_resumed(folder, cap
 
 
 def test_only_missing_drafts_are_made_unless_all_are_asked_for(trained, capsys):
-    folder = trained / "s"
+    folder = trained / "session"
     assert main(["predict", str(folder)]) == 0
     assert "has a draft" in said(capsys)[0]
     with Session.open(folder) as session:
@@ -372,14 +339,14 @@ def test_only_missing_drafts_are_made_unless_all_are_asked_for(trained, capsys):
 
 
 def test_predicting_again_after_a_further_round(trained, capsys):
-    assert main(["train", str(trained / "s"), "--steps", "1", "--no-drafts"]) == 0
-    assert main(["predict", str(trained / "s")]) == 0
+    assert main(["train", str(trained / "session"), "--steps", "1", "--no-drafts"]) == 0
+    assert main(["predict", str(trained / "session")]) == 0
     assert "4 images predicted" in said(capsys)[0]
 
 
 def test_an_image_that_disappeared_is_named_and_the_others_are_predicted(trained, capsys):
     (trained / "images" / "scan 2.png").unlink()
-    assert main(["predict", str(trained / "s"), "--all"]) == 3
+    assert main(["predict", str(trained / "session"), "--all"]) == 3
     out, err = said(capsys)
     assert "scan 2.png" in err
     assert f"{COUNT - 1} images predicted" in out
@@ -392,7 +359,7 @@ def test_any_images_with_a_model(trained, capsys):
     )
     (trained / "more" / "below").mkdir(parents=True)
     iio.imwrite(trained / "more" / "below" / "scan.png", disc(22)[0])
-    model = trained / "s" / "rounds" / "001" / "model.safetensors"
+    model = trained / "session" / "rounds" / "001" / "model.safetensors"
     arguments = [str(trained / "stack.tif"), str(trained / "more"), "--model", str(model)]
     assert main(["predict", *arguments, "--output", str(trained / "out")]) == 0
     written = sorted(
@@ -408,16 +375,16 @@ def test_any_images_with_a_model(trained, capsys):
         assert tif.pages[0].tags.valueof("YResolution") == (4, 1)
 
 
-def predict_images(trained, *arguments, model="s/rounds/001/model.safetensors"):
+def predict_images(trained, *arguments, model="session/rounds/001/model.safetensors"):
     model = trained / model
     paths = ["--model", str(model), "--output", str(trained / "out")]
     return main(["predict", str(trained / "images"), *paths, *arguments])
 
 
-@pytest.mark.parametrize("model", ["s", "s/rounds/001/model.safetensors"])
+@pytest.mark.parametrize("model", ["session", "session/rounds/001/model.safetensors"])
 def test_masks_outside_a_session_are_those_within_it(trained, model):
     assert predict_images(trained, model=model) == 0
-    with Session.open(trained / "s") as session:
+    with Session.open(trained / "session") as session:
         for item in session.items:
             if session.state(item) is ItemState.DRAFT:
                 written = read_labels(trained / "out" / item.name.replace(".png", "_mask.tif"))
@@ -438,16 +405,16 @@ def test_an_image_is_never_overwritten_by_its_neighbors_mask(trained, capsys):
     picture = trained / "images" / "scan 0_mask.tif"
     tifffile.imwrite(picture, disc(3)[0])
     before = picture.read_bytes()
-    model = trained / "s" / "rounds" / "001" / "model.safetensors"
+    model = trained / "session" / "rounds" / "001" / "model.safetensors"
     arguments = ["--model", str(model), "--output", str(trained / "images"), "--overwrite"]
     assert main(["predict", str(trained / "images"), *arguments]) == 1
     assert picture.read_bytes() == before
 
 
 def test_no_prediction_becomes_an_accepted_mask(trained, capsys):
-    labels = trained / "s" / "labels"
+    labels = trained / "session" / "labels"
     before = {file.name: file.read_bytes() for file in labels.iterdir()}
-    model = trained / "s" / "rounds" / "001" / "model.safetensors"
+    model = trained / "session" / "rounds" / "001" / "model.safetensors"
     arguments = ["--model", str(model), "--output", str(labels), "--overwrite"]
     assert main(["predict", str(trained / "images"), *arguments]) == 1
     assert "part of the session" in said(capsys)[1]
@@ -473,7 +440,7 @@ def test_a_model_that_is_none(trained, capsys):
 
 
 def test_export_writes_accepted_masks(trained, capsys):
-    assert main(["export", str(trained / "s"), str(trained / "out")]) == 0
+    assert main(["export", str(trained / "session"), str(trained / "out")]) == 0
     assert "2 files written" in said(capsys)[0]
     for path in (trained / "out").glob("*.tif"):
         truth = iio.imread(trained / "masks" / path.name.replace("_mask.tif", ".png"))
@@ -481,14 +448,14 @@ def test_export_writes_accepted_masks(trained, capsys):
 
 
 def test_export_writes_drafts_if_asked(trained, capsys):
-    assert main(["export", str(trained / "s"), str(trained / "out"), "--predicted"]) == 0
+    assert main(["export", str(trained / "session"), str(trained / "out"), "--predicted"]) == 0
     assert len(list((trained / "out").glob("*.tif"))) == COUNT
 
 
 @pytest.mark.parametrize(
     ("options", "files"),
     [
-        (["imagej", "--stack", "session"], ["s_masks.tif"]),
+        (["imagej", "--stack", "session"], ["session_masks.tif"]),
         (["ome-tiff"], ["*_mask.ome.tif"] * 2),
         (["objects", "--minimum-size", "5"], ["*_objects.tif"] * 2),
         (["probabilities", "--device", "cpu"], ["*_probability.tif"] * COUNT),
@@ -498,7 +465,7 @@ def test_export_writes_drafts_if_asked(trained, capsys):
     ],
 )
 def test_export_in_other_formats(trained, options, files):
-    assert main(["export", str(trained / "s"), str(trained / "out"), "--format", *options]) == 0
+    assert main(["export", str(trained / "session"), str(trained / "out"), "--format", *options]) == 0
     written = sorted(path for path in (trained / "out").iterdir() if not path.name.startswith("."))
     assert all(path.match(file) for path, file in zip(written, files, strict=True))
 
@@ -519,14 +486,14 @@ def test_every_format_can_be_chosen():
     ],
 )
 def test_options_that_mean_nothing_are_wrong_usage(trained, capsys, options):
-    assert main(["export", str(trained / "s"), str(trained / "out"), *options]) == 2
+    assert main(["export", str(trained / "session"), str(trained / "out"), *options]) == 2
     errors = said(capsys)[1]
     assert options[-1] in errors or "means nothing" in errors
     assert not (trained / "out").exists()
 
 
 def test_export_can_go_on_where_it_ended(trained, capsys):
-    arguments = ["export", str(trained / "s"), str(trained / "out"), "--update"]
+    arguments = ["export", str(trained / "session"), str(trained / "out"), "--update"]
     assert main(arguments) == 0
     next((trained / "out").glob("*.tif")).unlink()
     assert main(arguments) == 0
@@ -535,7 +502,7 @@ def test_export_can_go_on_where_it_ended(trained, capsys):
 
 
 def test_export_overwrites_only_if_allowed(trained, capsys):
-    arguments = ["export", str(trained / "s"), str(trained / "out")]
+    arguments = ["export", str(trained / "session"), str(trained / "out")]
     assert [main(arguments), main(arguments), main([*arguments, "--overwrite"])] == [0, 1, 0]
 
 
@@ -546,9 +513,9 @@ def test_nothing_to_export(pictures, capsys):
 
 
 def test_an_accepted_mask_that_cannot_be_read_is_named(trained, capsys):
-    damaged = next((trained / "s" / "labels").iterdir())
+    damaged = next((trained / "session" / "labels").iterdir())
     damaged.write_bytes(b"II*\0 and nothing else")
-    assert main(["export", str(trained / "s"), str(trained / "out")]) == 3
+    assert main(["export", str(trained / "session"), str(trained / "out")]) == 3
     assert damaged.name in said(capsys)[1]
     assert len(list((trained / "out").glob("*.tif"))) == 1
 
@@ -577,10 +544,10 @@ def test_moved_images_are_found_again(folder, pictures, capsys):
 
 
 def test_info_about_a_session_as_json(trained, capsys):
-    with Session.open(trained / "s") as session:
+    with Session.open(trained / "session") as session:
         item = next(item for item in session.items if session.state(item) is ItemState.DRAFT)
         session.accept(item, session.prediction(item))
-    assert main(["info", str(trained / "s"), "--json"]) == 0
+    assert main(["info", str(trained / "session"), "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
     assert about["images"] == COUNT
     assert about["states"] == {"unlabeled": 0, "draft": 3, "accepted": 3, "skipped": 0}
@@ -592,14 +559,14 @@ def test_info_about_a_session_as_json(trained, capsys):
 
 
 def test_info_for_people(trained, capsys):
-    assert main(["info", str(trained / "s")]) == 0
+    assert main(["info", str(trained / "session")]) == 0
     out = said(capsys)[0]
     for word in ("compact", "object", "accepted: 2", "complete"):
         assert word in out
 
 
 def test_info_about_a_model(trained, capsys):
-    model = trained / "s" / "rounds" / "001" / "model.safetensors"
+    model = trained / "session" / "rounds" / "001" / "model.safetensors"
     assert main(["info", str(model), "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
     assert (about["preset"], about["classes"], about["round"]) == ("compact", 2, 1)

@@ -4,15 +4,16 @@ import ast
 import re
 import runpy
 import shlex
-import shutil
 from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from napari_semigda import ImageSettings, Session, train_round
+from napari_semigda import ImageSettings
 from napari_semigda.cli.commands import main
+from napari_semigda.model.checkpoint import save_checkpoint
+from napari_semigda.model.presets import build_model
 from napari_semigda.samples import sample_pairs
 
 REPOSITORY = Path(__file__).parents[1]
@@ -44,22 +45,38 @@ def commands(page: Path) -> list[str]:
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The present folder, with a trained model and a slide in it."""
     monkeypatch.chdir(tmp_path)
-    image, mask = sample_pairs()[0]
-    settings = ImageSettings(working_size=32, framing="tiles")
-    with Session.create("before", [image], settings=settings) as session:
-        session.accept(session.items[0], iio.imread(mask) > 0)
-        list(train_round(session, steps=1, drafts=False, device="cpu"))
-        shutil.copy(session.last_model(), "model.safetensors")
-    np.save("slide.npy", iio.imread(image))
+    metadata = {"settings": ImageSettings(working_size=32, framing="tiles").to_dict()}
+    save_checkpoint(tmp_path / "model.safetensors", build_model("compact", seed=0), metadata)
+    np.save("slide.npy", iio.imread(sample_pairs()[0][0]))
     return tmp_path
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
-def test_python_runs_from_top_to_bottom(page: Path, workplace: Path) -> None:
+def run_python(page: Path, *changes: tuple[str, str]) -> dict[str, object]:
+    """Run the code of a page in one go, after these replacements of patterns; returns its names."""
     names: dict[str, object] = {}
     for number, code in enumerate(blocks(page, "python"), start=1):
+        for pattern, replacement in changes:
+            code = re.sub(pattern, replacement, code)
         exec(compile(code, f"{name(page)}, block {number}", "exec"), names)
+    return names
+
+
+WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
+def test_python_runs_from_top_to_bottom(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer images than it has, and with steps instead of seconds."""
+    few = sample_pairs()[:8]
+    monkeypatch.setattr("napari_semigda.samples.sample_pairs", lambda: few)
+    run_python(page, (r"seconds=\d+", "steps=6"))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
+def test_python_does_as_it_says(page: Path, workplace: Path) -> None:
+    names = run_python(page)
     if page.name == "README.md":
         labels = names["prediction"].labels
         truth = iio.imread(sample_pairs()[-1][1]) > 0

@@ -18,7 +18,7 @@ INTERRUPTED = 130
 MESSAGE = "Interrupted."
 
 _AGAIN_SECONDS = 0.05
-_COMMANDS = ("cli", "__main__", "interrupt", "demo")
+_COMMANDS = ("cli", "cli.commands", "__main__", "interrupt", "demo")
 
 
 def watch_imports() -> Any:

@@ -19,6 +19,7 @@ from napari_semigda.session.rounds import MODEL
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.widgets import annotation, keys
+from napari_semigda.widgets.settings import get_plugin_settings
 
 TITLE = "Annotate and train"
 PATIENCE = 60_000  # milliseconds; nothing waits that long unless something is broken
@@ -52,10 +53,11 @@ def make_session(tmp_path):
 def preferences(monkeypatch, tmp_path):
     """The plugin's settings as they are without anybody's choices; nothing chosen in a test is kept."""
     monkeypatch.setattr("napari_semigda.widgets.panels.session.user_data_path", lambda _: tmp_path / "own")
-    monkeypatch.setattr(napari.settings, "_CFG_PATH", None)
-    napari.settings._clear_plugin_settings_cache()
-    yield lambda: napari.settings.get_plugin_settings(keys.PLUGIN)
-    napari.settings._clear_plugin_settings_cache()
+    monkeypatch.setattr(napari.settings, "_CFG_PATH", None, raising=False)
+    forget = getattr(napari.settings, "_clear_plugin_settings_cache", None) or get_plugin_settings.cache_clear
+    forget()
+    yield lambda: get_plugin_settings(keys.PLUGIN)
+    forget()
     keys.look_again()
     keep_downloads_in(None)
 

@@ -13,13 +13,13 @@ from typing import Any
 from app_model.types import KeyCode
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
-from napari.settings import get_plugin_settings
 from napari.utils.key_bindings import KeyBinding, coerce_keybinding
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_semigda.widgets.preferences import PLUGIN
+from napari_semigda.widgets.settings import get_plugin_settings
 
 REPEATED_WITHIN = 20  # milliseconds between a release and a press that no finger makes
 NO_KEY = "there is no such key. Write it like A, Shift+A or Alt+F2."

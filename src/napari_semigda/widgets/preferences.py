@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from napari.settings import get_plugin_settings
-
 from napari_semigda.downloads import keep_downloads_in
+from napari_semigda.widgets.settings import get_plugin_settings
 
 PLUGIN = "napari-semigda"
 
