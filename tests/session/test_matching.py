@@ -15,7 +15,8 @@ from napari_semigda.cli.commands import main
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.session.export import export_masks
 from napari_semigda.session.importing import ImportReport
-from napari_semigda.session.matching import ImageName, NearestNames, Target, masks_beside, match
+from napari_semigda.session.mask_names import ImageName, NearestNames, masks_beside
+from napari_semigda.session.matching import Target, match
 from napari_semigda.session.session import Session
 
 SHAPE = (6, 7)
@@ -309,7 +310,7 @@ def test_the_table_is_written_and_the_rows_to_look_at_are_printed(
         in said.out
     )
     assert "scan_7.png: no image has its name. Nearest name: “scan_07.png”." in said.err
-    assert "b.png: several masks could be meant: “b.png”, “b_mask.png”" in said.err
+    assert "b.png: several masks match: “b.png”, “b_mask.png”" in said.err
     with open(tmp_path / "table.csv", newline="", encoding="utf-8-sig") as file:
         rows = {
             (row["image"], row["mask"]): (row["result"], row["nearest_name"]) for row in csv.DictReader(file)

@@ -383,7 +383,7 @@ def _accept_masks(session: Session, given: argparse.Namespace, console: Console)
 
 
 def _why_none(report: ImportReport) -> str:
-    from napari_semigda.session.matching import SUFFIXES_OF_MASKS
+    from napari_semigda.session.mask_names import SUFFIXES_OF_MASKS
 
     if report.left_out:
         return "The reasons are above."

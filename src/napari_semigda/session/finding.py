@@ -20,7 +20,7 @@ from napari_semigda.session.items import (
     real_place,
     tell_apart,
 )
-from napari_semigda.session.matching import has_mask_suffix, masks_beside
+from napari_semigda.session.mask_names import has_mask_suffix, masks_beside
 
 Images = Path | str | Sequence[Path | str]
 """A folder (searched with its subfolders), a file (or the folder of an OME-Zarr), or several of these."""

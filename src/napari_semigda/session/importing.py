@@ -26,13 +26,8 @@ from napari_semigda.session.items import (
     for_people,
     image_name,
 )
-from napari_semigda.session.matching import (
-    ImageName,
-    Matching,
-    NearestNames,
-    Target,
-    match,
-)
+from napari_semigda.session.mask_names import ImageName, NearestNames
+from napari_semigda.session.matching import Matching, Target, match
 
 if TYPE_CHECKING:
     from napari_semigda.session.session import Session

@@ -22,7 +22,7 @@ from napari_semigda.session.items import (
     size_for_people,
     stored_path,
 )
-from napari_semigda.session.matching import in_mask_folder
+from napari_semigda.session.mask_names import in_mask_folder
 
 _ENOUGH = 2
 

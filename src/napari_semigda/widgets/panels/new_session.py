@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.model.presets import PRESETS
 from napari_semigda.session.finding import find_files
-from napari_semigda.session.matching import masks_beside
+from napari_semigda.session.mask_names import masks_beside
 from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.widgets.background import Background
 from napari_semigda.widgets.input_guard import InputGuard
