@@ -264,8 +264,9 @@ def choose_settings(preset: str, items: Iterable[Item], working_size: int | None
         raise SemiGDAError(f"There is no preset “{preset}”; choose one of: {', '.join(PRESETS)}.")
     working_size = working_size or PRESETS[preset].default_working_size
     long_side = statistics.median(max(item.shape) for item in items)
-    framing = "tiles" if long_side > _TILES_FROM * working_size else "whole"
-    return ImageSettings(working_size=working_size, framing=framing)
+    return ImageSettings(
+        working_size=working_size, framing="tiles" if long_side > _TILES_FROM * working_size else "whole"
+    )
 
 
 def _refuse_occupied(folder: Path) -> None:

@@ -1,22 +1,23 @@
-"""Accepting masks that were made elsewhere, and telling what became of every image and every mask file."""
+"""Accepting masks that were made elsewhere, and reporting the result for every image and every mask file."""
 
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_table
 from napari_semigda.io.masks import Legend, read_labels, read_legend
 from napari_semigda.io.pictures import Plane, list_folder, list_planes
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.pace import Progress
+from napari_semigda.pace import Cancel, Progress, tracked
+from napari_semigda.session.classes import ClassInfo
 from napari_semigda.session.finding import item_files, plane_suffixes
 from napari_semigda.session.items import (
     Item,
@@ -29,33 +30,45 @@ from napari_semigda.session.items import (
 from napari_semigda.session.mask_names import ImageName, NearestNames
 from napari_semigda.session.matching import Matching, Target, match
 
-if TYPE_CHECKING:
-    from napari_semigda.session.session import Session
-
 COLUMNS = ("image", "mask", "result", "reason", "nearest_name")
 
 Result = Literal["accepted", "not accepted", "no mask", "not used", "not chosen", "image"]
-"""What became of an image's mask; or that a mask file was not used, or is an image of the session."""
+"""The result for an image; or that a mask file was not used, or is an image of the session."""
 
 _MANY_VALUES = 20
-"""A mask of so many values that are no classes was smoothed or compressed, or numbers objects."""
+"""A mask with this many values that are no classes was smoothed or compressed, or numbers objects."""
+
+
+class Labels(Protocol):
+    """The masks of a session, as an import sees them."""
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """All items, in the order of the list."""
+
+    def state(self, item: Item, /) -> ItemState:
+        """Return how far the labeling of an item is."""
+
+    def edit(self, item: Item, /) -> NDArray[np.uint8] | None:
+        """Return what is painted on an item and not accepted."""
+
+    def accept(self, item: Item, labels: NDArray[Any], /, *, event: str) -> object:
+        """Save a mask as accepted."""
 
 
 class ImportRow(NamedTuple):
-    """What became of one image, with its mask if it has one, or of one mask file that belongs to no image.
+    """The result for one image, or for one mask file that belongs to no image.
 
     Parameters
     ----------
     image
         Name of the item; empty for a mask file alone.
     mask
-        The mask file below its folder; posix; empty where there is none.
-    result
-        What became of it.
-    reason
-        Why, in words.
+        Path of the mask file below its folder; posix; empty where there is none.
+    result, reason
+        What was done, and why.
     nearest
-        The most similar name, of a mask file for an image without one, of an image for a mask file.
+        The most similar name: of a mask file for an image without one, of an image for a mask file.
     """
 
     image: str
@@ -135,31 +148,37 @@ class ImportReport:
 
 
 def import_masks(
-    session: "Session",
+    labels: Labels,
+    classes: Sequence[ClassInfo],
+    session_folder: Path,
     folder: Path,
     *,
     count: int | None = None,
     seed: int | None = None,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> ImportReport:
     """Accept, for each item that has none, the mask that a folder holds for it.
 
     A mask belongs to the image of the same path below its folder; it may end in a suffix such as ``_mask``
     (see `SUFFIXES_OF_MASKS`), in any case. By its name alone it is found where no other image and no other
-    mask has that name. What could be meant twice is not accepted, and no file is used twice. The pages of a
+    mask has that name. What is ambiguous is not accepted, and no file is used twice. The pages of a
     multi-page mask belong to those of the multi-page image, if there are as many; or each has a file of its
     own, named as an export names it (`stack_p0002_mask.tif`).
 
     Parameters
     ----------
-    session
-        Whose items; accepted ones, and those that somebody paints, stay as they are.
+    labels
+        The session's masks; accepted ones, and edits that are not accepted yet, are kept.
+    classes
+        The session's.
+    session_folder
+        What the items' paths are relative to.
     folder
-        Holds TIFF or PNG files with the values 0 … K-1 and 255 for unlabeled. With one class, a file that
-        holds 0 and 255 only means background and object, unless this program wrote it.
+        Holds TIFF or PNG files with the values 0 … K-1, and 255 for unlabeled. With one class, a file that
+        holds only 0 and 255 means background and object, unless this program wrote it.
     count
-        Take so many of the masks only, as if somebody had labeled a part; None takes all.
+        Accept only this many masks, as if somebody had labeled a part; None accepts all.
     seed
         Draw those at random; None spreads them evenly over the list.
 
@@ -173,80 +192,85 @@ def import_masks(
     SemiGDAError
         When the folder cannot be read.
     Cancelled
-        When the person cancelled; masks accepted so far stay.
+        When the person canceled; masks accepted so far stay.
     """
     listing = list_folder(folder)
-    images = _Images(session)
+    images = _Images(labels.items, session_folder)
     masks = _MaskFiles(listing.pictures, folder, images.identities)
-    names = [one.name for one in session.classes]
+    names = [one.name for one in classes]
     found = match(images.names, masks.names, root=_last_folders(folder.resolve()), class_names=names)
     chosen = set(_chosen([item.id for item in images.with_mask(found)], count, seed))
+    wanted = [
+        (target, page, item)
+        for target in sorted(found.taken, key=images.index)
+        for page, item in enumerate(images.items_of(target))
+        if item.id in chosen
+    ]
     results: dict[str, tuple[Result, str]] = {}
     accepted, left_out, how = [], [], Counter[str]()
-    done = 0
-    for target, number in sorted(found.taken.items(), key=lambda one: images.place(one[0])):
-        wanted = [(item, page) for page, item in enumerate(images.items_of(target)) if item.id in chosen]
-        file: _MaskFile | SemiGDAError | None = None
-        for item, page in wanted:
-            if cancelled is not None and cancelled():
-                raise Cancelled
-            try:
-                if session.state(item) is ItemState.ACCEPTED:
-                    raise SemiGDAError(f"{item.name} has an accepted mask already; it is kept.")
-                if session.edit(item) is not None:
-                    raise SemiGDAError(
-                        f"{item.name} has something painted that is not accepted yet; it is kept. Accept or "
-                        "discard it, then import again."
-                    )
-                file = file or _MaskFile.opened(masks.paths[number], images.items_of(target))
-                if isinstance(file, SemiGDAError):
-                    raise file
-                session.accept(item, file.read(page, session), event="imported")
-                accepted.append(session.item(item))
-                how[found.how[number]] += 1
-                results[item.id] = "accepted", found.how[number]
-            except SemiGDAError as error:
-                left_out.append((item, str(error)))
-                results[item.id] = "not accepted", str(error)
-            done += 1
-            if progress is not None:
-                progress(done, len(chosen))
-    ambiguous = [(item, why) for item, why in images.ambiguous(found) if item.id not in results]
+    opened: dict[Target, _MaskFile | SemiGDAError] = {}
+    for target, page, item in tracked(wanted, progress, cancelled):
+        number = found.taken[target]
+        try:
+            _refuse_labeled(labels, item)
+            if target not in opened:
+                opened = {target: _MaskFile.opened(masks.paths[number], images.items_of(target))}
+            if isinstance(file := opened[target], SemiGDAError):
+                raise file
+            labels.accept(item, file.read(page, [one.value for one in classes]), event="imported")
+        except SemiGDAError as error:
+            left_out.append((item, str(error)))
+            results[item.id] = "not accepted", str(error)
+        else:
+            accepted.append(item)
+            how[found.how[number]] += 1
+            results[item.id] = "accepted", found.how[number]
+    left_out += [(item, why) for item, why in images.ambiguous(found) if item.id not in results]
     return ImportReport(
-        images.in_order(accepted),
-        tuple(sorted([*left_out, *ambiguous], key=lambda one: session.place(one[0]))),
+        tuple(sorted(accepted, key=images.index_of)),
+        tuple(sorted(left_out, key=lambda one: images.index_of(one[0]))),
         tuple(_rows(images, masks, found, results)),
         tuple(how.most_common()),
         tuple(listing.skipped(everything=not listing.pictures)),
     )
 
 
+def _refuse_labeled(labels: Labels, item: Item) -> None:
+    if labels.state(item) is ItemState.ACCEPTED:
+        raise SemiGDAError(f"{item.name} has an accepted mask already; it is kept.")
+    if labels.edit(item) is not None:
+        raise SemiGDAError(
+            f"{item.name} has a painted mask that is not accepted yet; it is kept. Accept or discard it, "
+            "then import again."
+        )
+
+
 class _Images:
     """The image files of a session, with the items of each in the order of its planes."""
 
-    def __init__(self, session: "Session") -> None:
-        self.items = session.items
-        self._place = {item.id: place for place, item in enumerate(self.items)}
+    def __init__(self, items: Sequence[Item], folder: Path) -> None:
+        self.items = items
+        self._indices = {item.id: index for index, item in enumerate(items)}
         by_file: dict[str, list[Item]] = defaultdict(list)
-        for item in self.items:
+        for item in items:
             by_file[item.path].append(item)
-        self._planes = [sorted(items, key=lambda one: (one.series, one.index)) for items in by_file.values()]
-        suffixes = plane_suffixes(
-            [(item.path, item.series, item.index) for one in self._planes for item in one]
-        )
-        ends = iter(suffixes)
+        self._planes = [
+            sorted(planes, key=lambda one: (one.series, one.index)) for planes in by_file.values()
+        ]
+        every = [(item.path, item.series, item.index) for planes in self._planes for item in planes]
+        suffixes = iter(plane_suffixes(every))
         self.names = [
             ImageName(
-                image_name(items[0]),
-                tuple(end for end in [next(ends) for _ in items] if end),
-                file_stem(items[0].name) if len(items) == 1 else "",
-                _last_folders(PurePosixPath(items[0].path).parent),
+                image_name(planes[0]),
+                tuple(suffix for suffix in [next(suffixes) for _ in planes] if suffix),
+                file_stem(planes[0].name) if len(planes) == 1 else "",
+                _last_folders(PurePosixPath(planes[0].path).parent),
             )
-            for items in self._planes
+            for planes in self._planes
         ]
         self.identities = {
             identity: item
-            for path, item in item_files(self.items, session.folder).items()
+            for path, item in item_files(items, folder).items()
             if (identity := file_identity(path)) is not None
         }
 
@@ -255,13 +279,17 @@ class _Images:
         items = self._planes[target.image]
         return items if target.plane is None else [items[target.plane]]
 
-    def place(self, target: Target) -> int:
-        """Return the place in the list of a target's first item."""
-        return self._place[self.items_of(target)[0].id]
+    def index_of(self, item: Item) -> int:
+        return self._indices[item.id]
+
+    def index(self, target: Target) -> int:
+        """Return the index of a target's first item in the list."""
+        return self.index_of(self.items_of(target)[0])
 
     def with_mask(self, found: Matching) -> list[Item]:
         """Return the items that a mask file was found for, in the order of the list."""
-        return list(self.in_order([item for target in found.taken for item in self.items_of(target)]))
+        items = [item for target in found.taken for item in self.items_of(target)]
+        return sorted(items, key=self.index_of)
 
     def ambiguous(self, found: Matching) -> list[tuple[Item, str]]:
         """Return the items that have mask files none of which is taken, and why."""
@@ -272,17 +300,9 @@ class _Images:
             if Target(number) not in found.taken and Target(number, plane) not in found.taken
         ]
 
-    def masks_of(self, found: Matching) -> dict[str, int]:
-        """Return the number of the mask file of each item, by its id."""
-        return {item.id: mask for target, mask in found.taken.items() for item in self.items_of(target)}
-
-    def in_order(self, items: Sequence[Item]) -> tuple[Item, ...]:
-        """Bring items into the order of the list."""
-        return tuple(sorted(items, key=lambda item: self._place[item.id]))
-
 
 class _MaskFiles:
-    """The files of a folder of masks: those that are images of the session are none.
+    """The files of a folder of masks, without those that are images of the session.
 
     Attributes
     ----------
@@ -322,24 +342,24 @@ class _MaskFile(NamedTuple):
             if len(planes) != len(items):
                 whole = f"the image {items[0].name}" if len(items) == 1 else "the image file"
                 raise SemiGDAError(
-                    f"“{path}” has {_counted(planes)}, but {whole} has {_counted(items)}: which belong "
-                    "together is not guessed. Save a mask with as many pages."
+                    f"“{path}” has {_counted(planes)}, but {whole} has {_counted(items)}. Save a mask with "
+                    "as many pages as the image."
                 )
             axes = [_axes(names) for names in ([one.name for one in planes], [one.name for one in items])]
             if all(axes) and axes[0] != axes[1]:
                 raise SemiGDAError(
-                    f"The pages of “{path}” are counted along other axes than those of the image file. Save "
-                    "them in the same order."
+                    f"The pages of “{path}” have other axes than those of the image file. Save them in the "
+                    "same order."
                 )
             return cls(path, planes, read_legend(path))
         except SemiGDAError as error:
             return error
 
-    def read(self, page: int, session: "Session") -> NDArray[np.integer]:
-        """Read a page as a mask of a session's classes."""
+    def read(self, page: int, values: Collection[int]) -> NDArray[np.integer]:
+        """Read a page as a mask of classes with these values."""
         labels = read_labels(self.planes[page])
         if self.legend is None:
-            return as_classes(labels, [one.value for one in session.classes], self.path)
+            return as_classes(labels, values, self.path)
         if self.legend.objects:
             raise SemiGDAError(f"“{self.path}” numbers objects. Import the label map of the classes instead.")
         if (labels == UNKNOWN).all():
@@ -356,29 +376,28 @@ def _counted(pages: Sequence[object]) -> str:
 
 
 def _axes(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the places on the axes along which pages are counted; nothing where that is one axis or none."""
-    places = [tuple(re.findall(r"\d+", name.rpartition(" · ")[2])) for name in names]
-    return places if all(len(one) > 1 for one in places) else []
+    """Return the positions of pages along their axes; nothing where there is one axis or none."""
+    positions = [tuple(re.findall(r"\d+", name.rpartition(" · ")[2])) for name in names]
+    return positions if all(len(one) > 1 for one in positions) else []
 
 
 def _chosen(found: list[str], count: int | None, seed: int | None) -> list[str]:
     if count is None or count >= len(found):
         return found
     if seed is None:
-        places = [(2 * number + 1) * len(found) // (2 * count) for number in range(count)]
+        indices = [(2 * number + 1) * len(found) // (2 * count) for number in range(count)]
     else:
-        places = sorted(random.Random(seed).sample(range(len(found)), count))
-    return [found[place] for place in places]
+        indices = sorted(random.Random(seed).sample(range(len(found)), count))
+    return [found[index] for index in indices]
 
 
 def _rows(
     images: _Images, masks: _MaskFiles, found: Matching, results: dict[str, tuple[Result, str]]
 ) -> list[ImportRow]:
-    """Tell of every image, then of every mask file that no image has."""
-    mask_of = images.masks_of(found)
+    """Report on every image, then on every mask file that no image has."""
+    mask_of = {item.id: mask for target, mask in found.taken.items() for item in images.items_of(target)}
     unclear = {item.id: why for item, why in images.ambiguous(found)}
-    taken = set(found.taken.values())
-    unused = [number for number in range(len(masks.paths)) if number not in taken]
+    unused = sorted(set(range(len(masks.paths))) - set(found.taken.values()))
     nearest_mask = NearestNames(masks.names[number][0] for number in unused)
     nearest_image = NearestNames(name.name for name in images.names)
     rows = []
@@ -387,7 +406,7 @@ def _rows(
         if item.id in results:
             rows.append(ImportRow(item.name, mask, *results[item.id]))
         elif mask:
-            rows.append(ImportRow(item.name, mask, "not chosen", "only a part of the masks was asked for"))
+            rows.append(ImportRow(item.name, mask, "not chosen", "only a part of the masks was requested"))
         elif item.id in unclear:
             rows.append(ImportRow(item.name, "", "not accepted", unclear[item.id]))
         else:
@@ -408,29 +427,20 @@ def _rows(
 
 
 def as_classes(labels: NDArray[np.integer], values: Collection[int], path: Path) -> NDArray[np.integer]:
-    """Read another program's mask as one of classes: with one class, 255 beside 0 alone is the object.
-
-    Parameters
-    ----------
-    labels
-        (H, W), as in the file.
-    values
-        Of the classes.
-    path
-        The file, for the message.
+    """Read another program's mask (H, W) as one of classes: with one class, 255 beside 0 alone is the object.
 
     Raises
     ------
     SemiGDAError
-        When it holds 0 and 255 only, and there are several classes, or when its values cannot be classes.
+        When it holds only 0 and 255 and there are several classes, or its values cannot be classes.
     """
     present = np.unique(labels)
     if not set(present.tolist()) - {0, UNKNOWN} and UNKNOWN in present:
         if len(values) == 1:
             return np.where(labels == UNKNOWN, np.uint8(*values), np.uint8(0))
         raise SemiGDAError(
-            f"“{path}” holds no values but 0 and 255, or 255 alone. With {len(values)} classes, 255 means "
-            "unlabeled, and which class the object is of is not known: give it the value of its class."
+            f"“{path}” holds only the values 0 and 255, or 255 alone. With {len(values)} classes, 255 means "
+            "unlabeled, and the class of the object is unknown. Give it the value of its class."
         )
     foreign = np.setdiff1d(present, [0, UNKNOWN, *values])
     if len(foreign) >= _MANY_VALUES:

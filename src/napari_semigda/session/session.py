@@ -996,7 +996,14 @@ class Session:
     ) -> ImportReport:
         """Accept masks made elsewhere; see `napari_semigda.session.importing.import_masks`."""
         return import_masks(
-            self, Path(folder), count=count, seed=seed, progress=progress, cancelled=cancelled
+            self,
+            self.classes,
+            self.folder,
+            Path(folder),
+            count=count,
+            seed=seed,
+            progress=progress,
+            cancelled=cancelled,
         )
 
     # Training
