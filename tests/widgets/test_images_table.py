@@ -13,9 +13,17 @@ from napari_semigda.session.items import Item, Status
 from napari_semigda.session.manifest import Manifest, write_manifest
 from napari_semigda.session.overview import Overview
 from napari_semigda.session.session import Session
-from napari_semigda.widgets.panels.table import QueueTable
-from napari_semigda.widgets.panels.table_model import EFFORT, NAME, SCORE, STATE, WORDS, QueueModel
-from napari_semigda.widgets.panels.thumbnails import SIDE, Thumbnails
+from napari_semigda.widgets.panels.image_model import (
+    EFFORT,
+    NAME,
+    SCORE,
+    SIDE,
+    STATE,
+    WORDS,
+    ImageModel,
+    Thumbnails,
+)
+from napari_semigda.widgets.panels.table import ImageTable
 from tests.widgets.conftest import PATIENCE, paint
 
 
@@ -194,8 +202,8 @@ def twenty_thousand(folder):
 
 def test_twenty_thousand_rows_are_quick(tmp_path, qtbot):
     session = twenty_thousand(tmp_path)
-    overview, model = Overview(session), QueueModel()
-    table = QueueTable(model)
+    overview, model = Overview(session), ImageModel()
+    table = ImageTable(model)
     qtbot.addWidget(table)
     table.show()
     thumbnails = Thumbnails(session)

@@ -1,4 +1,4 @@
-"""All images of the session in a table: find one, see how far it is, go there."""
+"""The table of all images: find one, see its status, go there."""
 
 from qtpy.QtCore import QEvent, QModelIndex, QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QResizeEvent
@@ -19,16 +19,27 @@ from napari_semigda.session.overview import ORDER_OF_STANDINGS, Overview
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.background import Background
 from napari_semigda.widgets.controller import Controller
+from napari_semigda.widgets.panels.image_model import (
+    EFFORT,
+    MEANINGS,
+    NAME,
+    SCORE,
+    SIDE,
+    STATE,
+    WORDS,
+    ImageModel,
+    Thumbnails,
+)
 from napari_semigda.widgets.panels.parts import Rows, elided, errors_shown, wrapped
-from napari_semigda.widgets.panels.table_model import EFFORT, MEANINGS, NAME, SCORE, STATE, WORDS, QueueModel
-from napari_semigda.widgets.panels.thumbnails import SIDE, Thumbnails
+from napari_semigda.widgets.panels.status import NO_SESSION
 
 ROW, LOW_ROW = SIDE + 2, 28
-FEWEST_ROWS = 5  # the dock has other sections, too; where it has room, the table takes it
-ENOUGH_ROWS = 8  # where so many are seen, their thumbnails are shown as large as they are
+FEWEST_ROWS = 5  # the dock has other panels, too; where it has room, the table takes it
+ENOUGH_ROWS = 8  # with as many rows visible, thumbnails have their full size
 WIDEST = {STATE: "accepted", SCORE: "Score", EFFORT: "Effort"}
-MARGIN = 10  # pixels beside the text of a cell
+MARGIN, TEXT_MARGIN = 10, 3  # pixels beside the text of a cell, and those that Qt leaves free itself
 ARROW = 14  # pixels beside the title of the column sorted by
+SEARCH_TIP = "Show only images whose name contains this."
 
 
 class NameDelegate(QStyledItemDelegate):
@@ -43,15 +54,15 @@ class NameDelegate(QStyledItemDelegate):
         style = view.style()
         assert style is not None  # every widget has one
         room = style.subElementRect(QStyle.SubElement.SE_ItemViewItemText, option, view).width()
-        option.text = elided(option.text or "", option.fontMetrics, room - 2 * 3)
+        option.text = elided(option.text or "", option.fontMetrics, room - 2 * TEXT_MARGIN)
 
 
-class QueueTable(QTableView):
+class ImageTable(QTableView):
     """A table whose rows are as high as a thumbnail; a click leaves the keys to the canvas."""
 
     left = Signal()
 
-    def __init__(self, model: QueueModel) -> None:
+    def __init__(self, model: ImageModel) -> None:
         super().__init__()
         self._columns = QHeaderView(Qt.Orientation.Horizontal)
         self._rows = QHeaderView(Qt.Orientation.Vertical)
@@ -79,7 +90,7 @@ class QueueTable(QTableView):
         self.setSortingEnabled(True)
 
     def sizeHint(self) -> QSize:
-        """No higher than it has to be, unless there is room."""
+        """Return the minimal height; the layout gives more where there is room."""
         return QSize(super().sizeHint().width(), self.minimumHeight())
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
@@ -89,7 +100,7 @@ class QueueTable(QTableView):
         self.scrollTo(self.currentIndex())
 
     def leaveEvent(self, event: QEvent | None) -> None:
-        """Tell that the mouse is elsewhere."""
+        """Emit that the mouse is elsewhere."""
         super().leaveEvent(event)
         self.left.emit()
 
@@ -142,28 +153,24 @@ class TablePanel(QWidget):
         self._background: Background | None = None
         self._thumbnails: Thumbnails | None = None
         self._shown: Item | None = None
-        self.model = QueueModel(self)
-        self.table = QueueTable(self.model)
+        self.model = ImageModel(self)
+        self.table = ImageTable(self.model)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Find by name")
-        self.search.setToolTip(wrapped("Show only images whose name holds this."))
         self.search.setClearButtonEnabled(True)
         self.states = _choice_of_states()
-        self._lay_out()
+        rows = Rows(self)
+        rows.add(self.search, self.states, shares=(7, 5))
+        rows.add(self.table)
         self.search.textChanged.connect(self._filter)
         self.states.currentIndexChanged.connect(self._filter)
         self.table.clicked.connect(self._go)
         self.table.activated.connect(self._go)
         self.table.left.connect(self._rearrange)
         controller.opened.connect(self._on_opened)
-        controller.states_changed.connect(self._on_counted)
+        controller.states_changed.connect(self._update)
         controller.closed.connect(self._on_closed)
         self._on_closed()
-
-    def _lay_out(self) -> None:
-        rows = Rows(self)
-        rows.add(self.search, self.states, shares=(7, 5))
-        rows.add(self.table)
 
     def _on_opened(self) -> None:
         session, annotation = self._controller.session, self._controller.annotation
@@ -177,7 +184,7 @@ class TablePanel(QWidget):
     def _begin(self, session: Session, overview: Overview) -> None:
         self._thumbnails = Thumbnails(session, self)
         self.model.begin(overview, self._thumbnails)
-        self._on_counted()
+        self._update()
         self._mark_shown()
 
     def _on_closed(self) -> None:
@@ -191,18 +198,18 @@ class TablePanel(QWidget):
         self._count()
 
     def _enable(self, is_open: bool) -> None:
-        for part, tip in ((self.search, "Show only images whose name holds this."), (self.states, "")):
+        for part, tip in ((self.search, SEARCH_TIP), (self.states, "")):
             part.setEnabled(is_open)
-            part.setToolTip(wrapped(tip if is_open else "Open a session first."))
+            part.setToolTip(wrapped(tip if is_open else NO_SESSION))
 
     def _go(self, index: QModelIndex) -> None:
         with errors_shown():
             if self._controller.annotation is not None:
                 self._controller.annotation.show(self.model.item(index))
 
-    def _on_counted(self) -> None:
+    def _update(self) -> None:
         self.model.update()
-        if not self.table.underMouse():  # a click must not land on another image than the one aimed at
+        if not self.table.underMouse():  # a click must not hit another image than the one aimed at
             self._rearrange()
 
     def _rearrange(self) -> None:
@@ -215,7 +222,7 @@ class TablePanel(QWidget):
         self._count()
 
     def _follow(self) -> None:
-        """Select the row of the image on screen when it is another than before."""
+        """Select the row of the image on screen when it has changed."""
         annotation = self._controller.annotation
         item = None if annotation is None else annotation.item
         if item != self._shown:
@@ -233,8 +240,8 @@ class TablePanel(QWidget):
 def _choice_of_states() -> QComboBox:
     box = QComboBox()
     box.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # as for buttons: a click leaves the keys to the canvas
-    box.addItem("all states", ORDER_OF_STANDINGS)
-    for place, standing in enumerate(Status, start=1):
-        box.addItem(WORDS[standing], (standing,))
-        box.setItemData(place, wrapped(MEANINGS[standing]), Qt.ItemDataRole.ToolTipRole)
+    box.addItem("Any status", ORDER_OF_STANDINGS)
+    for index, status in enumerate(Status, start=1):
+        box.addItem(WORDS[status], (status,))
+        box.setItemData(index, wrapped(MEANINGS[status]), Qt.ItemDataRole.ToolTipRole)
     return box
