@@ -117,11 +117,11 @@ NO_PICTURES = {
     "complex.tif": "complex64",
     "truncated.png": "damaged",
     "no bytes.png": "empty",
-    "text.png": "none of the formats",
+    "text.png": "format is not supported",
     "bomb.png": "178 megapixels",
     "bomb.tif": "claims to hold",
     "larger than the file.tif": "claims to hold",
-    "no width.tif": "holds no picture",
+    "no width.tif": "holds no image",
     "no channels.tif": "too few",
 }
 

@@ -73,7 +73,7 @@ def test_only_the_tiles_asked_for_are_decoded_and_each_once(tmp_path: Path) -> N
     with opened_plane(plane) as banded:
         assert isinstance(banded, BandedPixels)
         assert not np.asarray(banded[:128]).any()
-        with pytest.raises(SemiGDAError, match="could not be read as a picture"):
+        with pytest.raises(SemiGDAError, match="could not be read as an image"):
             banded[120:]
 
 

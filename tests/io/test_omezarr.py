@@ -224,7 +224,7 @@ def test_a_damaged_chunk_is_told_when_it_is_met(tmp_path: Path, monkeypatch: pyt
     (store / "0" / "4.0").write_bytes(b"no chunk")
     with opened_plane(list_planes(store)[0]) as banded:
         np.testing.assert_array_equal(banded[:128], noise((160, 32))[:128])
-        with pytest.raises(SemiGDAError, match=r"a\.zarr” could not be read as a picture"):
+        with pytest.raises(SemiGDAError, match=r"a\.zarr” could not be read as an image"):
             banded[120:]
 
 
@@ -304,7 +304,7 @@ def test_a_damaged_or_hostile_store_is_refused_with_its_name(tmp_path: Path, nam
     for read in (list_planes, stack_axes, lambda path: read_plane(Plane(path))):
         with pytest.raises(SemiGDAError, match=words) as refused:
             read(store)
-        assert str(refused.value).startswith(f"“{store}” could not be read as a picture: ")
+        assert str(refused.value).startswith(f"“{store}” could not be read as an image: ")
 
 
 def _version_5(change: Callable[[Document], object]) -> Callable[[Path], None]:
@@ -407,7 +407,7 @@ def test_a_store_that_is_gone_is_said_to_be_gone(tmp_path: Path) -> None:
     with pytest.raises(SemiGDAError, match="is not there"):
         list_planes(tmp_path / "a.zarr")
     store = write_store(tmp_path / "b.zarr", noise((2, 8, 9)), "zyx")
-    with pytest.raises(SemiGDAError, match="no page number 3 any more"):
+    with pytest.raises(SemiGDAError, match="no longer has a page number 3"):
         read_plane(Plane(store, index=2))
-    with pytest.raises(SemiGDAError, match="no image number 2 any more"):
+    with pytest.raises(SemiGDAError, match="no longer has an image number 2"):
         read_plane(Plane(store, series=1))

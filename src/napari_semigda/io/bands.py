@@ -5,23 +5,19 @@ import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_semigda.io.omezarr import is_zarr
-from napari_semigda.io.pictures import read_plane, zarr_image
-from napari_semigda.io.planes import Plane, StoredPixels, explained
-from napari_semigda.io.tiff import StoredPlane, open_tiff_plane
-from napari_semigda.io.tiff_pages import is_tiff
+from napari_semigda.io.pictures import open_levels, read_plane
+from napari_semigda.io.planes import Plane, StoredPixels
 
 LARGE = 2**24
-"""Pixels from which on a picture is read piece by piece; a smaller one is whole in memory."""
+"""Pixels from which on an image is read part by part; a smaller one is whole in memory."""
 
 OVERVIEW_SIDE = 6000
-"""A large picture is seen from afar in copies whose long sides have no more pixels; they are in memory."""
+"""Most pixels on the long side of the copies in memory that show a large image zoomed out."""
 
 _BAND_PIXELS = 2**24
 _FEWEST_ROWS = 64  # read at a time
@@ -29,12 +25,12 @@ _FEWEST_ROWS = 64  # read at a time
 
 @contextmanager
 def opened_copy(plane: Plane, side: int) -> Iterator["NDArray[Any] | BandedPixels"]:
-    """Open the smallest copy of a plane whose long side has so many pixels, as `opened_plane` does.
+    """Open the smallest copy of a plane whose long side has at least `side` pixels; as `opened_plane`.
 
     Where the file holds no smaller copies, or the plane is small, it is the plane itself.
     """
     with ExitStack() as stack:
-        levels = _stored_levels(plane, stack)
+        levels = _levels(plane, stack)
         fine = [level for level in levels if max(level.shape[:2]) >= side]
         yield BandedPixels((fine or levels)[-1 if fine else 0]) if levels else read_plane(plane).pixels
 
@@ -52,20 +48,15 @@ def opened_plane(plane: Plane) -> Iterator["NDArray[Any] | BandedPixels"]:
         As `read_plane`; for what is read when sliced, then.
     """
     with ExitStack() as stack:
-        levels = _stored_levels(plane, stack)
+        levels = _levels(plane, stack)
         yield BandedPixels(levels[0]) if levels else read_plane(plane).pixels
 
 
 class BandedPixels:
     """A stored plane as an array, (H, W) or (H, W, C), that is read by whole rows of chunks.
 
-    The rows that were decoded last are kept, so that overlapping windows from top to bottom decode each
-    once. Not thread-safe.
-
-    Parameters
-    ----------
-    stored
-        The plane.
+    The rows decoded last are kept, so that overlapping windows from top to bottom decode each once. Not
+    thread-safe.
     """
 
     def __init__(self, stored: StoredPixels) -> None:
@@ -89,7 +80,7 @@ class BandedPixels:
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def _bands(self, start: int, stop: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Rows of chunks from top to bottom, each with its first row of pixels."""
+        """Yield rows of chunks from top to bottom, each with its first row of pixels."""
         wanted = range(start // self._rows, -(-stop // self._rows) if stop > start else start // self._rows)
         for number in wanted:
             if number not in self._kept:
@@ -101,7 +92,7 @@ class BandedPixels:
 
 @dataclass(frozen=True)
 class LargePicture:
-    """A plane too large to be held in memory only to look at it.
+    """A plane too large to be held in memory only to be shown.
 
     Parameters
     ----------
@@ -134,7 +125,7 @@ def open_stored(plane: Plane) -> StoredPixels | None:
 
 
 def open_large(plane: Plane) -> LargePicture | None:
-    """Open a large plane to be looked at; None where it is small or a mere line, or has to be read whole.
+    """Open a large plane to be shown; None where it is small or a mere line, or has to be read whole.
 
     Its file stays open as long as what is returned lives.
 
@@ -144,7 +135,9 @@ def open_large(plane: Plane) -> LargePicture | None:
         As `read_plane`.
     """
     narrow, long = sorted(plane.shape)
-    if long <= OVERVIEW_SIDE or narrow * OVERVIEW_SIDE < 2 * long:  # of a line nothing is left from afar
+    if (
+        long <= OVERVIEW_SIDE or narrow * OVERVIEW_SIDE < 2 * long
+    ):  # of a line nothing is left when zoomed out
         return None
     levels = _kept_open(plane)
     if not levels:
@@ -158,7 +151,7 @@ def open_large(plane: Plane) -> LargePicture | None:
 
 def _kept_open(plane: Plane) -> list[StoredPixels]:
     with ExitStack() as stack:
-        levels = _stored_levels(plane, stack)
+        levels = _levels(plane, stack)
         keeper = _Keeper(stack.pop_all())
         for level in levels:
             level.keeps = keeper
@@ -173,7 +166,7 @@ class _Keeper:
 
 
 def _thinned_out(stored: StoredPixels) -> NDArray[Any]:
-    """Every n-th pixel of a plane, n being a power of two, read band by band."""
+    """Return every n-th pixel of a plane, n being a power of two, read band by band."""
     step = 2 ** math.ceil(math.log2(max(stored.shape[:2]) / OVERVIEW_SIDE))
     rows = max(step, _BAND_PIXELS // stored.shape[1] // step * step)
     return np.concatenate(
@@ -185,42 +178,6 @@ def _thinned_out(stored: StoredPixels) -> NDArray[Any]:
     )
 
 
-# What can be read piece by piece ----------------------------------------------------------------------
-
-
-def _stored_levels(plane: Plane, stack: ExitStack) -> list[StoredPixels]:
+def _levels(plane: Plane, stack: ExitStack) -> list[StoredPixels]:
     """Open a large plane and its smaller copies; none where it has to be read whole."""
-    if math.prod(plane.shape) < LARGE:
-        return []
-    with explained(plane.path):
-        if is_zarr(plane.path):
-            image, position = zarr_image(plane)
-            return [image.opened(level, position, plane.path) for level in range(len(image.levels))]
-        if is_tiff(plane.path):
-            return _tiff_levels(
-                open_tiff_plane(plane.path, plane.series, plane.index, stack, upright=plane.upright), plane
-            )
-    return []
-
-
-def _tiff_levels(plane: StoredPlane, source: Plane) -> list[StoredPixels]:
-    if plane.block is None:
-        return []
-    levels = [stored_tiff(level, source.path) for level in (plane, *plane.smaller())]
-    full = levels[0]
-    return [level for level in levels if (level.dtype, level.shape[2:]) == (full.dtype, full.shape[2:])]
-
-
-def stored_tiff(plane: StoredPlane, path: Path) -> StoredPixels:
-    """Show one plane of a TIFF."""
-    example = plane.example()
-
-    def read(slices: tuple[slice, ...]) -> NDArray[Any]:
-        rows, columns = (
-            slice(*part.indices(length)) for part, length in zip(slices, plane.shape, strict=False)
-        )
-        pixels = plane.picture(slice(rows.start, rows.stop), slice(columns.start, columns.stop))
-        return pixels[(slice(None, None, rows.step), slice(None, None, columns.step), *slices[2:])]
-
-    chunks = (*(plane.block or plane.shape), *example.shape[2:])
-    return StoredPixels((*plane.shape, *example.shape[2:]), example.dtype, chunks, read, path)
+    return open_levels(plane, stack) if math.prod(plane.shape) >= LARGE else []

@@ -1,24 +1,30 @@
-"""What the numbers of a stored image mean, and the image and the label map that follow from it.
+"""What the samples of a stored image mean, and the image and the label map that follow from them.
 
-Every reader (TIFF of all compressions, whole or in parts; photographs) hands over the samples as they are
-stored, with an `Interpretation`. Here alone they become colors, gray values or labels.
+Every reader (TIFF of all compressions, whole or in parts; PNG, JPEG and the like) hands over the samples as
+they are stored, with an `Interpretation`. Here alone they become colors, gray values or labels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
+from tifffile import PHOTOMETRIC
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.tiff_pages import Page, comes_as_rgb, is_lossy, keyframe
+from napari_semigda.io.units import number_in
 
 Array = NDArray[Any]
 
 _CHANNELS_OF_COLOR = 3
 _DARK = 32
+_PHOTOMETRIC, _COLOR_MAP, _INK_SET, _COEFFICIENTS, _REFERENCE = 262, 320, 332, 529, 532  # tags of TIFF
+_CMYK_INKS = 1
 
 
 class ColorSpace(Enum):
@@ -35,7 +41,7 @@ class ColorSpace(Enum):
 
     @property
     def samples(self) -> int:
-        """How many samples of a pixel are its color."""
+        """Number of samples of a pixel that are its color."""
         if self in (ColorSpace.GRAY, ColorSpace.WHITE_IS_ZERO, ColorSpace.PALETTE):
             return 1
         return 4 if self is ColorSpace.CMYK else 3
@@ -78,7 +84,7 @@ class Interpretation:
     ycbcr: tuple[float, ...] = (0.299, 0.587, 0.114, 0, 255, 128, 255, 128, 255)
 
     def as_picture(self, stored: Array) -> Array:
-        """Turn samples (H, W) or (H, W, C) into what is seen, pixel by pixel.
+        """Turn samples (H, W) or (H, W, C) into what is seen.
 
         Returns
         -------
@@ -159,8 +165,113 @@ class Interpretation:
         return colors
 
 
+def meaning_of_page(page: Page, tif: tifffile.TiffFile, path: Path) -> Interpretation:
+    """Return what the samples of a page of a TIFF mean, or raise `SemiGDAError` where they cannot be read."""
+    key = keyframe(page)
+    if key.dtype is None or np.dtype(key.dtype).kind not in "buif":
+        raise SemiGDAError(
+            f"“{path}” holds numbers of the type {key.dtype}, which are no gray values. "
+            "Save it as real numbers, such as the magnitude."
+        )
+    floating = np.dtype(key.dtype).kind == "f"
+    bits = 0 if floating else int(key.bitspersample)
+    space = _color_space(key, tif, path)
+    extra = [int(one) for one in key.extrasamples][-max(key.samplesperpixel - space.samples, 0) :]
+    opacity = next((place for place, kind in enumerate(extra) if kind in (1, 2)), None)
+    if key.samplesperpixel <= space.samples:
+        opacity = None
+    _refuse_unknown_numbers(key, space, bits, path)
+    return Interpretation(
+        space,
+        bits,
+        alpha=None if opacity is None else space.samples + opacity,
+        premultiplied=opacity is not None and extra[opacity] == 1,
+        palette=_palette(key) if space is ColorSpace.PALETTE else None,
+        raw_labels=tif.is_imagej or (bits == 1 and _is_of_python(tif)),
+        lossy=is_lossy(page),
+        ycbcr=_ycbcr(key),
+    )
+
+
+def _color_space(key: tifffile.TiffPage, tif: tifffile.TiffFile, path: Path) -> ColorSpace:
+    photometric = key.tags.valueof(_PHOTOMETRIC)
+    if photometric is None:
+        photometric = PHOTOMETRIC.RGB if key.samplesperpixel in (3, 4) else PHOTOMETRIC.MINISBLACK
+    if photometric == PHOTOMETRIC.PALETTE and (tif.is_imagej or key.tags.valueof(_COLOR_MAP) is None):
+        return ColorSpace.GRAY  # in ImageJ's files the values count, and the palette is decoration
+    known = {
+        PHOTOMETRIC.MINISWHITE: ColorSpace.WHITE_IS_ZERO,
+        PHOTOMETRIC.MINISBLACK: ColorSpace.GRAY,
+        PHOTOMETRIC.MASK: ColorSpace.GRAY,
+        PHOTOMETRIC.DEPTH_MAP: ColorSpace.GRAY,
+        PHOTOMETRIC.LINEAR_RAW: ColorSpace.GRAY,
+        PHOTOMETRIC.RGB: ColorSpace.RGB,
+        PHOTOMETRIC.PALETTE: ColorSpace.PALETTE,
+        PHOTOMETRIC.YCBCR: ColorSpace.RGB if comes_as_rgb(key) else ColorSpace.YCBCR,
+        PHOTOMETRIC.CIELAB: ColorSpace.CIELAB,
+        PHOTOMETRIC.ICCLAB: ColorSpace.ICCLAB,
+    }
+    if photometric == PHOTOMETRIC.SEPARATED and key.tags.valueof(_INK_SET, _CMYK_INKS) == _CMYK_INKS:
+        space = ColorSpace.CMYK
+    elif photometric in known:
+        space = known[photometric]
+    else:
+        raise SemiGDAError(
+            f"“{path}” has colors of a kind that is not read (PhotometricInterpretation "
+            f"{int(photometric)}). "
+            "Save it as RGB or gray."
+        )
+    if key.compression == tifffile.COMPRESSION.APERIO_JP2000_YCBC and space is ColorSpace.RGB:
+        space = ColorSpace.YCBCR
+    if space is ColorSpace.RGB and key.samplesperpixel < 3:
+        return ColorSpace.GRAY
+    if key.samplesperpixel < space.samples:
+        raise ValueError(f"it has {key.samplesperpixel} samples a pixel, too few for {space.value}")
+    return space
+
+
+def _refuse_unknown_numbers(key: tifffile.TiffPage, space: ColorSpace, bits: int, path: Path) -> None:
+    """Refuse numbers that no rule turns into colors."""
+    kind = np.dtype(key.dtype).kind
+    converted = {ColorSpace.YCBCR, ColorSpace.CIELAB, ColorSpace.ICCLAB}
+    wrong = space in converted and (kind not in "ui" or bits not in (8, 16))
+    wrong |= space is ColorSpace.CMYK and kind not in "buf"
+    wrong |= space is ColorSpace.PALETTE and (kind not in "ub" or bits > 16)
+    if wrong:
+        raise SemiGDAError(
+            f"“{path}” stores its colors ({space.value}) in {key.bitspersample} bits of the kind "
+            f"{key.dtype}, which is not read. Save it as RGB or gray."
+        )
+
+
+def _is_of_python(tif: tifffile.TiffFile) -> bool:
+    """Return whether tifffile has written a file: it stores True as black, unasked."""
+    first = tif.pages[0]
+    return isinstance(first, tifffile.TiffPage) and str(first.software).startswith("tifffile")
+
+
+def _palette(key: tifffile.TiffPage) -> Array:
+    given = np.asarray(key.tags.valueof(_COLOR_MAP)).reshape(3, -1).T
+    return (given if given.max() < 256 else given >> 8).astype(np.uint8)
+
+
+def _ycbcr(key: tifffile.TiffPage) -> tuple[float, ...]:
+    weights = _ratios(key.tags.valueof(_COEFFICIENTS), 3) or (0.299, 0.587, 0.114)
+    limits = _ratios(key.tags.valueof(_REFERENCE), 6) or (0, 255, 128, 255, 128, 255)
+    if weights[1] <= 0 or any(limits[place] >= limits[place + 1] for place in (0, 2, 4)):
+        return Interpretation().ycbcr
+    return (*weights, *limits)
+
+
+def _ratios(value: Any, count: int) -> tuple[float, ...] | None:
+    """Read what a tag stores as numerators and denominators; None where it does not."""
+    if not isinstance(value, Sequence) or len(value) != 2 * count or not all(value[1::2]):
+        return None
+    return tuple(number_in(over / under) for over, under in zip(value[::2], value[1::2], strict=True))
+
+
 def upright(pixels: Array, orientation: int) -> Array:
-    """Turn an array (H, W, …) the way up that TIFF's and EXIF's orientation, 1 to 8, says."""
+    """Turn an array (H, W, …) upright, as an orientation of TIFF or EXIF, 1 to 8, says."""
     if orientation in (5, 6, 7, 8):
         pixels = np.swapaxes(pixels, 0, 1)
     if orientation in (2, 3, 6, 7):
@@ -182,7 +293,7 @@ def _eight_bits(samples: Array, bits: int) -> Array:
 
 
 def _inverted(samples: Array, bits: int) -> Array:
-    """Exchange black and white; of floating-point numbers, which have no white, the sign."""
+    """Exchange black and white; of floating-point numbers, which have no white, change the sign."""
     if samples.dtype.kind == "b":
         return ~samples
     if samples.dtype.kind == "u":
@@ -258,7 +369,7 @@ def _from_lab(stored: Array, *, signed: bool) -> Array:
 
 
 def _is_drawn(index: Array, palette: Array) -> bool:
-    """Whether some of the indices in use are transparent, and not only the one of the background."""
+    """Return whether any of the indices in use is transparent."""
     if palette.shape[1] == _CHANNELS_OF_COLOR:
         return False
     used = np.unique(index).astype(np.intp)

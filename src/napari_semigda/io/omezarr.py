@@ -1,4 +1,4 @@
-"""OME-Zarr (NGFF 0.1 to 0.5, zarr formats 2 and 3): which pictures a store holds, told from its metadata.
+"""OME-Zarr (NGFF 0.1 to 0.5, zarr formats 2 and 3): which images a store holds, and their pixels.
 
 The metadata are read and checked here, before zarr sees them: they come from files of unknown origin, and
 among the codecs that zarr knows are some that execute code.
@@ -7,7 +7,7 @@ among the codecs that zarr knows are some that execute code.
 import math
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -17,17 +17,23 @@ from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.chunks import COMPRESSIONS, opened_array
+from napari_semigda.io.colors import Interpretation
 from napari_semigda.io.files import read_json
-from napari_semigda.io.planes import StoredPixels, explained
+from napari_semigda.io.planes import (
+    FileContent,
+    Picture,
+    Plane,
+    StoredPixels,
+    explain_errors,
+    plane_name,
+    refuse_too_many,
+)
+from napari_semigda.io.units import NO_SIZE, PixelSize, size_of_pixel
 
-SUFFIX = ".zarr"
-MOST_IMAGES = 100_000
-MOST_PIXELS = 2**34
-"""A plane that claims to have more is taken for a broken one."""
-MOST_OF_A_CHUNK = 2**31
-"""Bytes that one chunk may take in memory."""
-MOST_METADATA = 2**26
-"""Bytes of one metadata file."""
+_MOST_IMAGES = 100_000
+_MOST_PIXELS = 2**34  # of a plane; one that claims more is taken for a broken one
+_MOST_OF_A_CHUNK = 2**31  # bytes in memory
+_MOST_METADATA = 2**26  # bytes of one file
 
 _OLD_AXES = ("t", "c", "z", "y", "x")  # of versions before 0.3
 _NAME = re.compile(r"\w[\w -]{0,30}")
@@ -44,7 +50,7 @@ _CODECS = frozenset(
 
 @dataclass(frozen=True)
 class Level:
-    """One array of a store, known from its metadata."""
+    """One array of a store, known from its metadata; `chunk_size` is in bytes of memory."""
 
     folder: Path
     zarr_format: Literal[2, 3]
@@ -52,23 +58,15 @@ class Level:
     dtype: np.dtype
     compressions: tuple[str, ...]
     chunk_size: int
-    """Bytes in memory."""
 
 
 @dataclass(frozen=True)
 class ZarrImage:
     """One image of a store.
 
-    Parameters
-    ----------
-    axes
-        ``"y"``, ``"x"``, perhaps ``"c"``, and others by their names, in the order of the arrays' axes.
-    levels
-        The array in full resolution, then those with smaller copies of every plane.
-    scale
-        Size of a pixel along each axis; 0 where nothing sensible is said.
-    units
-        Of `scale`, in the store's words; empty where nothing is said.
+    `axes` are ``"y"``, ``"x"``, perhaps ``"c"``, and others by their names, in the order of the arrays' axes.
+    `levels` are the array in full resolution, then those with smaller copies of every plane. `scale` is the
+    size of a pixel along each axis, 0 where unknown, in `units`, empty where unknown.
     """
 
     axes: tuple[str, ...]
@@ -88,32 +86,95 @@ class ZarrImage:
         lengths = dict(zip(self.axes, self.levels[0].shape, strict=True))
         return lengths["y"], lengths["x"]
 
-    def along(self, axis: str) -> tuple[float, str]:
-        """Size of a pixel along an axis, and its unit."""
-        place = self.axes.index(axis)
-        return self.scale[place], self.units[place]
-
-    def opened(self, level: int, position: Sequence[int], path: Path) -> StoredPixels:
-        """Open one plane of one level, to be read by slices."""
-        one = self.levels[level]
-        with explained(path):
-            array = opened_array(one.folder, one.zarr_format, one.compressions, one.chunk_size)
-        return stored_zarr(array, self.axes, position, path)
+    def pixel_size(self, y: str = "y", x: str = "x") -> PixelSize:
+        """Return the size of a pixel along two axes, and its unit."""
+        sizes = dict(zip(self.axes, zip(self.scale, self.units, strict=True), strict=True))
+        return size_of_pixel(sizes[y], sizes[x])
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether this is the folder of a zarr store, by its name."""
-    return path.suffix.lower() == SUFFIX and path.is_dir()
+    """Return whether this is the folder of a zarr store, by its name."""
+    return path.suffix.lower() == ".zarr" and path.is_dir()
 
 
-def read_images(path: Path) -> list[ZarrImage]:
-    """Read what the metadata of a store say of its images.
+def list_file(path: Path) -> FileContent:
+    """List the planes of a store."""
+    images = _read_images(path)
+    refuse_too_many(path, sum(math.prod(length for _, length in image.lead) for image in images))
+    planes = []
+    for number, image in enumerate(images):
+        name = f"image {number + 1}" if len(images) > 1 else ""
+        for index, position in enumerate(np.ndindex(*(length for _, length in image.lead))):
+            axes = zip(image.lead, position, strict=True)
+            places = [(axis, place) for (axis, length), place in axes if length > 1]
+            size = image.pixel_size()
+            planes.append(Plane(path, number, index, plane_name(name, places), image.shape, *size))
+    return FileContent(planes)
 
-    Raises
-    ------
-    SemiGDAError
-        When they are missing, wrong or not known here, or describe what cannot be a picture.
-    """
+
+def stack_axes(path: Path, series: int) -> tuple[list[tuple[str, int]], float | None]:
+    """Return the axes over which planes are counted, their lengths, and the distance along z, if known."""
+    image = _read_images(path)[series]
+    (spacing, _), unit = image.pixel_size("z", "z") if "z" in image.axes else NO_SIZE
+    letters = [({"t": "T", "z": "Z"}.get(axis, "Q"), length) for axis, length in image.lead]
+    return letters, None if unit == "pixel" else spacing
+
+
+def read_plane(plane: Plane) -> Picture:
+    """Read what is seen of one plane."""
+    image, position = _find(plane)
+    return Picture(_open_level(image, 0, position, plane.path)[:], *image.pixel_size())
+
+
+def read_samples(plane: Plane) -> tuple[NDArray[Any], Interpretation]:
+    """Read the numbers of one plane as they are stored, and what they mean."""
+    return read_plane(plane).pixels, Interpretation(bits=0)
+
+
+def open_levels(plane: Plane, _: ExitStack) -> list[StoredPixels]:
+    """Open a plane and its smaller copies."""
+    image, position = _find(plane)
+    return [_open_level(image, level, position, plane.path) for level in range(len(image.levels))]
+
+
+def _find(plane: Plane) -> tuple[ZarrImage, tuple[int, ...]]:
+    """Find the image that a plane belongs to, and its indices along the image's other axes."""
+    images = _read_images(plane.path)
+    if not 0 <= plane.series < len(images):
+        raise SemiGDAError(
+            f"“{plane.path}” no longer has an image number {plane.series + 1}. Restore the original file."
+        )
+    image = images[plane.series]
+    lengths = [length for _, length in image.lead]
+    if not 0 <= plane.index < math.prod(lengths):
+        raise SemiGDAError(
+            f"“{plane.path}” no longer has a page number {plane.index + 1}. Restore the original file."
+        )
+    return image, tuple(map(int, np.unravel_index(plane.index, lengths))) if lengths else ()
+
+
+def _open_level(image: ZarrImage, level: int, position: Sequence[int], path: Path) -> StoredPixels:
+    """Open one plane of one level, to be read by slices."""
+    one = image.levels[level]
+    with explain_errors(path):
+        array = opened_array(one.folder, one.zarr_format, one.compressions, one.chunk_size)
+    lengths = dict(zip(image.axes, array.shape, strict=True))
+    chunks = dict(zip(image.axes, array.chunks, strict=True))
+    order = ("y", "x", "c") if lengths.get("c", 1) > 1 else ("y", "x")
+
+    def read(slices: tuple[slice, ...]) -> NDArray[Any]:
+        window, indices = dict(zip(order, slices, strict=True)), iter(position)
+        selection = tuple(
+            window[axis] if axis in window else 0 if axis == "c" else next(indices) for axis in image.axes
+        )
+        kept = [axis for axis in image.axes if axis in window]
+        return np.asarray(array[selection]).transpose([kept.index(axis) for axis in order])
+
+    shape, sides = ([lengths[axis] for axis in order], [chunks[axis] for axis in order])
+    return StoredPixels(shape, array.dtype, sides, read, path)
+
+
+def _read_images(path: Path) -> list[ZarrImage]:
     images = [
         _image(path, path / group, one)
         for group in _groups(path)
@@ -125,7 +186,7 @@ def read_images(path: Path) -> list[ZarrImage]:
 
 
 def _refused(path: Path, why: str) -> SemiGDAError:
-    return SemiGDAError(f"“{path}” could not be read as a picture: {why}")
+    return SemiGDAError(f"“{path}” could not be read as an image: {why}")
 
 
 # Groups -----------------------------------------------------------------------------------------------
@@ -142,7 +203,7 @@ def _groups(path: Path) -> list[str]:
         groups = _series(path)
     else:
         raise _refused(path, "it is no OME-Zarr, for its metadata name no image (“multiscales”).")
-    if len(groups) > MOST_IMAGES:
+    if len(groups) > _MOST_IMAGES:
         raise _refused(path, f"it says that it holds {len(groups)} images; it seems damaged.")
     return groups
 
@@ -160,7 +221,7 @@ def _series(path: Path) -> list[str]:
         named = _attributes(path, path / "OME").get("series")
         if named is not None:
             return [_inside(path, one) for one in _list(path, named, "series")]
-    numbers = (str(number) for number in range(MOST_IMAGES))
+    numbers = (str(number) for number in range(_MOST_IMAGES))
     found = []
     for number in numbers:
         if not (path / number).is_dir():
@@ -245,7 +306,7 @@ def _is_smaller(level: Level, other: Level, axes: Sequence[str]) -> bool:
 
 def _check_size(path: Path, image: ZarrImage) -> None:
     height, width = image.shape
-    if height * width > MOST_PIXELS:
+    if height * width > _MOST_PIXELS:
         raise _refused(path, f"it claims to have {width} × {height} pixels; it seems damaged.")
 
 
@@ -270,7 +331,7 @@ def _level(path: Path, folder: Path) -> Level:
         if codec not in _CODECS:
             raise _refused(path, f"its compression “{codec}” is not known here.")
     size = math.prod(chunks) * dtype.itemsize
-    if size > MOST_OF_A_CHUNK:
+    if size > _MOST_OF_A_CHUNK:
         told = f"{size / 2**30:.0f} GiB"
         raise _refused(path, f"it is stored in pieces of {told}; at most 2 GiB can be read.")
     compressions = tuple(codec for codec in codecs if codec in COMPRESSIONS)
@@ -320,11 +381,11 @@ def _codecs(path: Path, given: Any) -> Iterator[tuple[str, Any]]:
 
 def _json(path: Path, file: Path) -> dict[str, Any] | None:
     """Read a metadata file; None where there is none."""
-    with explained(path):
+    with explain_errors(path):
         try:
-            if file.stat().st_size > MOST_METADATA:
+            if file.stat().st_size > _MOST_METADATA:
                 raise _refused(path, f"its “{file.name}” is too large to be metadata.")
-            document = read_json(file, most=MOST_METADATA, links=True)
+            document = read_json(file, most=_MOST_METADATA, links=True)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError as error:
@@ -371,33 +432,3 @@ def _inside(path: Path, name: Any) -> str:
     ):
         raise _refused(path, f"its metadata name a part that cannot be inside of it ({str(name)[:60]!r}).")
     return name
-
-
-def stored_zarr(array: Any, axes: Sequence[str], position: Sequence[int], path: Path) -> StoredPixels:
-    """Show one plane of a zarr array.
-
-    Parameters
-    ----------
-    array
-        The array.
-    axes
-        What its axes are: ``"y"``, ``"x"``, perhaps ``"c"``, and any others.
-    position
-        The plane's place on each of the others.
-    path
-        The image, for messages.
-    """
-    lengths = dict(zip(axes, array.shape, strict=True))
-    chunks = dict(zip(axes, array.chunks, strict=True))
-    order = ("y", "x", "c") if lengths.get("c", 1) > 1 else ("y", "x")
-
-    def read(slices: tuple[slice, ...]) -> NDArray[Any]:
-        window, places = dict(zip(order, slices, strict=True)), iter(position)
-        selection = tuple(
-            window[axis] if axis in window else 0 if axis == "c" else next(places) for axis in axes
-        )
-        kept = [axis for axis in axes if axis in window]
-        return np.asarray(array[selection]).transpose([kept.index(axis) for axis in order])
-
-    sides = [lengths[axis] for axis in order], [chunks[axis] for axis in order]
-    return StoredPixels(sides[0], array.dtype, sides[1], read, path)

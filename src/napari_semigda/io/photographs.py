@@ -4,6 +4,7 @@ import io
 import math
 import struct
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.colors import ColorSpace, Interpretation, upright
-from napari_semigda.io.tiff import refuse_implausible
+from napari_semigda.io.planes import FileContent, Picture, Plane, StoredPixels, refuse_implausible
 
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "PPM")
 _ORIENTATION = 274
@@ -24,19 +25,36 @@ _GRAY, _GRAY_AND_OPACITY, _RED_GREEN_BLUE_AND_OPACITY = 0, 4, 6
 Array = NDArray[Any]
 
 
-def read_size(path: Path) -> tuple[int, int]:
-    """Return the (height, width) of a photograph, the way up that its EXIF says."""
+def list_file(path: Path) -> FileContent:
+    """List the one plane of a photograph, upright as its EXIF says."""
     with _opened(path) as image:
         width, height = image.size
-        return (width, height) if _turn(image) > 4 else (height, width)
+        shape = (width, height) if _turn(image) > 4 else (height, width)
+    return FileContent([Plane(path, shape=shape)])
 
 
-def read_samples(path: Path) -> tuple[Array, Interpretation]:
-    """Read a photograph as it is stored, the way up that its EXIF says, and what its samples mean."""
-    with _opened(path) as image:
+def stack_axes(path: Path, series: int) -> tuple[list[tuple[str, int]], float | None]:
+    """Return no axes: there is one plane."""
+    return [], None
+
+
+def read_plane(plane: Plane) -> Picture:
+    """Read what is seen of a photograph."""
+    samples, meaning = read_samples(plane)
+    return Picture(meaning.as_picture(samples))
+
+
+def read_samples(plane: Plane) -> tuple[Array, Interpretation]:
+    """Read a photograph as it is stored, upright as its EXIF says, and what its samples mean."""
+    with _opened(plane.path) as image:
         turn = _turn(image)
-        stored, meaning = _stored(path, image)
+        stored, meaning = _stored(plane.path, image)
         return upright(stored, turn), meaning
+
+
+def open_levels(plane: Plane, stack: ExitStack) -> list[StoredPixels]:
+    """Return no levels: photographs are read whole."""
+    return []
 
 
 def _opened(path: Path) -> Image.Image:
@@ -100,7 +118,7 @@ def _indexed(image: Image.Image) -> tuple[Array, Interpretation]:
 
 
 def _is_lossy_webp(path: Path) -> bool:
-    """Whether the pixels of a WebP are in a chunk of the kind that changes values."""
+    """Return whether the pixels of a WebP are in a chunk of the kind that changes values."""
     with path.open("rb") as file:
         place = file.seek(12)
         while len(head := file.read(8)) == 8:
@@ -112,7 +130,7 @@ def _is_lossy_webp(path: Path) -> bool:
 
 
 def _png_header(path: Path) -> tuple[int, int]:
-    """Return the bits of a sample, and what its colors are in PNG's numbers."""
+    """Return the bits of a sample and PNG's number for the kind of its colors."""
     with path.open("rb") as file:
         header = file.read(_PNG_COLORS + 1)
     return header[_PNG_DEPTH], header[_PNG_COLORS]

@@ -2,7 +2,7 @@
 
 import errno
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,18 @@ from PIL import Image, UnidentifiedImageError
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.io.files import check_regular
 
+MOST_PLANES = 100_000
+"""A file that says it holds more planes than this is taken for a broken one."""
+
+READ_FORMATS = "TIFF, PNG, JPEG, BMP, WebP and OME-Zarr"
+
+_PLAUSIBLE_BYTES = 2**29
+_PLAUSIBLE_RATIO = 500  # a larger plane that is so many times as large as its file does not fit into it
+
 
 @dataclass(frozen=True)
 class Plane:
-    """One two-dimensional picture of a file, known from the file's header alone.
+    """One two-dimensional image of a file, known from the file's header alone.
 
     Parameters
     ----------
@@ -39,7 +47,7 @@ class Plane:
         ``"µm"`` (all metric lengths and inches are converted), ``"pixel"`` where the file says nothing,
         else the file's own word.
     upright
-        Whether it is turned as TIFF's orientation says, whatever the compression. Earlier versions did not
+        Whether it is turned as TIFF's orientation says, whatever the compression. Versions up to 0.1 did not
         turn what is not compressed, or deflated; the masks of their sessions fit the image as it was.
     """
 
@@ -78,6 +86,25 @@ class Picture:
     unit: str = "pixel"
 
 
+@dataclass(frozen=True)
+class FileContent:
+    """What a file holds, known from its header alone.
+
+    Parameters
+    ----------
+    planes
+        None where its pixels are channels of planes in another file of its set.
+    identifier
+        Of a file that belongs to a set (OME-TIFF); else empty.
+    missing
+        Files of that set that are not there: their names, by their identifiers.
+    """
+
+    planes: list[Plane]
+    identifier: str = ""
+    missing: tuple[tuple[str, str], ...] = ()
+
+
 class StoredPixels:
     """One plane as an array, (H, W) or (H, W, C), that is read when sliced. Thread-safe.
 
@@ -94,10 +121,6 @@ class StoredPixels:
 
     Attributes
     ----------
-    shape, dtype, ndim
-        As an array has them.
-    chunks : tuple of int
-        Sides of what is stored as one.
     keeps : object
         What has to live as long as this, such as an open file.
     """
@@ -118,7 +141,7 @@ class StoredPixels:
         self.chunks: tuple[int, ...] = tuple(map(int, chunks))
 
     def blocks(self, least: int) -> tuple[int, ...]:
-        """Return the sides of some chunks together, at least so high and wide where the plane is."""
+        """Return the sides of some chunks together, at least `least` high and wide where the plane is."""
         sides = [chunk * math.ceil(least / chunk) for chunk in self.chunks[:2]]
         return tuple(map(min, self.shape, (*sides, *self.chunks[2:])))
 
@@ -126,19 +149,36 @@ class StoredPixels:
         """Read what integers and slices with positive steps name."""
         given = key if isinstance(key, tuple) else (key,)
         if Ellipsis in given:
-            place = given.index(Ellipsis)
-            missing = self.ndim - len(given) + 1
-            given = (*given[:place], *(slice(None),) * missing, *given[place + 1 :])
+            at = given.index(Ellipsis)
+            given = (*given[:at], *(slice(None),) * (self.ndim - len(given) + 1), *given[at + 1 :])
         whole = [*given, *(slice(None),) * (self.ndim - len(given))]
         slices = [part if isinstance(part, slice) else slice(part, part + 1 or None) for part in whole]
-        with explained(self._path):
+        with explain_errors(self._path):
             pixels = self._read(tuple(slices)).astype(self.dtype, copy=False)
         return pixels[tuple(slice(None) if isinstance(part, slice) else 0 for part in whole)]
 
 
+def plane_name(image: str, position: Iterable[tuple[str, int]]) -> str:
+    """Name a plane for people: by its image, where a file has several, and its index on each axis.
+
+    Examples
+    --------
+    >>> plane_name("image 2", [("T", 0), ("Q", 4)])
+    'image 2, t 1, page 5'
+    """
+    words = [image] if image else []
+    for axis, index in position:
+        word = axis.lower() if axis in "TtZz" or len(axis) > 1 else "page"
+        words.append(f"{word} {index + 1}")
+    return ", ".join(words)
+
+
+# Errors and bounds ------------------------------------------------------------------------------------
+
+
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Say in a sentence which file could not be read and why, whatever the decoder raised."""
+def explain_errors(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises into a `SemiGDAError` that says which file is not read, and why."""
     try:
         check_regular(path)
         yield
@@ -146,14 +186,14 @@ def explained(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise SemiGDAError(
-            f"“{path}” is not there. It may have been moved, renamed or deleted; bring it back to go on."
+            f"“{path}” is not there. It may have been moved, renamed or deleted; bring it back to continue."
         ) from error
     except Exception as error:  # decoders of broken files raise nearly anything
-        raise SemiGDAError(f"“{path}” could not be read as a picture: {_reason(path, error)}") from error
+        raise SemiGDAError(f"“{path}” could not be read as an image: {_reason(path, error)}") from error
 
 
 def _reason(path: Path, error: Exception) -> str:
-    with suppress(OSError):  # a disk that does not answer is told of below
+    with suppress(OSError):  # a disk that does not answer is explained below
         if path.is_dir() and path.suffix.lower() != ".zarr":
             return "it is a folder."
         if path.is_file() and path.stat().st_size == 0:
@@ -161,13 +201,31 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return "you have no permission to read it."
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # which decoders give
-        return f"{error.strerror}. Bring back its disk or network share, then try again."
+        return f"{error.strerror}. Reconnect its disk or network share, then try again."
     if isinstance(error, MemoryError):
         return "it is too large for this computer's memory."
     if isinstance(error, Image.DecompressionBombError):
-        return "it claims to be larger than 178 megapixels. Save it as TIFF if it truly is."
+        return "it claims to be larger than 178 megapixels. Save it as TIFF if it really is."
     if isinstance(error, UnidentifiedImageError):
-        return "it is none of the formats known here (TIFF, PNG, JPEG, BMP, WebP, OME-Zarr)."
+        return f"its format is not supported. Save it as {READ_FORMATS.replace(' and ', ' or ')}."
     if "requires the 'imagecodecs' package" in str(error):
         return "its compression needs another package; install it with “pip install imagecodecs”."
     return f"the file seems damaged ({error or type(error).__name__})."
+
+
+def refuse_too_many(path: Path, count: int) -> None:
+    """Raise a `SemiGDAError` for a file that holds no planes, or claims more than any file has."""
+    if not count:
+        raise SemiGDAError(f"“{path}” holds no image.")
+    if count > MOST_PLANES:
+        raise SemiGDAError(f"“{path}” says that it holds {count} images; it seems damaged.")
+
+
+def refuse_implausible(path: Path, size: int) -> None:
+    """Raise a `SemiGDAError` for a plane of `size` bytes that cannot come from a file this small."""
+    file = path.stat().st_size
+    if size > max(_PLAUSIBLE_BYTES, _PLAUSIBLE_RATIO * file):
+        raise SemiGDAError(
+            f"“{path}” claims to hold an image of {size / 2**20:.0f} MiB, but has {file / 2**20:.1f} MiB; "
+            "it seems damaged. Replace it with an intact copy."
+        )

@@ -1,7 +1,7 @@
-"""The strips and tiles of a TIFF page: what is asked for is read and decoded, whatever its compression.
+"""Pages of a TIFF: opened within bounds, and read by windows, whatever their compression.
 
-What is decoded are the samples as they are stored; `napari_semigda.io.colors` says what they mean. No segment
-takes more memory than the page says that it has pixels, however much its bytes would unpack to.
+What is decoded are the samples as they are stored; `napari_semigda.io.colors` says what they mean. No tag and
+no segment takes more memory than fits, whatever the file claims.
 """
 
 import io
@@ -10,7 +10,7 @@ import math
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -23,9 +23,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from tifffile import COMPRESSION
 
 from napari_semigda.errors import SemiGDAError
-
-MOST_PLANES = 100_000
-"""A file that says it holds more planes than this is taken for a broken one."""
+from napari_semigda.io.planes import MOST_PLANES
 
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_TAGS, _MOST_OF_A_TAG = 4096, 2**26
@@ -35,39 +33,25 @@ _SUBIFDS = 330
 Array = NDArray[Any]
 Page = tifffile.TiffPage | tifffile.TiffFrame
 
-_MOST_OVERHEAD = 2**16
-"""Bytes by which a compressed segment may be larger than twice what it unpacks to."""
+_MOST_OVERHEAD = 2**16  # bytes by which a compressed segment may exceed twice what it unpacks to
+_MOST_LZMA = 2**28  # bytes that LZMA may use while it unpacks; its strongest setting takes a quarter
 
-_MOST_LZMA = 2**28
-"""Bytes that LZMA may use while it unpacks; its strongest setting takes a quarter."""
-
-_LIBTIFF = frozenset(
-    {
-        COMPRESSION.CCITTRLE,
-        COMPRESSION.CCITT_T4,
-        COMPRESSION.CCITT_T6,
-        COMPRESSION.LZW,
-        COMPRESSION.PACKBITS,
-        COMPRESSION.ZSTD,
-    }
-)
-_FAX = frozenset({COMPRESSION.CCITTRLE, COMPRESSION.CCITT_T4, COMPRESSION.CCITT_T6})
-_DEFLATE = frozenset({COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE})
-_JPEG = frozenset({COMPRESSION.JPEG})
-_JPEG_2000 = frozenset(
-    {
-        COMPRESSION.APERIO_JP2000_YCBC,
-        COMPRESSION.APERIO_JP2000_RGB,
-        COMPRESSION.JPEG_2000_LOSSY,
-        COMPRESSION.JPEG2000,
-    }
-)
-_AS_IMAGES: dict[int, str] = {**dict.fromkeys(_JPEG_2000, "JPEG2000"), COMPRESSION.WEBP: "WEBP"}
+_FAX = {COMPRESSION.CCITTRLE, COMPRESSION.CCITT_T4, COMPRESSION.CCITT_T6}
+_BY_LIBTIFF = {COMPRESSION.LZW, COMPRESSION.PACKBITS, COMPRESSION.ZSTD}
+_DEFLATE = {COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE}
+_AS_IMAGES: dict[int, str] = {
+    COMPRESSION.APERIO_JP2000_YCBC: "JPEG2000",
+    COMPRESSION.APERIO_JP2000_RGB: "JPEG2000",
+    COMPRESSION.JPEG_2000_LOSSY: "JPEG2000",
+    COMPRESSION.JPEG2000: "JPEG2000",
+    COMPRESSION.WEBP: "WEBP",
+}
+_IMAGES = {COMPRESSION.JPEG, *_AS_IMAGES}
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether a file begins as TIFFs do."""
+    """Return whether a file begins as TIFFs do."""
     with path.open("rb") as file:
         return file.read(4) in _STARTS
 
@@ -87,36 +71,34 @@ def opened_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
 def _check_tags(path: Path) -> None:
     """Refuse a file with a tag that tifffile would read into memory, however many values it claims.
 
-    A file may be as large as it likes and take no room on the disk.
+    A sparse file can be huge and still take no space on the disk, so its size is no bound.
     """
     with path.open("rb") as file:
         head = file.read(16)
         order, is_big = "<" if head[:2] == b"II" else ">", b"+" in head[2:4]
-        count, tag, link = ("Q", "HHQQ", "Q") if is_big else ("H", "HHII", "I")
-        sizes = {name: struct.calcsize(order + name) for name in (count, tag, link)}
-        waiting = [struct.unpack_from(order + link, head, 8 if is_big else 4)[0]]
+        count, tag, link = (order + form for form in (("Q", "HHQQ", "Q") if is_big else ("H", "HHII", "I")))
+        count_size, tag_size, link_size = map(struct.calcsize, (count, tag, link))
+        waiting = [struct.unpack_from(link, head, 8 if is_big else 4)[0]]
         seen: set[int] = set()
         while waiting and len(seen) <= MOST_PLANES:
-            place = waiting.pop()
-            if place in seen or place < 8:
+            offset = waiting.pop()
+            if offset in seen or offset < 8:
                 continue
-            seen.add(place)
-            file.seek(place)
-            start = file.read(sizes[count])
-            number = struct.unpack(order + count, start)[0] if len(start) == sizes[count] else _MOST_TAGS + 1
-            if number > _MOST_TAGS:
+            seen.add(offset)
+            file.seek(offset)
+            start = file.read(count_size)
+            length = tag_size * struct.unpack(count, start)[0] if len(start) == count_size else -1
+            if not 0 <= length <= _MOST_TAGS * tag_size:
                 continue
-            directory = file.read(number * sizes[tag] + sizes[link])
-            if len(directory) < number * sizes[tag] + sizes[link]:
+            directory = file.read(length + link_size)
+            if len(directory) < length + link_size:
                 continue
-            waiting.append(struct.unpack_from(order + link, directory, number * sizes[tag])[0])
-            for code, kind, values, value in struct.iter_unpack(
-                order + tag, directory[: number * sizes[tag]]
-            ):
+            waiting.append(struct.unpack_from(link, directory, length)[0])
+            for code, kind, values, value in struct.iter_unpack(tag, directory[:length]):
                 if code in tifffile.TIFF.TAG_LOAD and values * _SIZES.get(kind, 8) > _MOST_OF_A_TAG:
                     raise SemiGDAError(
                         f"“{path}” claims {values} values for its tag {code}; it seems damaged. "
-                        "Bring back a sound copy of it."
+                        "Replace it with an intact copy."
                     )
                 if code == _SUBIFDS and values == 1:
                     waiting.append(value)
@@ -128,28 +110,27 @@ def keyframe(page: Page) -> tifffile.TiffPage:
 
 
 class Window(NamedTuple):
-    """Rows and columns of a page, as they are stored."""
+    """Rows and columns of a page."""
 
     top: int
     bottom: int
     left: int
     right: int
 
+    def stored(self, shape: tuple[int, int], orientation: int) -> "Window":
+        """Find the window of stored pixels that is shown as this window of an upright plane."""
+        top, bottom, left, right = self
+        if orientation in (3, 4, 7, 8):
+            top, bottom = shape[0] - bottom, shape[0] - top
+        if orientation in (2, 3, 6, 7):
+            left, right = shape[1] - right, shape[1] - left
+        return Window(left, right, top, bottom) if orientation > 4 else Window(top, bottom, left, right)
+
 
 class Segments:
-    """The samples of one page of a TIFF, read by windows. Thread-safe.
+    """The samples of one page of a TIFF, read by windows under the lock of its open file. Thread-safe.
 
-    Parameters
-    ----------
-    page
-        The page; its file has to stay open.
-    lock
-        Under which the file is read.
-
-    Raises
-    ------
-    ValueError
-        When the samples of the page are none that can be read.
+    Raises ValueError when the samples are of a kind that cannot be read.
     """
 
     def __init__(self, page: Page, lock: threading.Lock) -> None:
@@ -180,21 +161,18 @@ class Segments:
         pixels = np.empty((bottom - top, right - left, self.samples), self.dtype)
         for plane in range(self._planes):
             part = pixels[..., plane * self._together : (plane + 1) * self._together]
+            layer = plane * math.ceil(self.depth / self.deep) + depth // self.deep
             for row in range(top // self.high, math.ceil(bottom / self.high)):
                 for column in range(left // self.wide, math.ceil(right / self.wide)):
-                    self._place(part, window, plane, depth, row, column)
+                    y, x = row * self.high, column * self.wide
+                    index = (layer * self._down + row) * self._across + column
+                    segment = self._segment(index, y)[depth % self.deep]
+                    rows = slice(max(top, y), min(bottom, y + self.high))
+                    columns = slice(max(left, x), min(right, x + self.wide))
+                    part[_shifted(rows, top), _shifted(columns, left)] = segment[
+                        _shifted(rows, y), _shifted(columns, x)
+                    ]
         return pixels
-
-    def _place(self, pixels: Array, window: Window, plane: int, depth: int, row: int, column: int) -> None:
-        """Put one segment, as far as it lies in the window, into the pixels of the window."""
-        y, x = row * self.high, column * self.wide
-        layer = (plane * math.ceil(self.depth / self.deep) + depth // self.deep) * self._down + row
-        segment = self._segment(layer * self._across + column, y)[depth % self.deep]
-        rows = max(window.top, y), min(window.bottom, y + self.high)
-        columns = max(window.left, x), min(window.right, x + self.wide)
-        pixels[
-            rows[0] - window.top : rows[1] - window.top, columns[0] - window.left : columns[1] - window.left
-        ] = segment[rows[0] - y : rows[1] - y, columns[0] - x : columns[1] - x]
 
     def _segment(self, index: int, y: int) -> Array:
         """Decode a segment: (depth, rows, columns, samples)."""
@@ -207,38 +185,36 @@ class Segments:
             return np.full(shape, self._key.nodata, self.dtype)
         data = self._encoded(offset, count, self._bytes(rows))
         compression = self._key.compression
-        if compression in _JPEG and self._key.jpegheader is None:
-            return self._image(self._jpeg(data), shape, inverted=self._together == 4)
+        if compression == COMPRESSION.JPEG and self._key.jpegheader is None:
+            return self._image(self._jpeg(data), "JPEG", shape, inverted=self._together == 4)
         if compression in _AS_IMAGES:
-            kind = _AS_IMAGES[compression]
-            return self._image(lambda: Image.open(io.BytesIO(data), formats=(kind,)), shape)
+            return self._image(data, _AS_IMAGES[compression], shape)
         unpacked = self._unpacked(data, shape)
         if unpacked is not None:
             return self._samples(unpacked, shape)
-        decoded, _, _ = self._key.decode(
-            data, index, jpegtables=self._key.jpegtables, jpegheader=self._key.jpegheader
-        )
+        key = self._key
+        decoded, _, _ = key.decode(data, index, jpegtables=key.jpegtables, jpegheader=key.jpegheader)
         return _filled(np.asarray(decoded), shape)
 
     def _encoded(self, offset: int, count: int, size: int) -> bytes:
-        """Read the bytes of a segment, and no more than it can need."""
+        """Read the bytes of a segment, at most as many as it can need."""
         most = size if self._key.compression == COMPRESSION.NONE else 2 * size + _MOST_OVERHEAD
         with self._lock:
             self._file.seek(offset)
             data = self._file.read(min(count, most))
-        if self._key.fillorder == 2 and self._key.compression not in {*_JPEG, *_AS_IMAGES}:
+        if self._key.fillorder == 2 and self._key.compression not in _IMAGES:
             return data.translate(_REVERSED_BITS)
         return data
 
     def _bytes(self, rows: int) -> int:
-        """How many bytes a segment has when it is unpacked."""
+        """Return how many bytes a segment has when it is unpacked."""
         if self._subsampling is not None:
             across, down = self._subsampling
             return math.ceil(rows / down) * math.ceil(self.wide / across) * (across * down + 2)
         return self.deep * rows * math.ceil(self.wide * self._together * self._bits / 8)
 
     def _unpacked(self, data: bytes, shape: tuple[int, ...]) -> bytes | None:
-        """Unpack the bytes of a segment; None for a compression that is not known here."""
+        """Unpack the bytes of a segment; None where that is left to tifffile."""
         compression, size = self._key.compression, self._bytes(shape[1])
         if compression == COMPRESSION.NONE:
             unpacked = data
@@ -248,7 +224,7 @@ class Segments:
             unpacked = lzma.LZMADecompressor(memlimit=_MOST_LZMA).decompress(data, size)
         elif compression in _FAX and self._bits == 1:
             unpacked = _by_libtiff(data, compression, shape[2], shape[1], 1, _fax_options(self._key))
-        elif compression in _LIBTIFF and compression not in _FAX:
+        elif compression in _BY_LIBTIFF:
             unpacked = _by_libtiff(data, compression, size, 1, 8, [])
         else:
             return None
@@ -266,10 +242,8 @@ class Segments:
         if self._bits != 8 * self.dtype.itemsize or self.dtype.kind == "b":
             pixels = _from_bits(unpacked, self._bits, per_row).astype(self.dtype).reshape(shape)
         else:
-            pixels = np.frombuffer(unpacked, self.dtype.newbyteorder(self._key.parent.byteorder)).reshape(
-                shape
-            )
-            pixels = pixels.astype(self.dtype, copy=False)
+            stored = self.dtype.newbyteorder(self._key.parent.byteorder)
+            pixels = np.frombuffer(unpacked, stored).reshape(shape).astype(self.dtype, copy=False)
         if predictor == 1:
             return pixels
         if predictor == 2 and self._bits in (8, 16, 32, 64) and self.dtype.kind in "uif":
@@ -277,24 +251,20 @@ class Segments:
             return np.cumsum(numbers, axis=2, dtype=numbers.dtype).view(self.dtype)
         raise ValueError(f"its samples are stored as differences of the kind {predictor}")
 
-    def _jpeg(self, data: bytes) -> Callable[[], Image.Image]:
+    def _jpeg(self, data: bytes) -> bytes:
         """Put together a JPEG that says how its colors are stored, as the page says it."""
         tables = self._key.jpegtables or b""
-        parts = b"".join(_jpeg_segments(tables)), b"".join(_jpeg_segments(data))
         jfif = b"JFIF\0" in data[:64] or b"JFIF\0" in tables[:64]
         photometric = self._key.photometric
         converts = self._together == 3 and (
             photometric == tifffile.PHOTOMETRIC.YCBCR or (photometric == tifffile.PHOTOMETRIC.RGB and jfif)
         )
         adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([converts])
-        stream = b"\xff\xd8" + adobe + parts[0] + parts[1]
-        return lambda: Image.open(io.BytesIO(stream), formats=("JPEG",))
+        return b"".join((b"\xff\xd8", adobe, *_jpeg_segments(tables), *_jpeg_segments(data)))
 
-    def _image(
-        self, opened: Callable[[], Image.Image], shape: tuple[int, ...], *, inverted: bool = False
-    ) -> Array:
-        """Decode a segment that is an image of a format of its own."""
-        with opened() as image:
+    def _image(self, data: bytes, kind: str, shape: tuple[int, ...], *, inverted: bool = False) -> Array:
+        """Decode a segment that is an image in a format of its own."""
+        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             if image.width > shape[2] or image.height > shape[1]:
                 raise ValueError(
                     f"a tile of {shape[2]} × {shape[1]} pixels claims {image.width} × {image.height}"
@@ -307,35 +277,37 @@ class Segments:
         return _filled(255 - pixels if inverted else pixels, shape)
 
 
+def _shifted(part: slice, start: int) -> slice:
+    return slice(part.start - start, part.stop - start)
+
+
 def is_lossy(page: Page) -> bool:
-    """Whether the compression of a page may have changed its values."""
-    return keyframe(page).compression in {*_JPEG, *_AS_IMAGES, COMPRESSION.OJPEG}
+    """Return whether the compression of a page may have changed its values."""
+    return keyframe(page).compression in {*_IMAGES, COMPRESSION.OJPEG}
 
 
 def comes_as_rgb(page: Page) -> bool:
-    """Whether decoding turns the colors of a page, which are brightness and two colors, into RGB."""
+    """Return whether decoding turns the YCbCr colors of a page into RGB."""
     key = keyframe(page)
-    return key.compression in _JPEG and key.samplesperpixel == 3 and key.planarconfig == 1
+    return key.compression == COMPRESSION.JPEG and key.samplesperpixel == 3 and key.planarconfig == 1
 
 
 def _subsampling(key: tifffile.TiffPage) -> tuple[int, int] | None:
-    """How many pixels, across and down, share their colors; None where each has its own."""
-    if key.photometric != tifffile.PHOTOMETRIC.YCBCR or key.compression in {*_JPEG, *_AS_IMAGES}:
+    """Return how many pixels, across and down, share their colors; None where each has its own."""
+    if key.photometric != tifffile.PHOTOMETRIC.YCBCR or key.compression in _IMAGES:
         return None
     across, down = key.subsampling or (2, 2)
     if (across, down) == (1, 1):
         return None
     if key.planarconfig != 1 or key.samplesperpixel != 3 or key.bitspersample != 8 or key.predictor != 1:
-        raise ValueError(
-            "its colors have less resolution than its brightness, in a way that is not known here"
-        )
+        raise ValueError("its colors are subsampled in a way that cannot be read")
     if across not in (1, 2, 4) or down not in (1, 2, 4):
-        raise ValueError(f"its colors are thinned out {across} × {down}")
+        raise ValueError(f"its colors are subsampled {across} × {down}")
     return across, down
 
 
 def _with_all_colors(stored: Array, subsampling: tuple[int, int], shape: tuple[int, ...]) -> Array:
-    """Give each pixel the colors that it shares: blocks of brightness, each with its two colors behind it."""
+    """Give each pixel the colors that it shares: blocks of brightness, each followed by its two colors."""
     across, down = subsampling
     rows, columns = math.ceil(shape[1] / down), math.ceil(shape[2] / across)
     blocks = stored.reshape(rows, columns, across * down + 2)
@@ -347,7 +319,7 @@ def _with_all_colors(stored: Array, subsampling: tuple[int, int], shape: tuple[i
 
 
 def _from_bits(unpacked: bytes, bits: int, per_row: int) -> Array:
-    """Take samples of 1 to 16 bits apart; each row begins with a new byte."""
+    """Split samples of 1 to 16 bits; each row begins with a new byte."""
     rows = np.frombuffer(unpacked, np.uint8).reshape(-1, math.ceil(per_row * bits / 8))
     ones = np.unpackbits(rows, axis=1, count=per_row * bits).reshape(len(rows), per_row, bits)
     numbers = np.zeros(ones.shape[:2], np.uint16)
@@ -385,18 +357,8 @@ def _by_libtiff(
     data: bytes, compression: int, width: int, height: int, bits: int, options: list[tuple[int, int]]
 ) -> bytes:
     """Unpack bytes with libtiff, which Pillow has, as a TIFF that holds nothing else."""
-    tags = [
-        (256, width),
-        (257, height),
-        (258, bits),
-        (259, compression),
-        (262, 1),
-        (273, 8),
-        (277, 1),
-        (278, height),
-        (279, len(data)),
-        *options,
-    ]
+    tags = [(256, width), (257, height), (258, bits), (259, compression), (262, 1), (273, 8), (277, 1)]
+    tags += [(278, height), (279, len(data)), *options]
     start = 8 + len(data) + len(data) % 2
     header = b"II*\0" + struct.pack("<I", start)
     directory = b"".join(struct.pack("<HHII", code, 4, 1, value) for code, value in sorted(tags))

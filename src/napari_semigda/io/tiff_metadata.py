@@ -1,24 +1,34 @@
-"""What the description of an OME-TIFF says: the axes of its images, and which plane lies in which file.
+"""What a TIFF says of itself: pixel sizes, and the axes and files of an OME-TIFF.
 
-A set of files shares one description. Each of them knows its own parts by an identifier, so that a renamed
-file is still known; a description may also stand in one file for all others. The description comes from a
-file of unknown origin: it opens nothing outside of its folder, and what it claims is bounded.
+A set of files (OME-TIFF) shares one description. Each of them knows its own parts by an identifier, so that a
+renamed file is still known; a description may also stand in one file for all others. It comes from a file of
+unknown origin: it opens nothing outside of its folder, and what it claims is bounded.
 """
 
 import math
+import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
+
+import tifffile
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.tiff_pages import opened_tiff
-from napari_semigda.io.units import NO_SIZE, PixelSize, from_density, number_in, size_of_pixel
+from napari_semigda.io.units import (
+    NO_SIZE,
+    PixelSize,
+    from_density,
+    number_in,
+    size_of_pixel,
+    unless_dots_per_inch,
+    unless_printed,
+)
 
-MOST_PARTS = 1_000_000
-"""A description that claims more planes is taken for a broken one."""
-
+_MOST_PARTS = 1_000_000  # a description that claims more planes is taken for a broken one
 _ORDERS = frozenset({"XYZCT", "XYZTC", "XYCTZ", "XYCZT", "XYTCZ", "XYTZC"})
 
 
@@ -36,14 +46,9 @@ class Part(NamedTuple):
 class OmeImage:
     """One image of a description.
 
-    Parameters
-    ----------
-    axes, shape
-        Of the stored planes, without height, width and the samples of a pixel: such as ``"TZC"``.
-    parts
-        Where each of them lies, counted over `axes`; what the description leaves out has none.
-    pixel_size
-        (y, x), and its unit.
+    `axes` and `shape` are those of the stored planes, without height, width and the samples of a pixel, such
+    as ``"TZC"``. `parts` says where each plane is stored, counted over `axes`; planes that the description
+    leaves out have none.
     """
 
     axes: str
@@ -54,48 +59,32 @@ class OmeImage:
 
 @dataclass(frozen=True)
 class Description:
-    """A description that is spread over several files.
-
-    Parameters
-    ----------
-    identifier
-        Of the file that was asked.
-    images
-        Of the whole set.
-    """
+    """The description of a set of files: its images, and the identifier of the file that was asked."""
 
     identifier: str
     images: tuple[OmeImage, ...]
 
+    def missing(self, path: Path) -> tuple[tuple[str, str], ...]:
+        """List the files of the set that are not beside `path`: their names, by their identifiers."""
+        there = {file.casefold() for file in os.listdir(path.parent)}
+        parts = [part for image in self.images for part in image.parts.values()]
+        names = {part.identifier or part.file: part.file for part in parts}
+        return tuple((key, name) for key, name in names.items() if name and name.casefold() not in there)
+
 
 def check_claims(xml: str, path: Path) -> None:
-    """Refuse a description that claims more planes than any file has.
-
-    Raises
-    ------
-    SemiGDAError
-        When it does.
-    """
+    """Refuse a description that claims more planes than any file has."""
     for pixels in _pixels(_parsed(xml)):
-        lengths = [_whole(pixels.get(f"Size{axis}"), 1) for axis in "ZCT"]
+        planes = math.prod(_whole(pixels.get(f"Size{axis}"), 1) for axis in "ZCT")
         claims = [_whole(value, 0) for part in _named(pixels, "TiffData") for value in part.attrib.values()]
-        if math.prod(lengths) > MOST_PARTS or max(claims, default=0) > MOST_PARTS:
+        if max(planes, *claims, 0) > _MOST_PARTS:
             raise SemiGDAError(
-                f"“{path}” says that it holds {max(math.prod(lengths), *claims)} planes; it seems damaged."
+                f"“{path}” says that it holds {max(planes, *claims)} planes; it seems damaged."
             )
 
 
 def read_set(xml: str, path: Path, page_count: int) -> Description | None:
-    """Read the description of an OME-TIFF whose images lie in several files; None for others.
-
-    Parameters
-    ----------
-    xml
-        The description in the file.
-    path
-        The file.
-    page_count
-        How many pages it has.
+    """Read the description in an OME-TIFF whose images lie in several files; None for others.
 
     Raises
     ------
@@ -120,36 +109,57 @@ def read_set(xml: str, path: Path, page_count: int) -> Description | None:
         names = ", ".join(sorted(f"“{name[:100]}”" for name, _ in files)[:3]) or "no file"
         raise SemiGDAError(
             f"“{path}” belongs to a set of files (OME-TIFF) that knows it by another name; its planes are in "
-            f"{names}. Give it its old name back."
+            f"{names}. Rename it back."
         )
     return Description(identifier, tuple(_with_own_parts(image, own) for image in images))
 
 
-def pixel_size(xml: str, number: int) -> PixelSize:
-    """Return the pixel size (y, x) of an image of a description, and its unit."""
-    return _size(_attributes(xml, number))
+def pixel_size(tif: tifffile.TiffFile, number: int, key: tifffile.TiffPage) -> PixelSize:
+    """Return the pixel size (y, x) and its unit as OME-XML, ImageJ or the resolution tags give it."""
+    if tif.is_ome and tif.ome_metadata:
+        return _described_size(_attributes(tif.ome_metadata, number))
+    scanned = re.search(r"\bMPP\s*=\s*([0-9.]+)", key.description) if tif.is_svs else None
+    if scanned is not None and number_in(scanned[1]) > 0:
+        return from_density((1 / number_in(scanned[1]),) * 2, "µm")
+    per_unit = tuple(_ratio(key.tags.valueof(name)) for name in ("YResolution", "XResolution"))
+    if tif.is_imagej:
+        unit = _imagej_unit(tif)
+        size = from_density(per_unit, unit)
+        return unless_dots_per_inch(per_unit[1], size) if unit in ("inch", "in") else size
+    units = {tifffile.RESUNIT.CENTIMETER: "cm", tifffile.RESUNIT.INCH: "inch"}
+    unit = units.get(key.tags.valueof("ResolutionUnit"), "pixel")
+    return unless_printed(from_density(per_unit, unit))
 
 
-def _size(given: Mapping[str, str]) -> PixelSize:
-    return size_of_pixel(
-        *(
-            (number_in(given.get(f"PhysicalSize{axis}")), given.get(f"PhysicalSize{axis}Unit", "µm"))
-            for axis in "YX"
-        )
+def spacing(tif: tifffile.TiffFile, number: int) -> float | None:
+    """Return the distance of planes along z, in the unit of the pixel size; None if unknown."""
+    if tif.is_ome and tif.ome_metadata:
+        given = _attributes(tif.ome_metadata, number)
+        size, unit = number_in(given.get("PhysicalSizeZ")), given.get("PhysicalSizeZUnit", "µm")
+    else:
+        size, unit = number_in((tif.imagej_metadata or {}).get("spacing")), _imagej_unit(tif)
+    (distance, _), unit = from_density((1 / size, 1 / size), unit) if size > 0 else NO_SIZE
+    return None if unit == "pixel" else distance
+
+
+def _described_size(given: Mapping[str, str]) -> PixelSize:
+    y, x = (
+        (number_in(given.get(f"PhysicalSize{axis}")), given.get(f"PhysicalSize{axis}Unit", "µm"))
+        for axis in "YX"
     )
+    return size_of_pixel(y, x)
 
 
-def spacing(xml: str, number: int) -> PixelSize:
-    """Return the distance of planes along z, twice, and its unit."""
-    given = _attributes(xml, number)
-    size = number_in(given.get("PhysicalSizeZ"))
-    return from_density((1 / size, 1 / size), given.get("PhysicalSizeZUnit", "µm")) if size > 0 else NO_SIZE
+def _imagej_unit(tif: tifffile.TiffFile) -> str:
+    return str((tif.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
 
 
-def identifier_of(xml: str) -> str:
-    """Return the identifier of the file that a description stands in; empty without."""
-    root = _parsed(xml)
-    return "" if root is None else root.get("UUID") or ""
+def _ratio(value: Any) -> float:
+    """Return the number that a resolution tag stands for, 0 where it stands for none."""
+    try:
+        return number_in(value[0] / value[1] if isinstance(value, tuple) else value)
+    except (ZeroDivisionError, IndexError, TypeError):
+        return 0.0
 
 
 def _attributes(xml: str, number: int) -> dict[str, str]:
@@ -183,12 +193,11 @@ def _whole(value: str | None, otherwise: int) -> int:
 
 def _of_another_file(name: str, path: Path) -> str:
     """Read the description that stands in another file of the folder."""
-    file = path.with_name(name) if is_plain_name(name) else None
-    if file is None or not file.is_file():
+    file = sibling(path, name)
+    if file is None:
         raise SemiGDAError(
-            f"“{path}” needs the file “{name[:100]}” of the same set (OME-TIFF), which says what its "
-            "planes are "
-            "and is not there. Bring it back."
+            f"“{path}” needs the file “{name[:100]}” of the same set (OME-TIFF), which describes its planes "
+            "and is not there. Restore it."
         )
     if file.suffix.lower() in (".ome", ".xml"):
         with file.open("rb") as opened:
@@ -197,14 +206,31 @@ def _of_another_file(name: str, path: Path) -> str:
         return tif.ome_metadata or ""
 
 
-def is_plain_name(name: str) -> bool:
-    """Whether this is the name of a file in the same folder, and no path that leads elsewhere."""
-    return (
-        bool(name)
-        and name not in (".", "..")
-        and not {"/", "\\", ":", "\0"} & set(name)
-        and PurePath(name).name == name
-    )
+def sibling(path: Path, name: str) -> Path | None:
+    """Return the file of this name beside `path`; None if there is none, or the name leads elsewhere."""
+    if not name or name == ".." or {"/", "\\", ":", "\0"} & set(name) or PurePath(name).name != name:
+        return None
+    file = path.with_name(name)
+    return file if file.is_file() else None
+
+
+def file_of_part(path: Path, part: Part) -> Path:
+    """Find the file of a part, and make sure that it is the one that the description means."""
+    file = sibling(path, part.file)
+    if file is None:
+        raise SemiGDAError(
+            f"“{part.file[:100]}”, which holds pixels of “{path}” (OME-TIFF), is not there. Restore it."
+        )
+    if part.identifier:
+        with opened_tiff(file) as tif:
+            root = _parsed(tif.ome_metadata or "")
+        known = "" if root is None else root.get("UUID")
+        if known and known != part.identifier:
+            raise SemiGDAError(
+                f"“{file}” is not the file that “{path.name}” names as part of its set (OME-TIFF). "
+                "Restore the right file."
+            )
+    return file
 
 
 def _image(pixels: ElementTree.Element, page_count: int) -> OmeImage:
@@ -230,16 +256,16 @@ def _image(pixels: ElementTree.Element, page_count: int) -> OmeImage:
         )
         for step in range(min(count, math.prod(shape) - start)):
             parts.setdefault(start + step, Part(name, identifier, page + step))
-    return OmeImage(axes, shape, parts, _size(pixels.attrib))
+    return OmeImage(axes, shape, parts, _described_size(pixels.attrib))
 
 
 def _seems_own(file: str, known: str, identifier: str, path: Path) -> bool:
-    """Whether a part lies in the file that was asked, by identifier and by name."""
+    """Return whether a part lies in the asked file, by identifier and by name."""
     return known in ("", identifier) and file.casefold() in ("", path.name.casefold())
 
 
 def _own(files: set[tuple[str, str]], identifier: str, path: Path, *, alone: bool) -> set[tuple[str, str]]:
-    """Which of the names and identifiers mean the file that was asked, whatever it is called now."""
+    """Return which names and identifiers mean the asked file, whatever it is called now."""
     unnamed = files & {("", "")}
     by_identifier = {file for file in files if identifier and file[1] == identifier}
     by_name = {file for file in files if file[0].casefold() == path.name.casefold()}
@@ -248,7 +274,7 @@ def _own(files: set[tuple[str, str]], identifier: str, path: Path, *, alone: boo
 
 
 def _with_own_parts(image: OmeImage, own: set[tuple[str, str]]) -> OmeImage:
-    """Leave the names of the asked file out; one that is only known by its identifier is called by it."""
+    """Leave out the names of the asked file; a file known only by its identifier is named by that."""
     parts = {
         place: part._replace(file="")
         if (part.file, part.identifier) in own
