@@ -39,7 +39,7 @@ NOISE = 0.1
 
 
 class UNet(nn.Module):
-    """MONAI's U-Net in the place of a `SemiGDANetwork`: both of its branches say the same.
+    """MONAI's U-Net in the place of a `SemiGDANet`: both of its branches say the same.
 
     Parameters
     ----------

@@ -20,8 +20,7 @@ from scipy import ndimage
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings, frame, normalize
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.model.network import SemiGDANetwork
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.samples.generator import fractal_noise
 from napari_semigda.training import objective
 from napari_semigda.training.examples import Example
@@ -138,17 +137,17 @@ def _is_free(cell: NDArray[np.bool_], labels: NDArray[np.uint8]) -> bool:
 # Training --------------------------------------------------------------------------------------------------
 
 
-def trained(kind: str, steps: int, seed: int) -> tuple[SemiGDANetwork, str]:
+def trained(kind: str, steps: int, seed: int) -> tuple[SemiGDANet, str]:
     """A first round that knows all classes from the start."""
-    model = build_model("compact", CLASSES.get(kind, 3), seed=seed)
+    model = SemiGDANet("compact", CLASSES.get(kind, 3), seed=seed)
     train(model, examples(kind, range(14 if kind == "five" else 8)), kind, steps, seed)
     return model, kind
 
 
-def with_added_class(kind: str, steps: int, seed: int) -> tuple[SemiGDANetwork, str]:
+def with_added_class(kind: str, steps: int, seed: int) -> tuple[SemiGDANet, str]:
     """One round with one class, then one with another that was added: in no mask, or in three new ones."""
     shown = "alone" if kind == "added, in no mask" else "apart"
-    model = build_model("compact", 2, seed=seed)
+    model = SemiGDANet("compact", 2, seed=seed)
     train(model, examples(shown, range(8), 0), shown, steps, seed)
     model.classes = 3
     if shown == "alone":
@@ -176,7 +175,7 @@ def examples(kind: str, seeds: range, others: int | None = None) -> list[Example
     return made
 
 
-def train(model: SemiGDANetwork, labeled: list[Example], kind: str, steps: int, seed: int) -> None:
+def train(model: SemiGDANet, labeled: list[Example], kind: str, steps: int, seed: int) -> None:
     unlabeled = []
     for number in range(100, 130):
         framed = frame(normalize(scene(number, kind)[0], SETTINGS), None, SETTINGS)
@@ -192,7 +191,7 @@ def train(model: SemiGDANetwork, labeled: list[Example], kind: str, steps: int, 
 # Scores ----------------------------------------------------------------------------------------------------
 
 
-def scored(model: SemiGDANetwork, kind: str, count: int) -> tuple[list[float], list[float]]:
+def scored(model: SemiGDANet, kind: str, count: int) -> tuple[list[float], list[float]]:
     """Dice over all pixels of the test scenes, and rim pixels for 100 of outline, of each class."""
     predictor = Predictor(model, SETTINGS)
     both, either, rims, outlines = np.zeros((4, model.classes))

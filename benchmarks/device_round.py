@@ -21,7 +21,9 @@ from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings, frame, normalize
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.device import choose_device
-from napari_semigda.model.presets import PRESETS, build_model
+from napari_semigda.model.loading import random_autoencoder
+from napari_semigda.model.network import SemiGDANet
+from napari_semigda.model.presets import PRESETS
 from napari_semigda.samples import generate
 from napari_semigda.training.examples import Example
 from napari_semigda.training.recipe import Budget, Recipe
@@ -76,7 +78,7 @@ def _row(preset: str, size: int, steps: int, device: torch.device) -> str:
 def _round(preset: str, size: int, steps: int, device: torch.device) -> Round:
     examples = [example(number, size, labeled=number < 8) for number in range(24)]
     return Round(
-        build_model(preset, random_autoencoder=True),
+        SemiGDANet(preset, autoencoder=random_autoencoder(preset)),
         examples[:8],
         examples[8:],
         recipe=FULL,

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import imageio.v3 as iio
 import numpy as np
@@ -35,8 +35,8 @@ from napari_semigda.io.atomic import write_bytes
 from napari_semigda.model.checkpoint import load_checkpoint
 from napari_semigda.model.device import choose_device, has_bfloat16_units
 from napari_semigda.model.loading import load_autoencoder
-from napari_semigda.model.network import SemiGDANetwork
-from napari_semigda.model.presets import PRESETS, assemble, build_model
+from napari_semigda.model.network import SemiGDANet
+from napari_semigda.model.presets import PRESETS
 from napari_semigda.training.examples import Example
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round
@@ -448,7 +448,7 @@ def _rounds(task: Task, *, afresh: bool) -> Outcome:
 
 
 def _one_round(
-    task: Task, labeled: Sequence[Pair], unlabeled: Sequence[Pair], model: SemiGDANetwork, number: int = 1
+    task: Task, labeled: Sequence[Pair], unlabeled: Sequence[Pair], model: SemiGDANet, number: int = 1
 ) -> Outcome:
     """Train a round, leave its averaged weights in the model, and score them."""
     later, start = number > 1, _start(task, model)
@@ -463,7 +463,7 @@ def _one_round(
     )
 
     def answers(image: Tensor) -> list[Tensor]:
-        by_image, by_mask = model(image)
+        by_image, by_mask = model.branches(image)
         return [by_mask.lerp(by_image, model.image_branch_share), by_image, by_mask]
 
     judge = _judge(
@@ -475,47 +475,54 @@ def _one_round(
     return Outcome(judge.scores(), *used, course, [], start)
 
 
-def _build(task: Task) -> SemiGDANetwork:
+def _build(task: Task) -> SemiGDANet:
     """A network with the weights that a session's first round would start from, or those asked for."""
     given = task.given
     if given.fresh_weights or given.preset_change:
         autoencoder = load_autoencoder(given.preset.name, given.weights)
-        model = assemble(given.preset, autoencoder, task.classes, task.seed)
+        model = SemiGDANet(given.preset, task.classes, False, autoencoder=autoencoder, seed=task.seed)
     else:
-        model = build_model(given.preset.name, task.classes, weights=given.weights, seed=task.seed)
+        model = SemiGDANet(
+            given.preset.name,
+            task.classes,
+            seed=task.seed,
+            autoencoder=load_autoencoder(given.preset.name, given.weights),
+        )
     if given.start is not None:
         start, _ = load_checkpoint(given.start, weights=given.weights)
         model.load_trainable_state(start.trainable_state())
     return AdaptedDecoder.of(model) if given.adapt_decoder else model
 
 
-class AdaptedDecoder(SemiGDANetwork):
+class AdaptedDecoder(SemiGDANet):
     """A network whose autoencoder has a decoder that learns, to be compared with the frozen one."""
 
     @classmethod
-    def of(cls, model: SemiGDANetwork) -> AdaptedDecoder:
+    def of(cls, model: SemiGDANet) -> AdaptedDecoder:
         """The same network, all parts shared."""
-        model.autoencoder.network.decoder.requires_grad_(True)
-        parts = model.encoder, model.mapping, model.image_adapters, model.mask_adapters
-        return cls(model.autoencoder, *parts, model.classes, model.preset, model.image_branch_share)
+        model.autoencoder.decoder.requires_grad_(True)
+        model.__class__ = cls
+        return cast(AdaptedDecoder, model)
 
     def parts(self) -> dict[str, nn.Module]:
         """The parts that learn, by name."""
-        return super().parts() | {"decoder": self.autoencoder.network.decoder}
+        return super().parts() | {"decoder": self.autoencoder.decoder}
 
 
-def _start(task: Task, model: SemiGDANetwork) -> str:
+def _start(task: Task, model: SemiGDANet) -> str:
     """Whether a first round starts with random weights: the package may ship trained ones or not."""
     if task.given.start is not None:
         return str(task.given.start.stem)
-    random = assemble(task.given.preset, model.autoencoder, task.classes, task.seed).trainable_state()
+    random = SemiGDANet(
+        task.given.preset, task.classes, False, autoencoder=model.autoencoder, seed=task.seed
+    ).trainable_state()
     own = model.trainable_state()
     alike = own.keys() >= random.keys() and all(own[name].cpu().equal(random[name]) for name in random)
     return "random" if alike else "shipped"
 
 
 @contextmanager
-def averaged_weights(model: SemiGDANetwork, training: Round) -> Iterator[None]:
+def averaged_weights(model: SemiGDANet, training: Round) -> Iterator[None]:
     """The model with the averaged weights for a while, then again with those that train."""
     raw = {name: value.clone() for name, value in model.trainable_state().items()}
     model.load_trainable_state(training.averaged_state())

@@ -87,7 +87,7 @@ def as_markdown(results: Sequence[PackResult]) -> str:
 
 
 def main() -> None:
-    from napari_semigda.model.presets import build_model
+    from napari_semigda.model.loading import load_autoencoder
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="pack folders (each with masks/)")
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="at most this many masks a pack")
     options = parser.parse_args()
 
-    autoencoder = build_model(options.preset, weights=options.weights).autoencoder
+    autoencoder = load_autoencoder(options.preset, options.weights)
     generator = torch.Generator().manual_seed(0)
 
     def round_trip(image: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,9 @@ Run: python benchmarks/parameters.py
 
 from torch import nn
 
-from napari_semigda.model.presets import PRESETS, build_model
+from napari_semigda.model.loading import random_autoencoder
+from napari_semigda.model.network import SemiGDANet
+from napari_semigda.model.presets import PRESETS
 
 PARTS = {
     "autoencoder": "autoencoder (frozen)",
@@ -21,9 +23,9 @@ def count(module: nn.Module) -> int:
 
 
 def row(name: str) -> list[str]:
-    model = build_model(name, random_autoencoder=True)
+    model = SemiGDANet(name, autoencoder=random_autoencoder(name))
     parts = [count(getattr(model, part)) for part in PARTS]
-    stage_one = sum(p.numel() for part in model.stage_one_parameters().values() for p in part)
+    stage_one = count(model.mapping) + count(model.encoder)
     return [f"`{name}`", *(f"{number:,}" for number in [*parts, sum(parts), stage_one, sum(parts[1:])])]
 
 

@@ -26,8 +26,7 @@ from safetensors.torch import save_file
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.device import autocast
-from napari_semigda.model.network import SemiGDANetwork
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.training.augmentation import augment
 from napari_semigda.training.examples import Batch
 from napari_semigda.training.objective import Objective
@@ -107,7 +106,7 @@ class Training:
     def __init__(self, options: argparse.Namespace) -> None:
         torch.manual_seed(options.seed)
         self.options = options
-        self.model = build_model("compact", seed=options.seed, pretrained=False)
+        self.model = SemiGDANet("compact", seed=options.seed, pretrained=False)
         self.average = {name: value.clone() for name, value in self.model.trainable_state().items()}
         parameters = [parameter for part in self.model.parts().values() for parameter in part.parameters()]
         self.optimizers = optimizers(parameters, options.rate)
@@ -169,7 +168,7 @@ class Training:
         stored = {name: value.half().contiguous() for name, value in self.average.items()}
         save_file(stored, output / "compact_start.safetensors")
         self._save()
-        averaged = build_model("compact", pretrained=False)
+        averaged = SemiGDANet("compact", pretrained=False)
         averaged.load_trainable_state(self.average)
         line: dict[str, float] = {"step": self.step, "seconds": round(self.elapsed)}
         line |= {name: round(value, 4) for name, value in self._running.items()}
@@ -198,7 +197,7 @@ class Training:
         self.step, self.elapsed = state["step"], state["elapsed"]
 
 
-def dice_without_training(model: SemiGDANetwork, pack: Path, limit: int = 20) -> float:
+def dice_without_training(model: SemiGDANet, pack: Path, limit: int = 20) -> float:
     """Mean Dice of what the network takes for objects in a pack's images, never having seen one of them."""
     paths = sorted((pack / "images").glob("*.png"))
     predictor = Predictor(model, ImageSettings(working_size=128))

@@ -35,7 +35,7 @@ from napari_semigda.engine.events import Event, Predicted, PredictionFailed, Rou
 from napari_semigda.inference.predictor import Draft
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.checkpoint import save_checkpoint
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.session.classes import named_classes
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.journal import JournalEntry, append_entry, now
@@ -251,7 +251,7 @@ def large_picture(folder: Path, form: str, side: int, zoom: float, cancel_after:
     session = Session.create(folder / "session", [picture], settings=settings)
     model = session.round_folder(1) / MODEL
     model.parent.mkdir(parents=True)
-    save_checkpoint(model, build_model("compact", seed=0), {"settings": settings.to_dict(), "round": 1})
+    save_checkpoint(model, SemiGDANet("compact", seed=0), {"settings": settings.to_dict(), "round": 1})
     engine = Engine(session, "cpu")
     engine._drafter.ready_predictor()  # the model is part of the idle process
     engine.request_drafts(session.items)

@@ -13,6 +13,7 @@ a Markdown table; `--curves FILE` also draws the loss curves of all ways (that n
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import sys
 import time
@@ -21,7 +22,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from unittest.mock import patch
 
 import numpy as np
@@ -34,8 +35,9 @@ from device_round import FULL, example
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.device import choose_device
-from napari_semigda.model.network import Latents, SemiGDANetwork
-from napari_semigda.model.presets import PRESETS, build_model
+from napari_semigda.model.loading import random_autoencoder
+from napari_semigda.model.network import Latents, SemiGDANet
+from napari_semigda.model.presets import PRESETS
 from napari_semigda.samples import generate
 from napari_semigda.training.recipe import Budget
 from napari_semigda.training.round import Round
@@ -70,7 +72,7 @@ class Way:
     """
 
     name: str
-    prepare: Callable[[SemiGDANetwork], SemiGDANetwork] = lambda model: model
+    prepare: Callable[[SemiGDANet], SemiGDANet] = lambda model: model
     precision: Callable[[], AbstractContextManager[object]] | None = None
 
     @contextmanager
@@ -86,14 +88,15 @@ class Way:
             yield
 
 
-class SeparatePasses(SemiGDANetwork):
+class SeparatePasses(SemiGDANet):
     """The network with a pass for the images and another for the mixed ones."""
 
     @classmethod
-    def of(cls, model: SemiGDANetwork) -> SeparatePasses:
+    def of(cls, model: SemiGDANet) -> SeparatePasses:
         """The same network, all parts shared."""
-        parts = model.encoder, model.mapping, model.image_adapters, model.mask_adapters
-        return cls(model.autoencoder, *parts, model.classes, model.preset, model.image_branch_share)
+        other = copy.copy(model)
+        other.__class__ = cls
+        return cast(SeparatePasses, other)
 
     def latents(self, image: Tensor, noise: Tensor | None = None) -> Latents:
         """Both branches' latents, computed pass by pass."""
@@ -117,12 +120,12 @@ class SeparatePasses(SemiGDANetwork):
         return torch.cat([super(SeparatePasses, self).decode_mask_branch(one) for one in _passes(latents)])
 
 
-def channels_last(model: SemiGDANetwork) -> SemiGDANetwork:
+def channels_last(model: SemiGDANet) -> SemiGDANet:
     """The same network with its weights, and so all that it computes, laid out channel by channel."""
     return model.to(memory_format=torch.channels_last)
 
 
-def compiled(model: SemiGDANetwork) -> SemiGDANetwork:
+def compiled(model: SemiGDANet) -> SemiGDANet:
     """The same network with all that a step sends through it compiled."""
     for name in ("latents", "mask_latent", "decode_image_branch", "decode_mask_branch"):
         setattr(model, name, torch.compile(getattr(model, name)))
@@ -277,7 +280,7 @@ def row(preset: str, size: int, one: Measured, plain: Measured, rate: float) -> 
 def _round(
     way: Way, preset: str, size: int, steps: int, device: torch.device, clock: Callable[[], float]
 ) -> Round:
-    model = build_model(preset, random_autoencoder=True)
+    model = SemiGDANet(preset, autoencoder=random_autoencoder(preset))
     examples = [example(number, size, labeled=number < 8) for number in range(24)]
     return Round(
         way.prepare(model),
@@ -298,7 +301,7 @@ def _operations(way: Way, preset: str, size: int, device: torch.device) -> float
     return float(counter.get_total_flops())
 
 
-def _prediction(model: SemiGDANetwork, size: int, device: torch.device, clock: Callable[[], float]) -> float:
+def _prediction(model: SemiGDANet, size: int, device: torch.device, clock: Callable[[], float]) -> float:
     predictor = Predictor(model, ImageSettings(working_size=size), device)
     image, _ = generate(99, "lesion", size)
     seconds = []

@@ -13,7 +13,7 @@ import pytest
 from napari_semigda import ImageSettings
 from napari_semigda.cli.commands import main
 from napari_semigda.model.checkpoint import save_checkpoint
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.samples import sample_pairs
 
 REPOSITORY = Path(__file__).parents[1]
@@ -46,7 +46,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The present folder, with a trained model and a slide in it."""
     monkeypatch.chdir(tmp_path)
     metadata = {"settings": ImageSettings(working_size=32, framing="tiles").to_dict()}
-    save_checkpoint(tmp_path / "model.safetensors", build_model("compact", seed=0), metadata)
+    save_checkpoint(tmp_path / "model.safetensors", SemiGDANet("compact", seed=0), metadata)
     np.save("slide.npy", iio.imread(sample_pairs()[0][0]))
     return tmp_path
 

@@ -28,7 +28,7 @@ from napari_semigda.engine.events import (
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.checkpoint import read_metadata
-from napari_semigda.model.network import SemiGDANetwork
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.rounds import read_curves
 from napari_semigda.session.session import Session
@@ -97,7 +97,7 @@ def start_and_stop(engine: Engine, rounds: int) -> None:
 
 def networks_alive() -> int:
     gc.collect()
-    return sum(isinstance(thing, SemiGDANetwork) for thing in gc.get_objects())
+    return sum(isinstance(thing, SemiGDANet) for thing in gc.get_objects())
 
 
 @pytest.fixture

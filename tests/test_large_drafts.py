@@ -12,7 +12,7 @@ from napari_semigda.engine.events import Drafting, Event, Predicted
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io import bands
 from napari_semigda.model.checkpoint import save_checkpoint
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.session.rounds import MODEL
 from napari_semigda.session.session import Session
 from tests.stores import noise, write_store
@@ -35,7 +35,7 @@ def session_of(tmp_path: Path) -> Callable[..., Session]:
         model = session.round_folder(1) / MODEL
         model.parent.mkdir(parents=True)
         metadata = {"settings": SETTINGS.to_dict(), "round": 1}
-        save_checkpoint(model, build_model("compact", seed=0), metadata)
+        save_checkpoint(model, SemiGDANet("compact", seed=0), metadata)
         return session
 
     return made

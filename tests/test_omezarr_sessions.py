@@ -11,7 +11,7 @@ from napari_semigda.cli.commands import main
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.pictures import list_planes
 from napari_semigda.model.checkpoint import save_checkpoint
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.session.session import Session
 from tests.stores import noise, plane_of, write_store
 
@@ -80,7 +80,7 @@ def test_the_command_line_takes_stores(
     assert "3 images" in capsys.readouterr().out
     model = tmp_path / "model.safetensors"
     metadata = {"settings": ImageSettings(working_size=32).to_dict(), "class_names": ["object"]}
-    save_checkpoint(model, build_model("compact", seed=0), metadata)
+    save_checkpoint(model, SemiGDANet("compact", seed=0), metadata)
     masks = tmp_path / "masks"
     assert (
         main(["predict", str(store), "--model", str(model), "--output", str(masks), "--device", "cpu"]) == 0

@@ -12,7 +12,7 @@ from napari_semigda.inference.framing import settings_for_objects
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.checkpoint import save_checkpoint
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.training.recipe import Recipe
 from packs import split_pack, truth
 from tables import read_results
@@ -112,13 +112,13 @@ def test_a_decoder_that_learns_is_told_apart_and_moves(make_pack, tmp_path):
     (result,) = read_results(output)
     assert (result["name"], result["start"]) == ("adapted decoder", "shipped")
 
-    model = build_model("compact")
-    before = [tensor.clone() for tensor in model.autoencoder.network.decoder.parameters()]
+    model = SemiGDANet("compact")
+    before = [tensor.clone() for tensor in model.autoencoder.decoder.parameters()]
     adapted = label_efficiency.AdaptedDecoder.of(model)
     optimizer = torch.optim.SGD([one for part in adapted.parts().values() for one in part.parameters()], lr=1)
     adapted(torch.rand(1, 3, 32, 32))[1][:, 1].mean().backward()
     optimizer.step()
-    after = list(model.autoencoder.network.decoder.parameters())
+    after = list(model.autoencoder.decoder.parameters())
     assert any(not one.equal(other) for one, other in zip(before, after, strict=True))
 
 
@@ -152,7 +152,7 @@ def test_every_method_leaves_its_result_in_a_file_and_in_the_table(make_pack, tm
 @pytest.mark.slow
 def test_a_run_tells_which_weights_it_started_from(make_pack, tmp_path):
     pack, output = make_pack([""] * 8), tmp_path / "results"
-    save_checkpoint(tmp_path / "tried.safetensors", build_model("compact", seed=9), {})
+    save_checkpoint(tmp_path / "tried.safetensors", SemiGDANet("compact", seed=9), {})
 
     run(pack, output, "--fresh-weights")
     run(pack, output, "--start", str(tmp_path / "tried.safetensors"))

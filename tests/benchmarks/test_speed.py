@@ -2,12 +2,13 @@ import pytest
 import torch
 from imageio.v3 import imread
 
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.loading import random_autoencoder
+from napari_semigda.model.network import SemiGDANet
 from speed import BATCH, HEAD, SeparatePasses, main
 
 
 def test_separate_passes_say_what_one_pass_says():
-    whole = build_model("compact", random_autoencoder=True).eval()
+    whole = SemiGDANet("compact", autoencoder=random_autoencoder("compact")).eval()
     apart = SeparatePasses.of(whole).eval()
     images = torch.rand(2 * BATCH, 3, 32, 32) * 2 - 1
     noise = torch.randn(2 * BATCH, 4, 4, 4)

@@ -16,7 +16,8 @@ from torch.nn import functional
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.inference.predictor import Predictor, Summary
 from napari_semigda.inference.preparation import ImageSettings
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.loading import random_autoencoder
+from napari_semigda.model.network import SemiGDANet
 
 WHOLE = ImageSettings(working_size=64)
 TILES = ImageSettings(working_size=64, framing="tiles")
@@ -332,7 +333,7 @@ def test_cancelling_takes_effect_before_the_next_batch():
 
 @pytest.fixture(scope="module")
 def network():
-    return build_model("compact", 2, random_autoencoder=True)
+    return SemiGDANet("compact", 2, autoencoder=random_autoencoder("compact"))
 
 
 @pytest.mark.parametrize("framing", ["whole", "tiles"])
@@ -354,7 +355,7 @@ def test_the_real_network_can_be_trained_after_predicting(network):
 @pytest.mark.parametrize("classes", [3])
 def test_more_classes_can_be_trained_after_predicting(classes):
     """Colors of classes are made once; made while predicting, they must serve training as well."""
-    model = build_model("compact", classes, random_autoencoder=True)
+    model = SemiGDANet("compact", classes, autoencoder=random_autoencoder("compact"))
     Predictor(model, WHOLE).predict(np.zeros((64, 64), np.uint8))
     model.train()(torch.zeros(2, 3, 64, 64))[0].square().sum().backward()
     assert any(p.grad is not None for p in model.image_adapters.parameters())

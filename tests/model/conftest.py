@@ -3,12 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
-from napari_semigda.model.autoencoder import KLAutoencoder
-from napari_semigda.model.network import SemiGDANetwork
-from napari_semigda.model.presets import Preset, assemble
+from napari_semigda.model.autoencoder import KLAutoencoder, KLConfig
+from napari_semigda.model.network import SemiGDANet
+from napari_semigda.model.presets import Preset
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -28,13 +27,13 @@ def shared_folder(variable: str, name: str) -> Path:
     return folder
 
 
-def small_kl(seed: int = 0) -> AutoencoderKL:
+def small_kl(seed: int = 0) -> KLAutoencoder:
     """Stable Diffusion's architecture, attention included, a few channels wide."""
     torch.manual_seed(seed)
-    return AutoencoderKL.from_config(SMALL_CONFIG)
+    return KLAutoencoder(KLConfig.model_validate(SMALL_CONFIG), "random:0")
 
 
-def small_paper_model() -> SemiGDANetwork:
+def small_paper_model() -> SemiGDANet:
     """The paper's network with the `sd` preset's depth, a few channels wide."""
     preset = Preset(
         name="sd",
@@ -47,7 +46,7 @@ def small_paper_model() -> SemiGDANetwork:
         adapter_hidden=(8, 8, 16, 16),
         default_working_size=32,
     )
-    return assemble(preset, KLAutoencoder(small_kl(), "random:0"), classes=2)
+    return SemiGDANet(preset, autoencoder=small_kl())
 
 
 def pictures(count: int = 2, height: int = 32, width: int = 32) -> Tensor:
@@ -66,7 +65,7 @@ def dice(one: Tensor, other: Tensor) -> float:
     return float(2 * (one & other).sum() / (one.sum() + other.sum()))
 
 
-def learn_something(model: SemiGDANetwork) -> None:
+def learn_something(model: SemiGDANet) -> None:
     """Move every learning weight a little, as training would."""
     generator = torch.Generator().manual_seed(7)
     for name, tensor in model.trainable_state().items():

@@ -1,46 +1,73 @@
-"""Every preset's frozen autoencoder is diffusers' own, seen level by level."""
+"""Every preset's frozen autoencoder computes what diffusers' does, bit by bit, level by level."""
+
+import json
+from importlib.resources import files
+from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
+from torch import nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from napari_semigda.model.adapters import SkipAdapters
-from napari_semigda.model.autoencoder import Autoencoder, KLAutoencoder
-from napari_semigda.model.loading import random_autoencoder_of
+from napari_semigda.model.autoencoder import Autoencoder
+from napari_semigda.model.loading import random_autoencoder
+from napari_semigda.model.network import SkipAdapter
 
-from .conftest import pictures, small_kl
+from .conftest import SMALL_CONFIG, pictures, small_kl
 
+WEIGHTS = files("napari_semigda.model") / "weights"
 KINDS = ["compact", "taesd", "small"]
 
 
 @pytest.fixture(params=KINDS)
 def autoencoder(request: pytest.FixtureRequest) -> Autoencoder:
     if request.param == "small":
-        return KLAutoencoder(small_kl(), "random:0")
-    return random_autoencoder_of(request.param, seed=0)
+        return small_kl()
+    return random_autoencoder(request.param, seed=0)
 
 
-def fresh_adapters(autoencoder: Autoencoder) -> SkipAdapters:
-    hidden = [4] * len(autoencoder.level_channels)
-    return SkipAdapters(autoencoder.decoder_channels, autoencoder.level_channels, hidden)
+def fresh_adapters(autoencoder: Autoencoder) -> nn.ModuleList:
+    widths = zip(autoencoder.decoder_channels, autoencoder.level_channels, strict=True)
+    return nn.ModuleList(SkipAdapter(*both, hidden=4) for both in widths)
 
 
-def test_encoding_is_what_diffusers_encodes(autoencoder: Autoencoder) -> None:
+@pytest.fixture
+def reference(request: pytest.FixtureRequest, autoencoder: Autoencoder) -> Any:
+    """diffusers' own network, made from the same seed."""
+    torch.manual_seed(0)
+    made = {
+        "compact": lambda: AutoencoderKL.from_config(json.loads((WEIGHTS / "compact.json").read_text())),
+        "taesd": AutoencoderTiny,
+        "small": lambda: AutoencoderKL.from_config(SMALL_CONFIG),
+    }[request.node.callspec.params["autoencoder"]]()
+    return made.requires_grad_(False).eval()
+
+
+def test_the_same_seed_gives_the_weights_that_diffusers_draws(
+    autoencoder: Autoencoder, reference: Any
+) -> None:
+    expected = reference.state_dict()
+    assert autoencoder.state_dict().keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in autoencoder.state_dict().items())
+
+
+def test_encoding_is_what_diffusers_encodes(autoencoder: Autoencoder, reference: Any) -> None:
     image = pictures()
     encoding = autoencoder.encode(image)
-    encoded = autoencoder.network.encode(pixel_unshuffle(image, autoencoder.patch))
+    encoded = reference.encode(pixel_unshuffle(image, autoencoder.patch))
     if hasattr(encoded, "latent_dist"):
-        torch.testing.assert_close(encoding.mean, encoded.latent_dist.mean * autoencoder.scaling_factor)
-        torch.testing.assert_close(encoding.log_variance, encoded.latent_dist.logvar)
+        assert torch.equal(encoding.mean, encoded.latent_dist.mean * autoencoder.scaling_factor)
+        assert torch.equal(encoding.log_variance, encoded.latent_dist.logvar)
     else:
-        torch.testing.assert_close(encoding.mean, encoded.latents)
+        assert torch.equal(encoding.mean, encoded.latents)
         assert encoding.log_variance is None
 
 
-def test_plain_decoding_is_what_diffusers_decodes(autoencoder: Autoencoder) -> None:
+def test_plain_decoding_is_what_diffusers_decodes(autoencoder: Autoencoder, reference: Any) -> None:
     latent = autoencoder.encode(pictures()).mean
-    decoded = autoencoder.network.decode(latent / autoencoder.scaling_factor).sample
-    torch.testing.assert_close(autoencoder.decode(latent), pixel_shuffle(decoded, autoencoder.patch))
+    decoded = reference.decode(latent / autoencoder.scaling_factor).sample
+    assert torch.equal(autoencoder.decode(latent), pixel_shuffle(decoded, autoencoder.patch))
 
 
 def test_skips_halve_from_level_to_level(autoencoder: Autoencoder) -> None:
@@ -103,6 +130,6 @@ def test_the_signature_tells_autoencoders_apart_but_not_their_rounding() -> None
     def difference(one: Autoencoder, other: Autoencoder) -> float:
         return float((torch.tensor(one.signature()) - torch.tensor(other.signature())).abs().max())
 
-    original, rounded, another = (random_autoencoder_of("compact", seed) for seed in (0, 0, 1))
+    original, rounded, another = (random_autoencoder("compact", seed) for seed in (0, 0, 1))
     rounded.half().float()
     assert difference(original, rounded) < 0.02 < difference(original, another)

@@ -10,22 +10,21 @@ import torch
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
-from napari_semigda.model.loading import load_autoencoder
-from napari_semigda.model.network import SemiGDANetwork
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.loading import load_autoencoder, random_autoencoder
+from napari_semigda.model.network import SemiGDANet
 
 from .conftest import learn_something, pictures
 
 
 @pytest.fixture(scope="module")
-def trained() -> SemiGDANetwork:
-    model = build_model("compact", 3)
+def trained() -> SemiGDANet:
+    model = SemiGDANet("compact", 3)
     learn_something(model)
     return model.eval()
 
 
 @pytest.fixture
-def file(trained: SemiGDANetwork, tmp_path: Path) -> Path:
+def file(trained: SemiGDANet, tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, trained, {"class_names": ["Zelle", "核"], "settings": {"working_size": 128}})
     return path
@@ -38,11 +37,11 @@ def rewrite(path: Path, **changes: object) -> None:
     path.write_bytes(safetensors.torch.save(tensors, {"semigda": json.dumps(header)}))
 
 
-def test_a_network_comes_back_the_same(trained: SemiGDANetwork, file: Path) -> None:
+def test_a_network_comes_back_the_same(trained: SemiGDANet, file: Path) -> None:
     loaded, _ = load_checkpoint(file)
     assert not loaded.training
     assert loaded.classes == 3
-    for one, two in zip(trained(pictures()), loaded(pictures()), strict=True):
+    for one, two in zip(trained.branches(pictures()), loaded.branches(pictures()), strict=True):
         assert torch.equal(one, two)
 
 
@@ -54,8 +53,8 @@ def test_it_says_what_it_was_trained_for(file: Path) -> None:
     assert load_checkpoint(file)[1] == metadata
 
 
-def test_it_can_be_trained_on_from_a_half_precision_copy(trained: SemiGDANetwork, tmp_path: Path) -> None:
-    half = build_model("compact", 3)
+def test_it_can_be_trained_on_from_a_half_precision_copy(trained: SemiGDANet, tmp_path: Path) -> None:
+    half = SemiGDANet("compact", 3)
     half.load_trainable_state(trained.trainable_state())
     half.encoder.half()
     save_checkpoint(tmp_path / "half.safetensors", half)
@@ -64,17 +63,20 @@ def test_it_can_be_trained_on_from_a_half_precision_copy(trained: SemiGDANetwork
 
 
 def test_a_random_autoencoder_is_made_again_from_its_seed(tmp_path: Path) -> None:
-    model = build_model("taesd", seed=5, random_autoencoder=True).eval()
+    model = SemiGDANet("taesd", seed=5, autoencoder=random_autoencoder("taesd", 5)).eval()
     save_checkpoint(tmp_path / "random.safetensors", model)
     loaded, _ = load_checkpoint(tmp_path / "random.safetensors")
-    for one, two in zip(model(pictures()), loaded(pictures()), strict=True):
+    for one, two in zip(model.branches(pictures()), loaded.branches(pictures()), strict=True):
         assert torch.equal(one, two)
 
 
 def test_another_autoencoder_than_in_training_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other"
-    build_model("compact", random_autoencoder=True, seed=9).autoencoder.network.save_pretrained(other)
-    save_checkpoint(tmp_path / "model.safetensors", build_model("compact", weights=other))
+    other.mkdir()
+    weights = random_autoencoder("compact", 9).state_dict()
+    safetensors.torch.save_file(weights, other / "diffusion_pytorch_model.safetensors")
+    model = SemiGDANet("compact", autoencoder=load_autoencoder("compact", other))
+    save_checkpoint(tmp_path / "model.safetensors", model)
     with pytest.raises(SemiGDAError, match="another “compact” autoencoder"):
         load_checkpoint(tmp_path / "model.safetensors")
     loaded, _ = load_checkpoint(tmp_path / "model.safetensors", other)
@@ -133,7 +135,7 @@ def test_weights_that_do_not_fit_are_refused(file: Path) -> None:
         load_checkpoint(file)
 
 
-def test_a_failed_write_leaves_the_old_file(trained: SemiGDANetwork, file: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(trained: SemiGDANet, file: Path) -> None:
     before = file.read_bytes()
     with pytest.raises(TypeError):
         save_checkpoint(file, trained, {"settings": object()})
@@ -143,16 +145,16 @@ def test_a_failed_write_leaves_the_old_file(trained: SemiGDANetwork, file: Path)
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_it_keeps_which_classes_it_was_shown(trained: SemiGDANetwork, file: Path) -> None:
+def test_it_keeps_which_classes_it_was_shown(trained: SemiGDANet, file: Path) -> None:
     """A class that no mask has shown is not predicted, wherever its color is the nearest one."""
     assert load_checkpoint(file)[0].shown == trained.shown == set()
-    assert (torch.stack(trained(pictures())).argmax(dim=2) == 2).any()
+    assert (torch.stack(trained.branches(pictures())).argmax(dim=2) == 2).any()
     trained.shown = {1}
     try:
         save_checkpoint(file, trained)
         loaded, _ = load_checkpoint(file)
         assert loaded.shown == {1}
-        for own, other in zip(trained(pictures()), loaded(pictures()), strict=True):
+        for own, other in zip(trained.branches(pictures()), loaded.branches(pictures()), strict=True):
             assert torch.equal(own, other)
             assert not other[:, 2].any()
             torch.testing.assert_close(other.sum(dim=1), torch.ones_like(other[:, 0]))
@@ -160,16 +162,14 @@ def test_it_keeps_which_classes_it_was_shown(trained: SemiGDANetwork, file: Path
         trained.shown = set()
 
 
-def test_a_file_from_before_that_was_written_was_shown_every_class(
-    trained: SemiGDANetwork, file: Path
-) -> None:
+def test_a_file_from_before_that_was_written_was_shown_every_class(trained: SemiGDANet, file: Path) -> None:
     header = read_metadata(file)
     del header["shown"]
     tensors = safetensors.torch.load_file(file)
     file.write_bytes(safetensors.torch.save(tensors, {"semigda": json.dumps(header)}))
     loaded, _ = load_checkpoint(file)
     assert loaded.shown == {1, 2}
-    for own, other in zip(trained(pictures()), loaded(pictures()), strict=True):
+    for own, other in zip(trained.branches(pictures()), loaded.branches(pictures()), strict=True):
         assert torch.equal(own, other)
 
 

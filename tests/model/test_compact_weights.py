@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from napari_semigda.model.annotation import image_to_probabilities, labels_to_image
 from napari_semigda.model.loading import load_autoencoder
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.samples import sample_pairs
 from variety import random_labels
 
@@ -130,4 +130,4 @@ def test_pretraining_writes_a_state_that_fits_and_goes_on_where_it_stopped(tmp_p
     first, second = train_twice("pretrain_compact.py", tmp_path)
 
     assert 0 < first["step"] < second["step"]
-    build_model("compact").load_trainable_state(load_file(tmp_path / "compact_start.safetensors"))
+    SemiGDANet("compact").load_trainable_state(load_file(tmp_path / "compact_start.safetensors"))

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.annotation import image_to_probabilities
 from napari_semigda.model.loading import load_autoencoder
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 
 from .conftest import SMALL_CONFIG, dice, drawn_mask, pictures, shared_folder, small_kl
 
@@ -74,27 +74,33 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def save_as_diffusers(weights: dict[str, Tensor], folder: Path, **options: Any) -> None:
+    network = AutoencoderKL.from_config(SMALL_CONFIG)
+    network.load_state_dict(weights)
+    network.save_pretrained(folder, **options)
+
+
 def assert_same(path: Path, weights: dict[str, Tensor]) -> None:
     loaded = load_autoencoder("sd", path)
     assert loaded.source == "file"
-    state = loaded.network.state_dict()
+    state = loaded.state_dict()
     assert state.keys() == weights.keys()
     for name, tensor in weights.items():
         torch.testing.assert_close(state[name], tensor.float())
 
 
 def test_a_diffusers_folder(tmp_path: Path, weights: dict[str, Tensor]) -> None:
-    small_kl(seed=3).save_pretrained(tmp_path / "plain")
+    save_as_diffusers(weights, tmp_path / "plain")
     assert_same(tmp_path / "plain", weights)
 
 
 def test_the_vae_in_a_pipelines_folder(tmp_path: Path, weights: dict[str, Tensor]) -> None:
-    small_kl(seed=3).save_pretrained(tmp_path / "pipeline" / "vae")
+    save_as_diffusers(weights, tmp_path / "pipeline" / "vae")
     assert_same(tmp_path / "pipeline", weights)
 
 
 def test_a_pickled_diffusers_folder(tmp_path: Path, weights: dict[str, Tensor]) -> None:
-    small_kl(seed=3).save_pretrained(tmp_path / "old", safe_serialization=False)
+    save_as_diffusers(weights, tmp_path / "old", safe_serialization=False)
     assert_same(tmp_path / "old", weights)
 
 
@@ -180,9 +186,7 @@ def test_another_kind_of_autoencoder_is_refused(tmp_path: Path) -> None:
 
 
 def test_latents_of_another_shape_are_refused(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    wide = small_kl().from_config({**SMALL_CONFIG, "latent_channels": 16})
-    wide.save_pretrained(tmp_path / "wide")
+    AutoencoderKL.from_config({**SMALL_CONFIG, "latent_channels": 16}).save_pretrained(tmp_path / "wide")
     with pytest.raises(SemiGDAError, match="4 channels"):
         load_autoencoder("sd", tmp_path / "wide")
 
@@ -224,7 +228,8 @@ def test_taesd_in_a_diffusers_folder(tmp_path: Path) -> None:
 
 
 def test_the_real_taesd_carries_a_drawn_mask() -> None:
-    model = build_model("taesd", weights=shared_folder("SEMIGDA_WEIGHTS", "weights") / "taesd")
+    folder = shared_folder("SEMIGDA_WEIGHTS", "weights") / "taesd"
+    model = SemiGDANet("taesd", autoencoder=load_autoencoder("taesd", folder))
     mask = drawn_mask()
     decoded = model.autoencoder.decode(model.mask_latent(mask))
     assert dice(image_to_probabilities(decoded, 2)[:, 1] > 0.5, mask > 0) > 0.98

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.checkpoint import load_checkpoint, save_checkpoint
-from napari_semigda.model.network import SemiGDANetwork
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.model.released import fill_from_released, import_released
 
 from .conftest import learn_something, pictures, shared_folder, small_paper_model
@@ -63,7 +63,7 @@ UNUSED = {
 }
 
 
-def authors_state(model: SemiGDANetwork) -> dict[str, Tensor]:
+def authors_state(model: SemiGDANet) -> dict[str, Tensor]:
     state = {}
     for name, tensor in model.trainable_state().items():
         for pattern, replacement in TO_AUTHORS:
@@ -73,24 +73,24 @@ def authors_state(model: SemiGDANetwork) -> dict[str, Tensor]:
 
 
 @pytest.fixture
-def released() -> SemiGDANetwork:
+def released() -> SemiGDANet:
     model = small_paper_model()
     learn_something(model)
     return model.eval()
 
 
-def test_learning_parts_are_filled_under_the_authors_names(released: SemiGDANetwork) -> None:
+def test_learning_parts_are_filled_under_the_authors_names(released: SemiGDANet) -> None:
     state = authors_state(released)
     assert all(
         name.startswith(("vae_model.decoder.Jump", "resnet.", "mapping_", "seg_head.")) for name in state
     )
     model = small_paper_model().eval()
     fill_from_released(model, state)
-    for one, two in zip(model(pictures()), released(pictures()), strict=True):
+    for one, two in zip(model.branches(pictures()), released.branches(pictures()), strict=True):
         assert torch.equal(one, two)
 
 
-def test_a_stage_one_state_leaves_the_adapters_fresh(released: SemiGDANetwork) -> None:
+def test_a_stage_one_state_leaves_the_adapters_fresh(released: SemiGDANet) -> None:
     state = {name: tensor for name, tensor in authors_state(released).items() if "Jump" not in name}
     model, fresh = small_paper_model(), small_paper_model()
     fill_from_released(model, state)
@@ -108,7 +108,7 @@ def refused_states(state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Tensor]
     yield {}, "lacks"
 
 
-def test_what_does_not_fit_is_refused_whole(released: SemiGDANetwork) -> None:
+def test_what_does_not_fit_is_refused_whole(released: SemiGDANet) -> None:
     for state, message in refused_states(authors_state(released)):
         model = small_paper_model()
         before = {name: tensor.clone() for name, tensor in model.trainable_state().items()}
@@ -148,7 +148,7 @@ def channel_statistics(skip: Tensor) -> Tensor:
     return torch.stack([per_channel.mean(dim=1), per_channel.std(dim=1)])
 
 
-def computed_arrays(model: SemiGDANetwork, image: Tensor, mask: Tensor) -> dict[str, Tensor]:
+def computed_arrays(model: SemiGDANet, image: Tensor, mask: Tensor) -> dict[str, Tensor]:
     latents = model.latents(image * 2 - 1)
     encoding = model.autoencoder.encode(image * 2 - 1)
     assert encoding.log_variance is not None
@@ -178,12 +178,12 @@ def stage_two_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def stage_two(stage_two_file: Path) -> SemiGDANetwork:
+def stage_two(stage_two_file: Path) -> SemiGDANet:
     return import_released(stage_two_file)
 
 
 @pytest.mark.slow
-def test_the_network_is_the_same_function_as_the_authors(stage_two: SemiGDANetwork) -> None:
+def test_the_network_is_the_same_function_as_the_authors(stage_two: SemiGDANet) -> None:
     expected = np.load(shared_folder("SEMIGDA_PARITY", "parity") / "forward.npz")
     image, mask = torch.from_numpy(expected["image"]), torch.from_numpy(expected["mask"]).long()
     with torch.no_grad():
@@ -198,7 +198,7 @@ def test_the_network_is_the_same_function_as_the_authors(stage_two: SemiGDANetwo
 
 @pytest.mark.slow
 def test_a_stage_one_file_gets_its_autoencoder_from_beside(
-    stage_two_file: Path, stage_two: SemiGDANetwork, tmp_path: Path
+    stage_two_file: Path, stage_two: SemiGDANet, tmp_path: Path
 ) -> None:
     state = torch.load(stage_two_file, weights_only=True, mmap=True)["model"]
     parts = {
@@ -220,12 +220,12 @@ def test_a_stage_one_file_gets_its_autoencoder_from_beside(
 
 @pytest.mark.slow
 def test_an_import_is_saved_and_loaded_with_its_own_autoencoder(
-    stage_two_file: Path, stage_two: SemiGDANetwork, tmp_path: Path
+    stage_two_file: Path, stage_two: SemiGDANet, tmp_path: Path
 ) -> None:
     save_checkpoint(tmp_path / "imported.safetensors", stage_two)
     loaded, metadata = load_checkpoint(tmp_path / "imported.safetensors", stage_two_file)
     (tmp_path / "imported.safetensors").unlink()
     assert metadata["preset"] == "sd"
     with torch.no_grad():
-        for one, two in zip(loaded(pictures(1)), stage_two(pictures(1)), strict=True):
+        for one, two in zip(loaded.branches(pictures(1)), stage_two.branches(pictures(1)), strict=True):
             assert torch.equal(one, two)

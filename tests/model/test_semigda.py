@@ -3,21 +3,22 @@
 import pytest
 import torch
 
-from napari_semigda.model.network import SemiGDANetwork
-from napari_semigda.model.presets import PRESETS, build_model
+from napari_semigda.model.loading import random_autoencoder
+from napari_semigda.model.network import SemiGDANet
+from napari_semigda.model.presets import PRESETS
 
 from .conftest import learn_something, pictures, small_paper_model
 
 
 @pytest.fixture(params=["compact", "taesd", "small"])
-def model(request: pytest.FixtureRequest) -> SemiGDANetwork:
+def model(request: pytest.FixtureRequest) -> SemiGDANet:
     if request.param == "small":
         return small_paper_model()
-    return build_model(request.param, random_autoencoder=True)
+    return SemiGDANet(request.param, autoencoder=random_autoencoder(request.param))
 
 
-def test_two_branches_predict_class_probabilities(model: SemiGDANetwork) -> None:
-    for branch in model(pictures(2, 32, 48)):
+def test_two_branches_predict_class_probabilities(model: SemiGDANet) -> None:
+    for branch in model.branches(pictures(2, 32, 48)):
         assert branch.shape == (2, 2, 32, 48)
         assert branch.dtype == torch.float32
         torch.testing.assert_close(branch.sum(dim=1), torch.ones(2, 32, 48))
@@ -25,12 +26,12 @@ def test_two_branches_predict_class_probabilities(model: SemiGDANetwork) -> None
 
 @pytest.mark.parametrize("classes", [2, 3, 12])
 def test_as_many_classes_as_asked_for(classes: int) -> None:
-    model = build_model("compact", classes, random_autoencoder=True)
-    image_branch, mask_branch = model(pictures(1))
+    model = SemiGDANet("compact", classes, autoencoder=random_autoencoder("compact"))
+    image_branch, mask_branch = model.branches(pictures(1))
     assert image_branch.shape == mask_branch.shape == (1, classes, 32, 32)
 
 
-def test_latents_are_those_of_the_method(model: SemiGDANetwork) -> None:
+def test_latents_are_those_of_the_method(model: SemiGDANet) -> None:
     image = pictures()
     model.eval()
     latents = model.latents(image)
@@ -50,12 +51,12 @@ def test_noise_moves_the_image_latent_by_its_standard_deviation() -> None:
 
 
 def test_without_log_variance_noise_changes_nothing() -> None:
-    model = build_model("taesd", random_autoencoder=True)
+    model = SemiGDANet("taesd", autoencoder=random_autoencoder("taesd"))
     image, noise = pictures(), torch.randn(2, 4, 4, 4)
     assert torch.equal(model.latents(image, noise).image, model.latents(image).image)
 
 
-def test_a_masks_latent_is_that_of_its_picture(model: SemiGDANetwork) -> None:
+def test_a_masks_latent_is_that_of_its_picture(model: SemiGDANet) -> None:
     labels = torch.zeros(1, 32, 32, dtype=torch.uint8)
     labels[:, 8:20, 8:20] = 1
     latent = model.mask_latent(labels)
@@ -64,10 +65,10 @@ def test_a_masks_latent_is_that_of_its_picture(model: SemiGDANetwork) -> None:
     assert not latent.requires_grad
 
 
-def test_training_reaches_all_parts_and_only_them(model: SemiGDANetwork) -> None:
+def test_training_reaches_all_parts_and_only_them(model: SemiGDANet) -> None:
     model.train()
     learn_something(model)
-    image_branch, mask_branch = model(pictures())
+    image_branch, mask_branch = model.branches(pictures())
     (image_branch[:, 1].mean() + mask_branch[:, 1].square().mean()).backward()
     for name, part in model.parts().items():
         silent = [key for key, parameter in part.named_parameters() if parameter.grad is None]
@@ -92,7 +93,7 @@ def test_gradients_reach_the_skips_after_the_first_step() -> None:
     assert min(largest_gradients()) > 0
 
 
-def test_training_keeps_the_autoencoder_in_evaluation_mode(model: SemiGDANetwork) -> None:
+def test_training_keeps_the_autoencoder_in_evaluation_mode(model: SemiGDANet) -> None:
     model.train()
     assert model.encoder.training
     assert not model.autoencoder.training
@@ -100,59 +101,51 @@ def test_training_keeps_the_autoencoder_in_evaluation_mode(model: SemiGDANetwork
     assert not model.encoder.training
 
 
-def test_a_single_small_picture_can_be_trained_on(model: SemiGDANetwork) -> None:
+def test_a_single_small_picture_can_be_trained_on(model: SemiGDANet) -> None:
     model.train()
-    image_branch, mask_branch = model(pictures(1, 16, 16))
+    image_branch, mask_branch = model.branches(pictures(1, 16, 16))
     assert torch.isfinite(image_branch).all()
     assert torch.isfinite(mask_branch).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [(30, 32), (32, 12)])
 def test_sizes_are_multiples_of_eight(height: int, width: int) -> None:
-    model = build_model("compact", random_autoencoder=True)
+    model = SemiGDANet("compact", autoencoder=random_autoencoder("compact"))
     with pytest.raises(ValueError, match="multiples of 8"):
-        model(pictures(1, height, width))
+        model.branches(pictures(1, height, width))
     with pytest.raises(ValueError, match="multiples of 8"):
         model.mask_latent(torch.zeros(1, height, width, dtype=torch.uint8))
 
 
-def test_the_trainable_state_carries_everything_learnt(model: SemiGDANetwork) -> None:
+def test_the_trainable_state_carries_everything_learnt(model: SemiGDANet) -> None:
     learn_something(model)
     model.train()
     model(pictures())  # moves the batch norms' statistics
     other = (
         small_paper_model()
         if model.preset == "sd"
-        else build_model(model.preset, seed=1, random_autoencoder=True)
+        else SemiGDANet(model.preset, seed=1, autoencoder=random_autoencoder(model.preset, 1))
     )
     other.autoencoder.load_state_dict(model.autoencoder.state_dict())
     other.load_trainable_state(model.trainable_state())
-    for one, two in zip(model.eval()(pictures()), other.eval()(pictures()), strict=True):
+    for one, two in zip(model.eval().branches(pictures()), other.eval().branches(pictures()), strict=True):
         assert torch.equal(one, two)
     assert not any(name.startswith("autoencoder") for name in model.trainable_state())
 
 
 def test_a_state_of_another_network_is_refused_and_nothing_changes() -> None:
-    compact = build_model("compact", random_autoencoder=True)
+    compact = SemiGDANet("compact", autoencoder=random_autoencoder("compact"))
     before = {name: tensor.clone() for name, tensor in compact.trainable_state().items()}
-    taesd = build_model("taesd", random_autoencoder=True)
+    taesd = SemiGDANet("taesd", autoencoder=random_autoencoder("taesd"))
     with pytest.raises(ValueError, match="another shape"):
         compact.load_trainable_state(taesd.trainable_state())
     assert all(torch.equal(tensor, before[name]) for name, tensor in compact.trainable_state().items())
 
 
-def test_stage_one_trains_the_mapping_and_the_encoder() -> None:
-    model = small_paper_model()
-    parameters = model.stage_one_parameters()
-    assert list(parameters) == ["mapping", "encoder"]
-    assert {id(p) for p in parameters["encoder"]} == {id(p) for p in model.encoder.parameters()}
-    assert set(model.parts()) == {"mapping", "encoder", "image_adapters", "mask_adapters"}
-
-
 def test_half_precision_gives_probabilities_in_float32() -> None:
-    model = build_model("compact", random_autoencoder=True).train()
+    model = SemiGDANet("compact", autoencoder=random_autoencoder("compact")).train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        image_branch, mask_branch = model(pictures(1, 16, 16))
+        image_branch, mask_branch = model.branches(pictures(1, 16, 16))
     assert image_branch.dtype == mask_branch.dtype == torch.float32
     (image_branch[:, 1].mean() + mask_branch[:, 1].mean()).backward()
 

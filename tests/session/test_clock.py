@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_semigda.io.masks import write_labels
 from napari_semigda.model.checkpoint import save_checkpoint
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.session.export import Existing, Export
 from napari_semigda.session.journal import JournalEntry
 from napari_semigda.session.rounds import MODEL
@@ -76,7 +76,7 @@ def test_the_newest_weights_are_those_of_the_last_round_whatever_their_time(sess
     session.accept("image_1", mask_of(session, "image_1"))
     for _ in range(2):
         record = session.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
-        save_checkpoint(session.round_folder(record.number) / MODEL, build_model("compact", 2), {})
+        save_checkpoint(session.round_folder(record.number) / MODEL, SemiGDANet("compact", 2), {})
         session.finish_round(record, "complete", steps=1, seconds=1.0)
         assert session.last_model() == session.round_folder(record.number) / MODEL
     moved(session.round_folder(2) / MODEL)

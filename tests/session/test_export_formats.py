@@ -18,7 +18,8 @@ from napari_semigda.inference.predictor import Prediction, Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.masks import read_legend
 from napari_semigda.model.checkpoint import save_checkpoint
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.loading import random_autoencoder
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.session.export import Existing, Export, export_masks
 from napari_semigda.session.exporting.formats import (
     FORMATS,
@@ -49,7 +50,7 @@ def trained(labeled: Session) -> Session:
     """The same, after a round that left a network of random weights."""
     labeled.settings = ImageSettings(working_size=32)
     record = labeled.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
-    model = build_model("compact", random_autoencoder=True)
+    model = SemiGDANet("compact", autoencoder=random_autoencoder("compact"))
     save_checkpoint(labeled.round_folder(record.number) / "model.safetensors", model, METADATA)
     labeled.finish_round(record, "complete", steps=1, seconds=1.0)
     return labeled
@@ -276,7 +277,7 @@ def test_probabilities_are_those_of_the_newest_network(trained: Session, out: Pa
     assert [(item.id, reason) for item, reason in report.left_out] == [("image_3", "skipped")]
     written = tifffile.imread(out / "image 2_probability.tif")
     assert written.dtype == np.float32
-    predictor = Predictor(build_model("compact", random_autoencoder=True), trained.settings)
+    predictor = Predictor(SemiGDANet("compact", autoencoder=random_autoencoder("compact")), trained.settings)
     expected = predictor.predict(trained.picture("image_2").pixels).probabilities[1]
     np.testing.assert_allclose(written, expected, atol=1e-5)
     with tifffile.TiffFile(out / "more" / "stack_p0001_probability.tif") as tif:
@@ -287,7 +288,7 @@ def test_probabilities_are_told_by_class_and_not_of_removed_ones(trained: Sessio
     trained.add_class("second")
     trained.add_class("third")
     record = trained.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
-    model = build_model("compact", classes=4, random_autoencoder=True)
+    model = SemiGDANet("compact", classes=4, autoencoder=random_autoencoder("compact"))
     save_checkpoint(trained.round_folder(record.number) / "model.safetensors", model, METADATA)
     trained.finish_round(record, "complete", steps=1, seconds=1.0)
     trained.remove_class(1)
@@ -312,7 +313,8 @@ def test_probabilities_are_up_to_date_until_the_next_round(trained: Session, out
     assert Export(trained, out, Probabilities()).run(Existing.UPDATE).kept == first.written
     model = trained.last_model()
     assert model is not None
-    save_checkpoint(model, build_model("compact", random_autoencoder=True, seed=1), METADATA)
+    other = SemiGDANet("compact", seed=1, autoencoder=random_autoencoder("compact", 1))
+    save_checkpoint(model, other, METADATA)
     again = Export(trained, out, Probabilities()).run(Existing.UPDATE, device="cpu")
     assert again.written == first.written
 

@@ -10,7 +10,7 @@ import safetensors.torch
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.checkpoint import read_metadata, save_checkpoint
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.session.rounds import MODEL
 from napari_semigda.session.session import Session
 from napari_semigda.session.trained_model import TrainedModel, weights_in_words
@@ -25,7 +25,7 @@ def trained(session: Session) -> Session:
     record = session.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
     save_checkpoint(
         session.round_folder(record.number) / MODEL,
-        build_model("compact", 3),
+        SemiGDANet("compact", 3),
         {"class_names": ["cell", "edge"], "settings": SETTINGS.to_dict(), "round": 1},
     )
     session.finish_round(record, "complete", steps=1, seconds=0.0)
@@ -59,7 +59,7 @@ def test_what_is_no_model_is_refused_in_words(session: Session, tmp_path: Path) 
         TrainedModel.find(session.folder)
     with pytest.raises(SemiGDAError, match="no session"):
         TrainedModel.find(tmp_path)
-    save_checkpoint(tmp_path / "bare.safetensors", build_model("compact", 2), {})
+    save_checkpoint(tmp_path / "bare.safetensors", SemiGDANet("compact", 2), {})
     with pytest.raises(SemiGDAError, match="how its images were seen"):
         TrainedModel.find(tmp_path / "bare.safetensors")
 
@@ -99,7 +99,7 @@ def test_a_session_with_an_encoder_of_before_opens_and_starts_from_scratch(train
         with pytest.raises(SemiGDAError, match="pre-trained encoder, which is no longer supported"):
             TrainedModel.find(model)
         record = again.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
-        save_checkpoint(again.round_folder(record.number) / MODEL, build_model("compact", 2), {})
+        save_checkpoint(again.round_folder(record.number) / MODEL, SemiGDANet("compact", 2), {})
     with Session.open(trained.folder) as again:
         assert again.warnings == ()
         assert again.last_model() == again.round_folder(2) / MODEL

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.model.network import SemiGDANetwork
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.loading import random_autoencoder
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.training.examples import Example
 
 SIZE = 32
@@ -31,5 +31,5 @@ def unlabeled() -> list[Example]:
 
 
 @pytest.fixture
-def model() -> SemiGDANetwork:
-    return build_model("compact", 2, random_autoencoder=True)
+def model() -> SemiGDANet:
+    return SemiGDANet("compact", 2, autoencoder=random_autoencoder("compact"))

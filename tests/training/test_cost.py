@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
-from napari_semigda.model.network import SemiGDANetwork
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.training.examples import Example
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round
@@ -32,18 +32,18 @@ def operations(work: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-def way_forward(model: SemiGDANetwork, images: int) -> int:
+def way_forward(model: SemiGDANet, images: int) -> int:
     return operations(lambda: model(torch.zeros(images, 3, SIZE, SIZE)))
 
 
-def step_of(model: SemiGDANetwork, labeled: list[Example], unlabeled: list[Example]) -> Callable[[], object]:
+def step_of(model: SemiGDANet, labeled: list[Example], unlabeled: list[Example]) -> Callable[[], object]:
     budget = Budget(steps=9)
     steps = Round(model, labeled, unlabeled, recipe=FULL, budget=budget, working_size=SIZE, warm=True).run()
     return lambda: next(steps)
 
 
 def test_a_step_costs_little_more_than_its_way_forward_and_back(
-    model: SemiGDANetwork, labeled: list[Example], unlabeled: list[Example]
+    model: SemiGDANet, labeled: list[Example], unlabeled: list[Example]
 ) -> None:
     step = operations(step_of(model, labeled, unlabeled))
     forward = way_forward(model, IMAGES_A_STEP)
@@ -51,7 +51,7 @@ def test_a_step_costs_little_more_than_its_way_forward_and_back(
 
 
 def test_a_step_sends_all_images_through_each_part_at_once(
-    model: SemiGDANetwork, labeled: list[Example], unlabeled: list[Example]
+    model: SemiGDANet, labeled: list[Example], unlabeled: list[Example]
 ) -> None:
     passes: Counter[str] = Counter()
     for name, part in model.parts().items():
@@ -60,7 +60,7 @@ def test_a_step_sends_all_images_through_each_part_at_once(
     assert passes["encoder"] == passes["mapping"] == 1
 
 
-def test_a_prediction_costs_the_way_forward(model: SemiGDANetwork) -> None:
+def test_a_prediction_costs_the_way_forward(model: SemiGDANet) -> None:
     predictor = Predictor(model, ImageSettings(working_size=SIZE, framing="whole"))
     picture = np.zeros((SIZE, SIZE), np.uint8)
     assert operations(lambda: predictor.predict(picture)) <= MOST_A_PREDICTION * way_forward(model, 1)

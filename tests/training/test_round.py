@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.model.network import SemiGDANetwork
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.loading import random_autoencoder
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.training.examples import Batch, Example
 from napari_semigda.training.losses import dice_loss
 from napari_semigda.training.objective import Objective
@@ -34,7 +34,7 @@ def new_round(
     recipe: Recipe = FULL,
 ) -> Round:
     return Round(
-        build_model("compact", 2, random_autoencoder=True),
+        SemiGDANet("compact", 2, autoencoder=random_autoencoder("compact")),
         labeled,
         unlabeled,
         recipe=recipe,
@@ -160,7 +160,7 @@ def test_a_round_of_some_epochs_is_no_longer_for_those_that_joined(tmp_path: Pat
 
     def of_two_epochs(count: int) -> Round:
         return Round(
-            build_model("compact", 2, random_autoencoder=True),
+            SemiGDANet("compact", 2, autoencoder=random_autoencoder("compact")),
             discs[:count],
             [],
             recipe=Recipe(stage_two_epochs=2),
@@ -214,7 +214,7 @@ def test_a_state_of_another_kind_of_round_is_refused(labeled: list[Example], tmp
         new_round(labeled, []).load_state(tmp_path / "state.safetensors")
 
 
-def test_time_can_end_a_round(labeled: list[Example], model: SemiGDANetwork) -> None:
+def test_time_can_end_a_round(labeled: list[Example], model: SemiGDANet) -> None:
     training = Round(model, labeled, [], recipe=Recipe(), budget=Budget(seconds=0.5), working_size=SIZE)
     reports = list(training.run())
     spent = sum(report.seconds for report in reports)
@@ -222,7 +222,7 @@ def test_time_can_end_a_round(labeled: list[Example], model: SemiGDANetwork) -> 
     assert spent - 2 * max(report.seconds for report in reports) < 0.5 <= spent
 
 
-def test_a_diverged_round_says_so(model: SemiGDANetwork) -> None:
+def test_a_diverged_round_says_so(model: SemiGDANet) -> None:
     broken = disc_example(0)._replace(image=torch.full((3, SIZE, SIZE), torch.nan))
     training = Round(model, [broken], [], recipe=Recipe(), budget=Budget(steps=3), working_size=SIZE)
     with pytest.raises(SemiGDAError, match="diverged"):
@@ -230,7 +230,7 @@ def test_a_diverged_round_says_so(model: SemiGDANetwork) -> None:
 
 
 @pytest.mark.parametrize("stage", [1, 2])
-def test_what_nobody_has_looked_at_trains_nothing(stage: int, model: SemiGDANetwork) -> None:
+def test_what_nobody_has_looked_at_trains_nothing(stage: int, model: SemiGDANet) -> None:
     examples = [disc_example(0), disc_example(1)]
     batch = Batch(*(torch.stack(parts) for parts in zip(*examples, strict=True)))
     batch = batch._replace(labels=torch.full_like(batch.labels, UNKNOWN))
@@ -250,7 +250,7 @@ def partly_known(*, fill: int) -> Batch:
     return Batch(images, labels, valid)
 
 
-def test_a_partly_known_mask_trains_by_its_known_part_alone(model: SemiGDANetwork) -> None:
+def test_a_partly_known_mask_trains_by_its_known_part_alone(model: SemiGDANet) -> None:
     def terms(batch: Batch) -> dict[str, float]:
         objective = Objective(model.eval(), Recipe(noise_probability=0.0), torch.Generator())
         return {
@@ -266,7 +266,7 @@ def test_a_partly_known_mask_trains_by_its_known_part_alone(model: SemiGDANetwor
 
 @pytest.mark.parametrize("stage", [1, 2])
 def test_the_total_is_the_weighted_sum_of_its_terms(
-    stage: int, labeled: list[Example], unlabeled: list[Example], model: SemiGDANetwork
+    stage: int, labeled: list[Example], unlabeled: list[Example], model: SemiGDANet
 ) -> None:
     known = Batch(*(torch.stack(parts) for parts in zip(*labeled[:2], strict=True)))
     other = Batch(*(torch.stack(parts) for parts in zip(*unlabeled[:2], strict=True)))
@@ -279,7 +279,7 @@ def test_the_total_is_the_weighted_sum_of_its_terms(
     assert all(weight == ramp for weight in weights.values())
 
 
-def test_each_branch_learns_from_the_other(unlabeled: list[Example], model: SemiGDANetwork) -> None:
+def test_each_branch_learns_from_the_other(unlabeled: list[Example], model: SemiGDANet) -> None:
     """The gradient of the unlabeled Dice reaches each branch through the other's detached output."""
     known = Batch(*(torch.stack(parts) for parts in zip(disc_example(0), strict=True)))
     other = Batch(*(torch.stack(parts) for parts in zip(*unlabeled[:2], strict=True)))
@@ -307,7 +307,7 @@ def test_the_averaged_weights_lag_behind_the_trained_ones(labeled: list[Example]
 
 @pytest.mark.slow
 def test_a_round_learns_to_find_the_disc() -> None:
-    model = build_model("compact", 2)
+    model = SemiGDANet("compact", 2)
     training = Round(
         model,
         [disc_example(seed, size=64) for seed in range(4)],
@@ -332,7 +332,7 @@ def test_a_round_and_its_resumption_run_on_a_graphics_card(
     labeled: list[Example], unlabeled: list[Example], tmp_path: Path
 ) -> None:
     def on_card() -> Round:
-        model = build_model("compact", 2, random_autoencoder=True)
+        model = SemiGDANet("compact", 2, autoencoder=random_autoencoder("compact"))
         return Round(
             model,
             labeled,
@@ -404,7 +404,7 @@ def test_a_round_notes_which_classes_masks_showed(tmp_path: Path) -> None:
     second.labels[:4] = UNKNOWN
 
     def round_of(examples: list[Example], shown: set[int]) -> Round:
-        model = build_model("compact", 5, random_autoencoder=True)
+        model = SemiGDANet("compact", 5, autoencoder=random_autoencoder("compact"))
         model.shown = shown
         return Round(model, examples, [], recipe=FULL, budget=Budget(steps=2), working_size=SIZE, warm=True)
 
@@ -422,7 +422,7 @@ def test_a_round_notes_which_classes_masks_showed(tmp_path: Path) -> None:
 def test_a_class_added_later_draws_no_rim() -> None:
     """Neither while no mask shows it, nor, but for a few pixels, once one does."""
     examples = [disc_example(seed, size=64) for seed in range(4)]
-    model = build_model("compact", 2)
+    model = SemiGDANet("compact", 2)
 
     def train(labeled: list[Example], steps: int) -> None:
         budget = Budget(steps=steps)

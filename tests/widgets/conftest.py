@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication
 from napari_semigda.downloads import keep_downloads_in
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.checkpoint import save_checkpoint
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.rounds import MODEL
 from napari_semigda.session.session import Session
@@ -75,7 +75,7 @@ def make_trained(make_session):
     def make(**choices):
         session = make_session(**choices)
         record = session.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
-        model = build_model("compact", session.class_count)
+        model = SemiGDANet("compact", session.class_count)
         metadata = {"round": record.number, "class_names": [info.name for info in session.classes]}
         metadata["settings"] = session.settings.to_dict()
         save_checkpoint(session.round_folder(record.number) / MODEL, model, metadata)

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QColorDialog, QDialog, QFileDialog, QLineEdit, QMessa
 from napari_semigda.downloads import download_folder
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.checkpoint import save_checkpoint
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.export import export_masks
 from napari_semigda.session.exporting.formats import ImageJTiff, OmeTiff, PlainTiff
@@ -230,7 +230,7 @@ def test_classes_removed_from_a_model_are_none_of_the_new_session(make_trained, 
     yesterday.remove_class(2)
     record = yesterday.begin_round(Recipe(), Budget(steps=1), 0, warm=True)
     metadata = {"class_names": yesterday.class_names, "settings": yesterday.settings.to_dict()}
-    save_checkpoint(yesterday.round_folder(record.number) / MODEL, build_model("compact", 4), metadata)
+    save_checkpoint(yesterday.round_folder(record.number) / MODEL, SemiGDANet("compact", 4), metadata)
     model = TrainedModel.find(yesterday.folder)
     plan = SessionPlan(folder_of_images, tmp_path / "new", ("lesion", "duct"), start=model)
     with plan.make() as session:

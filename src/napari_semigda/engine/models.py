@@ -13,8 +13,7 @@ from napari_semigda.inference.features import FeatureExtractor
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_semigda.model.loading import REPOSITORIES, load_autoencoder
-from napari_semigda.model.network import SemiGDANetwork
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.session.rounds import MODEL, RoundRecord
 from napari_semigda.session.session import Session
 from napari_semigda.session.trained_model import settings_of
@@ -100,26 +99,23 @@ class Models:
             "one_object": self.session.one_object,
             "round": number,
         }
-        model = cast(SemiGDANetwork, predictor.model)
+        model = cast(SemiGDANet, predictor.model)
         save_checkpoint(self.session.round_folder(number) / MODEL, model, metadata)
 
     def feature_extractor(self, predictor: Predictor | None) -> FeatureExtractor:
         """Return an extractor of image features, with the predictor's autoencoder where there is one."""
         if predictor is not None:
-            autoencoder = cast(SemiGDANetwork, predictor.model).autoencoder
+            autoencoder = cast(SemiGDANet, predictor.model).autoencoder
         else:
             autoencoder = load_autoencoder(self.session.preset, **self._loading())
         return FeatureExtractor(autoencoder, self.session.settings, self.device)
 
-    def _training_model(self, record: RoundRecord) -> SemiGDANetwork:
+    def _training_model(self, record: RoundRecord) -> SemiGDANet:
         last = self.session.last_model() if record.warm else None
         if last is None:
-            return build_model(
-                self.session.preset,
-                self.session.class_count,
-                seed=record.seed,
-                **self._loading(),
-            )
+            preset = self.session.preset
+            autoencoder = load_autoencoder(preset, **self._loading())
+            return SemiGDANet(preset, self.session.class_count, autoencoder=autoencoder, seed=record.seed)
         model, _ = load_checkpoint(last, **self._loading())
         # The network paints colors: one more class changes only the palette, and `shown` knows that no mask
         # has shown that class yet.

@@ -38,7 +38,7 @@ FEWER_PIXELS_AT_ONCE = 2**16
 
 
 class Network(Protocol):
-    """What a predictor asks of a network: `napari_semigda.model.network.SemiGDANetwork` has it."""
+    """What a predictor asks of a network: `napari_semigda.model.network.SemiGDANet` has it."""
 
     classes: int
     image_branch_share: float
@@ -138,7 +138,7 @@ class Predictor:
     Parameters
     ----------
     model
-        A `SemiGDANetwork` (or anything with its `Network` interface). It is moved to the device; its
+        A `SemiGDANet` (or anything with its `Network` interface). It is moved to the device; its
         training mode is left as it was found.
     settings
         How pictures are normalized and framed: those the network was trained with.

@@ -1,13 +1,16 @@
-"""A trained network in one safetensors file: the parts that learn, and what they were trained for."""
+"""The one place where a file becomes a network, and a network a file.
+
+A checkpoint is one safetensors file: the parts that learn, and a header that says what they were trained for.
+"""
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import safetensors.torch
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -16,17 +19,33 @@ from napari_semigda.io.atomic import write_bytes
 from napari_semigda.io.files import load_tensors, opened_tensors, parse_json
 from napari_semigda.model.annotation import MOST_CLASSES
 from napari_semigda.model.autoencoder import Autoencoder
-from napari_semigda.model.loading import load_autoencoder, random_autoencoder_of
-from napari_semigda.model.network import SemiGDANetwork
-from napari_semigda.model.presets import PRESETS, assemble
+from napari_semigda.model.loading import load_autoencoder, random_autoencoder
+from napari_semigda.model.network import SemiGDANet
+from napari_semigda.model.presets import PRESETS
 
 FORMAT = 1
 _KEY = "semigda"
 _SAME_AUTOENCODER = 0.02
-_LARGEST_NUMBER = 1e6  # of a signature, whose numbers are of order 1
 
 
-def save_checkpoint(path: Path | str, model: SemiGDANetwork, metadata: dict[str, Any] | None = None) -> None:
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, regex_engine="python-re")
+
+
+class _Autoencoder(_Strict):
+    source: Annotated[str, Field(pattern=r"^(?:random:[0-9]{1,18}|(?!random).*)$")]
+    signature: list[Annotated[float, Field(gt=-1e6, lt=1e6, allow_inf_nan=False)]]  # numbers of order 1
+
+
+class _Header(_Strict):
+    format: Annotated[int, Field(ge=1, le=2**31)]
+    preset: str
+    classes: Annotated[int, Field(ge=2, le=MOST_CLASSES)]
+    autoencoder: _Autoencoder
+    shown: list[Annotated[int, Field(ge=1)]] = []
+
+
+def save_checkpoint(path: Path | str, model: SemiGDANet, metadata: dict[str, Any] | None = None) -> None:
     """Write the parts that learn, float32, atomically; the frozen autoencoder is not in the file.
 
     Parameters
@@ -36,13 +55,13 @@ def save_checkpoint(path: Path | str, model: SemiGDANetwork, metadata: dict[str,
     model
         The network, on any device.
     metadata
-        Anything JSON has a notation for: names of the classes, settings, where it was trained. "format",
+        Anything that JSON can hold: names of the classes, settings, where it was trained. "format",
         "preset", "classes", "shown" and "autoencoder" are taken from the model.
 
     Raises
     ------
     SemiGDAError
-        If the file cannot be written; what stood there is unchanged then.
+        If the file cannot be written; an existing file is unchanged then.
     """
     header = {
         **(metadata or {}),
@@ -62,7 +81,7 @@ def load_checkpoint(
     *,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> tuple[SemiGDANetwork, dict[str, Any]]:
+) -> tuple[SemiGDANet, dict[str, Any]]:
     """Read a network, on the CPU and in evaluation mode; no code in the file is executed.
 
     Parameters
@@ -70,7 +89,7 @@ def load_checkpoint(
     path
         A file of `save_checkpoint`.
     weights, progress, cancelled
-        For the frozen autoencoder, as for `build_model`.
+        For the frozen autoencoder, as for `load_autoencoder`.
 
     Returns
     -------
@@ -79,15 +98,15 @@ def load_checkpoint(
     Raises
     ------
     SemiGDAError
-        If the file is missing, damaged, from a newer version or no network of ours, or if the autoencoder
-        cannot be had or is another than the network was trained with.
+        If the file is missing, damaged, from a newer version or not a checkpoint of this program, or if the
+        autoencoder cannot be loaded or is not the one that the network was trained with.
     Cancelled
-        If `cancelled` said so during a download.
+        If `cancelled` returned True during a download.
     """
     path = Path(path)
     metadata = read_metadata(path)
     autoencoder = _autoencoder(path, metadata, weights, progress, cancelled)
-    model = assemble(PRESETS[metadata["preset"]], autoencoder, metadata["classes"])
+    model = SemiGDANet(metadata["preset"], metadata["classes"], pretrained=False, autoencoder=autoencoder)
     try:
         model.load_trainable_state(load_tensors(path))
     except (ValueError, RuntimeError, OSError, SafetensorError) as error:
@@ -97,12 +116,12 @@ def load_checkpoint(
             f"“{path}” holds weights that are no finite numbers. Choose another round's model, or train "
             "from scratch."
         )
-    model.shown = _shown(path, metadata)
+    model.shown = set(metadata.get("shown", range(1, model.classes)))
     return model.eval(), metadata
 
 
 def read_metadata(path: Path | str) -> dict[str, Any]:
-    """Read what a checkpoint says about itself, without its weights.
+    """Read the header of a checkpoint, without its weights.
 
     Returns
     -------
@@ -112,7 +131,7 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
     Raises
     ------
     SemiGDAError
-        If the file is missing, damaged, from a newer version or no network of ours.
+        If the file is missing, damaged, from a newer version or not a checkpoint of this program.
     """
     path = Path(path)
     try:
@@ -124,61 +143,40 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
         raise SemiGDAError(
             f"“{path}” is damaged or no safetensors file ({error}). Choose another round's model."
         ) from error
+    if header is None:
+        raise SemiGDAError(f"“{path}” is a safetensors file, but no model of this program.")
     return _checked(path, header)
 
 
 def needs_encoder(file_metadata: dict[str, str] | None) -> bool:
-    """Return whether a checkpoint stands on a pre-trained encoder, which no version supports any more."""
+    """Return whether a checkpoint stands on a pre-trained encoder, which is no longer supported."""
     try:
         return parse_json((file_metadata or {})[_KEY]).get("encoder") is not None
     except (AttributeError, LookupError, ValueError):
         return False
 
 
-def _checked(path: Path, header: str | None) -> dict[str, Any]:
-    if header is None:
-        raise SemiGDAError(f"“{path}” is a safetensors file, but no model of this program.")
+def _checked(path: Path, header: str) -> dict[str, Any]:
     try:
-        metadata = parse_json(header)
-    except ValueError as error:
+        metadata: dict[str, Any] = parse_json(header)
+        if metadata["format"] > FORMAT and type(metadata["format"]) is int:
+            raise SemiGDAError(f"“{path}” was written by a newer version of napari-semigda: update this one.")
+        known = _Header.model_validate(metadata)
+        if max(known.shown, default=0) >= known.classes:
+            raise ValueError("shown")
+    except ValidationError as error:
+        field = error.errors()[0]["loc"][0] if error.errors()[0]["loc"] else "no fields"
+        raise SemiGDAError(f"The header of “{path}” is damaged ({field}).") from error
+    except (LookupError, TypeError, ValueError) as error:
         raise SemiGDAError(f"The header of “{path}” is damaged.") from error
-    if not isinstance(metadata, dict) or not _is_count(metadata.get("format"), 2**31):
-        raise SemiGDAError(f"The header of “{path}” is damaged.")
-    if metadata["format"] > FORMAT:
-        raise SemiGDAError(f"“{path}” was written by a newer version of napari-semigda: update this one.")
-    if not all(is_sound(metadata.get(name)) for name, is_sound in _FIELDS.items()):
-        raise SemiGDAError(f"The header of “{path}” is damaged: it does not say what was trained.")
-    if metadata["preset"] not in PRESETS:
-        raise SemiGDAError(
-            f"“{path}” has the preset “{metadata['preset']:.40}”, which this version does not know."
-        )
+    if known.preset not in PRESETS:
+        raise SemiGDAError(f"“{path}” has the preset “{known.preset:.40}”, which this version does not know.")
     if metadata.get("encoder") is not None:
         raise SemiGDAError(
             f"“{path}” was trained with a pre-trained encoder, which is no longer supported. Choose another "
             "model, or train from scratch."
         )
     return metadata
-
-
-def _is_count(value: Any, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
-
-
-def _is_autoencoder(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(source := value.get("source"), str)
-        and (not source.startswith("random") or re.fullmatch("random:[0-9]{1,18}", source) is not None)
-        and isinstance(numbers := value.get("signature"), list)
-        and all(type(one) in (int, float) and abs(one) < _LARGEST_NUMBER for one in numbers)
-    )
-
-
-_FIELDS: dict[str, Callable[[Any], bool]] = {
-    "preset": lambda value: isinstance(value, str),
-    "classes": lambda value: _is_count(value, MOST_CLASSES) and value > 1,
-    "autoencoder": _is_autoencoder,
-}
 
 
 def _autoencoder(
@@ -188,29 +186,19 @@ def _autoencoder(
     progress: Callable[[int, int], None] | None,
     cancelled: Callable[[], bool] | None,
 ) -> Autoencoder:
-    stored = metadata["autoencoder"]
+    preset, stored = metadata["preset"], metadata["autoencoder"]
     kind, _, seed = stored["source"].partition(":")
     if kind == "random" and weights is None:
-        autoencoder = random_autoencoder_of(metadata["preset"], int(seed))
+        autoencoder = random_autoencoder(preset, int(seed))
     else:
-        autoencoder = load_autoencoder(metadata["preset"], weights, progress, cancelled)
+        autoencoder = load_autoencoder(preset, weights, progress, cancelled)
     own, other = (torch.tensor(numbers) for numbers in (autoencoder.signature(), stored["signature"]))
-    same = own.shape == other.shape and bool((own - other).abs().max() <= _SAME_AUTOENCODER)
-    if not same:
+    if own.shape != other.shape or bool((own - other).abs().max() > _SAME_AUTOENCODER):
         raise SemiGDAError(
-            f"“{path}” was trained with another “{metadata['preset']}” autoencoder than the one given here"
+            f"“{path}” was trained with another “{preset}” autoencoder than the one given here"
             f" ({weights or autoencoder.source}). Give the file or folder it was trained with."
         )
     return autoencoder
-
-
-def _shown(path: Path, metadata: dict[str, Any]) -> set[int]:
-    """Which classes a mask has shown to the network; all of them in files that do not tell yet."""
-    every = range(1, metadata["classes"])
-    shown = metadata.get("shown", list(every))
-    if not isinstance(shown, list) or not all(type(value) is int and value in every for value in shown):
-        raise SemiGDAError(f"The header of “{path}” is damaged: it does not say what was trained.")
-    return set(shown)
 
 
 def _stored(tensor: Tensor) -> Tensor:

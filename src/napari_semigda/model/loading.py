@@ -1,8 +1,8 @@
-"""Autoencoders' architectures, and their weights from the package, the hub or local files."""
+"""Weights of the autoencoders, from the package, the model hub or local files, in all common namings."""
 
 import json
 import pickle
-import threading
+import re
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -10,36 +10,56 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.files import load_tensors, read_json
-from napari_semigda.model.autoencoder import Autoencoder, KLAutoencoder, TinyAutoencoder
+from napari_semigda.model.autoencoder import Autoencoder, KLAutoencoder, KLConfig, TinyAutoencoder, TinyConfig
 from napari_semigda.model.hub import fetch
-from napari_semigda.model.naming import LEVELS, kl_weights, tiny_weights
-
-SD_CONFIG: dict[str, Any] = {
-    "block_out_channels": [128, 256, 512, 512],
-    "down_block_types": ["DownEncoderBlock2D"] * LEVELS,
-    "up_block_types": ["UpDecoderBlock2D"] * LEVELS,
-    "layers_per_block": 2,
-    "latent_channels": 4,
-    "norm_num_groups": 32,
-    "scaling_factor": 0.18215,
-}
-"""Stable Diffusion's autoencoder, in diffusers' terms."""
-
-_IMPORTING = threading.Lock()  # diffusers replaces itself while it is imported: another thread finds half
 
 REPOSITORIES = {"sd": "stabilityai/sd-vae-ft-mse", "taesd": "madebyollin/taesd"}
 """Where the hub has the presets' weights; both are under the MIT license."""
 
+_SD = KLConfig(block_out_channels=(128, 256, 512, 512), layers_per_block=2)
 _LARGEST_CONFIG = 2**20
 _MOST_WEIGHTS = 10**9  # Stable Diffusion has 84 million
-_MOST_LEVELS, _MOST_BLOCKS, _MOST_CHANNELS = 16, 64, 8192
 _HUB_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 _PACKAGE_FILES = resources.files("napari_semigda.model") / "weights"
+
+Rules = tuple[tuple[str, str], ...]
+
+# The decoder's levels are numbered finest first in latent diffusion, coarsest first in diffusers.
+_LATENT_DIFFUSION: Rules = (
+    (r"mid\.block_1\.", r"mid_block.resnets.0."),
+    (r"mid\.block_2\.", r"mid_block.resnets.1."),
+    (r"mid\.attn_1\.norm\.", r"mid_block.attentions.0.group_norm."),
+    (r"mid\.attn_1\.([qkv])\.", r"mid_block.attentions.0.to_\1."),
+    (r"mid\.attn_1\.proj_out\.", r"mid_block.attentions.0.to_out.0."),
+    (r"down\.(\d)\.block\.(\d)\.", r"down_blocks.\1.resnets.\2."),
+    (r"down\.(\d)\.downsample\.", r"down_blocks.\1.downsamplers.0."),
+    (r"\bup\.(\d)\.block\.(\d)\.", r"up_blocks.\1.resnets.\2."),
+    (r"\bup\.(\d)\.upsample\.", r"up_blocks.\1.upsamplers.0."),
+    (r"nin_shortcut", r"conv_shortcut"),
+    (r"\bnorm_out\.", r"conv_norm_out."),
+    *((rf"up_blocks\.{level}\.", rf"up_blocks.<{3 - level}>.") for level in range(4)),
+    (r"<(\d)>", r"\1"),
+)
+
+# Names that diffusers itself used before 0.17, and still distributes.
+_OLD_DIFFUSERS: Rules = (
+    (r"attentions\.0\.query\.", r"attentions.0.to_q."),
+    (r"attentions\.0\.key\.", r"attentions.0.to_k."),
+    (r"attentions\.0\.value\.", r"attentions.0.to_v."),
+    (r"attentions\.0\.proj_attn\.", r"attentions.0.to_out.0."),
+)
+
+# What precedes an autoencoder's names in whole checkpoints: latent diffusion's, and SemiGDA's authors'.
+_WHOLE_MODELS = ("first_stage_model.", "vae_model.")
+
+# The autoencoder's own weights: not a discriminator's, nor the skip adapters in the authors' checkpoints.
+_OWN = re.compile(r"(?:encoder|decoder(?!\.Jump_)|quant_conv|post_quant_conv)\.")
 
 
 def load_autoencoder(
@@ -58,45 +78,41 @@ def load_autoencoder(
         None: the package's for "compact", the hub's (downloaded on first use) for the others. Or a diffusers
         folder (or one with a `vae` folder in it); or a file in diffusers' or latent diffusion's naming
         (`.safetensors`, `.ckpt`, `.pt`, `.bin`); or, for "taesd", the folder with `taesd_encoder.safetensors`
-        and `taesd_decoder.safetensors` (or `.pth`). A `config.json` beside the weights is heeded.
-    progress, cancelled
-        For the download, as for `build_model`.
+        and `taesd_decoder.safetensors` (or `.pth`). A `config.json` beside the weights is used.
+    progress
+        Called with bytes downloaded and bytes in all.
+    cancelled
+        Asked several times a second during a download.
 
     Raises
     ------
     SemiGDAError
         If the weights cannot be found, read or downloaded, or belong to another kind of autoencoder.
     Cancelled
-        If `cancelled` said so.
+        If `cancelled` returned True.
     """
     if weights is not None:
         return _from_folder(preset, weights, "file") if weights.is_dir() else _from_file(preset, weights)
     if preset in REPOSITORIES:
         return _from_folder(preset, fetch(REPOSITORIES[preset], _HUB_FILES, progress, cancelled), "hub")
     tensors = safetensors.torch.load((_PACKAGE_FILES / "compact.safetensors").read_bytes())
-    return autoencoder_from(preset, compact_config(), tensors, "package", "the package")
+    return autoencoder_from(preset, tensors, "package", "the package")
 
 
 def load_start() -> dict[str, Tensor]:
-    """Give the trainable state (float32) that fresh networks of the preset "compact" start from.
+    """Return the trainable state (float32) that fresh networks of the preset "compact" start from.
 
-    It was trained on generated pictures alone, by `benchmarks/pretrain_compact.py`.
+    It was trained on generated images alone, by `benchmarks/pretrain_compact.py`.
     """
     tensors = safetensors.torch.load((_PACKAGE_FILES / "compact_start.safetensors").read_bytes())
     return {name: tensor.float() for name, tensor in tensors.items()}
 
 
-def random_autoencoder_of(preset: str, seed: int) -> Autoencoder:
-    """Give the preset's autoencoder random weights; the same seed gives the same ones."""
+def random_autoencoder(preset: str, seed: int = 0) -> Autoencoder:
+    """Return a preset's autoencoder with random weights, for tests and speed measurements."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _wrap(preset, _network(preset, _default_config(preset)), f"random:{seed}")
-
-
-def compact_config() -> dict[str, Any]:
-    """Architecture of the package's own autoencoder, in diffusers' terms."""
-    config: dict[str, Any] = json.loads((_PACKAGE_FILES / "compact.json").read_text(encoding="utf-8"))
-    return config
+        return _build(_default_config(preset), f"random:{seed}")
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
@@ -130,14 +146,109 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return content
 
 
+def autoencoder_from(
+    preset: str,
+    tensors: Mapping[str, Tensor],
+    source: str,
+    where: str,
+    config: KLConfig | TinyConfig | None = None,
+) -> Autoencoder:
+    """Build an autoencoder around given weights.
+
+    Parameters
+    ----------
+    preset
+        Kind of autoencoder.
+    tensors
+        Its weights, of any floating type, under any of the names `kl_weights` knows; copied.
+    source, where
+        For `Autoencoder.source`, and what to call them in messages.
+    config
+        Its architecture; None takes the preset's.
+
+    Raises
+    ------
+    SemiGDAError
+        If the weights do not fit the architecture, or the architecture does not fit the network.
+    """
+    if preset != "taesd":
+        tensors = kl_weights(tensors)
+    try:
+        with torch.device("meta"):
+            autoencoder = _build(config or _default_config(preset), source)
+        # Names and shapes first: a copy of what does not fit may be larger than the memory.
+        on_meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
+        autoencoder.load_state_dict(on_meta, assign=True)
+        if sum(tensor.numel() for tensor in autoencoder.parameters()) > _MOST_WEIGHTS:
+            raise SemiGDAError(f"{where} is larger than any known autoencoder.")
+        copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
+        autoencoder.load_state_dict(copies, assign=True)
+    except (ArithmeticError, AttributeError, LookupError, NotImplementedError) as error:
+        raise SemiGDAError(f"{where} does not hold the weights of a “{preset}” autoencoder.") from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise SemiGDAError(
+            f"{where} does not hold the weights of a “{preset}” autoencoder: {_first_line(error)}"
+        ) from error
+    downsampling = autoencoder.patch * 2 ** (len(autoencoder.level_channels) - 1)
+    if autoencoder.latent_channels != 4 or downsampling != 8:
+        raise SemiGDAError(
+            f"The autoencoder in {where} has no latents of 4 channels at an eighth of the size."
+        )
+    return autoencoder.requires_grad_(False)
+
+
+def kl_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Bring a KL autoencoder's weights to diffusers' names and shapes.
+
+    Parameters
+    ----------
+    weights
+        In diffusers' naming, old or new, or in latent diffusion's, alone or inside a whole checkpoint of
+        latent diffusion or of SemiGDA's authors; what does not belong to the autoencoder is left out.
+    """
+    for prefix in _WHOLE_MODELS:
+        inside = [name for name in weights if name.startswith(prefix)]
+        if inside:
+            weights = {name.removeprefix(prefix): weights[name] for name in inside}
+    own = {name: tensor for name, tensor in weights.items() if _OWN.match(name)}
+    if any(name.startswith("encoder.down.") for name in own):
+        own = {renamed(name, _LATENT_DIFFUSION): tensor for name, tensor in own.items()}
+    return {renamed(name, _OLD_DIFFUSERS): _as_linear(name, tensor) for name, tensor in own.items()}
+
+
+def renamed(name: str, rules: Rules) -> str:
+    """Apply regular expressions and their replacements to a name, one after the other."""
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _as_linear(name: str, tensor: Tensor) -> Tensor:
+    """Turn an attention's 1×1 convolution into the linear layer that diffusers has in its place."""
+    return tensor.flatten(1) if ".attentions." in name and tensor.ndim == 4 else tensor
+
+
+def _tiny_weights(encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Bring TAESD's two files, named by position in one sequence of layers, to diffusers' names."""
+
+    def one_less(name: str) -> str:  # the original decoder counts the clamp of its input as layer 0
+        index, _, rest = name.partition(".")
+        return f"{int(index) - 1}.{rest}"
+
+    return {
+        **{f"encoder.layers.{name}": tensor for name, tensor in encoder.items()},
+        **{f"decoder.layers.{one_less(name)}": tensor for name, tensor in decoder.items()},
+    }
+
+
 def _from_folder(preset: str, folder: Path, source: str) -> Autoencoder:
     if (folder / "vae" / "config.json").is_file():
         folder = folder / "vae"
     if preset == "taesd" and (originals := _original_pair(folder)):
-        tensors = tiny_weights(*map(read_tensors, originals))
-        return autoencoder_from(preset, _default_config(preset), tensors, source, f"“{folder}”")
+        tensors = _tiny_weights(*map(read_tensors, originals))
+        return autoencoder_from(preset, tensors, source, f"“{folder}”")
     file = _weights_in(folder)
-    return autoencoder_from(preset, _config_beside(file, preset), read_tensors(file), source, f"“{file}”")
+    return autoencoder_from(preset, read_tensors(file), source, f"“{file}”", _config_beside(file, preset))
 
 
 def _from_file(preset: str, file: Path) -> Autoencoder:
@@ -145,99 +256,36 @@ def _from_file(preset: str, file: Path) -> Autoencoder:
         return _from_folder(preset, file.parent, "file")
     tensors = read_tensors(file)
     tensors = tensors.get("state_dict", tensors.get("model", tensors))
-    return autoencoder_from(preset, _config_beside(file, preset), tensors, "file", f"“{file}”")
+    return autoencoder_from(preset, tensors, "file", f"“{file}”", _config_beside(file, preset))
 
 
-def autoencoder_from(
-    preset: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str, where: str
-) -> Autoencoder:
-    """Build an architecture around given weights.
-
-    Parameters
-    ----------
-    preset
-        Kind of autoencoder.
-    config
-        Its architecture, in diffusers' terms.
-    tensors
-        Its weights, of any floating type, under any of the names `kl_weights` knows; copied.
-    source, where
-        For `Autoencoder.source`, and what to call them in messages.
-
-    Raises
-    ------
-    SemiGDAError
-        If the weights do not fit the architecture, or the architecture not the network.
-    """
-    if preset != "taesd":
-        tensors = kl_weights(tensors)
-    try:
-        with torch.device("meta"):
-            network = _network(preset, config)
-        # Names and shapes first: a copy of what does not fit may be larger than the memory.
-        network.load_state_dict({name: tensor.to("meta") for name, tensor in tensors.items()}, assign=True)
-        if sum(tensor.numel() for tensor in network.state_dict().values()) > _MOST_WEIGHTS:
-            raise SemiGDAError(f"{where} is larger than any autoencoder that is known here.")
-        copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
-        network.load_state_dict(copies, assign=True)
-    except (ArithmeticError, AttributeError, LookupError, NotImplementedError) as error:
-        raise SemiGDAError(f"{where} does not hold the weights of a “{preset}” autoencoder.") from error
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise SemiGDAError(
-            f"{where} does not hold the weights of a “{preset}” autoencoder: {_first_line(error)}"
-        ) from error
-    autoencoder = _wrap(preset, network, source)
-    downsampling = autoencoder.patch * 2 ** (len(autoencoder.level_channels) - 1)
-    if autoencoder.latent_channels != 4 or downsampling != 8:
-        raise SemiGDAError(
-            f"The autoencoder in {where} has no latents of 4 channels at an eighth of the size."
-        )
-    return autoencoder
+def _build(config: KLConfig | TinyConfig, source: str) -> Autoencoder:
+    if isinstance(config, TinyConfig):
+        return TinyAutoencoder(config, source)
+    return KLAutoencoder(config, source)
 
 
-def network_classes() -> tuple[Any, Any]:
-    """Import diffusers' `AutoencoderKL` and `AutoencoderTiny`, which takes seconds; in any thread."""
-    with _IMPORTING:
-        from diffusers import AutoencoderKL, AutoencoderTiny
-    return AutoencoderKL, AutoencoderTiny
+def _default_config(preset: str) -> KLConfig | TinyConfig:
+    if preset == "compact":
+        return KLConfig(**json.loads((_PACKAGE_FILES / "compact.json").read_text(encoding="utf-8")))
+    return TinyConfig() if preset == "taesd" else _SD
 
 
-def _network(preset: str, config: Mapping[str, Any]) -> Any:
-    kind = network_classes()[preset == "taesd"]
-    return kind.from_config(dict(config))
-
-
-def _wrap(preset: str, network: Any, source: str) -> Autoencoder:
-    return TinyAutoencoder(network, source) if preset == "taesd" else KLAutoencoder(network, source)
-
-
-def _default_config(preset: str) -> dict[str, Any]:
-    return {"compact": compact_config, "sd": lambda: SD_CONFIG, "taesd": dict}[preset]()
-
-
-def _config_beside(file: Path, preset: str) -> dict[str, Any]:
+def _config_beside(file: Path, preset: str) -> KLConfig | TinyConfig:
     """Read `config.json` in the weights' folder, or take the preset's architecture if there is none."""
     config_file = file.with_name("config.json")
     if not config_file.is_file():
         return _default_config(preset)
     try:
-        config: dict[str, Any] = read_json(config_file, most=_LARGEST_CONFIG, links=True)
+        values = read_json(config_file, most=_LARGEST_CONFIG, links=True)
+        return (TinyConfig if preset == "taesd" else KLConfig).model_validate(values)
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise SemiGDAError(
+            f"“{config_file}” is no configuration of a “{preset}” autoencoder ({field})."
+        ) from error
     except (OSError, ValueError) as error:
         raise SemiGDAError(f"“{config_file}” could not be read: {_first_line(error)}.") from error
-    if not isinstance(config, dict) or not all(_is_plausible(*field) for field in config.items()):
-        raise SemiGDAError(f"“{config_file}” is no configuration of an autoencoder.")
-    return config
-
-
-def _is_plausible(name: str, value: Any) -> bool:
-    """Whether a field of a configuration is of a size that a network can have."""
-    if isinstance(value, list):
-        return len(value) <= _MOST_LEVELS and all(_is_plausible(name, one) for one in value)
-    if isinstance(value, dict) or name.startswith("_"):  # notes of the library
-        return name.startswith("_")
-    counts_blocks = "layers" in name or ("block" in name and "channels" not in name)
-    most = _MOST_BLOCKS if counts_blocks else _MOST_CHANNELS
-    return not isinstance(value, int | float) or abs(value) <= most
 
 
 def _original_pair(folder: Path) -> tuple[Path, Path] | None:

@@ -1,16 +1,18 @@
-"""The assembled network (SemiGDA, arXiv 2604.23274)."""
+"""The network: SemiGDA (arXiv 2604.23274) around a frozen autoencoder. It knows tensors only."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_semigda.model.adapters import SkipAdapters
-from napari_semigda.model.annotation import image_to_probabilities, labels_to_image
+from napari_semigda.model.annotation import class_palette, image_to_probabilities, labels_to_image
 from napari_semigda.model.autoencoder import Autoencoder
-from napari_semigda.model.encoder import ResidualEncoder
-from napari_semigda.model.mapping import LatentMapping
+from napari_semigda.model.loading import load_autoencoder, load_start
+from napari_semigda.model.presets import Preset
+
+Normalization = Callable[[int], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Latents:
     mask_skips: tuple[Tensor, ...]
 
 
-class SemiGDANetwork(nn.Module):
+class SemiGDANet(nn.Module):
     """SemiGDA: two branches in the latent space of a frozen autoencoder.
 
     The image branch maps the image's latent to the mask's (𝓜) and decodes it with skips of the autoencoder's
@@ -44,51 +46,104 @@ class SemiGDANetwork(nn.Module):
 
     Parameters
     ----------
-    autoencoder
-        Frozen; stays in evaluation mode.
-    encoder, mapping, image_adapters, mask_adapters
-        The four parts that learn.
-    classes
-        Number of classes with the background, 2 to 254.
     preset
-        Name of the preset it was built from.
-    image_branch_share
-        Weight of the image branch in predictions, in [0, 1]; the paper's is one half.
+        ``"compact"``, ``"taesd"`` or ``"sd"``, see `napari_semigda.model.presets.PRESETS`; or a `Preset`.
+    classes
+        Number of output channels, 2 to 254. The background counts, as in segmentation_models_pytorch's
+        multi-class mode: 2 means background and one foreground class.
+    pretrained
+        Start the parts that learn of ``"compact"`` from weights trained on generated images. False, and with
+        every other preset or autoencoder: random weights. The frozen autoencoder is always a trained one.
+    autoencoder
+        The frozen autoencoder, for example from `load_autoencoder` with a local file. None: the preset's own,
+        which is part of the package (``"compact"``) or downloaded on first use.
+    seed
+        Of the random weights. The global random state is not changed.
 
     Attributes
     ----------
+    classes : int
+        As above.
+    preset : str
+        Name of the preset.
     shown : set of int
         Foreground classes that a mask has shown to it in training. With more than one foreground class no
         other is predicted: the color of a class that was added later and is in no mask yet would still be
-        the nearest one here and there between two others. While it is empty, nothing is left out.
+        the nearest one here and there between two others. While it is empty, all classes are predicted.
+
+    Raises
+    ------
+    SemiGDAError
+        If there is no such preset, or the autoencoder's weights cannot be loaded.
+    ValueError
+        If `classes` is out of range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> net = SemiGDANet("compact", classes=3).eval()
+    >>> probabilities = net(torch.zeros(1, 3, 64, 96))
+    >>> probabilities.shape, probabilities.dtype
+    (torch.Size([1, 3, 64, 96]), torch.float32)
     """
 
     def __init__(
         self,
-        autoencoder: Autoencoder,
-        encoder: ResidualEncoder,
-        mapping: LatentMapping,
-        image_adapters: SkipAdapters,
-        mask_adapters: SkipAdapters,
-        classes: int,
-        preset: str,
-        image_branch_share: float = 0.5,
+        preset: str | Preset = "compact",
+        classes: int = 2,
+        pretrained: bool = True,
+        *,
+        autoencoder: Autoencoder | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        self.autoencoder = autoencoder
-        self.encoder = encoder
-        self.mapping = mapping
-        self.image_adapters = image_adapters
-        self.mask_adapters = mask_adapters
+        class_palette(classes)  # refuses a wrong number before anything is downloaded
+        given = preset if isinstance(preset, Preset) else Preset.named(preset)
+        self.autoencoder = autoencoder = autoencoder or load_autoencoder(given.name)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.encoder = ResidualEncoder(given, autoencoder.moment_channels, autoencoder.patch)
+            self.mapping = LatentMapping(given.mapping_width, autoencoder.latent_channels)
+            widths, hidden = autoencoder.decoder_channels, given.adapter_hidden
+            self.image_adapters = _adapters(widths, autoencoder.level_channels, hidden)
+            self.mask_adapters = _adapters(widths, self.encoder.channels, hidden)
         self.classes = classes
-        self.preset = preset
-        self.image_branch_share = image_branch_share
+        self.preset = given.name
+        self.image_branch_share = given.image_branch_share
         self.shown: set[int] = set()
+        if pretrained and autoencoder.source == "package":
+            self.load_trainable_state(load_start())
 
     @property
     def device(self) -> torch.device:
         """Where the network is."""
         return next(self.parameters()).device
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Predict class probabilities: the weighted mean of both branches.
+
+        Parameters
+        ----------
+        image
+            (B, 3, H, W) float in [-1, 1]; H and W multiples of 8.
+
+        Returns
+        -------
+        Tensor
+            (B, classes, H, W) float32 in [0, 1], summing to 1 over the classes: probabilities, not logits.
+
+        Raises
+        ------
+        ValueError
+            If the height or width is no multiple of 8.
+        """
+        image_branch, mask_branch = self.branches(image)
+        return mask_branch.lerp(image_branch, self.image_branch_share)
+
+    def branches(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict with the image branch and with the mask branch: probabilities of each, as `forward`'s."""
+        latents = self.latents(image)
+        return self.decode_image_branch(latents), self.decode_mask_branch(latents)
 
     def latents(self, image: Tensor, noise: Tensor | None = None) -> Latents:
         """Compute both branches' latents.
@@ -127,7 +182,7 @@ class SemiGDANetwork(nn.Module):
         Parameters
         ----------
         labels
-            (B, H, W), any integer type, values 0 to classes - 1: unknown pixels must have been replaced.
+            (B, H, W), any integer type, values 0 to classes - 1: unlabeled pixels must have been replaced.
 
         Raises
         ------
@@ -145,25 +200,8 @@ class SemiGDANetwork(nn.Module):
         """Decode z_r with skips of E: class probabilities (B, classes, H, W) float32."""
         return self._probabilities(latents.encoded, self.mask_adapters, latents.mask_skips)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Predict by both branches, without noise.
-
-        Parameters
-        ----------
-        image
-            (B, 3, H, W) in [-1, 1]; H and W multiples of 8.
-
-        Returns
-        -------
-        image_branch, mask_branch
-            Class probabilities, (B, classes, H, W) float32 each; their mean, weighted by
-            `image_branch_share`, is the prediction.
-        """
-        latents = self.latents(image)
-        return self.decode_image_branch(latents), self.decode_mask_branch(latents)
-
     def parts(self) -> dict[str, nn.Module]:
-        """The parts that learn, by name."""
+        """Return the parts that learn, by name."""
         return {
             "mapping": self.mapping,
             "encoder": self.encoder,
@@ -171,12 +209,8 @@ class SemiGDANetwork(nn.Module):
             "mask_adapters": self.mask_adapters,
         }
 
-    def stage_one_parameters(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters that stage 1 trains, by part: the latents' alignment needs no adapters."""
-        return {"mapping": list(self.mapping.parameters()), "encoder": list(self.encoder.parameters())}
-
     def trainable_state(self) -> dict[str, Tensor]:
-        """Parameters and buffers (batch norm's) of the four parts; the tensors themselves, not copies."""
+        """Return parameters and buffers (batch norm's) of the four parts: the tensors, not copies."""
         return {
             f"{name}.{key}": value
             for name, part in self.parts().items()
@@ -192,7 +226,12 @@ class SemiGDANetwork(nn.Module):
             If names or shapes differ; nothing is changed then.
         """
         own = self.trainable_state()
-        if differing := _differences(own, state):
+        differing = sorted(
+            name
+            for name in own.keys() | state.keys()
+            if name not in own or name not in state or own[name].shape != state[name].shape
+        )
+        if differing:
             raise ValueError(
                 f"These weights belong to a network of another shape: {', '.join(differing[:4])}."
             )
@@ -200,23 +239,238 @@ class SemiGDANetwork(nn.Module):
             for name, tensor in own.items():
                 tensor.copy_(state[name])
 
-    def _probabilities(self, latent: Tensor, adapters: SkipAdapters, skips: Iterable[Tensor]) -> Tensor:
-        decoded = self.autoencoder.decode(latent, adapters, tuple(skips))
+    def _probabilities(self, latent: Tensor, adapters: nn.ModuleList, skips: Sequence[Tensor]) -> Tensor:
+        decoded = self.autoencoder.decode(latent, adapters, skips)
         known = None if self.training or not self.shown else self.shown
         return image_to_probabilities(decoded, self.classes, known)
 
 
-def _check_size(picture: Tensor) -> None:
-    height, width = picture.shape[-2:]
+class ResidualEncoder(nn.Module):
+    """The learnable encoder E (dual-distribution alignment): a residual network of basic blocks.
+
+    A 3×3 stem at the finest level's size, then stages that each halve it, then a head of two
+    3×3-BatchNorm-LeakyReLU with dropout between. The paper's: stem 128, widths (256, 512, 512), blocks
+    (3, 4, 6), 8 moment channels. A preset can differ from it in two ways:
+
+    - ``linear_head``: a 1×1 convolution after the last LeakyReLU. In the paper the autoencoder's wide
+      quant_conv follows; without one, a LeakyReLU cannot give latents of both signs.
+    - ``small_batches``: group norm in place of batch norm, whose statistics of two images say little, and
+      attention over all positions of the coarsest level, since few, narrow blocks see little of the image.
+
+    Parameters
+    ----------
+    preset
+        With the widths.
+    moment_channels
+        Channels that the autoencoder's `latent_from_moments` takes.
+    patch
+        Side in pixels of the squares that are one position of the finest level; 1 in the paper.
+    """
+
+    def __init__(self, preset: Preset, moment_channels: int, patch: int = 1) -> None:
+        super().__init__()
+        self.patch = patch
+        self.channels = (preset.encoder_stem, *preset.encoder_widths)
+        stem, last = self.channels[0], self.channels[-1]
+        norm: Normalization = _group_norm_16 if preset.small_batches else nn.BatchNorm2d
+        self.stem = nn.Sequential(nn.Conv2d(3 * patch**2, stem, 3, padding=1), norm(stem), nn.ReLU())
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                BasicBlock(before, width, 2, norm),
+                *(BasicBlock(width, width, 1, norm) for _ in range(count - 1)),
+            )
+            for before, width, count in zip(
+                self.channels, preset.encoder_widths, preset.encoder_blocks, strict=False
+            )
+        )
+        self.context = SelfAttention(last) if preset.small_batches else nn.Identity()
+        self.head = _latent_head(last, moment_channels, preset.linear_head, norm)
+
+    def forward(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return one feature map per level, finest first, and moments (B, moment_channels, h, w)."""
+        features = [self.stem(F.pixel_unshuffle(image, self.patch))]
+        for stage in self.stages:
+            features.append(stage(features[-1]))
+        features[-1] = self.context(features[-1])
+        return tuple(features), self.head(features[-1])
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions with normalization and a shortcut, which is 1×1 where size or width changes."""
+
+    def __init__(self, channels: int, width: int, stride: int, norm: Normalization) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+        self.norm1 = norm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm2 = norm(width)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels != width:
+            self.shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), norm(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, H, W) to (B, width, H / stride, W / stride)."""
+        residual = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        return F.relu(residual + self.shortcut(x))
+
+
+def _latent_head(channels: int, moment_channels: int, linear: bool, norm: Normalization) -> nn.Sequential:
+    hidden = max(moment_channels, 8)
+    last = hidden if linear else moment_channels
+    layers = [
+        nn.Conv2d(channels, hidden, 3, padding=1),
+        norm(hidden),
+        nn.LeakyReLU(),
+        nn.Dropout(0.1),
+        nn.Conv2d(hidden, last, 3, padding=1),
+        norm(last),
+        nn.LeakyReLU(),
+    ]
+    return nn.Sequential(*layers, nn.Conv2d(hidden, moment_channels, 1)) if linear else nn.Sequential(*layers)
+
+
+class LatentMapping(nn.Module):
+    """The latent mapping 𝓜: an image's latent to its mask's latent, without changing the resolution.
+
+    Eight residual-attention blocks in the shape of a U with skip concatenations, widths 1, 2, 4 and 4 times
+    `width`; the paper's `width` is 32.
+    """
+
+    def __init__(self, width: int, channels: int = 4) -> None:
+        super().__init__()
+        outer, middle, inner = width, 2 * width, 4 * width
+        self.stem = nn.Conv2d(channels, outer, 3, padding=1)
+        self.down = nn.ModuleList(
+            ResidualAttention(before, after)
+            for before, after in [(outer, outer), (outer, middle), (middle, inner), (inner, inner)]
+        )
+        self.up = nn.ModuleList(
+            ResidualAttention(before + skip, after)
+            for before, skip, after in [
+                (inner, inner, inner),
+                (inner, middle, middle),
+                (middle, outer, outer),
+                (outer, outer, outer),
+            ]
+        )
+        head = nn.Conv2d(outer, channels, 3, padding=1, bias=False)
+        self.head = nn.Sequential(_group_norm(outer, 16, 2), nn.SiLU(), head)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Map scaled latents (B, channels, h, w) to scaled latents of the same shape."""
+        x = self.stem(latent)
+        skips = []
+        for block in self.down:
+            skips.append(x)
+            x = block(x)
+        for block in self.up:
+            x = block(torch.cat([skips.pop(), x], dim=1))
+        mapped: Tensor = self.head(x)
+        return mapped
+
+
+class ResidualAttention(nn.Module):
+    """Twice GroupNorm-PReLU-3×3 with a shortcut, then single-head self-attention over all positions."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            _group_norm(channels, 16, 2),
+            nn.PReLU(),
+            nn.Conv2d(channels, width, 3, padding=1),
+            _group_norm(width, 16, 2),
+            nn.PReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+        self.shortcut = nn.Conv2d(channels, width, 1, bias=False) if channels != width else nn.Identity()
+        self.attention = SelfAttention(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, h, w) to (B, width, h, w)."""
+        return self.attention.forward(self.residual(x) + self.shortcut(x))
+
+
+class SelfAttention(nn.Module):
+    """Single-head self-attention over all positions of a feature map, added to it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = _group_norm(channels, 16, 2)
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.key = nn.Conv2d(channels, channels, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.project = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, h, w) to the same shape."""
+        normed = self.norm(x)
+        query, key, value = (part(normed).flatten(2).mT for part in (self.query, self.key, self.value))
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return x + self.project(attended.mT.unflatten(2, x.shape[2:]))
+
+
+class SkipAdapter(nn.Module):
+    """One residual block that adds a skip to a feature map of the frozen decoder (CDSA).
+
+    GroupNorm(32)-SiLU-3×3 twice on the concatenation, with a 1×1 shortcut. A new adapter passes the decoder's
+    features on unchanged: its shortcut is the identity on them and zero on the skip, and its last convolution
+    is zero. So training starts from what the autoencoder can already do; the authors start from random
+    weights. Gradients reach the skip as soon as the last convolution has moved.
+
+    Parameters
+    ----------
+    decoder_channels, skip_channels
+        Channels of the decoder's feature map and of the skip.
+    hidden
+        Channels between the two convolutions; the paper's are the decoder's.
+    """
+
+    def __init__(self, decoder_channels: int, skip_channels: int, hidden: int) -> None:
+        super().__init__()
+        channels = decoder_channels + skip_channels
+        last = nn.Conv2d(hidden, decoder_channels, 3, padding=1)
+        self.residual = nn.Sequential(
+            _group_norm(channels, 32, 4),
+            nn.SiLU(),
+            nn.Conv2d(channels, hidden, 3, padding=1),
+            _group_norm(hidden, 32, 4),
+            nn.SiLU(),
+            last,
+        )
+        self.shortcut = nn.Conv2d(channels, decoder_channels, 1)
+        for parameter in (*last.parameters(), *self.shortcut.parameters()):
+            nn.init.zeros_(parameter)
+        with torch.no_grad():
+            self.shortcut.weight[:, :decoder_channels, 0, 0].fill_diagonal_(1)
+
+    def forward(self, features: Tensor, skip: Tensor) -> Tensor:
+        """Map (B, decoder_channels, H, W) and (B, skip_channels, H, W) to (B, decoder_channels, H, W)."""
+        joined = torch.cat([features, skip], dim=1)
+        adapted: Tensor = self.residual(joined) + self.shortcut(joined)
+        return adapted
+
+
+def _adapters(decoder: Sequence[int], skips: Sequence[int], hidden: Sequence[int]) -> nn.ModuleList:
+    """One adapter per decoder level, finest first."""
+    return nn.ModuleList(SkipAdapter(*widths) for widths in zip(decoder, skips, hidden, strict=True))
+
+
+def _group_norm(channels: int, most_groups: int, least_width: int) -> nn.GroupNorm:
+    """Group norm with as many groups as divide the channels and leave each at least `least_width` wide.
+
+    At the paper's widths this is `most_groups`; narrow networks get fewer.
+    """
+    fitting = [n for n in range(1, most_groups + 1) if channels % n == 0 and channels // n >= least_width]
+    return nn.GroupNorm(max(fitting, default=1), channels, eps=1e-6)
+
+
+def _group_norm_16(channels: int) -> nn.Module:
+    return _group_norm(channels, 16, 4)
+
+
+def _check_size(image: Tensor) -> None:
+    height, width = image.shape[-2:]
     if height % 8 or width % 8:
         raise ValueError(
             f"The network takes heights and widths that are multiples of 8, not {height} × {width}."
         )
-
-
-def _differences(own: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
-    return sorted(
-        name
-        for name in own.keys() | other.keys()
-        if name not in own or name not in other or own[name].shape != other[name].shape
-    )

@@ -1,4 +1,4 @@
-"""The checkpoints of SemiGDA's authors (github.com/taozh2017/SemiGDA), taken over into the `sd` preset."""
+"""Import checkpoints of SemiGDA's authors (github.com/taozh2017/SemiGDA) into the `sd` preset."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -8,9 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.model.loading import SD_CONFIG, autoencoder_from, load_autoencoder, read_tensors
-from napari_semigda.model.network import SemiGDANetwork
-from napari_semigda.model.presets import PRESETS, assemble
+from napari_semigda.model.loading import autoencoder_from, load_autoencoder, read_tensors, renamed
+from napari_semigda.model.network import SemiGDANet
 
 AUTOENCODER = "vae_model."
 _ADAPTERS = re.compile(r"vae_model\.decoder\.Jump_(?:vae|cnn)\.")
@@ -64,7 +63,7 @@ def import_released(
     weights: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> SemiGDANetwork:
+) -> SemiGDANet:
     """Build the `sd` network from a checkpoint of the authors' training, on the CPU and in evaluation mode.
 
     Parameters
@@ -77,7 +76,7 @@ def import_released(
     classes
         Number of classes with the background. The authors' code trains two.
     weights, progress, cancelled
-        For the autoencoder that a stage 1 checkpoint needs, as for `build_model`.
+        For the autoencoder that a stage 1 checkpoint needs, as for `load_autoencoder`.
 
     Raises
     ------
@@ -93,15 +92,13 @@ def import_released(
         autoencoder = load_autoencoder("sd", weights, progress, cancelled)
     else:
         frozen = {name: tensor for name, tensor in state.items() if _belongs_to_autoencoder(name)}
-        autoencoder = autoencoder_from("sd", SD_CONFIG, frozen, "file", where)
-    model = assemble(PRESETS["sd"], autoencoder, classes)
+        autoencoder = autoencoder_from("sd", frozen, "file", where)
+    model = SemiGDANet("sd", classes, autoencoder=autoencoder)
     fill_from_released(model, state, where)
     return model.eval()
 
 
-def fill_from_released(
-    model: SemiGDANetwork, state: Mapping[str, Tensor], where: str = "The checkpoint"
-) -> None:
+def fill_from_released(model: SemiGDANet, state: Mapping[str, Tensor], where: str = "The checkpoint") -> None:
     """Fill a network's learning parts with weights under the authors' names.
 
     Parameters
@@ -120,7 +117,7 @@ def fill_from_released(
         If weights are missing, unknown or of another shape; nothing is changed then.
     """
     learnt = {name: state[name] for name in state if not _belongs_to_autoencoder(name)}
-    named = {our_name(name): tensor for name, tensor in learnt.items() if not _UNUSED.match(name)}
+    named = {renamed(name, _RULES): tensor for name, tensor in learnt.items() if not _UNUSED.match(name)}
     own = model.trainable_state()
     if not any(_ADAPTERS.match(name) for name in learnt):
         named |= {name: tensor for name, tensor in own.items() if "_adapters." in name}
@@ -132,16 +129,6 @@ def fill_from_released(
         model.load_trainable_state(named)
     except ValueError as error:
         raise SemiGDAError(f"{where} does not fit: {error}") from error
-
-
-def our_name(name: str) -> str:
-    """Give this project's name of a learning weight, as in `trainable_state`, for the authors' name.
-
-    A name that follows none of the authors' patterns is given back as it is.
-    """
-    for pattern, replacement in _RULES:
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 def _is_stage_one(content: Mapping[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from napari_semigda.io.files import json_or_none
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from napari_semigda.model.device import choose_device
-from napari_semigda.model.network import SemiGDANetwork
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.session.classes import MOST_NAMED
 from napari_semigda.session.layout import ROUNDS, make_folder
 from napari_semigda.session.manifest import read_manifest
@@ -166,7 +166,7 @@ class SemiGDA(Predictor):
     Parameters
     ----------
     network
-        A `napari_semigda.model.network.SemiGDANetwork`, with its weights; moved to the device.
+        A `napari_semigda.model.network.SemiGDANet`, with its weights; moved to the device.
     settings
         How pictures are normalized and framed.
     class_names
@@ -188,7 +188,7 @@ class SemiGDA(Predictor):
 
     def __init__(
         self,
-        network: SemiGDANetwork,
+        network: SemiGDANet,
         settings: ImageSettings,
         class_names: Sequence[str],
         device: str | torch.device = "cpu",
@@ -251,7 +251,7 @@ class SemiGDA(Predictor):
             "settings": self.settings.to_dict(),
             "one_object": self.one_object,
         }
-        save_checkpoint(path, cast(SemiGDANetwork, self.model), metadata)
+        save_checkpoint(path, cast(SemiGDANet, self.model), metadata)
 
 
 def weights_in_words(path: Path) -> str:

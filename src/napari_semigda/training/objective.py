@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from napari_semigda.model.network import Latents, SemiGDANetwork
+from napari_semigda.model.network import Latents, SemiGDANet
 from napari_semigda.training.examples import Batch
 from napari_semigda.training.losses import (
     alignment_loss,
@@ -29,7 +29,7 @@ class Objective:
 
     Parameters
     ----------
-    model : SemiGDANetwork
+    model : SemiGDANet
         In training mode when called.
     recipe : Recipe
         Which terms take part, and from when on.
@@ -37,7 +37,7 @@ class Objective:
         Randomness of this step (noise, boxes), on the CPU.
     """
 
-    def __init__(self, model: SemiGDANetwork, recipe: Recipe, generator: torch.Generator) -> None:
+    def __init__(self, model: SemiGDANet, recipe: Recipe, generator: torch.Generator) -> None:
         self.model, self.recipe, self.generator = model, recipe, generator
 
     def terms(self, stage: int, fraction: float, labeled: Batch, unlabeled: Batch | None) -> Terms:

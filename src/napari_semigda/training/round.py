@@ -19,7 +19,7 @@ from napari_semigda.errors import SemiGDAError, is_out_of_memory
 from napari_semigda.io.atomic import atomic_file
 from napari_semigda.io.files import check_own, opened_tensors, parse_json
 from napari_semigda.model.device import autocast
-from napari_semigda.model.network import SemiGDANetwork
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.training.augmentation import augment
 from napari_semigda.training.examples import Batch, Example, draw_batch
 from napari_semigda.training.objective import Objective, Terms
@@ -84,7 +84,7 @@ class Round:
 
     Parameters
     ----------
-    model : SemiGDANetwork
+    model : SemiGDANet
         Trained in place and moved to ``device``.
     labeled, unlabeled : sequence of Example
         Loaded when drawn. At least one labeled example is needed; there may be no unlabeled ones. Labeled
@@ -118,7 +118,7 @@ class Round:
 
     def __init__(
         self,
-        model: SemiGDANetwork,
+        model: SemiGDANet,
         labeled: Sequence[Example],
         unlabeled: Sequence[Example],
         *,
@@ -447,7 +447,7 @@ def _stages(recipe: Recipe, budget: Budget, labeled: int, warm: bool) -> list[_S
     ]
 
 
-def _optimizers(model: SemiGDANetwork, recipe: Recipe, stage: int) -> list[torch.optim.Optimizer]:
+def _optimizers(model: SemiGDANet, recipe: Recipe, stage: int) -> list[torch.optim.Optimizer]:
     parts = model.parts()
 
     def optimizer(names: Iterable[str], settings: OptimizerSettings) -> torch.optim.Optimizer:

@@ -27,7 +27,7 @@ from napari_semigda.widgets.panels.parts import ActionButton, Rows, ThinBar, sho
 if TYPE_CHECKING:
     from napari_semigda.widgets.dock import SemiGDAWidget
 
-SECTIONS, LOADING = "napari_semigda.widgets.dock", "napari_semigda.model.loading"
+SECTIONS = "napari_semigda.widgets.dock"
 ALL_ROOM = 100_000  # as a share, beside that of the empty space below, which grows with each dock opened
 USUAL_SIZE = QSize(330, 700)
 GETTING_READY = (
@@ -98,7 +98,6 @@ class Dock(QWidget):
             self._layout.addWidget(self._waiting)
             self.setCursor(Qt.CursorShape.BusyCursor)
             self._background.do(self._import, self._on_imported)
-            self._background.do(self._import_diffusers, lambda _: None)
 
     @property
     def ready(self) -> bool:
@@ -161,11 +160,6 @@ class Dock(QWidget):
         finally:
             self._imported.set()
         return None
-
-    def _import_diffusers(self) -> None:
-        """Import what the engine needs first; it waits for that where it comes too early."""
-        with self._quietly():
-            import_module(LOADING).network_classes()
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:
