@@ -27,8 +27,7 @@ from skimage.io import imread
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import ItemState
 from napari_semigda.widgets.keys_window import KeysWindow
-from napari_semigda.widgets.layer_choice import AddLayersDialog
-from napari_semigda.widgets.panels.new_session import NewSessionDialog
+from napari_semigda.widgets.panels.new_session import AddLayersDialog, NewSessionDialog
 from napari_semigda.widgets.panels.parts import MenuButton
 from napari_semigda.widgets.panels.round_progress import Phase
 from napari_semigda.widgets.segment_layer import SegmentDialog
@@ -183,7 +182,7 @@ def sections(annotator: Annotator) -> None:
     section(annotator, "Session")
     widget.controller.add_class("vessel")
     section(annotator, "Classes")
-    widget.classes_panel.delete.press()
+    widget.classes_panel.remove.press()
     section(annotator, "Images", "Image", "Mask")
     for title in ("Image", "Mask", "Train"):
         section(annotator, title)

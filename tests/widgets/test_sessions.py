@@ -21,9 +21,8 @@ from napari_semigda.session.rounds import MODEL
 from napari_semigda.session.session import Session
 from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.training.recipe import Budget, Recipe
-from napari_semigda.widgets.layer_choice import AddLayersDialog
 from napari_semigda.widgets.layer_files import label_reader
-from napari_semigda.widgets.panels.new_session import NewSessionDialog
+from napari_semigda.widgets.panels.new_session import AddLayersDialog, NewSessionDialog
 from napari_semigda.widgets.panels.session_plan import LayerSource, SessionPlan
 from tests.widgets.conftest import PATIENCE, activity, mask_layer, paint
 
@@ -122,7 +121,7 @@ def test_layers_can_be_channels_of_the_same_pictures(tmp_path):
     odd = LayerSource((layers[0], Image(np.zeros((8, 8)))), as_channels=True)
     assert "same size" in odd.missing()
     colors = LayerSource((Image(np.zeros((8, 8, 3)), rgb=True),), as_channels=True)
-    assert "their channels already" in colors.missing()
+    assert "contain their channels" in colors.missing()
 
 
 def test_channels_are_named_by_numbers(widget, folder_of_images, tmp_path):
@@ -149,7 +148,7 @@ def test_the_dialog_begins_with_the_network_of_the_preferences(widget, preferenc
 def test_the_dialog_says_what_is_missing(widget, folder_of_images, tmp_path):
     dialog = NewSessionDialog([], tmp_path, widget)
     assert not dialog.make.isEnabled()
-    assert "folder that holds the images" in dialog.why_not.text()
+    assert "folder that contains the images" in dialog.why_not.text()
     dialog.images.set_text(str(folder_of_images))
     assert dialog.make.isEnabled()
     dialog.classes.setText(" , ")
@@ -163,14 +162,14 @@ def test_the_dialog_offers_layers_where_there_are_some(widget, viewer, tmp_path)
     assert dialog.from_layers.isChecked()
     assert dialog.plan().folder == tmp_path / "t session"
     dialog.layers.list.item(0).setCheckState(Qt.CheckState.Unchecked)
-    assert "Tick at least one layer" in dialog.why_not.text()
+    assert "Select at least one layer" in dialog.why_not.text()
     dialog.deleteLater()
 
 
 def test_a_plan_is_refused_where_a_session_is_already(folder_of_images, tmp_path):
     plan = SessionPlan(folder_of_images, tmp_path / "session")
     plan.make().close()
-    assert "is a session already" in plan.missing()
+    assert "is already a session" in plan.missing()
     with pytest.raises(SemiGDAError, match="is a session already"):
         plan.make()
 
@@ -196,7 +195,7 @@ def test_a_model_of_another_session_is_shown_and_brought_along(
         assert dialog.working_size.value() == 32
         for part in (dialog.preset, dialog.working_size, dialog.framing):
             assert not part.isEnabled()
-            assert "As the model was trained" in part.toolTip()
+            assert "Fixed by the model" in part.toolTip()
         assert "round 1 of “yesterday”" in dialog.preset_words.text()
         dialog.classes.setText("tumour, vessel, duct")
 
@@ -235,7 +234,8 @@ def test_classes_removed_from_a_model_are_none_of_the_new_session(make_trained, 
     plan = SessionPlan(folder_of_images, tmp_path / "new", ("lesion", "duct"), start=model)
     with plan.make() as session:
         assert [(info.value, info.name) for info in session.classes] == [(1, "lesion"), (3, "duct")]
-    assert "name as many" in SessionPlan(folder_of_images, tmp_path / "x", ("lesion",), start=model).missing()
+    too_few = SessionPlan(folder_of_images, tmp_path / "x", ("lesion",), start=model)
+    assert "name at least as many" in too_few.missing()
 
 
 def test_a_device_that_is_not_there_is_told_and_the_work_goes_on(widget, make_session, preferences, notices):
@@ -459,19 +459,19 @@ def test_a_class_in_use_is_deleted_only_after_asking(widget, make_session, viewe
     painted = paint(viewer)
     click(widget.mask_panel.accept)
     asked = answer()
-    section.delete.press()
-    assert asked == ["“vessel” is painted in one image, and accepted in one image."]
+    section.remove.press()
+    assert asked == ["“vessel” is painted in 1 image, which is accepted."]
     np.testing.assert_array_equal(session.labels(item), painted)
-    answer("Delete the class")
-    section.delete.press()
+    answer("Remove class")
+    section.remove.press()
     assert [info.name for info in session.classes] == ["lesion"]
     np.testing.assert_array_equal(session.labels(item), np.where(painted == 2, 255, painted))
     np.testing.assert_array_equal(mask_layer(viewer).data, session.labels(item))
     assert mask_layer(viewer).selected_label == 1
     mask_layer(viewer).undo()
     assert 2 not in mask_layer(viewer).data
-    assert not section.delete.isEnabled()
-    assert "at least one class" in section.delete.toolTip()
+    assert not section.remove.isEnabled()
+    assert "at least one class" in section.remove.toolTip()
 
 
 def test_a_new_class_asks_whether_it_occurs_in_accepted_masks(
@@ -491,7 +491,7 @@ def test_a_new_class_asks_whether_it_occurs_in_accepted_masks(
     qtbot.keyClick(editor, Qt.Key.Key_Return)
     unlabeled = np.where(painted == 0, 255, painted)
     qtbot.waitUntil(lambda: np.array_equal(session.labels(item), unlabeled))
-    assert asked == ["Does “vessel” occur in the one image whose mask is accepted already?"]
+    assert asked == ["Does “vessel” occur in the image that is already accepted?"]
     np.testing.assert_array_equal(mask_layer(viewer).data, unlabeled)
     assert mask_layer(viewer).selected_label == 2
     qtbot.waitUntil(section.restore.isEnabled)
@@ -518,8 +518,8 @@ def test_a_class_painted_but_nowhere_accepted_is_told_as_that(widget, make_sessi
     mask_layer(viewer).selected_label = 2
     paint(viewer)
     asked = answer("Cancel")
-    widget.classes_panel.delete.press()
-    assert asked == ["“vessel” is painted in one image, and accepted in none."]
+    widget.classes_panel.remove.press()
+    assert asked == ["“vessel” is painted in 1 image, which is not accepted."]
 
 
 def test_a_class_that_is_nowhere_is_deleted_without_asking(widget, make_session, monkeypatch):
@@ -527,7 +527,7 @@ def test_a_class_that_is_nowhere_is_deleted_without_asking(widget, make_session,
     widget.controller.adopt(session)
     monkeypatch.setattr(QMessageBox, "exec", lambda *_: pytest.fail("nobody has to be asked"))
     widget.classes_panel.list.setCurrentRow(0)
-    widget.classes_panel.delete.press()
+    widget.classes_panel.remove.press()
     assert [info.name for info in session.classes] == ["vessel"]
 
 

@@ -64,8 +64,8 @@ def test_every_letter_of_a_path_can_be_typed(dialog, scans, line, qtbot, capfd):
 
 def test_what_is_wrong_with_a_path_is_said(dialog, scans, tmp_path, monkeypatch):
     for text, words in (
-        ("", "folder that holds the images"),
-        ("scans", "whole path"),
+        ("", "folder that contains the images"),
+        ("scans", "full path"),
         (str(scans / "a.png"), "is a file"),
         (str(scans / "nowhere"), "There is no folder"),
     ):
@@ -75,7 +75,7 @@ def test_what_is_wrong_with_a_path_is_said(dialog, scans, tmp_path, monkeypatch)
     dialog.images.set_text(str(scans))
     for text, words in (
         ("", "Choose a folder"),
-        ("session", "whole path"),
+        ("session", "full path"),
         (str(scans / "a.png"), "is a file"),
         (str(scans / "a.png" / "session"), "is a file"),
     ):

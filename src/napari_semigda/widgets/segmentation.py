@@ -1,8 +1,8 @@
-"""Segmenting image layers with a trained network: which, with what, and the work itself; knows no Qt."""
+"""Segmenting image layers with a trained network; knows nothing of Qt."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from napari_semigda.inference.preparation import Pixels
 from napari_semigda.model.device import leave_room_for_window
 from napari_semigda.session.classes import named_classes
-from napari_semigda.session.trained_model import SemiGDA, TrainedModel
+from napari_semigda.session.trained_model import TrainedModel
 
 LayerData = tuple[NDArray[np.uint8], dict[str, Any], str]
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What shall be segmented, and with what.
+    """Which layers to segment, and with which model.
 
     Parameters
     ----------
     layers : tuple of napari.layers.Image
-        One layer, gray or in colors; or one gray layer of the same size for each channel.
+        One layer, gray or in color; or one gray layer of the same size for each channel.
     model : TrainedModel or None
         The network.
     device : str
@@ -39,60 +39,49 @@ class Segmentation:
     device: str = "auto"
 
     def missing(self) -> str | None:
-        """What has to be said before the work can be done, in a sentence; None if nothing."""
+        """Return what is missing or wrong, None if nothing."""
         if not self.layers:
             return "Open an image first."
         if len(set(self.layers)) < len(self.layers):
-            return "The same layer is chosen as two channels."
+            return "The same layer is chosen for two channels."
         if any(layer.rgb for layer in self.layers) and len(self.layers) > 1:
-            return "A layer in colors has all its channels: choose no others."
-        if any(_data(layer).shape != _data(self.layers[0]).shape for layer in self.layers):
-            return "All channels need to have the same size."
+            return "A color layer contains all its channels: choose no other layer."
+        if len({layer_data(layer).shape for layer in self.layers}) > 1:
+            return "All channels need the same size."
         if self.model is None:
             return "Choose a model."
         return self._channels_missing(self.model)
 
     def _channels_missing(self, model: TrainedModel) -> str | None:
         wanted = model.settings.channels
-        if self.layers[0].rgb and wanted is not None and max(wanted) >= _data(self.layers[0]).shape[-1]:
-            return f"The model was trained on channel {max(wanted)} (from 0), which this image does not have."
+        if self.layers[0].rgb and wanted is not None and max(wanted) >= layer_data(self.layers[0]).shape[-1]:
+            return f"The model needs channel {max(wanted)} (counted from 0), which this image does not have."
         if not self.layers[0].rgb and wanted is not None and len(wanted) != len(self.layers):
-            return f"The model was trained on {len(wanted)} channels: choose a layer for each."
+            return f"The model needs {len(wanted)} channels: choose a layer for each."
         return None
 
-    @property
-    def planes(self) -> list[tuple[int, ...]]:
-        """The places of the planes in the stack; one empty place for a picture."""
-        return list(np.ndindex(self._shape[:-2]))
-
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        shape = _data(self.layers[0]).shape
-        return tuple(shape[:-1] if self.layers[0].rgb else shape)
-
     def work(self) -> Generator[float, None, LayerData]:
-        """Segment plane by plane; yields the share that is done, returns the labels as napari layer data.
-
-        Close it to give up.
-        """
+        """Segment plane by plane; yields the share done, returns napari layer data. Close it to cancel."""
         assert self.model is not None
         yield 0.0
         leave_room_for_window()
         model = self.model.load(self.device, self._settings(self.model))
-        labels = np.zeros(self._shape, np.uint8)
-        planes = self.planes
+        shape = layer_data(self.layers[0]).shape
+        labels = np.zeros(shape[:-1] if self.layers[0].rgb else shape, np.uint8)
+        planes = list(np.ndindex(labels.shape[:-2]))
         for done, place in enumerate(planes):
-            for share in _segment(model, self._pixels(place), labels[place]):
+            for strip in model.fill(labels[place], self._pixels(place)):
+                share = (strip.top + len(strip.labels)) / labels.shape[-2]
                 yield (done + share) / len(planes)
         return self._layer_data(labels, self.model)
 
     def _settings(self, model: TrainedModel) -> Any:
-        """Gray layers are the channels, in their order; colors are used as in training."""
+        """Use gray layers as channels in their order, and colors as in training."""
         return model.settings if self.layers[0].rgb else replace(model.settings, channels=None)
 
     def _pixels(self, place: tuple[int, ...]) -> Pixels:
-        """One plane; where its data are not in memory, they are read when the model asks for them."""
-        parts: list[Any] = [_lazily(_data(layer))[place] for layer in self.layers]
+        """One plane; data that are not in memory are read when the model slices them."""
+        parts: list[Any] = [_lazily(layer_data(layer))[place] for layer in self.layers]
         if len(parts) == 1:
             only: Pixels = parts[0]
             return only
@@ -119,21 +108,16 @@ class Segmentation:
 
 
 def place_of(layer: Image) -> dict[str, Any]:
-    """Where a layer is in the viewer's world, as settings of another layer."""
+    """Return where a layer is in the viewer's world, as settings of another layer."""
     names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
     return {name: getattr(layer, name) for name in names}
 
 
-def _segment(model: SemiGDA, pixels: Pixels, labels: NDArray[np.uint8]) -> Iterator[float]:
-    """Fill in the labels of one picture."""
-    for strip in model.fill(labels, pixels):
-        yield (strip.top + len(strip.labels)) / len(labels)
-
-
 def _lazily(data: Any) -> Any:
-    """Make sure that taking a plane out of an array on the disk (a zarr array) does not read it."""
+    """An array of which slicing a plane does not read it, as slicing zarr does."""
     return data if isinstance(data, np.ndarray | da.Array) else da.asarray(data)
 
 
-def _data(layer: Image) -> Any:
+def layer_data(layer: Image) -> Any:
+    """Return the pixels of a layer, of the finest level if there are several."""
     return layer.data[0] if layer.multiscale else layer.data

@@ -39,37 +39,32 @@ BACKGROUND = 0
 MOST_ROWS = 6
 SWATCH = 14
 ROW = 21  # high enough to be hit
-PATIENCE = 500  # milliseconds before looking through the masks shows its progress
+PATIENCE = 500  # milliseconds before searching the masks shows its progress
 VALUE = Qt.ItemDataRole.UserRole
-TIP = (
-    "Click: the brush paints this. Double-click: rename the class. "
-    "What is painted as not looked at trains nothing."
-)
-TICKS = " The tick shows and hides a class."
-DELETE = "Delete the class"
-OF_DELETED = (
-    "If it is deleted, these pixels become “not looked at”: they train nothing, and you can paint them over. "
-    "The masks as they are now stay in the session's folder as copies (….replaced-1.tif); other masks are "
-    "not touched."
+TIP = "Click an entry to paint it; double-click to rename a class. Unlabeled pixels are left out of training."
+TICKS = " The check box shows or hides a class."
+REMOVE = "Remove class"
+OF_REMOVED = (
+    "If you remove it, its pixels become unlabeled: they are left out of training, and you can paint over "
+    "them. Copies of the masks stay in the session's folder (….replaced-1.tif); other masks do not change."
 )
 UNLABEL, KEEP = "Unlabel background", "Keep background"
 OF_BACKGROUND = (
     "Nobody painted it there, so it counts as background, and training would learn that. Unlabeled "
-    "pixels train nothing; what is painted stays. Change… › Restore background takes this back."
+    "pixels are left out of training; painted pixels do not change. Edit class… › Restore background "
+    "undoes this."
 )
 NO_MASKS = "No mask is accepted yet."
-NOT_CHANGED = "The background of no mask was made unlabeled since the session was opened."
-NO_CLASS = "Choose a class in the list first."
+NOT_CHANGED = "No background was made unlabeled since the session was opened."
+NO_CLASS = "Select a class in the list first."
+ONLY_CLASS = "A session needs at least one class. Rename this one, or add another first."
 
 
 class ClassList(QListWidget):
-    """A list that leaves letters to the canvas, whose keys they are, instead of searching for them.
-
-    The space bar ticks a row, as in all lists.
-    """
+    """A list that leaves letters to the canvas, whose keys they are, instead of searching for them."""
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Take the keys that move in a list, and no others."""
+        """Handle the keys that move in a list, and the space bar that checks a row; no others."""
         if event is not None and event.text().isprintable() and event.text().strip():
             event.ignore()
         else:
@@ -77,7 +72,7 @@ class ClassList(QListWidget):
 
 
 class ClassesPanel(QWidget):
-    """A list of what the brush can paint: each class, background, and “not looked at”."""
+    """A list of what the brush can paint: each class, background, and unlabeled."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -89,36 +84,28 @@ class ClassesPanel(QWidget):
         )
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.next = ActionButton(
-            "Next class", "Let the brush paint the next entry of the list.", self._pick_next, Key.NEXT_CLASS
+            "Next class", "Paint the next entry of the list.", self._pick_next, Key.NEXT_CLASS
         )
-        self.add = ActionButton("Add class", "Add a class; the next round learns it.", self._add)
-        self.change = MenuButton("Change…", "Name, color, or removal of the class chosen in the list.")
+        self.add = ActionButton("Add class", "The next round learns the new class.", self._add)
+        self.change = MenuButton("Edit class…", "Name, color, or removal of the selected class.")
         menu = self.change.entries
         self.rename = MenuAction(menu, "Rename", "Give the class another name.", self._edit_name)
-        self.recolor = MenuAction(menu, "Color…", "Show the class in another color.", self._recolor)
-        self.delete = MenuAction(
-            menu,
-            "Delete…",
-            "Remove the class. You are told in how many images it is, and asked first.",
-            self._delete,
+        self.recolor = MenuAction(menu, "Change color…", "Show the class in another color.", self._recolor)
+        self.remove = MenuAction(
+            menu, "Remove class…", "Shows first how many images contain the class.", self._remove
         )
         self.unlabel = MenuAction(
             menu,
             "Unlabel background…",
-            "Make the background of the accepted masks unlabeled, where the class may occur in them.",
+            "Make the background of accepted masks unlabeled, where the class may occur in them.",
             self._offer_to_unlabel,
         )
         self.restore = MenuAction(
-            menu, "Restore background", "Put back the masks whose background became unlabeled.", self._restore
+            menu, "Restore background", "Undo “Unlabel background” in all masks.", self._restore
         )
         self._added: int | None = None  # a class that is being named
         self._unlabeled: list[ChangedMask] = []
         self._buttons = QWidget()
-        self._lay_out()
-        self._connect()
-        self._fill()
-
-    def _lay_out(self) -> None:
         column = QVBoxLayout(self._buttons)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
@@ -126,6 +113,8 @@ class ClassesPanel(QWidget):
             column.addWidget(button)
         column.addStretch()
         Rows(self).add(self.list, self._buttons, shares=(7, 5))
+        self._connect()
+        self._fill()
 
     def _connect(self) -> None:
         self.list.currentItemChanged.connect(self._pick)
@@ -139,7 +128,7 @@ class ClassesPanel(QWidget):
         self._controller.closed.connect(self._fill)
         self._controller.canvas.label_picked.connect(self._follow)
         self._controller.canvas.label_changed.connect(self._mark)
-        self._controller.canvas.hidden_changed.connect(self._on_hidden)
+        self._controller.canvas.hidden_changed.connect(self._tick_again)
         self._controller.canvas.painted.connect(self._show_painted)
 
     # The list ----------------------------------------------------------------------------------
@@ -159,7 +148,7 @@ class ClassesPanel(QWidget):
         self._show_ticks(classes)
         if session is not None:
             self._add_row(BACKGROUND, "Background", QColor("black"))
-            self._add_row(UNKNOWN, "Not looked at", QColor("gray"))
+            self._add_row(UNKNOWN, "Unlabeled", QColor("gray"))
         self.list.blockSignals(False)
         self.list.setToolTip(wrapped(TIP + (TICKS if len(classes) > 1 else "")))
         self.list.setVisible(session is not None)
@@ -173,18 +162,18 @@ class ClassesPanel(QWidget):
         self.list.addItem(row)
         return row
 
-    def _on_hidden(self) -> None:
+    def _tick_again(self) -> None:
         session = self._controller.session
         self.list.blockSignals(True)
         self._show_ticks([] if session is None else session.classes)
         self.list.blockSignals(False)
 
     def _show_ticks(self, classes: list[ClassInfo]) -> None:
-        """Tick what is to be seen; a class alone is shown and hidden with its layer."""
+        """Check the classes that are shown; the only class is shown and hidden with its layer."""
         hidden = self._controller.canvas.hidden_classes
         shown = min(len(classes), self.list.count())  # while a session is opened there are no rows yet
-        for place in range(shown if len(classes) > 1 else 0):
-            row = self.list.item(place)
+        for index in range(shown if len(classes) > 1 else 0):
+            row = self.list.item(index)
             assert row is not None
             seen = row.data(VALUE) not in hidden
             row.setCheckState(Qt.CheckState.Checked if seen else Qt.CheckState.Unchecked)
@@ -194,32 +183,23 @@ class ClassesPanel(QWidget):
 
     def _fitting_height(self) -> int:
         """As high as its rows, up to a number of them, and at least as the buttons beside it."""
-        rows = min(self.list.count(), MOST_ROWS)
-        return max(
-            rows * self._row_height() + 2 * self.list.frameWidth() + 4, self._buttons.sizeHint().height()
-        )
+        rows = min(self.list.count(), MOST_ROWS) * self._row_height()
+        return max(rows + 2 * self.list.frameWidth() + 4, self._buttons.sizeHint().height())
 
     def _allow(self) -> None:
         session, info = self._controller.session, self._chosen()
-        none = NO_SESSION if session is None else session.read_only
-        full = session is not None and len(session.classes) >= MOST_NAMED
+        why_not = NO_SESSION if session is None else session.read_only
+        count = 0 if session is None else len(session.classes)
+        no_class = why_not or (NO_CLASS if info is None else None)
         self.next.allow(NO_SESSION if session is None else None)
-        self.add.allow(none or (f"A session can have {MOST_NAMED} classes." if full else None))
-        for entry in (self.rename, self.recolor):
-            entry.allow(none or (NO_CLASS if info is None else None))
-        accepted = _accepted(session)
-        self.unlabel.allow(none or (NO_CLASS if info is None else None) or (None if accepted else NO_MASKS))
-        self.restore.allow(none or (None if self._unlabeled else NOT_CHANGED))
-        alone = session is not None and len(session.classes) == 1
-        self.delete.allow(
-            none
-            or (NO_CLASS if info is None else None)
-            or (
-                "A session needs at least one class. Rename this one, or add another first."
-                if alone
-                else None
-            )
+        self.add.allow(
+            why_not or (f"A session can have {MOST_NAMED} classes." if count >= MOST_NAMED else None)
         )
+        self.rename.allow(no_class)
+        self.recolor.allow(no_class)
+        self.unlabel.allow(no_class or (None if _accepted(session) else NO_MASKS))
+        self.restore.allow(why_not or (None if self._unlabeled else NOT_CHANGED))
+        self.remove.allow(no_class or (ONLY_CLASS if count == 1 else None))
 
     def _show_menu(self, place: QPoint) -> None:
         viewport = self.list.viewport()
@@ -238,18 +218,18 @@ class ClassesPanel(QWidget):
         self.list.setCurrentRow((self.list.currentRow() + 1) % self.list.count())
 
     def _follow(self, value: int) -> None:
-        """Mark the label that the brush paints, however it was picked, and let it be seen."""
+        """Select what is painted, however it was picked, and show its class."""
         self._mark(value)
         self._show_picked(value)
 
     def _mark(self, value: int) -> None:
-        """Mark the label that the brush paints, in the list."""
-        rows = [self.list.item(place) for place in range(self.list.count())]
+        """Select what is painted in the list."""
+        rows = [self.list.item(index) for index in range(self.list.count())]
         values = [None if row is None else row.data(VALUE) for row in rows]
-        place = values.index(value) if value in values else -1
-        if place != self.list.currentRow():
+        index = values.index(value) if value in values else -1
+        if index != self.list.currentRow():
             self.list.blockSignals(True)
-            self.list.setCurrentRow(place)
+            self.list.setCurrentRow(index)
             self.list.blockSignals(False)
         self._allow()
 
@@ -257,17 +237,11 @@ class ClassesPanel(QWidget):
         self._show_picked(self._controller.canvas.selected_label)
 
     def _show_picked(self, value: int) -> None:
-        """What is painted is to be seen."""
+        """Show the class that is painted, if it is hidden."""
         canvas = self._controller.canvas
         if value in canvas.hidden_classes:
             canvas.hidden_classes -= {value}
             self._tick_again()
-
-    def _tick_again(self) -> None:
-        session = self._controller.session
-        self.list.blockSignals(True)
-        self._show_ticks([] if session is None else session.classes)
-        self.list.blockSignals(False)
 
     # Names, colors, removal -------------------------------------------------------------------
 
@@ -278,20 +252,22 @@ class ClassesPanel(QWidget):
         return next((info for info in session.classes if info.value == row.data(VALUE)), None)
 
     def _on_row_changed(self, row: QListWidgetItem) -> None:
-        """Rename the class, or show or hide it: Qt does not say which of the two it was."""
+        """Rename the class, or show or hide it: Qt's signal is the same."""
         session, value = self._controller.session, row.data(VALUE)
         if session is None:
             return
         if any(info.value == value and info.name == row.text() for info in session.classes):
-            self._show_or_hide(value, row.checkState() == Qt.CheckState.Checked)
+            canvas, hidden = self._controller.canvas, {value}
+            checked = row.checkState() == Qt.CheckState.Checked
+            canvas.hidden_classes = (
+                canvas.hidden_classes - hidden if checked else canvas.hidden_classes | hidden
+            )
             return
         with errors_shown():
             self._controller.rename_class(value, row.text())
-        QTimer.singleShot(0, self._fill)  # after the editor is done: the name that holds, if one was refused
-
-    def _show_or_hide(self, value: int, seen: bool) -> None:
-        canvas = self._controller.canvas
-        canvas.hidden_classes = canvas.hidden_classes - {value} if seen else canvas.hidden_classes | {value}
+        QTimer.singleShot(
+            0, self._fill
+        )  # when the editor is closed: the old name, if the new one was refused
 
     def _add(self) -> None:
         session = self._controller.session
@@ -305,7 +281,7 @@ class ClassesPanel(QWidget):
         self._edit_name()
 
     def _ask_about_added(self) -> None:
-        """Ask, once a new class has its name, whether it occurs in what is accepted already."""
+        """Ask, once a new class has its name, whether it occurs in accepted masks."""
         added, self._added = self._added, None
         if added is not None:
             with errors_shown():
@@ -322,8 +298,8 @@ class ClassesPanel(QWidget):
         count = _accepted(session)
         if info is None or not count:
             return
-        where = "the one image" if count == 1 else f"any of the {count} images"
-        words = f"Does “{info.name}” occur in {where} whose mask is accepted already?"
+        where = "the image that is" if count == 1 else f"any of the {count} images that are"
+        words = f"Does “{info.name}” occur in {where} already accepted?"
         if ask(self, "New class", words, (UNLABEL, KEEP), more=OF_BACKGROUND, by_enter=KEEP) == UNLABEL:
             self._unlabeled = self._watched(
                 "Making the background unlabeled…",
@@ -346,10 +322,10 @@ class ClassesPanel(QWidget):
             if color.isValid():
                 self._controller.recolor_class(info.value, color.name())
 
-    def _delete(self) -> None:
+    def _remove(self) -> None:
         info = self._chosen()
         if info is not None:
-            use = self._look_for(info)
+            use = self._find_use(info)
             if not use.images or self._is_sure(info, use):
                 value = info.value
                 self._watched(
@@ -357,19 +333,19 @@ class ClassesPanel(QWidget):
                     lambda **watched: self._controller.remove_class(value, **watched),
                 )
 
-    def _look_for(self, info: ClassInfo) -> ClassUse:
-        """Find the masks that hold a class, those on the disk and the one on the screen."""
+    def _find_use(self, info: ClassInfo) -> ClassUse:
+        """Find the masks that contain a class, on disk and on screen."""
         session, annotation = self._controller.session, self._controller.annotation
         assert session is not None
         assert annotation is not None
         annotation.keep()
         return self._watched(
-            f"Looking for “{info.name}” in the masks…",
+            f"Searching the masks for “{info.name}”…",
             lambda **watched: session.class_use(info.value, **watched),
         )
 
     def _watched(self, words: str, work: Callable[..., T]) -> T:
-        """Do work that tells its progress and can be cancelled, in front of the window."""
+        """Do work with progress and *Cancel* in front of the window."""
         dialog = QProgressDialog(words, "Cancel", 0, 0, self)
         dialog.setWindowModality(Qt.WindowModality.WindowModal)
         dialog.setMinimumDuration(PATIENCE)
@@ -385,10 +361,11 @@ class ClassesPanel(QWidget):
             dialog.deleteLater()
 
     def _is_sure(self, info: ClassInfo, use: ClassUse) -> bool:
-        count = len(use.accepted)
-        accepted = f"accepted in {_images(count)}" if count else "accepted in none"
-        words = f"“{info.name}” is painted in {_images(use.images)}, and {accepted}."
-        return ask(self, "Delete a class", words, (DELETE,), more=OF_DELETED) == DELETE
+        accepted = f"{len(use.accepted) or 'none'} of them accepted"
+        if use.images == 1:
+            accepted = "which is accepted" if use.accepted else "which is not accepted"
+        words = f"“{info.name}” is painted in {_images(use.images)}, {accepted}."
+        return ask(self, "Remove class", words, (REMOVE,), more=OF_REMOVED) == REMOVE
 
 
 def _accepted(session: Session | None) -> int:
@@ -401,7 +378,7 @@ def _flags(classes: list[ClassInfo]) -> Any:
 
 
 def _images(count: int) -> str:
-    return "one image" if count == 1 else f"{count} images"
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _swatch(color: QColor) -> QIcon:

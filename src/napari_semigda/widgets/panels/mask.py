@@ -234,7 +234,7 @@ class MaskPanel(QWidget):
     def _accept_and_next(self, *, no_object: bool = False) -> None:
         annotation = self._controller.annotation
         if annotation is not None and not annotation.accept_and_next(no_object=no_object):
-            show_info("Every image is accepted or skipped. You can export the masks.")
+            show_info("Every image is accepted or skipped. The masks can be exported.")
 
     def _do(self, action: Callable[[Annotation], object]) -> None:
         if self._controller.annotation is not None:

@@ -19,8 +19,7 @@ from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.controller import Controller
-from napari_semigda.widgets.layer_choice import AddLayersDialog
-from napari_semigda.widgets.panels.new_session import NewSessionDialog
+from napari_semigda.widgets.panels.new_session import AddLayersDialog, NewSessionDialog
 from napari_semigda.widgets.panels.parts import (
     ActionButton,
     MenuAction,
