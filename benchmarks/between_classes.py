@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lesions_and_cells import fractal_noise
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings, frame, normalize
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.network import SemiGDANet
-from napari_semigda.samples.generator import fractal_noise
 from napari_semigda.training import objective
 from napari_semigda.training.examples import Example
 from napari_semigda.training.losses import dice_loss, segmentation_loss

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lesions_and_cells import generate
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings, frame, normalize
 from napari_semigda.model.annotation import UNKNOWN
@@ -24,7 +25,6 @@ from napari_semigda.model.device import choose_device
 from napari_semigda.model.loading import random_autoencoder
 from napari_semigda.model.network import SemiGDANet
 from napari_semigda.model.presets import PRESETS
-from napari_semigda.samples import generate
 from napari_semigda.training.examples import Example
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round

@@ -43,6 +43,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from failing_disk import TROUBLES, FailingDisk, why_not
+from lesions_and_cells import generate
 from napari_semigda.engine.engine import Engine
 from napari_semigda.engine.events import Predicted, RoundEnded, RoundFailed, Stepped
 from napari_semigda.errors import SemiGDAError
@@ -50,7 +51,6 @@ from napari_semigda.inference.preparation import ImageSettings, normalize
 from napari_semigda.io.masks import read_labels
 from napari_semigda.io.pictures import list_planes, read_plane
 from napari_semigda.model.checkpoint import load_checkpoint
-from napari_semigda.samples import generate
 from napari_semigda.session.export import export_masks
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.session import Session

@@ -24,9 +24,9 @@ from PIL import Image
 from qtpy.QtWidgets import QApplication
 
 from annotator import settle
+from lesions_and_cells import generate
 from napari_semigda.inference.predictor import Prediction
 from napari_semigda.io.pictures import find_pictures
-from napari_semigda.samples.generator import generate
 from napari_semigda.session.prefetch import Prefetch
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.dock import SemiGDAWidget

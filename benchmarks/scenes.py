@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_semigda.samples.generator import fractal_noise
+from lesions_and_cells import fractal_noise
 from variety import (
     membranes,
     nuclei,

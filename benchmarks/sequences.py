@@ -29,13 +29,13 @@ from hypothesis.stateful import (
 )
 from numpy.typing import NDArray
 
+from lesions_and_cells import generate
 from napari_semigda.engine.engine import Engine
 from napari_semigda.engine.events import Event, PredictionFailed, RoundFailed, RoundNotSaved
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.masks import read_labels
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.samples import generate
 from napari_semigda.session.export import export_masks
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.queue import STRATEGIES, next_item

@@ -32,13 +32,13 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from device_round import FULL, example
+from lesions_and_cells import generate
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.device import choose_device
 from napari_semigda.model.loading import random_autoencoder
 from napari_semigda.model.network import Latents, SemiGDANet
 from napari_semigda.model.presets import PRESETS
-from napari_semigda.samples import generate
 from napari_semigda.training.recipe import Budget
 from napari_semigda.training.round import Round
 

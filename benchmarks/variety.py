@@ -16,7 +16,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage import draw
 
-from napari_semigda.samples.generator import fractal_noise
+from lesions_and_cells import fractal_noise
 
 Shape = NDArray[np.bool_]
 Field = NDArray[np.float32]

@@ -4,7 +4,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import pytest
 
-from napari_semigda.samples import generate
+from lesions_and_cells import generate
 
 MakePack = Callable[..., Path]
 

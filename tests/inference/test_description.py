@@ -8,11 +8,11 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from lesions_and_cells import generate
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.inference.features import FeatureExtractor, is_same_describer
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.loading import load_autoencoder
-from napari_semigda.samples.generator import generate
 
 WHOLE = ImageSettings(working_size=64)
 TILES = ImageSettings(working_size=64, framing="tiles")

@@ -2,7 +2,8 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from napari_semigda.samples import sample_pairs, write_samples
+from lesions_and_cells import write_samples
+from napari_semigda.samples import sample_pairs
 
 
 @pytest.fixture(scope="module")

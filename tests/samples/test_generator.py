@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_semigda.samples import KINDS, generate
+from lesions_and_cells import KINDS, generate
 
 SIZES = st.integers(32, 160)
 SEEDS = st.integers(0, 2**32)

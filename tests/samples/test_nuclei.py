@@ -90,7 +90,7 @@ def test_without_a_network_the_words_say_what_to_bring_where(server: Server, tmp
 
 def test_a_place_that_cannot_be_written_is_named(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(SemiGDAError, match=r"could not be kept in “.*nuclei”"):
+    with pytest.raises(SemiGDAError, match=r"could not be saved in “.*nuclei”"):
         fetch_nuclei(tmp_path / "file" / "nuclei", archive=server.archive)
 
 

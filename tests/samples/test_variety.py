@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_semigda.samples.generator import fractal_noise
+from lesions_and_cells import fractal_noise
 from variety import SHAPES, random_image, random_labels
 
 

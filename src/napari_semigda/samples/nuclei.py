@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import Cancelled, SemiGDAError
-
-Progress = Callable[[int, int], object]
+from napari_semigda.pace import Progress
 
 WHOLE = 1000  # of which the download is one half, the unpacking the other
 _TIMEOUT_SECONDS = 10.0
@@ -28,15 +27,7 @@ _PIECE = 2**16
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip file somewhere on the network.
-
-    Attributes
-    ----------
-    url
-        Its address.
-    sha256
-        Its checksum, in hexadecimal digits.
-    """
+    """A zip file on the network: its address, and its checksum in hexadecimal digits."""
 
     url: str
     sha256: str
@@ -61,14 +52,14 @@ def fetch_nuclei(
     cancelled: Callable[[], bool] | None = None,
     archive: Archive = NUCLEI,
 ) -> list[tuple[Path, Path]]:
-    """Give images of nuclei and their masks, downloading (83 MB) and unpacking them if they are not there.
+    """Return images of nuclei and their masks, downloaded (83 MB) and unpacked if they are not there.
 
     Parameters
     ----------
     folder
-        Where they are kept, in `images` and `masks`; is there afterwards as a whole or not at all.
+        Where they are kept, in `images` and `masks`; afterwards it is complete, or not there.
     progress
-        Told what is done, and how much there is to do.
+        Called with what is done, and the total.
     cancelled
         Asked between two pieces of the download, and between two files.
     archive
@@ -82,33 +73,33 @@ def fetch_nuclei(
     Raises
     ------
     SemiGDAError
-        If they cannot be downloaded or written, or are not those that they should be.
+        If they could not be downloaded or written, or the checksum differs.
     Cancelled
-        If `cancelled` said so. Nothing is left of it.
+        If `cancelled` returned True. Nothing is left behind.
     """
     if not any((folder / "images").glob("*.png")):
         watch = _Watch(progress, cancelled)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".nuclei-", dir=folder.parent) as temporary:
-                fetched = _download(archive, folder.parent, Path(temporary), watch)
                 unpacked = Path(temporary) / "unpacked"
-                _unpack(fetched, unpacked, watch)
+                _unpack(_download(archive, folder.parent, Path(temporary), watch), unpacked, watch)
                 with suppress(OSError):  # empty folders that an emptied cache left; nothing else goes
                     for left in (folder / "images", folder / "masks", folder):
                         left.rmdir()
                 unpacked.rename(folder)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise SemiGDAError(f"The nuclei could not be kept in “{folder}”: {reason}.") from error
+            raise SemiGDAError(f"The nuclei could not be saved in “{folder}”: {reason}.") from error
     return [(image, folder / "masks" / image.name) for image in sorted((folder / "images").glob("*.png"))]
 
 
 class _Watch:
-    """Tells of progress through both halves of the work, and stops it when asked."""
+    """Reports progress of download and unpacking, and stops them when asked; pooch's progress bar."""
 
     def __init__(self, progress: Progress | None, cancelled: Callable[[], bool] | None) -> None:
         self._progress, self._cancelled = progress, cancelled
+        self.total = self._done = 0  # bytes of the download
 
     def at(self, half: int, share: float) -> None:
         if self._cancelled is not None and self._cancelled():
@@ -116,17 +107,9 @@ class _Watch:
         if self._progress is not None:
             self._progress(round((half + min(share, 1)) * WHOLE / 2), WHOLE)
 
-
-class _Bar:
-    """What pooch takes for a progress bar: it counts bytes, and stops the download when asked."""
-
-    def __init__(self, watch: _Watch) -> None:
-        self._watch = watch
-        self.total = self._done = 0
-
     def update(self, more: int) -> None:
         self._done += more
-        self._watch.at(0, self._done / max(self.total, 1))
+        self.at(0, self._done / max(self.total, 1))
 
     def reset(self) -> None:
         self._done = 0
@@ -135,31 +118,30 @@ class _Bar:
         pass
 
 
-def _download(archive: Archive, home: Path, temporary: Path, watch: _Watch) -> Path:
-    """Download an archive, unless somebody has brought it home already; returns where it is."""
+def _download(archive: Archive, home: Path, temporary: Path, watch: Any) -> Path:
+    """Download an archive, unless somebody has put it into `home`; returns where it is."""
     try:
         import pooch
         import requests
     except ImportError as error:
-        raise SemiGDAError("To fetch the nuclei the package pooch is needed: pip install pooch") from error
+        raise SemiGDAError("Fetching the nuclei needs the package pooch: pip install pooch") from error
 
-    bar: Any = _Bar(watch)
-    downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=_PIECE, timeout=_TIMEOUT_SECONDS)
+    downloader = pooch.HTTPDownloader(progressbar=watch, chunk_size=_PIECE, timeout=_TIMEOUT_SECONDS)
     pooch.get_logger().setLevel("WARNING")
-    place = home if (home / archive.name).is_file() else temporary
+    target = home if (home / archive.name).is_file() else temporary
     try:
         return Path(
-            pooch.retrieve(archive.url, f"sha256:{archive.sha256}", archive.name, place, None, downloader)
+            pooch.retrieve(archive.url, f"sha256:{archive.sha256}", archive.name, target, None, downloader)
         )
     except ValueError as error:
         raise SemiGDAError(
-            f"What came from {archive.url} is not the archive that it should be (its checksum differs), and "
-            "was not used. A login page of the network may have come in its place: try another network."
+            f"The file from {archive.url} was not used: its checksum differs. It may be a login page of the "
+            "network. Try another network."
         ) from error
     except requests.RequestException as error:
         raise SemiGDAError(
             f"The nuclei could not be downloaded from {archive.url}. Check the network and try again. Or "
-            f"download the file on another machine, put it into “{home}”, and try again. The drawn lesions "
+            f"download the file on another machine, put it into “{home}”, and try again. The sample lesions "
             "and cells need no network."
         ) from error
 
@@ -178,7 +160,7 @@ def _unpack(path: Path, folder: Path, watch: _Watch) -> None:
 
 
 def _by_image(entries: Iterable[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Sort an archive's files into one image and its masks for each folder; what has not both is left out."""
+    """The image and the masks of each folder of an archive that has both."""
     images: dict[str, str] = {}
     masks: defaultdict[str, list[str]] = defaultdict(list)
     for entry in entries:

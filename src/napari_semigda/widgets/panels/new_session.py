@@ -54,9 +54,7 @@ FRAMINGS = {
 WORKING_SIZE_TIP = (
     "Side in pixels of what the network sees: doubling it shows finer detail, and takes four times as long."
 )
-START_TIP = (
-    "A session's semigda.json (for its newest weights), or a checkpoint (.safetensors), which is copied."
-)
+START_TIP = "A session's semigda.json (for its newest weights), or a checkpoint (.safetensors). It is copied."
 CHANNELS_TIP = "Channels that the network sees, counted from 0, at most three, such as 0, 2."
 OF_THE_MODEL = "Fixed by the model you start from."
 CLASSES_TIP = "Names of what you outline, separated by commas; background is not listed."

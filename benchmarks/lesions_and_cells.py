@@ -1,27 +1,32 @@
-"""Demo images with exact truth: ultrasound-like lesions and fluorescence-like cells.
+"""Images with exact masks, such as the sample images: ultrasound-like lesions and fluorescence-like cells.
 
-The two kinds each keep to one appearance, as the images of one study do, so that a handful of
-labeled ones says how to segment the rest.
+Each kind keeps to one appearance, as the images of a study do, so that a handful of masks tells how to
+segment the rest. ``python benchmarks/lesions_and_cells.py`` writes the sample images of the package again.
 """
 
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 from typing import Literal
 
+import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from napari_semigda import samples
+
 Kind = Literal["lesion", "cells"]
 KINDS: tuple[Kind, ...] = ("lesion", "cells")
+SAMPLE_SIZE = 128
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 Field = NDArray[np.float32]
 
 
 def generate(seed: int, kind: Kind, size: int = 128) -> Sample:
-    """Draw one image and the label map it was drawn from.
+    """Generate an image and its label map.
 
     Parameters
     ----------
@@ -59,7 +64,7 @@ def generate(seed: int, kind: Kind, size: int = 128) -> Sample:
 
 
 def _lesion(rng: np.random.Generator, size: int) -> tuple[Field, NDArray[np.bool_]]:
-    """Draw tissue as echo strength, put the lesion in, then let speckle and blur act on all of it."""
+    """Tissue as echo strength, with the lesion in it, then speckle and blur over all of it."""
     outside = _outline_distance(rng, size)
     truth = outside < 0
     edge = rng.uniform(0.006, 0.014) * size
@@ -103,8 +108,8 @@ def _tissue(rng: np.random.Generator, size: int) -> Field:
     return np.asarray(echo * np.exp(0.3 * fibres / fibres.std()), dtype=np.float32)
 
 
-def _smooth_step(value: Field, place: float, width: float) -> Field:
-    return np.asarray(0.5 * (1 + np.tanh((value - place) / width)), dtype=np.float32)
+def _smooth_step(value: Field, center: float, width: float) -> Field:
+    return np.asarray(0.5 * (1 + np.tanh((value - center) / width)), dtype=np.float32)
 
 
 def _shadow(truth: NDArray[np.bool_], size: int) -> Field:
@@ -125,7 +130,7 @@ def _speckle(rng: np.random.Generator, size: int) -> Field:
 
 
 def _cells(rng: np.random.Generator, size: int) -> tuple[Field, NDArray[np.bool_]]:
-    """Draw cells that do not overlap, then light, focus, debris and a camera's noise."""
+    """Cells that do not overlap, then light, focus, debris and a camera's noise."""
     truth = np.zeros((size, size), dtype=bool)
     signal = np.zeros((size, size), dtype=np.float32)
     grain = fractal_noise(rng, size, 1.3, cutoff=8)
@@ -172,7 +177,7 @@ def _debris(rng: np.random.Generator, size: int, truth: NDArray[np.bool_]) -> Fi
 
 
 def fractal_noise(rng: np.random.Generator, size: int, exponent: float, cutoff: float = 0.0) -> Field:
-    """Draw periodic noise whose amplitude falls with spatial frequency as ``f ** -exponent``.
+    """Return periodic noise whose amplitude falls with spatial frequency as ``f ** -exponent``.
 
     Parameters
     ----------
@@ -198,3 +203,17 @@ def fractal_noise(rng: np.random.Generator, size: int, exponent: float, cutoff: 
     field = fft.irfft2(spectrum * frequency**-exponent, s=(size, size)).astype(np.float32)
     field -= field.mean()
     return np.asarray(field / (field.std() + 1e-6), dtype=np.float32)
+
+
+def write_samples(folder: Path) -> None:
+    """Write all samples into ``folder/images`` and ``folder/masks``, over what is there."""
+    for subfolder in ("images", "masks"):
+        (folder / subfolder).mkdir(parents=True, exist_ok=True)
+    for number, (image_path, mask_path) in enumerate(samples.sample_pairs()):
+        image, truth = generate(number, KINDS[number % len(KINDS)], SAMPLE_SIZE)
+        iio.imwrite(folder / "images" / image_path.name, image)
+        iio.imwrite(folder / "masks" / mask_path.name, truth * 255)
+
+
+if __name__ == "__main__":
+    write_samples(Path(samples.__file__).parent)
