@@ -27,10 +27,10 @@ from skimage.io import imread
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.items import ItemState
 from napari_semigda.widgets.keys_window import KeysWindow
+from napari_semigda.widgets.menus import SegmentDialog
 from napari_semigda.widgets.panels.new_session import AddLayersDialog, NewSessionDialog
 from napari_semigda.widgets.panels.parts import MenuButton
 from napari_semigda.widgets.panels.round_progress import Phase
-from napari_semigda.widgets.segment_layer import SegmentDialog
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 

@@ -74,7 +74,7 @@ def test_the_manifest_is_valid_and_all_it_names_is_there(capsys):
         ),
         ("napari/layers/annotate", {"Annotate and train (SemiGDA)"}),
         ("napari/file/new_layer", {"Labels with the classes of a session (SemiGDA)"}),
-        ("napari/file/samples/napari-semigda", {"Drawn lesions", "Drawn cells", "Nuclei (fetches 83 MB)"}),
+        ("napari/file/samples/napari-semigda", {"Sample lesions", "Sample cells", "Nuclei (83 MB download)"}),
     ],
 )
 def test_naparis_menus_lead_here(viewer, menu, titles):

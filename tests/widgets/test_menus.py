@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QApplication, QDialog
 
 from napari_semigda.session.items import ItemState
 from napari_semigda.widgets.dock import SemiGDAWidget
-from napari_semigda.widgets.segment_layer import SegmentDialog
+from napari_semigda.widgets.menus import SegmentDialog
 from tests.widgets.conftest import PATIENCE, paint
 
 
@@ -90,7 +90,7 @@ def test_the_dock_opens_and_works(viewer, image, press, make_session, path, qtbo
     qtbot.wait(1)
 
 
-@pytest.mark.parametrize("name", ["Drawn lesions", "Drawn cells"])
+@pytest.mark.parametrize("name", ["Sample lesions", "Sample cells"])
 def test_samples(viewer, press, name):
     press("File", "Open Sample", "SemiGDA", name)
     assert [type(layer) for layer in viewer.layers] == [Image, Labels]

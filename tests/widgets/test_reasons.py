@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QMenu
 
+from napari_semigda.widgets.menus import SegmentDialog
 from napari_semigda.widgets.panels.new_session import NewSessionDialog
 from napari_semigda.widgets.panels.parts import ActionButton, MenuAction, MenuButton, wrapped
-from napari_semigda.widgets.segment_layer import SegmentDialog
 from tests.widgets.conftest import paint
 
 PARTS = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit)

@@ -39,7 +39,7 @@ def test_napari_answers_while_nuclei_are_fetched_and_the_share_is_shown(viewer, 
     seen = []
 
     def look():
-        line = activity("fetching nuclei")
+        line = activity("downloading nuclei")
         if line.n:
             seen.append((line.n, line.total))
             viewer.add_image(np.zeros((4, 4)), name="meanwhile")
@@ -56,8 +56,8 @@ def test_napari_answers_while_nuclei_are_fetched_and_the_share_is_shown(viewer, 
 
 def test_cancelling_ends_at_once_even_where_the_network_hangs(viewer, server, tmp_path, qtbot):
     server.release.clear()
-    QTimer.singleShot(50, lambda: activity("fetching nuclei").cancel())
-    with pytest.raises(SemiGDAError, match="was cancelled"):
+    QTimer.singleShot(50, lambda: activity("downloading nuclei").cancel())
+    with pytest.raises(SemiGDAError, match="was canceled"):
         viewer.open_sample(PLUGIN, "nuclei", archive=server.archive)
     assert not server.release.is_set()
     assert not list(viewer.layers)

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QDialog
 
 from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.widgets.layer_files import label_reader, write_label_ome, write_label_tiff
-from napari_semigda.widgets.segment_layer import SegmentDialog, begin, segment_layer
+from napari_semigda.widgets.menus import SegmentDialog, begin, segment_layer
 from napari_semigda.widgets.segmentation import Segmentation
 from tests.widgets.conftest import PATIENCE, activity
 

@@ -8,8 +8,8 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_semigda.samples import sample_pairs
+from napari_semigda.widgets.menus import SegmentDialog
 from napari_semigda.widgets.panels.new_session import NewSessionDialog
-from napari_semigda.widgets.segment_layer import SegmentDialog
 from tests.widgets.conftest import PATIENCE
 
 

@@ -15,8 +15,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_semigda.widgets.menus import SegmentDialog
 from napari_semigda.widgets.panels.new_session import NewSessionDialog
-from napari_semigda.widgets.segment_layer import SegmentDialog
 from tests.widgets.conftest import TITLE
 
 

@@ -1,4 +1,4 @@
-"""File > Open Sample > SemiGDA: bundled pictures, and nuclei that are fetched, with true masks, as stacks."""
+"""File › Open Sample › SemiGDA: sample images with their true masks, as stacks."""
 
 import threading
 from collections import Counter
@@ -25,64 +25,53 @@ Pairs = Sequence[tuple[Path, Path]]
 
 
 def lesions() -> list[LayerData]:
-    """Drawn lesions: a stack of pictures (N, H, W) uint8 and their masks, as napari layer data."""
+    """Return sample lesions: a stack of images (N, H, W) uint8 and their masks, as napari layer data."""
     return _stacks("lesions", sample_pairs()[::2])  # the two kinds alternate
 
 
 def cells() -> list[LayerData]:
-    """Drawn cells: a stack of pictures (N, H, W) uint8 and their masks, as napari layer data."""
+    """Return sample cells: a stack of images (N, H, W) uint8 and their masks, as napari layer data."""
     return _stacks("cells", sample_pairs()[1::2])
 
 
 def nuclei(archive: Archive = NUCLEI) -> list[LayerData]:
-    """Nuclei under microscopes: those of the commonest size as a stack, with masks, as napari layer data.
+    """Return the nuclei of the commonest size as a stack, with their masks, as napari layer data.
 
-    The first time they are fetched, with progress and *Cancel* in the activity dock; napari stays usable.
-
-    Parameters
-    ----------
-    archive
-        Where they come from.
-
-    Raises
-    ------
-    SemiGDAError
-        If they cannot be had, or the person cancelled: napari needs layers, or a reason why there are none.
+    The first time they are downloaded, with progress and *Cancel* in the activity dock. Where they could not
+    be, or the person canceled, a `SemiGDAError` is raised, for napari expects layers.
     """
     heed_cache_folder()
     folder = download_folder() / "nuclei"
     try:
         pairs = _meanwhile(
-            "SemiGDA: fetching nuclei", lambda progress, stop: fetch_nuclei(folder, progress, stop, archive)
+            "SemiGDA: downloading nuclei",
+            lambda progress, stop: fetch_nuclei(folder, progress, stop, archive),
         )
     except Cancelled as error:
-        raise SemiGDAError("Fetching the nuclei was cancelled, and nothing is left of it.") from error
+        raise SemiGDAError("Downloading the nuclei was canceled.") from error
     alike = _of_the_commonest_shape(pairs)
     show_info(
-        f"{len(alike)} of {len(pairs)} images of nuclei are shown, all those of one size. For a session "
-        f"of all of them, press New… in the SemiGDA dock and choose {folder / 'images'}; their masks are in "
-        f"{folder / 'masks'}. Image set BBBC038v1, Broad Bioimage Benchmark Collection."
+        f"{len(alike)} of {len(pairs)} images of nuclei are shown: those of the most common size. For a "
+        f"session of all images, press New… in the SemiGDA dock and choose {folder / 'images'}; the masks "
+        f"are in {folder / 'masks'}. Image set BBBC038v1, Broad Bioimage Benchmark Collection."
     )
     return _stacks("nuclei", alike)
 
 
 def _stacks(name: str, pairs: Pairs) -> list[LayerData]:
-    pictures = np.stack([imread(picture) for picture, _ in pairs])
+    images = np.stack([imread(image) for image, _ in pairs])
     masks = np.stack([(imread(mask) > 0).astype(np.uint8) for _, mask in pairs])
-    return [(pictures, {"name": name}, "image"), (masks, {"name": f"{name} masks"}, "labels")]
+    return [(images, {"name": name}, "image"), (masks, {"name": f"{name} masks"}, "labels")]
 
 
 def _of_the_commonest_shape(pairs: Pairs) -> Pairs:
-    shapes = [imread(picture).shape for picture, _ in pairs]
+    shapes = [imread(image).shape for image, _ in pairs]
     ((commonest, _),) = Counter(shapes).most_common(1)
     return [pair for pair, shape in zip(pairs, shapes, strict=True) if shape == commonest]
 
 
 def _meanwhile(words: str, work: Callable[..., Any]) -> Any:
-    """Do long work behind the scenes and wait for it, while the window goes on answering.
-
-    napari wants a sample's layers as the result of a call. Without a window it is done at once.
-    """
+    """Work in a thread and wait, while the window answers: napari expects a sample as a call's result."""
     if QCoreApplication.instance() is None:
         return work(None, None)
     stop, waiting = threading.Event(), QEventLoop()
@@ -96,7 +85,7 @@ def _meanwhile(words: str, work: Callable[..., Any]) -> Any:
     worker.finished.connect(waiting.quit)
     worker.start()
     waiting.exec()
-    stop.set()  # if it was cancelled, or napari is closing
+    stop.set()  # if it was canceled, or napari is closing
     bar.close()
     if isinstance(outcome[-1], Exception):
         raise outcome[-1]

@@ -1,11 +1,12 @@
-"""Layers › Segment › Segment a layer with a model…: the dialog, and the work behind the scenes."""
+"""What napari's menus call: segment a layer with a model, and new labels with the classes of a session."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import napari.viewer
-from napari.layers import Image
+import numpy as np
+from napari.layers import Image, Labels, Layer
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
@@ -24,9 +25,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.masks import Legend, LegendEntry
+from napari_semigda.session.classes import named_classes
 from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.widgets.activity import WHOLE, Activity
 from napari_semigda.widgets.input_guard import InputGuard
+from napari_semigda.widgets.layer_files import meaning
 from napari_semigda.widgets.opening import session_in
 from napari_semigda.widgets.panels.parts import (
     PathLine,
@@ -40,42 +44,74 @@ from napari_semigda.widgets.panels.parts import (
 )
 from napari_semigda.widgets.panels.session_plan import model_at
 from napari_semigda.widgets.preferences import chosen_device, heed_cache_folder
-from napari_semigda.widgets.segmentation import Segmentation
+from napari_semigda.widgets.segmentation import Segmentation, layer_data, place_of
 from napari_semigda.widgets.viewer import without_proxy
 
 WIDTH = 520
 NO_CHANNEL = "none"
-CHANNELS_TIP = "Only for models that were trained on several channels: the layers, in the order of training."
-LINES = 4  # of what is said about a model
+CHANNELS_TIP = (
+    "Needed only by models trained on several channels: choose the layers in the order of training."
+)
+LINES = 4  # of text about a model
+WITHOUT_SESSION = ("object",)
+
+
+def new_labels(viewer: napari.viewer.Viewer) -> None:
+    """Add an empty layer of labels over the selected image, with its scale and units.
+
+    Its classes are those of the session that is open in the dock, or one, `object`.
+    """
+    viewer = without_proxy(viewer)
+    with errors_shown():
+        images = _images(viewer, "There is no image to put labels on. Open one first.")
+        image = _selected(viewer) or images[-1]
+        session = session_in(viewer)
+        classes = named_classes(WITHOUT_SESSION) if session is None else session.classes
+        legend = Legend(tuple(LegendEntry(one.value, one.name, one.color) for one in classes))
+        labels = np.zeros(layer_data(image).shape[: image.ndim], np.uint8)
+        layer = Labels(labels, name=f"{image.name} labels", **place_of(image), **meaning(legend))
+        layer.selected_label = classes[0].value if classes else 1
+        viewer.add_layer(layer)
 
 
 def segment_layer(viewer: napari.viewer.Viewer) -> None:
-    """Ask which layer and which model, and segment; what napari's menu calls."""
+    """Ask which layer and which model, and segment."""
     viewer = without_proxy(viewer)
     with errors_shown():
-        layers = [layer for layer in viewer.layers if isinstance(layer, Image)]
-        if not layers:
-            raise SemiGDAError("There is no image to segment. Open one first.")
-        active = viewer.layers.selection.active
-        chosen = active if isinstance(active, Image) else layers[0]
-        dialog = SegmentDialog(layers, chosen, _open_session(viewer), QApplication.activeWindow())
+        images = _images(viewer, "There is no image to segment. Open one first.")
+        session = session_in(viewer)
+        folder = None if session is None or session.last_model() is None else session.folder
+        chosen = _selected(viewer) or images[0]
+        dialog = SegmentDialog(images, chosen, folder, QApplication.activeWindow())
         if dialog.exec() == QDialog.DialogCode.Accepted:
             begin(viewer, dialog.segmentation())
         dialog.deleteLater()
 
 
 def begin(viewer: napari.viewer.Viewer, segmentation: Segmentation) -> Any:
-    """Segment in a worker, with progress and cancel in the activity dock; adds one layer at the end."""
+    """Segment in a worker, with progress and *Cancel* in the activity dock; adds a layer at the end."""
     heed_cache_folder()
     worker = create_worker(segmentation.work, _ignore_errors=True, _start_thread=False)
     bar = Activity(f"SemiGDA: segmenting {segmentation.layers[0].name}", worker.quit)
     worker.yielded.connect(lambda share: bar.report(round(share * WHOLE), WHOLE))
     worker.finished.connect(bar.close)
     worker.errored.connect(show_failure)
-    worker.aborted.connect(lambda: show_info("Segmenting was cancelled; nothing was added."))
-    worker.returned.connect(lambda data: viewer.add_layer(napari.layers.Layer.create(*data)))
+    worker.aborted.connect(lambda: show_info("Segmenting was canceled; no layer was added."))
+    worker.returned.connect(lambda data: viewer.add_layer(Layer.create(*data)))
     worker.start()
     return worker
+
+
+def _images(viewer: napari.viewer.Viewer, otherwise: str) -> list[Image]:
+    images = [layer for layer in viewer.layers if isinstance(layer, Image)]
+    if not images:
+        raise SemiGDAError(otherwise)
+    return images
+
+
+def _selected(viewer: napari.viewer.Viewer) -> Image | None:
+    active = viewer.layers.selection.active
+    return active if isinstance(active, Image) else None
 
 
 class SegmentDialog(QDialog):
@@ -89,8 +125,6 @@ class SegmentDialog(QDialog):
         The one chosen at first.
     session : Path or None
         Folder of a session whose weights are suggested.
-    parent : QWidget, optional
-        As Qt has it.
     """
 
     def __init__(
@@ -103,11 +137,11 @@ class SegmentDialog(QDialog):
         self._model: TrainedModel | None = None
         self._why_no_model: str | None = None
         start = Path.home() if session is None else session
-        self.layer = self._choice(())
+        self.layer = self._choice()
         self.layer.setCurrentIndex(self._layers.index(layer))
-        self.channels = [self._choice((NO_CHANNEL,)) for _ in range(2)]
-        self.from_session = QRadioButton("The last weights of a session")
-        self.from_file = QRadioButton("A checkpoint file")
+        self.channels = [self._choice(NO_CHANNEL) for _ in range(2)]
+        self.from_session = QRadioButton("Newest weights of a session")
+        self.from_file = QRadioButton("Checkpoint file")
         self.session = PathLine("Session folder", for_folders=True, start=start)
         self.file = PathLine("Checkpoint (.safetensors)", for_folders=False, start=start)
         self.words = wrapping_label()
@@ -123,12 +157,17 @@ class SegmentDialog(QDialog):
         self._guard = InputGuard(self)
 
     def segmentation(self) -> Segmentation:
-        """What was asked for."""
+        """Return what was chosen."""
         more = [box.currentIndex() - 1 for box in self.channels if box.currentIndex() > 0]
         chosen = [self.layer.currentIndex(), *more]
-        return Segmentation(tuple(self._layers[place] for place in chosen), self._model, chosen_device())
+        return Segmentation(tuple(self._layers[index] for index in chosen), self._model, chosen_device())
 
-    def _choice(self, before: tuple[str, ...]) -> QComboBox:
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Make room in the font that napari has now."""
+        super().showEvent(event)
+        self._check()
+
+    def _choice(self, *before: str) -> QComboBox:
         box = QComboBox()
         box.addItems([*before, *(layer.name for layer in self._layers)])
         return box
@@ -138,14 +177,13 @@ class SegmentDialog(QDialog):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Image layer", self.layer)
         for number, box in enumerate(self.channels, start=2):
-            box.setToolTip(wrapped(CHANNELS_TIP))
             label = QLabel(f"Channel {number}")
-            label.setToolTip(wrapped(CHANNELS_TIP))
+            for part in (box, label):
+                part.setToolTip(wrapped(CHANNELS_TIP))
             form.addRow(label, box)
         form.addRow("Model", self.from_session)
-        form.addRow("", self.session)
-        form.addRow("", self.from_file)
-        form.addRow("", self.file)
+        for part in (self.session, self.from_file, self.file):
+            form.addRow("", part)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         layout.addWidget(self.words)
@@ -162,25 +200,15 @@ class SegmentDialog(QDialog):
         by_session = self.from_session.isChecked()
         self.session.setVisible(by_session)
         self.file.setVisible(not by_session)
-        self._model, self._why_no_model = model_at((self.session if by_session else self.file).path())
+        line = self.session if by_session else self.file
+        self._model, self._why_no_model = model_at(line.path())
         self._check()
 
     def _check(self) -> None:
-        """Say what is missing, or what the model is."""
+        """Show what is missing, or which model it is."""
         missing = self._why_no_model or self.segmentation().missing()
         self.segment.setEnabled(missing is None)
-        self.segment.setToolTip(wrapped(missing or "Add a layer of labels."))
+        self.segment.setToolTip(wrapped(missing or "A new layer of labels is added."))
         self.words.setText(missing or ("" if self._model is None else self._model.in_words()))
         reserve_lines(self.words, LINES)
         fit_to_text(self)
-
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Make room in the letters that napari has now."""
-        super().showEvent(event)
-        self._check()
-
-
-def _open_session(viewer: napari.viewer.Viewer) -> Path | None:
-    """The folder of the session that is open in the dock, if it has weights."""
-    session = session_in(viewer)
-    return None if session is None or session.last_model() is None else session.folder
