@@ -49,9 +49,7 @@ from napari_semigda.widgets.viewer import without_proxy
 
 WIDTH = 520
 NO_CHANNEL = "none"
-CHANNELS_TIP = (
-    "Needed only by models trained on several channels: choose the layers in the order of training."
-)
+CHANNELS_TIP = "Only for models trained on several channels: choose the layers in the order of training."
 LINES = 4  # of text about a model
 WITHOUT_SESSION = ("object",)
 
