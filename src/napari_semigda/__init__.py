@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.version import __version__
 
 if TYPE_CHECKING:
     from napari_semigda.inference.preparation import ImageSettings
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
     from napari_semigda.session.session import Session
     from napari_semigda.session.trained_model import SemiGDA
     from napari_semigda.train import train_round
-
-try:
-    from napari_semigda._version import version as __version__
-except ImportError:  # a source tree that was never built
-    __version__ = "0.1.0.dev0"
 
 __all__ = [
     "ImageSettings",

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.io.pictures import list_planes
-from napari_semigda.session.export import export_masks
+from napari_semigda.session.export import export_masks, source_of
 from napari_semigda.session.exporting.names import export_names
 from napari_semigda.session.exporting.record import RECORD_NAME
-from napari_semigda.session.exporting.source import Source
 from napari_semigda.session.items import Item, identity
 from napari_semigda.session.session import Session
 
@@ -178,12 +177,8 @@ def test_a_draft_beside_an_accepted_part_adds_no_second_object(
     draft[15:30, 10:25] = 1
     session.accept("image_1", accepted)
     session.store_prediction("image_1", predict(draft), 1)
-    mask = Source(session, include_predicted=True, progress=None, cancelled=None).mask(
-        session.item("image_1")
-    )
+    mask = source_of(session, include_predicted=True).mask(session.item("image_1"))
     assert (mask[3, 3], mask[20, 20], mask.sum()) == (1, 0, 16)
     session.one_object = False
-    mask = Source(session, include_predicted=True, progress=None, cancelled=None).mask(
-        session.item("image_1")
-    )
+    mask = source_of(session, include_predicted=True).mask(session.item("image_1"))
     assert (mask[3, 3], mask[20, 20]) == (1, 1)

@@ -32,7 +32,7 @@ from napari_semigda.session.exporting.formats import (
     PlainTiff,
     Probabilities,
 )
-from napari_semigda.session.exporting.objects import number_objects
+from napari_semigda.session.exporting.measuring import number_objects
 from napari_semigda.session.exporting.record import RECORD_NAME
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe

@@ -215,11 +215,16 @@ class _Matcher:
         candidates = [number for number in candidates if number not in self._edges_of_mask]
         if not candidates:
             return
-        images = f"have this name: {_listed([self._images[number].name for number in named])}"
-        masks = f"have this name: {self._masks_listed(candidates)}"
+        images = _listed([self._images[number].name for number in named])
+        masks = self._masks_listed(candidates)
         advice = "Give masks the folders and names of the images"
-        why_no_mask = f"several masks {masks}" if len(candidates) > 1 else f"several files {images}"
-        why_not_used = f"several images {images}" if len(named) > 1 else f"several files {masks}"
+        why_no_mask = why_not_used = "several files have this name: "
+        if len(candidates) > 1:
+            why_no_mask = "several masks have this name: "
+        if len(named) > 1:
+            why_not_used = "several images have this name: "
+        why_no_mask += masks if len(candidates) > 1 else images
+        why_not_used += images if len(named) > 1 else masks
         for number in candidates:
             self._found.why_not_used.setdefault(number, f"{why_not_used}. {advice}")
         for image in named:

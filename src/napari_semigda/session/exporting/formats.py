@@ -1,21 +1,20 @@
-"""The formats that masks leave a session in: which files each makes, of which items, and how.
+"""The formats that masks are exported in: which files each makes, of which items, and how.
 
-A format is its options; two formats that are equal write the same files.
+A format is its options; two formats that are equal write the same files. A new one is a class here, and its
+name in `FORMATS`.
 """
 
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_semigda import __version__
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_table
 from napari_semigda.io.coco import CocoFile
@@ -33,15 +32,16 @@ from napari_semigda.io.pictures import stack_axes
 from napari_semigda.session.exporting.measuring import (
     IMAGE_COLUMNS,
     OBJECT_COLUMNS,
+    Objects,
     Row,
     measure_image,
     measure_objects,
+    number_objects,
 )
 from napari_semigda.session.exporting.names import export_names, safe_part, stack_names
-from napari_semigda.session.exporting.objects import Objects, number_objects
-from napari_semigda.session.exporting.source import NotExported, Source
+from napari_semigda.session.exporting.source import Mask, NotExported, Source
 from napari_semigda.session.items import Item, image_name, size_for_people
-from napari_semigda.session.session import Session
+from napari_semigda.version import __version__
 
 Stacks = Literal["image", "file", "session"]
 """One file for each image, for each image file with all its planes, or for all images of the session."""
@@ -49,8 +49,7 @@ Stacks = Literal["image", "file", "session"]
 STACKS: tuple[Stacks, ...] = get_args(Stacks)
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """One file of an export.
 
     Parameters
@@ -75,11 +74,11 @@ class Format(ABC):
     Attributes
     ----------
     key : str
-        Names it on the command line.
+        Its name on the command line.
     title, about : str
-        Name it in the window, and say in a sentence what it writes.
+        Its name in the window, and one sentence on what it writes.
     reads_pictures, predicts : bool
-        Whether it needs the pictures; whether it needs a trained network and no masks.
+        Whether it needs the images; whether it needs a trained network and no masks.
     """
 
     key: ClassVar[str]
@@ -89,13 +88,13 @@ class Format(ABC):
     predicts: ClassVar[bool] = False
 
     @abstractmethod
-    def outputs(self, session: Session, items: Sequence[Item]) -> list[Output]:
+    def outputs(self, source: Source, items: Sequence[Item]) -> list[Output]:
         """Plan the files.
 
         Parameters
         ----------
-        session
-            Whose items.
+        source
+            The session's name, classes and all its items.
         items
             Those with something to export.
 
@@ -106,88 +105,99 @@ class Format(ABC):
         """
 
 
+class _OneEach(Format):
+    """A format with one file for each item."""
+
+    ending: ClassVar[str]
+
+    def outputs(self, source: Source, items: Sequence[Item]) -> list[Output]:
+        """Plan a file for each item, with names chosen among all of the session, so that they stay the same."""
+        every = zip(source.items, export_names(source.items, self.ending), strict=True)
+        names = {item.id: name for item, name in every}
+        return [Output(names[item.id], (item,), self._writer(item)) for item in items]
+
+    def _writer(self, item: Item) -> Callable[[Path, Source], None]:
+        def write(path: Path, source: Source) -> None:
+            self.write(item, path, source)
+            source.step()
+
+        return write
+
+    @abstractmethod
+    def write(self, item: Item, path: Path, source: Source) -> None:
+        """Write the file of an item."""
+
+
 @dataclass(frozen=True)
-class PlainTiff(Format):
-    """One gray TIFF an image: 0 background, 1 … K-1 classes, 255 where nobody looked."""
+class PlainTiff(_OneEach):
+    """One gray TIFF for each image: 0 background, 1 … K-1 classes, 255 unlabeled."""
 
     key: ClassVar[str] = "tiff"
-    title: ClassVar[str] = "TIFF, one an image"
+    title: ClassVar[str] = "TIFF, one per image"
     about: ClassVar[str] = "Label maps: 0 is background, 1, 2, … are the classes. Any program reads them."
+    ending: ClassVar[str] = "_mask.tif"
 
-    def outputs(self, session: Session, items: Sequence[Item]) -> list[Output]:
-        """Plan a file for each item."""
-        return _one_each(session, items, "_mask.tif", self._write)
-
-    def _write(self, item: Item, path: Path, source: Source) -> None:
+    def write(self, item: Item, path: Path, source: Source) -> None:
+        """Write the mask of an item."""
         write_labels(path, source.mask(item), item.pixel_size, item.unit, legend=source.legend)
 
 
+class _Stack(NamedTuple):
+    """Label maps for one file, with the names of the file and of its planes."""
+
+    planes: Iterator[Mask]
+    grid: Grid
+    name: str
+    plane_names: Sequence[str] = ()
+
+
 @dataclass(frozen=True)
-class _Stackable(Format):
+class _Stackable(_OneEach):
     """A format whose files can hold several planes.
 
     Parameters
     ----------
     stacks
-        What goes into one file. Planes of an image file that are not exported are "not looked at".
+        What goes into one file. Planes of an image file that are not exported are unlabeled.
     """
 
-    ending: ClassVar[str]
     stacks: Stacks = "image"
 
-    def outputs(self, session: Session, items: Sequence[Item]) -> list[Output]:
+    def outputs(self, source: Source, items: Sequence[Item]) -> list[Output]:
         """Plan a file for each item, for each image file, or for all."""
         if self.stacks == "image":
-            return _one_each(session, items, f"_mask{self.ending}", self._write_one)
+            return super().outputs(source, items)
+        exported = frozenset(items)
         if self.stacks == "session":
             _refuse_unlike(items)
-            name = f"{safe_part(session.folder.name)}_masks{self.ending}"
-            return [Output(name, tuple(items), partial(self._write_stack, tuple(items), frozenset(items)))]
-        return self._a_file_each(session, items)
-
-    def _a_file_each(self, session: Session, items: Sequence[Item]) -> list[Output]:
-        exported = frozenset(items)
-        groups = [tuple(group) for _, group in groupby(session.items, key=lambda one: (one.path, one.series))]
-        names = stack_names([group[0] for group in groups], f"_mask{self.ending}")
+            return [self._stack(f"{safe_part(source.name)}_masks{self._suffix}", tuple(items), exported)]
+        groups = [tuple(group) for _, group in groupby(source.items, key=lambda one: (one.path, one.series))]
+        names = stack_names([group[0] for group in groups], self.ending)
         return [
-            Output(
-                name,
-                tuple(item for item in group if item in exported),
-                partial(self._write_stack, group, exported),
-            )
+            self._stack(name, group, exported)
             for group, name in zip(groups, names, strict=True)
             if not exported.isdisjoint(group)
         ]
 
-    def _write_one(self, item: Item, path: Path, source: Source) -> None:
-        mask = source.mask(item)
-        self._write(path, iter([mask]), Grid("YX", item.shape, item.pixel_size, item.unit), source, item.name)
+    @property
+    def _suffix(self) -> str:
+        return self.ending.removeprefix("_mask")
 
-    def _write_stack(
-        self, items: tuple[Item, ...], exported: frozenset[Item], path: Path, source: Source
-    ) -> None:
-        planes = (self._plane(item, item in exported, source) for item in items)
-        grid = _frames(items) if self.stacks == "session" else _as_in_file(items, source.session)
-        self._write(path, planes, grid, source, path.name, [item.name for item in items])
+    def _stack(self, name: str, group: tuple[Item, ...], exported: frozenset[Item]) -> Output:
+        def write(path: Path, source: Source) -> None:
+            planes = (_plane(item, item in exported, source) for item in group)
+            grid = _frames(group) if self.stacks == "session" else _as_in_file(group, source)
+            self._write(path, _Stack(planes, grid, path.name, [item.name for item in group]), source.legend)
 
-    @staticmethod
-    def _plane(item: Item, exported: bool, source: Source) -> NDArray[np.uint8]:
-        """Read the mask of an item; where there is none, nobody has looked."""
-        plane = np.full(item.shape, UNLABELED, np.uint8)
-        for _, mask in source.masks([item] if exported else []):
-            plane = mask
-        return plane
+        return Output(name, tuple(item for item in group if item in exported), write)
+
+    def write(self, item: Item, path: Path, source: Source) -> None:
+        """Write the mask of an item."""
+        grid = Grid("YX", item.shape, item.pixel_size, item.unit)
+        self._write(path, _Stack(iter([source.mask(item)]), grid, item.name), source.legend)
 
     @abstractmethod
-    def _write(
-        self,
-        path: Path,
-        planes: Iterator[NDArray[np.uint8]],
-        grid: Grid,
-        source: Source,
-        name: str,
-        plane_names: Sequence[str] = (),
-    ) -> None: ...
+    def _write(self, path: Path, stack: _Stack, legend: Legend) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -197,25 +207,12 @@ class ImageJTiff(_Stackable):
     key: ClassVar[str] = "imagej"
     title: ClassVar[str] = "ImageJ / Fiji"
     about: ClassVar[str] = "Label maps that Fiji opens in the colors of the classes, with the pixel size."
-    ending: ClassVar[str] = ".tif"
+    ending: ClassVar[str] = "_mask.tif"
 
-    def _write(
-        self,
-        path: Path,
-        planes: Iterator[NDArray[np.uint8]],
-        grid: Grid,
-        source: Source,
-        name: str,
-        plane_names: Sequence[str] = (),
-    ) -> None:
+    def _write(self, path: Path, stack: _Stack, legend: Legend) -> None:
+        colors, text = color_table(legend), legend.to_text()
         write_imagej(
-            path,
-            planes,
-            grid,
-            np.uint8,
-            info=source.legend.to_text(),
-            colors=color_table(source.legend),
-            plane_names=plane_names,
+            path, stack.planes, stack.grid, np.uint8, info=text, colors=colors, plane_names=stack.plane_names
         )
 
 
@@ -228,18 +225,11 @@ class OmeTiff(_Stackable):
     about: ClassVar[str] = (
         "Label maps with physical sizes, units and the names of the classes: for OMERO, QuPath."
     )
-    ending: ClassVar[str] = ".ome.tif"
+    ending: ClassVar[str] = "_mask.ome.tif"
 
-    def _write(
-        self,
-        path: Path,
-        planes: Iterator[NDArray[np.uint8]],
-        grid: Grid,
-        source: Source,
-        name: str,
-        plane_names: Sequence[str] = (),
-    ) -> None:
-        write_ome(path, planes, grid, np.uint8, name=name, legend=source.legend, plane_names=plane_names)
+    def _write(self, path: Path, stack: _Stack, legend: Legend) -> None:
+        names = stack.plane_names
+        write_ome(path, stack.planes, stack.grid, np.uint8, name=stack.name, legend=legend, plane_names=names)
 
 
 @dataclass(frozen=True)
@@ -254,45 +244,40 @@ class _OfObjects(Format):
 
     minimum_size: int = 1
 
-    def _objects(self, mask: NDArray[np.uint8], legend: Legend) -> Objects:
+    def _objects(self, mask: Mask, legend: Legend) -> Objects:
         return number_objects(mask, [one.value for one in legend.classes], self.minimum_size)
 
 
 @dataclass(frozen=True)
-class ObjectTiff(_OfObjects):
-    """One TIFF an image in which each object has a number of its own."""
+class ObjectTiff(_OfObjects, _OneEach):
+    """One TIFF for each image in which each object has its own number."""
 
     key: ClassVar[str] = "objects"
     title: ClassVar[str] = "Numbered objects"
-    about: ClassVar[str] = "TIFF, one an image, in which each connected object has a number of its own."
+    about: ClassVar[str] = "TIFF, one per image, in which each connected object has its own number."
+    ending: ClassVar[str] = "_objects.tif"
 
-    def outputs(self, session: Session, items: Sequence[Item]) -> list[Output]:
-        """Plan a file for each item."""
-        return _one_each(session, items, "_objects.tif", self._write)
-
-    def _write(self, item: Item, path: Path, source: Source) -> None:
+    def write(self, item: Item, path: Path, source: Source) -> None:
+        """Write the numbered objects of an item."""
         numbers = self._objects(source.mask(item), source.legend).numbers
         write_labels(path, numbers, item.pixel_size, item.unit, legend=Legend(objects=True))
 
 
 @dataclass(frozen=True)
-class Probabilities(Format):
-    """One float32 TIFF an image: the foreground's probability, or a channel for each class."""
+class Probabilities(_OneEach):
+    """One float32 TIFF for each image: the foreground's probability, or a channel for each class."""
 
     key: ClassVar[str] = "probabilities"
     title: ClassVar[str] = "Probabilities"
     about: ClassVar[str] = (
-        "What the newest network thinks of every image that is not skipped: TIFF of 32 bit, from 0 to 1."
+        "Probabilities of the newest network for all images that are not skipped: 32-bit TIFF, from 0 to 1."
     )
     reads_pictures: ClassVar[bool] = True
     predicts: ClassVar[bool] = True
+    ending: ClassVar[str] = "_probability.tif"
 
-    def outputs(self, session: Session, items: Sequence[Item]) -> list[Output]:
-        """Plan a file for each item."""
-        return _one_each(session, items, "_probability.tif", self._write)
-
-    @staticmethod
-    def _write(item: Item, path: Path, source: Source) -> None:
+    def write(self, item: Item, path: Path, source: Source) -> None:
+        """Predict an item and write its probabilities."""
         probabilities = source.probabilities(item)
         if not probabilities:
             raise NotExported("the network knows none of the classes yet; train a round")
@@ -305,8 +290,8 @@ class Probabilities(Format):
 
 
 @dataclass(frozen=True)
-class Overlays(Format):
-    """One PNG an image with the outlines of the classes, and a sheet with all of them.
+class Overlays(_OneEach):
+    """One PNG for each image with the outlines of the classes, and a sheet with all of them.
 
     Parameters
     ----------
@@ -315,32 +300,32 @@ class Overlays(Format):
     """
 
     key: ClassVar[str] = "overlays"
-    title: ClassVar[str] = "Pictures with outlines"
+    title: ClassVar[str] = "Images with outlines"
     about: ClassVar[str] = (
         "PNG for slides and for checking: each image with its outlines in the classes' colors."
     )
     reads_pictures: ClassVar[bool] = True
+    ending: ClassVar[str] = "_overlay.png"
     contact_sheet: bool = True
 
-    def outputs(self, session: Session, items: Sequence[Item]) -> list[Output]:
+    def outputs(self, source: Source, items: Sequence[Item]) -> list[Output]:
         """Plan a file for each item, and the sheet."""
-        each = _one_each(session, items, "_overlay.png", self._write)
-        sheet = Output("contact_sheet.png", tuple(items), partial(self._write_sheet, tuple(items)))
-        return [*each, sheet] if self.contact_sheet else each
+        title = f"{source.name}: {len(items)} image{'' if len(items) == 1 else 's'}"
 
-    @staticmethod
-    def _write(item: Item, path: Path, source: Source) -> None:
+        def write_sheet(path: Path, source: Source) -> None:
+            write_contact_sheet(path, title, source.legend, len(items), _images(items, source))
+
+        sheet = [Output("contact_sheet.png", tuple(items), write_sheet)] if self.contact_sheet else []
+        return [*super().outputs(source, items), *sheet]
+
+    def write(self, item: Item, path: Path, source: Source) -> None:
+        """Write the image of an item with outlines."""
         write_png(path, draw_outlines(source.picture(item), source.mask(item), source.legend))
-
-    @staticmethod
-    def _write_sheet(items: tuple[Item, ...], path: Path, source: Source) -> None:
-        title = f"{source.session.folder.name}: {len(items)} image{'' if len(items) == 1 else 's'}"
-        write_contact_sheet(path, title, source.legend, len(items), _small_pictures(items, source))
 
 
 @dataclass(frozen=True)
 class Coco(_OfObjects):
-    """One JSON for all images, as COCO has it.
+    """One JSON for all images, in COCO's format.
 
     Parameters
     ----------
@@ -353,50 +338,52 @@ class Coco(_OfObjects):
     about: ClassVar[str] = "annotations.json with every object of all images, to train other programs with."
     polygons: bool = False
 
-    def outputs(self, session: Session, items: Sequence[Item]) -> list[Output]:
+    def outputs(self, source: Source, items: Sequence[Item]) -> list[Output]:
         """Plan the one file."""
-        return [Output("annotations.json", tuple(items), partial(self._write, tuple(items)))]
 
-    def _write(self, items: tuple[Item, ...], path: Path, source: Source) -> None:
-        about = {
-            "description": f"Session {source.session.folder.name}",
-            "version": f"napari-semigda {__version__}",
-        }
-        file = CocoFile(source.legend, about, polygons=self.polygons)
-        planes = Counter(item.path for item in source.session.items)
-        for item, mask in source.masks(items):
-            objects = self._objects(mask, source.legend)
-            more = {"page": item.index + 1} if planes[item.path] > 1 else {}
-            file.add(image_name(item), objects.numbers, objects.classes, more)
-        file.write(path)
+        def write(path: Path, source: Source) -> None:
+            about = {"description": f"Session {source.name}", "version": f"napari-semigda {__version__}"}
+            file = CocoFile(source.legend, about, polygons=self.polygons)
+            planes = Counter(item.path for item in source.items)
+            for item, mask in source.masks(items):
+                objects = self._objects(mask, source.legend)
+                more = {"page": item.index + 1} if planes[item.path] > 1 else {}
+                file.add(image_name(item), objects.numbers, objects.classes, more)
+            file.write(path)
+
+        return [Output("annotations.json", tuple(items), write)]
 
 
 @dataclass(frozen=True)
 class Measurements(_OfObjects):
-    """Two CSV tables: areas, lengths and places of all objects; counts and areas of each class by image."""
+    """Two CSV tables: areas, lengths and positions of all objects; counts and areas of each class."""
 
     key: ClassVar[str] = "measurements"
     title: ClassVar[str] = "Measurements"
     about: ClassVar[str] = "CSV: areas and lengths of each object, counts and areas of each class by image."
 
-    def outputs(self, session: Session, items: Sequence[Item]) -> list[Output]:
+    def outputs(self, source: Source, items: Sequence[Item]) -> list[Output]:
         """Plan the two tables."""
+
+        def write_objects(path: Path, source: Source) -> None:
+            write_table(path, OBJECT_COLUMNS, self._rows(items, source, of_images=False))
+
+        def write_images(path: Path, source: Source) -> None:
+            write_table(path, IMAGE_COLUMNS, self._rows(items, source, of_images=True))
+
         return [
-            Output("objects.csv", tuple(items), partial(self._write, tuple(items), OBJECT_COLUMNS)),
-            Output("images.csv", tuple(items), partial(self._write, tuple(items), IMAGE_COLUMNS)),
+            Output("objects.csv", tuple(items), write_objects),
+            Output("images.csv", tuple(items), write_images),
         ]
 
-    def _write(self, items: tuple[Item, ...], columns: tuple[str, ...], path: Path, source: Source) -> None:
-        write_table(path, columns, self._rows(items, source, of_images=columns is IMAGE_COLUMNS))
-
-    def _rows(self, items: tuple[Item, ...], source: Source, *, of_images: bool) -> Iterator[Row]:
+    def _rows(self, items: Sequence[Item], source: Source, *, of_images: bool) -> Iterator[Row]:
         for item, mask in source.masks(items):
             objects = self._objects(mask, source.legend)
-            about = item, item.name, source.origin(item), source.legend
+            origin = "accepted" if source.is_accepted(item) else "draft"
             if of_images:
-                yield from measure_image(mask, objects, *about)
+                yield from measure_image(mask, objects, item, origin, source.legend)
             else:
-                yield from measure_objects(objects, *about)
+                yield from measure_objects(objects, item, origin, source.legend)
 
 
 FORMATS: dict[str, type[Format]] = {
@@ -415,27 +402,20 @@ FORMATS: dict[str, type[Format]] = {
 """By key, in the order people choose from."""
 
 
-def _one_each(
-    session: Session, items: Sequence[Item], ending: str, write: Callable[[Item, Path, Source], None]
-) -> list[Output]:
-    """Plan a file for each item; names are chosen among all of the session, and so they last."""
-    names = dict(zip((one.id for one in session.items), export_names(session.items, ending), strict=True))
-    return [Output(names[item.id], (item,), partial(_write_one, item, write)) for item in items]
+def _plane(item: Item, exported: bool, source: Source) -> Mask:
+    """Read the mask of an item; where there is none, all is unlabeled."""
+    plane = np.full(item.shape, UNLABELED, np.uint8)
+    for _, mask in source.masks([item] if exported else []):
+        plane = mask
+    return plane
 
 
-def _write_one(item: Item, write: Callable[[Item, Path, Source], None], path: Path, source: Source) -> None:
-    write(item, path, source)
-    source.step()
-
-
-def _small_pictures(
-    items: tuple[Item, ...], source: Source
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8], str]]:
+def _images(items: Sequence[Item], source: Source) -> Iterator[tuple[NDArray[np.uint8], Mask, str]]:
     for item, mask in source.masks(items):
         try:
             picture = source.picture(item)
         except NotExported:
-            continue  # told where its own file was to be written
+            continue  # reported where its own file was to be written
         yield picture, mask, item.name
 
 
@@ -444,12 +424,12 @@ def _frames(items: Sequence[Item]) -> Grid:
     return Grid("TYX", (len(items), *first.shape), first.pixel_size, first.unit)
 
 
-def _as_in_file(items: Sequence[Item], session: Session) -> Grid:
+def _as_in_file(items: Sequence[Item], source: Source) -> Grid:
     """Stack planes along the axes that they have in their image file; along z where it does not say."""
     first = items[0]
     try:
-        axes, lengths, spacing = stack_axes(session.picture_path(first), first.series)
-    except SemiGDAError:  # the masks can leave without their pictures
+        axes, lengths, spacing = stack_axes(source.path(first), first.series)
+    except SemiGDAError:  # masks can be exported without their images
         axes, lengths, spacing = "", (), None
     if axes not in ("", "T", "Z", "TZ") or int(np.prod(lengths)) != len(items):
         axes, lengths = ("Z", (len(items),)) if len(items) > 1 else ("", ())
@@ -458,14 +438,13 @@ def _as_in_file(items: Sequence[Item], session: Session) -> Grid:
 
 def _refuse_unlike(items: Sequence[Item]) -> None:
     """Refuse to stack images of different sizes: a padded mask would be a mask of no image."""
-    sizes = {size_for_people(item.shape) for item in items}
+    sizes = sorted({size_for_people(item.shape) for item in items})
     if len(sizes) > 1:
-        raise SemiGDAError(
-            f"These images cannot be one stack, for they differ in size: {', '.join(sorted(sizes)[:4])}"
-            f"{', …' if len(sizes) > 4 else ''} pixels. Write a file for each image instead."
-        )
-    if len({(item.pixel_size, item.unit) for item in items}) > 1:
-        raise SemiGDAError(
-            "These images cannot be one stack, for their pixel sizes differ. "
-            "Write a file for each image instead."
-        )
+        differ = f"differ in size: {', '.join(sizes[:4])}{', …' if len(sizes) > 4 else ''} pixels"
+    elif len({(item.pixel_size, item.unit) for item in items}) > 1:
+        differ = "have different pixel sizes"
+    else:
+        return
+    raise SemiGDAError(
+        f"These images could not be stacked, because they {differ}. Write a file for each image instead."
+    )

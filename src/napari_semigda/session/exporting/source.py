@@ -1,77 +1,86 @@
-"""Where an export takes from what it writes: masks, pictures and probabilities, one item after the other."""
+"""Where an export reads what it writes: masks, images and probabilities, one item after the other."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.class_masks import one_object
-from napari_semigda.inference.preparation import normalize
-from napari_semigda.io.masks import Legend, LegendEntry
-from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.pace import Progress
-from napari_semigda.session.items import Item, ItemState
-from napari_semigda.session.session import Session
+from napari_semigda.inference.preparation import ImageSettings, normalize
+from napari_semigda.io.masks import UNLABELED, Legend
+from napari_semigda.io.pictures import Picture
+from napari_semigda.pace import Cancel, Progress, check
+from napari_semigda.session.items import Item
 
-if TYPE_CHECKING:
-    from napari_semigda.inference.predictor import Predictor
+Mask = NDArray[np.uint8]
 
 
 class NotExported(SemiGDAError):
     """An item that cannot be exported, and why; the others can."""
 
 
+@dataclass
 class Source:
     """What an export reads.
 
     Parameters
     ----------
-    session
-        Whose items.
+    name
+        The session's.
+    items
+        All of the session, in the order of the list.
+    legend
+        The session's classes.
+    settings
+        How images are normalized.
+    one_object
+        Whether there is at most one object in an image.
     include_predicted
-        Whether drafts stand in for what nobody accepted.
+        Whether drafts fill what is unlabeled.
+    is_accepted
+        Tells whether an item has an accepted mask.
+    accepted, draft
+        Read a mask of an item, (H, W) uint8; None without one.
+    path, read, open
+        Give the image file of an item, read it, and open it to be read by slices.
+    predictor
+        Loads the network of the newest round.
     progress, cancelled
-        Told after each item, and asked before it.
-    device
-        Where probabilities are predicted; see `napari_semigda.model.device.choose_device`.
-    weights
-        Of the autoencoder on this machine, if elsewhere than the session says.
+        Called after and before each item.
+    total
+        Number of items, for the progress.
 
     Attributes
     ----------
-    legend : Legend
-        The session's classes.
     left_out : list of (Item, str)
         Items that turned out to be unreadable, and why.
-    total : int
-        So many items there will be, for the progress.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        *,
-        include_predicted: bool,
-        progress: Progress | None,
-        cancelled: Callable[[], bool] | None,
-        device: str = "auto",
-        weights: Path | None = None,
-    ) -> None:
-        self.session = session
-        self.legend = legend_of(session)
-        self.left_out: list[tuple[Item, str]] = []
-        self.total = 0
-        self._done = 0
-        self._include_predicted = include_predicted
-        self._progress = progress
-        self._cancelled = cancelled
-        self._device, self._weights = device, weights
-        self._predictor: Predictor | None = None
+    name: str
+    items: Sequence[Item]
+    legend: Legend
+    settings: ImageSettings
+    one_object: bool
+    include_predicted: bool
+    is_accepted: Callable[[Item], bool]
+    accepted: Callable[[Item], Mask | None]
+    draft: Callable[[Item], Mask | None]
+    path: Callable[[Item], Path]
+    read: Callable[[Item], Picture]
+    open: Callable[[Item], AbstractContextManager[Any]]
+    predictor: Callable[[], Any]
+    progress: Progress | None = None
+    cancelled: Cancel | None = None
+    total: int = 0
+    left_out: list[tuple[Item, str]] = field(default_factory=list)
+    _done: int = 0
 
-    def mask(self, item: Item) -> NDArray[np.uint8]:
+    def mask(self, item: Item) -> Mask:
         """Read the mask of an item: (H, W) uint8.
 
         Raises
@@ -80,23 +89,33 @@ class Source:
             When there is none that can be read.
         """
         try:
-            mask = self._mask(item)
+            accepted = self.accepted(item)
+            mask = self.draft(item) if accepted is None else self._filled(item, accepted)
         except SemiGDAError as error:
             raise NotExported(str(error)) from error
         if mask is None:
-            raise NotExported("its draft cannot be read; predict it again")
+            raise NotExported("its draft could not be read; predict it again")
         return mask
 
-    def masks(self, items: Iterable[Item]) -> Iterator[tuple[Item, NDArray[np.uint8]]]:
+    def _filled(self, item: Item, accepted: Mask) -> Mask:
+        """Fill the unlabeled pixels of an accepted mask with the draft, if that is wanted."""
+        unlabeled = accepted == UNLABELED
+        draft = self.draft(item) if self.include_predicted and unlabeled.any() else None
+        if draft is None:
+            return accepted
+        mask = np.where(unlabeled, draft, accepted)
+        return one_object(mask, certain=~unlabeled) if self.one_object else mask
+
+    def masks(self, items: Iterable[Item]) -> Iterator[tuple[Item, Mask]]:
         """Read the masks of some items, leaving out those that cannot be read.
 
         Raises
         ------
         Cancelled
-            When the person cancelled.
+            When the person canceled.
         """
         for item in items:
-            self.check()
+            check(self.cancelled)
             try:
                 mask = self.mask(item)
             except NotExported as error:
@@ -105,12 +124,8 @@ class Source:
                 yield item, mask
             self.step()
 
-    def origin(self, item: Item) -> str:
-        """Say where the mask of an item comes from: ``"accepted"`` or ``"draft"``."""
-        return "accepted" if self.session.state(item) is ItemState.ACCEPTED else "draft"
-
     def picture(self, item: Item) -> NDArray[np.uint8]:
-        """Read the picture of an item as the network sees it: (H, W, 3) uint8.
+        """Read the image of an item as the network sees it: (H, W, 3) uint8.
 
         Raises
         ------
@@ -118,7 +133,7 @@ class Source:
             When it cannot be read.
         """
         try:
-            seen = normalize(self.session.picture(item).pixels, self.session.settings)
+            seen = normalize(self.read(item).pixels, self.settings)
         except SemiGDAError as error:
             raise NotExported(str(error)) from error
         shown: NDArray[np.uint8] = ((seen.permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
@@ -130,16 +145,16 @@ class Source:
         Raises
         ------
         NotExported
-            When the picture cannot be read or predicted.
+            When the image cannot be read or predicted.
         SemiGDAError
             When there is no network to predict with.
         Cancelled
-            When the person cancelled.
+            When the person canceled.
         """
-        predictor = self._ready_predictor()
+        predictor = self.predictor()
         try:
-            with self.session.opened_picture(item) as pixels:
-                predicted = predictor.predict(pixels, cancelled=self._cancelled).probabilities
+            with self.open(item) as pixels:
+                predicted = predictor.predict(pixels, cancelled=self.cancelled).probabilities
         except SemiGDAError as error:
             raise NotExported(str(error)) from error
         return {one.name: predicted[one.value] for one in self.legend.classes if one.value < len(predicted)}
@@ -150,49 +165,7 @@ class Source:
             self.left_out.append((item, reason))
 
     def step(self, count: int = 1) -> None:
-        """Tell that items are done."""
+        """Report that items are done."""
         self._done += count
-        if self._progress is not None:
-            self._progress(self._done, self.total)
-
-    def check(self) -> None:
-        """Ask whether to go on.
-
-        Raises
-        ------
-        Cancelled
-            When the person cancelled.
-        """
-        if self._cancelled is not None and self._cancelled():
-            raise Cancelled
-
-    def _mask(self, item: Item) -> NDArray[np.uint8] | None:
-        accepted = self.session.labels(item)
-        if accepted is None:
-            return self.session.prediction(item)
-        fill = self._include_predicted and (accepted == UNKNOWN).any()
-        draft = self.session.prediction(item) if fill else None
-        if draft is None:
-            return accepted
-        mask = np.where(accepted == UNKNOWN, draft, accepted)
-        return one_object(mask, certain=accepted != UNKNOWN) if self.session.one_object else mask
-
-    def _ready_predictor(self) -> "Predictor":
-        if self._predictor is None:
-            from napari_semigda.session.trained_model import TrainedModel
-
-            path = self.session.last_model()
-            if path is None:
-                raise SemiGDAError(NO_MODEL)
-            self._predictor = TrainedModel.find(path).load(
-                self._device, self.session.settings, weights=self._weights, cancelled=self._cancelled
-            )
-        return self._predictor
-
-
-NO_MODEL = "Probabilities need a network that was trained: train a round first."
-
-
-def legend_of(session: Session) -> Legend:
-    """Return the classes of a session as they are written into files."""
-    return Legend(tuple(LegendEntry(one.value, one.name, one.color) for one in session.classes))
+        if self.progress is not None:
+            self.progress(self._done, self.total)
