@@ -111,7 +111,7 @@ class _OneEach(Format):
     ending: ClassVar[str]
 
     def outputs(self, source: Source, items: Sequence[Item]) -> list[Output]:
-        """Plan a file for each item, with names chosen among all of the session, so that they stay the same."""
+        """Plan a file for each item; names are chosen among all of the session, so they do not change."""
         every = zip(source.items, export_names(source.items, self.ending), strict=True)
         names = {item.id: name for item, name in every}
         return [Output(names[item.id], (item,), self._writer(item)) for item in items]
