@@ -131,7 +131,7 @@ def test_masks_open_with_scale_and_classes(viewer, session, tmp_path, format, fi
     assert tuple(layer.scale) == (0.5, 0.25)
     assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
     assert (shown(layer, 1), shown(layer, 2)) == (ORANGE, BLUE)
-    assert list(layer.features["class"]) == ["background", "cell", "nucleus", "not looked at"]
+    assert list(layer.features["class"]) == ["background", "cell", "nucleus", "unlabeled"]
 
 
 @pytest.mark.parametrize(("format", "ending"), [(ImageJTiff("file"), ".tif"), (OmeTiff("file"), ".ome.tif")])

@@ -28,7 +28,7 @@ def test_it_lies_on_the_image_and_its_classes_are_saved(viewer, widget, make_ses
     assert isinstance(layer, Labels)
     assert layer.data.shape == (3, 20, 30)
     np.testing.assert_array_equal(layer.extent.world, image.extent.world)
-    assert list(layer.features["class"]) == ["background", "cell", "nucleus", "not looked at"]
+    assert list(layer.features["class"]) == ["background", "cell", "nucleus", "unlabeled"]
 
     layer.paint((1, 10, 10), 2)
     layer.save(str(tmp_path / "drawn.tif"), plugin=PLUGIN)

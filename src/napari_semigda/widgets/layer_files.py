@@ -36,9 +36,8 @@ LEGEND_KEY = "semigda_legend"
 """Where a layer's metadata holds what its values mean, as `Legend.to_text` writes it."""
 
 LayerData = tuple[Any, dict[str, Any], str]
-Reader = Callable[[str | Sequence[str]], list[Any]]
+Reader = Callable[[str], list[Any]]
 
-_NO_LAYERS: list[Any] = [(None,)]  # what napari takes for "read, and there is nothing to add"
 _STRAY_COLOR = "magenta"
 
 # Reading ------------------------------------------------------------------------------------------------
@@ -46,35 +45,31 @@ _STRAY_COLOR = "magenta"
 
 def session_reader(path: str | Sequence[str]) -> Reader | None:
     """Return what opens a session in the dock, given its `semigda.json`; None for others."""
-    place = _single(path)
-    return _open_session if place is not None and place.name == MANIFEST_NAME else None
+    is_session = isinstance(path, str) and Path(path).name == MANIFEST_NAME
+    return _open_session if is_session else None
 
 
 def label_reader(path: str | Sequence[str]) -> Reader | None:
-    """Return what reads a label map as a Labels layer, with its scale, and its classes where it is ours."""
-    return None if _single(path) is None else _read_labels
+    """Return what reads a label map as a Labels layer, with its scale, and classes where it has a legend."""
+    return _read_labels if isinstance(path, str) else None
 
 
 def probability_reader(path: str | Sequence[str]) -> Reader | None:
-    """Return what reads exported probabilities as one Image layer a class."""
-    return None if _single(path) is None else _read_probabilities
+    """Return what reads exported probabilities as an Image layer for each class."""
+    return _read_probabilities if isinstance(path, str) else None
 
 
-def _single(path: str | Sequence[str]) -> Path | None:
-    return Path(path) if isinstance(path, str) else None
-
-
-def _open_session(path: str | Sequence[str]) -> list[Any]:
+def _open_session(path: str) -> list[Any]:
     viewer = napari.current_viewer()
     if viewer is None:
-        raise SemiGDAError("A session opens in napari's window, and there is none.")
+        raise SemiGDAError("A session opens in napari's window: open one first.")
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-    widget.open_session(Path(str(path)))
-    return _NO_LAYERS
+    widget.open_session(Path(path))
+    return [(None,)]  # what napari takes for "read, and there is nothing to add"
 
 
-def _read_labels(path: str | Sequence[str]) -> list[LayerData]:
-    file = Path(str(path))
+def _read_labels(path: str) -> list[LayerData]:
+    file = Path(path)
     planes = list_planes(file)
     labels, place = _stacked([read_labels(plane) for plane in planes], planes[0])
     meta: dict[str, Any] = {"name": file.name, **place}
@@ -85,38 +80,32 @@ def _read_labels(path: str | Sequence[str]) -> list[LayerData]:
 
 
 def meaning(legend: Legend) -> dict[str, Any]:
-    """What a Labels layer is given so that it shows, names and saves these classes."""
-    values = {0: "background"} | {one.value: one.name for one in legend.classes}
-    values[UNLABELED] = "not looked at"
+    """Return settings with which a Labels layer shows, names and saves these classes."""
+    values = {0: "background"} | {one.value: one.name for one in legend.classes} | {UNLABELED: "unlabeled"}
+    colors = {None: _STRAY_COLOR, 0: "transparent", UNLABELED: UNLABELED_COLOR}
+    colors |= {one.value: one.color for one in legend.classes}
     return {
         "metadata": {LEGEND_KEY: legend.to_text()},
-        "colormap": _colors(legend),
+        "colormap": DirectLabelColormap(color_dict=colors),
         "features": {"index": list(values), "class": list(values.values())},
     }
 
 
-def _read_probabilities(path: str | Sequence[str]) -> list[LayerData]:
-    file = Path(str(path))
+def _read_probabilities(path: str) -> list[LayerData]:
+    file = Path(path)
     plane = list_planes(file)[0]
     pixels = read_plane(plane).pixels
     channels = [pixels] if pixels.ndim == 2 else [pixels[..., number] for number in range(pixels.shape[2])]
+    names = [file.name] if len(channels) == 1 else [f"{file.name} {n}" for n in range(1, len(channels) + 1)]
     _, place = _stacked([channels[0]], plane)
     return [
-        (
-            channel,
-            {
-                "name": file.name if len(channels) == 1 else f"{file.name} {number}",
-                "contrast_limits": (0, 1),
-                **place,
-            },
-            "image",
-        )
-        for number, channel in enumerate(channels, start=1)
+        (channel, {"name": name, "contrast_limits": (0, 1), **place}, "image")
+        for name, channel in zip(names, channels, strict=True)
     ]
 
 
 def _stacked(planes: Sequence[NDArray[Any]], first: Plane) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Put planes together along the axes of their file; with the scale, units and axes of the layer."""
+    """Stack planes along the axes of their file; with the scale, units and axes of the layer."""
     axes, lengths, spacing = stack_axes(first.path, first.series)
     if math.prod(lengths) != len(planes):
         axes, lengths = "Z", (len(planes),)
@@ -131,13 +120,8 @@ def _stacked(planes: Sequence[NDArray[Any]], first: Plane) -> tuple[NDArray[Any]
     return np.stack(planes).reshape(*lengths, *planes[0].shape), place
 
 
-def _colors(legend: Legend) -> DirectLabelColormap:
-    fixed = {None: _STRAY_COLOR, 0: "transparent", UNLABELED: UNLABELED_COLOR}
-    return DirectLabelColormap(color_dict=fixed | {one.value: one.color for one in legend.classes})
-
-
 def _known_unit(unit: str) -> str:
-    """Return a unit as napari knows it (it asks pint); any other is pixels."""
+    """A unit as napari's pint knows it; else pixels."""
     try:
         return str(pint.get_application_registry().Unit(unit))
     except Exception:  # whatever a file's header holds
@@ -155,14 +139,14 @@ def write_label_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     path
         The file.
     data
-        (H, W), (Z, H, W) or (T, Z, H, W); values 0 … 65535.
+        (H, W), (Z, H, W) or (T, Z, H, W); values 0 to 65535.
     meta
         The layer's other properties, as napari gives them.
 
     Raises
     ------
     SemiGDAError
-        When the labels do not fit into such a file, or it cannot be written.
+        If the labels do not fit into such a file, or it could not be written.
     """
     labels, grid, legend = _label_map(path, data, meta, highest=2**16 - 1)
     wide = bool(labels.max(initial=0) > 255)
@@ -203,14 +187,14 @@ def _label_map(
         labels = labels.astype(np.uint8)
     if not 2 <= labels.ndim <= 4 or not labels.size:
         raise SemiGDAError(
-            f"“{path}” was not written: labels have two to four dimensions (t, z, y, x), not {labels.ndim}."
+            f"“{path}” was not written: labels need two to four dimensions (t, z, y, x), not {labels.ndim}."
         )
     lowest, most = int(labels.min()), int(labels.max())
     if lowest < 0 or most > highest:
         advice = " OME-TIFF can hold them." if 0 <= lowest <= most < 2**32 else ""
         raise SemiGDAError(
-            f"“{path}” was not written: it can hold labels from 0 to {highest}, "
-            f"but these go from {lowest} to {most}.{advice}"
+            f"“{path}” was not written: the format can hold labels from 0 to {highest}, "
+            f"but these are {lowest} to {most}.{advice}"
         )
     return labels, _grid(labels, meta), _legend(meta)
 
@@ -232,7 +216,7 @@ def _grid(labels: NDArray[Any], meta: Mapping[str, Any]) -> Grid:
 
 
 def _in_micrometers(size: float, unit: str) -> float | None:
-    """Convert a length; None where the unit is none of length."""
+    """A length in µm; None where the unit is no unit of length."""
     try:
         return float(pint.get_application_registry().Quantity(size, unit).to("micrometer").magnitude)
     except (pint.errors.PintError, TypeError, ValueError):
@@ -240,7 +224,7 @@ def _in_micrometers(size: float, unit: str) -> float | None:
 
 
 def _legend(meta: Mapping[str, Any]) -> Legend | None:
-    """Tell what a layer's values mean: by its metadata, or by colors like those of the dock's mask."""
+    """What a layer's values mean: by its metadata, or by colors like those of the dock's mask."""
     known = parse_legend(str(meta.get("metadata", {}).get(LEGEND_KEY, "")))
     colormap = meta.get("colormap")
     colors = getattr(colormap, "color_dict", {}) if isinstance(colormap, DirectLabelColormap) else {}

@@ -176,12 +176,13 @@ class SegmentDialog(QDialog):
         form.addRow("Image layer", self.layer)
         for number, box in enumerate(self.channels, start=2):
             label = QLabel(f"Channel {number}")
-            for part in (box, label):
-                part.setToolTip(wrapped(CHANNELS_TIP))
+            label.setToolTip(wrapped(CHANNELS_TIP))
+            box.setToolTip(wrapped(CHANNELS_TIP))
             form.addRow(label, box)
         form.addRow("Model", self.from_session)
-        for part in (self.session, self.from_file, self.file):
-            form.addRow("", part)
+        form.addRow("", self.session)
+        form.addRow("", self.from_file)
+        form.addRow("", self.file)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         layout.addWidget(self.words)
