@@ -132,22 +132,7 @@ def _known_unit(unit: str) -> str:
 
 
 def write_label_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Save a Labels layer as TIFF for ImageJ, with scale, unit and the colors of the classes.
-
-    Parameters
-    ----------
-    path
-        The file.
-    data
-        (H, W), (Z, H, W) or (T, Z, H, W); values 0 to 65535.
-    meta
-        The layer's other properties, as napari gives them.
-
-    Raises
-    ------
-    SemiGDAError
-        If the labels do not fit into such a file, or it could not be written.
-    """
+    """Save a Labels layer, (H, W) to (T, Z, H, W), as TIFF for ImageJ, with scale, unit and class colors."""
     labels, grid, legend = _label_map(path, data, meta, highest=2**16 - 1)
     wide = bool(labels.max(initial=0) > 255)
     write_imagej(
@@ -162,10 +147,7 @@ def write_label_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 
 def write_label_ome(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Save a Labels layer as OME-TIFF, with scale, unit and the names and colors of the classes.
-
-    Parameters and errors are those of `write_label_tiff`; values may go up to 2³² - 1.
-    """
+    """Save a Labels layer as OME-TIFF, with scale, unit, and names and colors of the classes."""
     labels, grid, legend = _label_map(path, data, meta, highest=2**32 - 1)
     highest = int(labels.max(initial=0))
     write_ome(

@@ -113,17 +113,7 @@ def _selected(viewer: napari.viewer.Viewer) -> Image | None:
 
 
 class SegmentDialog(QDialog):
-    """Asks for a layer, more channels where the model needs them, and a model.
-
-    Parameters
-    ----------
-    layers : sequence of napari.layers.Image
-        Those to choose from.
-    layer : napari.layers.Image
-        The one chosen at first.
-    session : Path or None
-        Folder of a session whose weights are suggested.
-    """
+    """Asks for a layer, more channels where the model needs them, and a model."""
 
     def __init__(
         self, layers: Sequence[Image], layer: Image, session: Path | None, parent: QWidget | None = None

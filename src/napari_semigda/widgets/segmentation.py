@@ -22,17 +22,7 @@ LayerData = tuple[NDArray[np.uint8], dict[str, Any], str]
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Which layers to segment, and with which model.
-
-    Parameters
-    ----------
-    layers : tuple of napari.layers.Image
-        One layer, gray or in color; or one gray layer of the same size for each channel.
-    model : TrainedModel or None
-        The network.
-    device : str
-        Where to compute.
-    """
+    """Which layers to segment (one, or a gray one of the same size for each channel), with which model."""
 
     layers: tuple[Image, ...]
     model: TrainedModel | None

@@ -47,13 +47,7 @@ STACK_WORDS = {
 
 
 class ExportPanel(QWidget):
-    """Format and folder of an export, and its progress.
-
-    Attributes
-    ----------
-    ended : Signal
-        Emitted when an export has ended and its outcome is shown.
-    """
+    """Format and folder of an export, and its progress; `ended` comes when an outcome is shown."""
 
     ended = Signal()
 
@@ -130,15 +124,7 @@ class ExportPanel(QWidget):
 
 
 class FormatChoice(QWidget):
-    """A list of formats, and the options of the chosen one.
-
-    Attributes
-    ----------
-    formats : QComboBox
-        The formats, by key.
-    with_drafts : QCheckBox
-        Whether drafts replace masks that are not accepted; hidden for formats that predict.
-    """
+    """A list of formats by key, and the options of the chosen one."""
 
     def __init__(self) -> None:
         super().__init__()

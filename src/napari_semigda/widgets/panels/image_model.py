@@ -58,13 +58,7 @@ MEANINGS = {
 
 
 class Thumbnails(QObject):
-    """Thumbnails of a session's items, made in the background when they are needed.
-
-    Attributes
-    ----------
-    made : Signal
-        Emitted with an item's id when `of` has its thumbnail.
-    """
+    """Thumbnails of a session's items, made in the background; `made` carries the id of an item."""
 
     made = Signal(str)
 

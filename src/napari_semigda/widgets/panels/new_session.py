@@ -73,13 +73,7 @@ COUNTED_FOR = 5.0  # seconds: a whole disk is not searched before the person ask
 
 
 class LayerChoice(QWidget):
-    """A list of layers to check, and whether they are channels of the same images.
-
-    Attributes
-    ----------
-    changed : Signal
-        Emitted when another choice was made.
-    """
+    """A list of layers to check, and whether they are channels of the same images."""
 
     changed = Signal()
 
@@ -141,15 +135,7 @@ class AddLayersDialog(QDialog):
 
 
 class NewSessionDialog(QDialog):
-    """Asks for images, folder, classes and network of a new session.
-
-    Parameters
-    ----------
-    layers : sequence of napari.layers.Image
-        Image layers that a session could be created from.
-    usual : Path
-        Folder where browsing starts, and where sessions of layers go.
-    """
+    """Asks for images, folder, classes and network of a new session; browsing starts in a usual folder."""
 
     def __init__(self, layers: Sequence[Image], usual: Path, parent: QWidget | None = None) -> None:
         super().__init__(parent)

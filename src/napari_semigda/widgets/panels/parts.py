@@ -77,23 +77,10 @@ def show_failure(error: BaseException) -> None:
 def ask(
     parent: QWidget, title: str, words: str, answers: Sequence[str], *, more: str = "", by_enter: str = CANCEL
 ) -> str | None:
-    """Ask a question with a verb on every button, and wait for the answer.
+    """Ask a question with a verb on every button; None if it was canceled or closed.
 
-    Parameters
-    ----------
-    parent
-        The widget that asks.
-    title, words, more
-        Title of the window; the question; further information, in smaller letters on some desktops.
-    answers
-        Labels of the buttons; *Cancel* is added.
-    by_enter
-        The answer that the Enter key gives.
-
-    Returns
-    -------
-    str or None
-        The answer; None if the question was canceled or closed.
+    `more` is shown in smaller letters on some desktops, *Cancel* is added to the answers, and Enter gives
+    the answer `by_enter`.
     """
     question = QMessageBox(QMessageBox.Icon.Question, title, words, parent=parent)
     question.setInformativeText(more)
@@ -276,19 +263,7 @@ class Acting(Allowing):
 
 
 class ActionButton(Acting, QPushButton):
-    """A button for one action.
-
-    Parameters
-    ----------
-    text : str
-        The label; the key is added.
-    tip : str
-        What it does, for the tooltip.
-    action : callable
-        Called at a click; its errors are shown as notifications.
-    key : Key, optional
-        The key that does the same.
-    """
+    """A button for one action; the key is added to its text, errors are shown as notifications."""
 
     def __init__(self, text: str, tip: str, action: Callable[[], object], key: Key | None = None) -> None:
         super().__init__()

@@ -45,22 +45,8 @@ class Phase(Enum):
 class RoundProgress:
     """The round and drafts under way, as the train panel shows them.
 
-    Attributes
-    ----------
-    phase : Phase
-        What the engine is doing.
-    loading : ModelLoading or None
-        What is being downloaded or loaded.
-    record, report, remaining : RoundRecord, StepReport, float
-        The round, its last step, and the seconds left; None where unknown.
-    drafts : DraftProgress or None
-        Progress of the drafts computed in the background.
-    stops_drafts : bool
-        Whether it is drafts, not a round, that stop.
-    curves : dict of str to list of float
-        Each loss by step; ``nan`` where a stage has no such loss.
-    changed : Signal
-        Emitted when any of these changed.
+    `share` and `curves` (each loss by step, ``nan`` where a stage has none) cover the whole round;
+    `remaining` is in seconds; `stops_drafts` is whether it is drafts, not a round, that stop.
     """
 
     changed = Signal()

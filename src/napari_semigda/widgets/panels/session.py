@@ -50,13 +50,7 @@ LARGEST_FILE = 2**16  # bytes: a larger list of recent sessions is not ours
 
 
 class SessionPanel(QWidget):
-    """Open or create a session; counts and weights of the open one.
-
-    Attributes
-    ----------
-    summed_up : Signal
-        Emitted with the session's name and progress, for the panel's heading.
-    """
+    """Open or create a session; `summed_up` carries its name and progress, for the heading."""
 
     summed_up = Signal(str)
 

@@ -29,15 +29,7 @@ _ODD_CHARACTERS = re.compile(r"[^\w -]+")
 
 @dataclass(frozen=True)
 class LayerSource:
-    """Image layers of a viewer, of which every plane becomes an item.
-
-    Attributes
-    ----------
-    layers : tuple of napari.layers.Image
-        Layers of two or more dimensions; the last two (before colors) are the plane.
-    as_channels : bool
-        Whether the layers are channels of the same images, as napari shows files of several channels.
-    """
+    """Image layers of which every plane becomes an item, or that are channels of the same images."""
 
     layers: tuple[Image, ...]
     as_channels: bool = False
@@ -81,29 +73,10 @@ class LayerSource:
 class SessionPlan:
     """How to create a session.
 
-    Attributes
-    ----------
-    source : Path or LayerSource or tuple of Path
-        A folder of images, layers, or image files.
-    folder : Path
-        The session's folder; not a session yet.
-    classes : tuple of str
-        Names of the classes, without background.
-    preset : str
-        Name of the network's preset.
-    weights : Path or None
-        Local weights of the autoencoder; None takes the preset's own.
-    working_size : int
-        Side in pixels of what the network sees.
-    framing : {"whole", "tiles"} or None
-        Whether images are scaled down or tiled; None lets the size of the objects decide.
-    one_object : bool
-        Whether there is at most one object in an image.
-    channels : tuple of int or None
-        Channels that the network sees, from 0, at most three; None takes the first three.
-    start : TrainedModel or None
-        Weights that the first round starts from. Classes (which may be renamed), network, working size,
-        framing and normalization are then the model's.
+    `weights` are local ones of the autoencoder, `working_size` is the side in pixels of what the network
+    sees. Without `framing` the size of the objects decides; without `channels` the first three are used. With
+    a model to `start` from, classes (which may be renamed), network, working size, framing and normalization
+    are the model's.
     """
 
     source: Path | LayerSource | tuple[Path, ...]
@@ -138,20 +111,7 @@ class SessionPlan:
         return None
 
     def make(self, progress: Progress | None = None, cancelled: Callable[[], bool] | None = None) -> Session:
-        """Create the session.
-
-        Parameters
-        ----------
-        progress, cancelled
-            Called after each image.
-
-        Raises
-        ------
-        SemiGDAError
-            If the folder cannot be used, or an image or the model cannot be read.
-        Cancelled
-            If the person canceled; no session was created.
-        """
+        """Create the session; errors are those of `Session.create` and `TrainedModel.find`."""
         if self.start is not None:
             TrainedModel.find(self.start.path)  # before anything is written
         watched: dict[str, Any] = {"progress": progress, "cancelled": cancelled}
@@ -205,15 +165,7 @@ def plan_of_samples(folder: Path) -> SessionPlan:
 
 
 def session_folder_for(source: Path | LayerSource, usual: Path) -> Path:
-    """Suggest a folder for a session: beside a folder of images, else in the usual folder.
-
-    Parameters
-    ----------
-    source : Path or LayerSource
-        A folder of images, or layers.
-    usual : Path
-        Parent folder for sessions of layers, and of folders without a name.
-    """
+    """Suggest a session's folder: beside a folder of images, else in the usual folder."""
     if isinstance(source, Path):
         images = Path(os.path.normpath(source))
         if not images.name or images.name == os.pardir:  # the root of a disk has no name, nor has half a path

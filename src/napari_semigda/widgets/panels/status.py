@@ -65,20 +65,7 @@ def image_status(annotation: Annotation) -> str:
 
 @dataclass(frozen=True)
 class MaskStatus:
-    """Why something cannot be done with the mask on screen now, None where it can; and what to point out.
-
-    Attributes
-    ----------
-    viewing, changing, undoing, using_draft, using_accepted, using_weights, showing_draft : str or None
-        Reasons against looking at the mask; changing it; undoing the last accept; replacing the mask by the
-        draft or the accepted mask; whatever the network computes; showing the draft.
-    deleted, missing : bool
-        Whether the mask's layer, or the image file, is gone.
-    drawn_elsewhere : str or None
-        Name of another layer in which the person drew.
-    notice : str
-        A sentence on what is special, or nothing.
-    """
+    """Why something cannot be done with the mask on screen, None where it can; and what is special."""
 
     viewing: str | None = NO_SESSION
     changing: str | None = NO_SESSION

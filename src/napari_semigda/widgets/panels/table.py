@@ -137,13 +137,7 @@ class ImageTable(QTableView):
 
 
 class TablePanel(QWidget):
-    """The table of images, a search field, and a choice of states.
-
-    Attributes
-    ----------
-    narrowed : Signal
-        Emitted with how many of all images are shown, in words; empty where all are.
-    """
+    """The table of images, a search field, a choice of states; `narrowed` carries how many are shown."""
 
     narrowed = Signal(str)
 
