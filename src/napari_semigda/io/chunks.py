@@ -1,14 +1,14 @@
 """The chunks of a zarr array, each checked before it is unpacked: none may become far larger than its pixels.
 
-What a chunk unpacks to stands in the chunk, not in the metadata, and zarr believes it.
+The chunk itself, not the metadata, says how much it unpacks to, and zarr trusts it.
 """
 
 import bz2
 import lzma
 import math
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,14 @@ COMPRESSIONS = frozenset({"gzip", "zlib", "zstd", "blosc", "lz4", "bz2", "lzma"}
 """Codecs whose chunks say themselves how large they become."""
 
 _OVERHEAD = 2**16
-_HARMLESS = 2**24
-"""Bytes that a chunk may unpack to beyond twice what its pixels need: small ones need not be measured."""
+_HARMLESS = 2**24  # bytes that a chunk may unpack to beyond twice what its pixels need: not worth measuring
 _DEFLATE_RATIO, _COUNTED_FROM = 1032, 2**27
 _BLOCK = 2**17  # of zstd
 _STEP = 2**22
 
 
 def check_chunk(codec: str, data: bytes, size: int) -> None:
-    """Refuse the bytes of a chunk that would unpack to far more than its pixels.
+    """Raise ValueError for the bytes of a chunk that are damaged, or unpack to far more than its pixels.
 
     Parameters
     ----------
@@ -37,11 +36,6 @@ def check_chunk(codec: str, data: bytes, size: int) -> None:
         The bytes.
     size
         Bytes that the pixels of a chunk need.
-
-    Raises
-    ------
-    ValueError
-        When they do, or are damaged.
     """
     if len(data) > 2 * size + _OVERHEAD:
         raise ValueError(f"one of its chunks has {len(data)} bytes for {size} bytes of pixels")
@@ -51,7 +45,7 @@ def check_chunk(codec: str, data: bytes, size: int) -> None:
 
 
 def _counted(start: Callable[[], Any]) -> Callable[[bytes, int], int]:
-    """Measure by unpacking bit by bit, keeping nothing, until there is too much."""
+    """Measure by unpacking piece by piece, keeping nothing, until there is too much."""
 
     def measure(data: bytes, most: int) -> int:
         total, left = 0, data
@@ -79,30 +73,29 @@ def _deflate(data: bytes, most: int) -> int:
 
 
 def _zstd(data: bytes, most: int) -> int:
-    """Sum what the frames say, or the most that their blocks can become."""
-    total, place = 0, 0
-    while place + 5 <= len(data) and total <= most:
-        magic = int.from_bytes(data[place : place + 4], "little")
+    """Sum what the frames say, or at most what their blocks can become."""
+    total, at = 0, 0
+    while at + 5 <= len(data) and total <= most:
+        magic = int.from_bytes(data[at : at + 4], "little")
         if magic & 0xFFFFFFF0 == 0x184D2A50:  # a frame to be skipped
-            place += 8 + int.from_bytes(data[place + 4 : place + 8], "little")
+            at += 8 + int.from_bytes(data[at + 4 : at + 8], "little")
             continue
         if magic != 0xFD2FB528:
             raise ValueError("one of its chunks is damaged")
-        flags = data[place + 4]
+        flags = data[at + 4]
         single, kind = flags >> 5 & 1, flags >> 6
-        place += 5 + (not single) + (0, 1, 2, 4)[flags & 3]
+        at += 5 + (not single) + (0, 1, 2, 4)[flags & 3]
         length = (single, 2, 4, 8)[kind]
-        told = int.from_bytes(data[place : place + length], "little") + (256 if length == 2 else 0)
-        place += length
-        blocks = 0
-        last = False
-        while not last and place + 3 <= len(data):
-            header = int.from_bytes(data[place : place + 3], "little")
+        told = int.from_bytes(data[at : at + length], "little") + (256 if length == 2 else 0)
+        at += length
+        blocks, last = 0, False
+        while not last and at + 3 <= len(data):
+            header = int.from_bytes(data[at : at + 3], "little")
             last, block, count = bool(header & 1), header >> 1 & 3, header >> 3
-            place += 3 + (1 if block == 1 else count)
+            at += 3 + (1 if block == 1 else count)
             blocks += count if block < 2 else _BLOCK
         total += told if length else blocks
-        place += 4 * (flags >> 2 & 1)
+        at += 4 * (flags >> 2 & 1)
     return total
 
 
@@ -121,18 +114,9 @@ _MEASURES: dict[str, Callable[[bytes, int], int]] = {
 
 
 def opened_array(folder: Path, zarr_format: int, compressions: tuple[str, ...], chunk_size: int) -> Any:
-    """Open a zarr array whose chunks are checked.
+    """Open a zarr array of format 2 or 3 whose chunks are checked.
 
-    Parameters
-    ----------
-    folder
-        The array.
-    zarr_format
-        2 or 3.
-    compressions
-        Those of the array, the outermost last.
-    chunk_size
-        Bytes of a chunk in memory.
+    `compressions` are those of the array, the outermost last; `chunk_size` is in bytes of memory.
     """
     import zarr  # takes a third of a second
 
@@ -140,18 +124,18 @@ def opened_array(folder: Path, zarr_format: int, compressions: tuple[str, ...], 
     if zarr_format == 2:
         checked = _checked_store()(store, compressions[-1] if compressions else "", chunk_size)
         return zarr.open_array(store=checked, mode="r", zarr_format=2)
-    with _checked_codecs():
+    with zarr.config.set({"codecs": {**zarr.config.get("codecs"), **_register_codecs()}}):
         return zarr.open_array(store=store, mode="r", zarr_format=3)
 
 
 @cache
 def _regular_files() -> Any:
-    """Make the class of stores that do not wait for a pipe in place of a chunk."""
+    """Return the class of stores that do not wait for a pipe in place of a chunk."""
     from zarr.storage import LocalStore
 
     class RegularFiles(LocalStore):
         async def get(self, key: str, *given: Any, **named: Any) -> Any:
-            with suppress(OSError):  # what is not there is for zarr to say
+            with suppress(OSError):  # zarr reports what is not there
                 check_regular(self.root / key)
             return await super().get(key, *given, **named)
 
@@ -160,7 +144,7 @@ def _regular_files() -> Any:
 
 @cache
 def _checked_store() -> Any:
-    """Make the class of stores of zarr 2 that hand out checked chunks only."""
+    """Return the class of stores of zarr 2 that hand out checked chunks only."""
     from zarr.storage import WrapperStore
 
     class CheckedStore(WrapperStore):
@@ -180,40 +164,27 @@ def _checked_store() -> Any:
     return CheckedStore
 
 
-@contextmanager
-def _checked_codecs() -> Iterator[None]:
-    """Let zarr 3 take codecs that check their chunks, for the arrays opened meanwhile."""
-    import zarr
-
-    with zarr.config.set({"codecs": {**zarr.config.get("codecs"), **_register_codecs()}}):
-        yield
-
-
 @cache
 def _register_codecs() -> dict[str, str]:
+    """Register codecs of zarr 3 that check their chunks, and return their names by the usual ones."""
     from zarr.registry import get_codec_class, register_codec
 
-    names = [*(f"numcodecs.{name}" for name in sorted(COMPRESSIONS)), "gzip", "zstd", "blosc"]
     chosen = {}
-    for name in names:
+    for name in (*(f"numcodecs.{name}" for name in sorted(COMPRESSIONS)), "gzip", "zstd", "blosc"):
         try:
             base = get_codec_class(name)
         except KeyError:  # this version of zarr does not have it
             continue
-        place = f"{__name__}.{name}"
-        register_codec(name, _checked(base, name.removeprefix("numcodecs.")), qualname=place)
-        chosen[name] = place
+        chosen[name] = f"{__name__}.{name}"
+        register_codec(name, _checked(base, name.removeprefix("numcodecs.")), qualname=chosen[name])
     return chosen
 
 
 def _checked(base: Any, codec: str) -> Any:
-    def check(chunk_bytes: Any, chunk_spec: Any) -> None:
-        size = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
-        check_chunk(codec, chunk_bytes.to_bytes(), size)
-
     class Checked(base):
         async def _decode_single(self, chunk_bytes: Any, chunk_spec: Any) -> Any:
-            check(chunk_bytes, chunk_spec)
+            size = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
+            check_chunk(codec, chunk_bytes.to_bytes(), size)
             return await super()._decode_single(chunk_bytes, chunk_spec)
 
     return Checked

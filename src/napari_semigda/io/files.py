@@ -1,8 +1,8 @@
-"""Opening files that others may have put there: no links, no pipes or devices, never more than fits.
+"""Reading files that others may have put there: no links, no pipes or devices, bounded sizes.
 
-A session may come from anybody. Whoever made it chose every file in its folder, so nothing below that folder
-is opened before it is known to be a regular file that stands there itself. The folder as such is the person's
-own and may be reached through a link.
+A session may come from anybody, who chose every file in its folder. Nothing below that folder is opened
+before it is known to be a regular file that is stored there. The folder itself is the person's own and may be
+reached through a link.
 """
 
 import json
@@ -18,14 +18,13 @@ from safetensors import SafetensorError, safe_open
 from napari_semigda.errors import SemiGDAError
 
 MOST_BYTES = 64 * 2**20
-"""Of a file of JSON, unless its reader knows better."""
+"""Largest size of a JSON file, unless its reader sets another."""
 MOST_OF_LINES = 2 * MOST_BYTES
-"""Of a file with JSON in each line."""
+"""Largest size of a file with JSON in each line."""
 
 _MOST_LINE = 2**20
 _LARGEST_HEADER = 16 * 2**20  # a hundred times what the largest network needs; it is parsed as a whole
-_MOST_VALUES = 16 * 2**20
-_MOST_CONTAINERS = 4 * 2**20  # each takes 64 bytes of memory, however short its text
+_MOST_VALUES, _MOST_CONTAINERS = 16 * 2**20, 4 * 2**20  # of JSON; each container takes 64 bytes of memory
 _FLAGS = {
     "rb": os.O_RDONLY,
     "a+b": os.O_RDWR | os.O_APPEND | os.O_CREAT,
@@ -59,10 +58,10 @@ def open_own(
     path
         The file.
     within
-        The folder that the person chose. It may be reached through links; below it nothing may be one.
-        None is the file's folder.
+        The folder that the person chose, by default that of the file. It may be reached through links; below
+        it nothing may be one.
     mode
-        ``"rb"``, or ``"a+b"`` to add to a file, which is made if it is not there.
+        ``"rb"``, or ``"a+b"`` to append to a file, which is created if needed.
     most
         The largest size in bytes.
 
@@ -84,23 +83,15 @@ def open_own(
 
 
 def check_own(path: Path, within: Path | None = None, *, most: int | None = None) -> None:
-    """Make sure that a library may open a file of a session by its name; see `open_own`.
-
-    A file that is not there is left to the library.
-
-    Raises
-    ------
-    SemiGDAError
-        As for `open_own`.
-    """
+    """Raise what `open_own` raises; for a file that a library opens by its name. It may be missing."""
     within = path.parent if within is None else within
-    place = within
+    inner = within
     for part in path.relative_to(within).parts:
-        place /= part
-        if is_link(place):
+        inner /= part
+        if is_link(inner):
             raise SemiGDAError(
-                f"“{place}” is a link to another place; a session follows none. "
-                f"Replace it by the {'file' if place == path else 'folder'} itself."
+                f"“{inner}” is a link to another location, and links in a session are not followed. "
+                f"Replace it with the {'file' if inner == path else 'folder'} itself."
             )
     try:
         found = os.lstat(path)
@@ -112,14 +103,14 @@ def check_own(path: Path, within: Path | None = None, *, most: int | None = None
 
 
 def check_regular(path: Path) -> None:
-    """Make sure that a file which the person chose, perhaps a link, is one that comes to an end.
+    """Refuse a pipe, a socket or a device, of which reading may never end; links are followed.
 
     Raises
     ------
     SemiGDAError
-        When it is a pipe, a socket or a device.
+        When it is one.
     OSError
-        When it is not there, or the disk does not say.
+        When it is missing or cannot be read.
     """
     found = os.stat(path)
     if not stat.S_ISDIR(found.st_mode):
@@ -127,7 +118,7 @@ def check_regular(path: Path) -> None:
 
 
 def is_own_file(path: Path, within: Path | None = None) -> bool:
-    """Whether `open_own` would open the file to read it."""
+    """Return whether `open_own` would open the file for reading."""
     try:
         check_own(path, within)
         return path.is_file()
@@ -136,7 +127,7 @@ def is_own_file(path: Path, within: Path | None = None) -> bool:
 
 
 def is_link(path: Path) -> bool:
-    """Whether a path is a symbolic link, dangling or not, or a junction of Windows."""
+    """Return whether a path is a symbolic link, dangling or not, or a junction of Windows."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -152,21 +143,14 @@ def read_own(path: Path, within: Path | None = None, *, most: int | None = None)
 
 
 def read_json(path: Path, within: Path | None = None, *, most: int = MOST_BYTES, links: bool = False) -> Any:
-    """Read a file of JSON.
-
-    Parameters
-    ----------
-    path, within, most
-        See `open_own`.
-    links
-        Whether the person chose the file, so that it may be a link.
+    """Read a JSON file; with `links` the person chose it, so that it may be a link.
 
     Raises
     ------
     SemiGDAError
-        As for `open_own`, and when it holds more values than fit into memory.
+        As for `open_own`.
     ValueError
-        When it is no JSON.
+        When it is no JSON, or holds more values than fit into memory.
     OSError
         As for `open`.
     """
@@ -178,7 +162,7 @@ def read_json(path: Path, within: Path | None = None, *, most: int = MOST_BYTES,
 
 
 def json_or_none(path: Path, within: Path | None = None, *, most: int = MOST_BYTES) -> Any:
-    """Read a file of JSON that can be done without; None where it is missing or `read_json` refuses it."""
+    """Read an optional JSON file; None where it is missing or `read_json` refuses it."""
     try:
         return read_json(path, within, most=most)
     except (OSError, ValueError, SemiGDAError):
@@ -186,13 +170,7 @@ def json_or_none(path: Path, within: Path | None = None, *, most: int = MOST_BYT
 
 
 def read_json_lines(path: Path, within: Path | None = None, *, most: int = MOST_OF_LINES) -> Iterator[Any]:
-    """Read a file with JSON in each line; lines that hold none (torn by a crash, say) are passed over.
-
-    Raises
-    ------
-    SemiGDAError, OSError
-        As for `open_own`.
-    """
+    """Read a file with JSON in each line; lines that hold none (torn by a crash, say) are skipped."""
     with open_own(path, within, most=most) as file:
         while line := file.readline(_MOST_LINE):
             whole = line.endswith(b"\n") or len(line) < _MOST_LINE
@@ -228,21 +206,16 @@ def parse_json(text: bytes | str) -> Any:
 
 @contextmanager
 def opened_tensors(path: Path, framework: Literal["pt", "numpy"]) -> Iterator[Any]:
-    """Open a safetensors file; a link is followed, so check a session's own file before.
+    """Open a safetensors file; a link is followed, so check a session's own file first.
 
-    Yields
-    ------
-    safe_open
-        Its handle. The library has made sure that all tensors lie within the file and none in another.
+    The library makes sure that all tensors are within the file and none overlaps another.
 
     Raises
     ------
     SemiGDAError
         When the file is a pipe or a device, or its header is larger than a network's.
-    SafetensorError
-        When it is damaged.
-    OSError
-        When it cannot be read.
+    SafetensorError, OSError
+        When it is damaged, or cannot be read.
     """
     check_regular(path)
     if path.is_dir():
@@ -262,19 +235,13 @@ def opened_tensors(path: Path, framework: Literal["pt", "numpy"]) -> Iterator[An
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
-    """Read all tensors of a file for torch, mapped from the disk.
-
-    Raises
-    ------
-    SemiGDAError, SafetensorError, OSError
-        As for `opened_tensors`.
-    """
+    """Read all tensors of a file for torch, mapped from the disk; raises what `opened_tensors` does."""
     with opened_tensors(path, "pt") as tensors:
         return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 - no mapping
 
 
 def _open_below(within: Path, parts: tuple[str, ...], flags: int) -> int:
-    """Open a file folder by folder where the system can, so that none becomes a link meanwhile."""
+    """Open a file folder by folder where the system can, so that none is replaced with a link meanwhile."""
     if not _BY_FOLDERS:
         return os.open(within.joinpath(*parts), flags, 0o666)
     folder = os.open(within, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -311,9 +278,9 @@ def _content(file: BinaryIO, path: Path, most: int | None) -> bytes:
 def _check_kind(found: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = next((word for is_kind, word in _KINDS if is_kind(found.st_mode)), "no regular file")
-        raise SemiGDAError(f"“{path}” is {kind} where a file should be; it is not opened. Move it away.")
+        raise SemiGDAError(f"“{path}” is {kind} where a file should be; it is not opened. Remove it.")
 
 
 def _too_large(path: Path, most: int) -> SemiGDAError:
     size = f"{most / 2**20:.0f} MB" if most >= 2**20 else f"{most / 2**10:.0f} kB"
-    return SemiGDAError(f"“{path}” is larger than such a file can be ({size}); it is not read.")
+    return SemiGDAError(f"“{path}” is larger than the {size} that such a file may have; it is not read.")
