@@ -52,7 +52,7 @@ def test_a_stack_is_valid_and_complete(tmp_path: Path) -> None:
     assert [channel.name for channel in pixels.channels] == ["labels"]
     found = annotations(ome)
     assert found[NAMESPACE]["1"] == "Läsion <1>"
-    assert found[NAMESPACE]["255"] == "not looked at"
+    assert found[NAMESPACE]["255"] == "unlabeled"
     assert found[PLANES_NAMESPACE] == dict(zip("01234", "abcde", strict=True))
     np.testing.assert_array_equal(tifffile.imread(path), STACK)
     np.testing.assert_array_equal(skimage.io.imread(path), STACK)

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside their place, flushed, then renamed into it."""
+"""Writing files that are either complete or not there: next to their path, flushed, then renamed."""
 
 import csv
 import errno
@@ -21,14 +21,14 @@ from napari_semigda.io.files import open_own, read_own
 _TEMPORARY = ".semigda-"
 _ABANDONED_AFTER_SECONDS = 3600.0
 
-# What file systems answer that cannot flush a folder, or cannot link a file: no fault of the disk.
+# Errors of file systems that cannot flush a folder, or cannot link a file: not failures of the disk.
 _CANNOT = frozenset(
     {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.EMLINK}
 )
 
 
 class MayNotLast(SemiGDAError):
-    """A file stands in its place, but the disk failed to say that it will survive a power cut."""
+    """A file was written, but the disk failed to confirm that it will survive a power cut."""
 
 
 @contextmanager
@@ -37,22 +37,17 @@ def atomic_file(path: Path | str, *, durable: bool = True, new: bool = False) ->
 
     The body writes to the temporary path it is given (same folder, same suffix). When the body ends well,
     the file is flushed to the disk and renamed to `path`; when it fails, the temporary file is removed and
-    what stood at `path` is untouched. A link at `path` is replaced, never followed.
+    the file at `path` is untouched. A link at `path` is replaced, never followed.
 
     Parameters
     ----------
     path
-        Where the file shall stand. Its folder must exist.
+        The file to write. Its folder must exist.
     durable
-        Wait until the disk has it. Give False for what can be computed again; the file is still never
-        seen half-written by other programs.
+        Wait until the disk has it. Give False for what can be computed again; other programs still never
+        see the file half-written.
     new
-        Refuse to replace a file, also one that another program writes in the same moment.
-
-    Yields
-    ------
-    Path
-        The temporary file to write.
+        Refuse to replace a file, even one that another program writes at the same moment.
 
     Raises
     ------
@@ -68,7 +63,7 @@ def atomic_file(path: Path | str, *, durable: bool = True, new: bool = False) ->
         yield temporary
         if durable:
             flush_file(temporary)
-            folder = _opened_folder(path.parent)  # now: after the renaming, failing would be too late
+            folder = _opened_folder(path.parent)  # now: after renaming it would be too late to fail
         if new:
             _put_new(temporary, path)
         else:
@@ -79,7 +74,7 @@ def atomic_file(path: Path | str, *, durable: bool = True, new: bool = False) ->
             os.close(folder)
         if isinstance(error, FileExistsError) and new:
             raise SemiGDAError(
-                f"“{path}” exists already, and is not overwritten. Choose another name or folder."
+                f"“{path}” already exists and is not overwritten. Choose another name or folder."
             ) from error
         if isinstance(error, OSError | SafetensorError):
             raise cannot_write(path, error) from error
@@ -95,7 +90,7 @@ def atomic_file(path: Path | str, *, durable: bool = True, new: bool = False) ->
 
 
 def temporary_name(path: Path) -> Path:
-    """Make up a name beside `path`, of a file that `remove_abandoned` removes if its program is killed."""
+    """Return a name beside `path` for a file that `remove_abandoned` removes if its program is killed."""
     return path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
 
 
@@ -106,13 +101,7 @@ def write_bytes(path: Path | str, content: bytes, *, durable: bool = True, new: 
 
 
 def write_json(path: Path | str, value: Any, *, durable: bool = True) -> None:
-    """Write `value` as readable UTF-8 JSON to `path` atomically; see `atomic_file`.
-
-    Raises
-    ------
-    ValueError
-        When `value` holds a number JSON has no notation for (NaN, infinity).
-    """
+    """Write `value` as readable UTF-8 JSON atomically; ValueError for NaN and infinity. See `atomic_file`."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_bytes(path, text.encode("utf-8", errors="surrogatepass"), durable=durable)
 
@@ -120,23 +109,9 @@ def write_json(path: Path | str, value: Any, *, durable: bool = True) -> None:
 def write_table(
     path: Path | str, columns: Sequence[str], rows: Iterable[Sequence[str | int | float | None]]
 ) -> None:
-    """Write a table as CSV: UTF-8, commas, points in numbers, nothing where a value is None. Atomic.
+    """Write a table as CSV: UTF-8, commas, numbers with six digits, nothing where a value is None. Atomic.
 
     Text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay numbers.
-
-    Parameters
-    ----------
-    path
-        The file; its folder must exist.
-    columns
-        Their names.
-    rows
-        One value a column; numbers are written with six digits.
-
-    Raises
-    ------
-    SemiGDAError
-        When the file cannot be written.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -156,7 +131,7 @@ def as_text(value: str) -> str:
     return _FORMULA.sub(r"\1'", value)
 
 
-# Spreadsheets pass over blanks and quotes before a formula, and take full-width signs for the usual ones.
+# Spreadsheets skip blanks and quotes before a formula, and take full-width signs for the usual ones.
 _FORMULA = re.compile(r"((?:^|[\t\r\n,;|])[\s\0\ufeff\"“”«»]*)(?=[=+\-@\t\r＝＋－＠﹢﹣﹦﹫−])")
 
 
@@ -167,19 +142,11 @@ def _cell(value: str | int | float | None) -> str | int | None:
 
 
 def append_line(path: Path | str, line: str, *, durable: bool = True, within: Path | None = None) -> None:
-    """Add one line to a text file and wait until the disk has it.
+    """Add one line to a text file, and wait until the disk has it if `durable`.
 
     A last line torn by a crash is closed first, so that it cannot swallow the new one. A file that has a
-    second name (a hard link, as some backups make them) becomes one of its own first.
-
-    Parameters
-    ----------
-    path, within
-        See `napari_semigda.io.files.open_own`: a link is not followed.
-    line
-        Without its end.
-    durable
-        See `atomic_file`.
+    second name (a hard link, as some backups make them) becomes one of its own first. A link is not followed;
+    see `napari_semigda.io.files.open_own`.
 
     Raises
     ------
@@ -206,7 +173,7 @@ def append_line(path: Path | str, line: str, *, durable: bool = True, within: Pa
 def remove_abandoned(folder: Path) -> None:
     """Remove temporary files that a killed program left in `folder` more than an hour ago.
 
-    One whose time is more than an hour ahead is older, too: the clock went back since.
+    Those from more than an hour ahead are older, too: the clock was set back since.
     """
     with suppress(OSError):
         for entry in os.scandir(folder):
@@ -215,18 +182,18 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError | SafetensorError) -> SemiGDAError:
-    """What to tell the person when the system refuses to write `path`."""
+    """Return the error to raise when the system refuses to write `path`."""
     return SemiGDAError(
-        f"“{path}” could not be written: {_reason(error)}. What stood there before is unchanged. "
-        "Make room or give write permission there, then try again."
+        f"“{path}” could not be written: {_reason(error)}. An earlier version of it is unchanged. "
+        "Free some space or allow writing there, then try again."
     )
 
 
 def cannot_read(path: Path, error: OSError) -> SemiGDAError:
-    """What to tell the person when the system refuses to read `path`."""
+    """Return the error to raise when the system refuses to read `path`."""
     return SemiGDAError(
-        f"“{path}” cannot be read: {_reason(error)}. See to it that its disk or network share is there and "
-        "that you may read it, then try again."
+        f"“{path}” could not be read: {_reason(error)}. Check that its disk is connected and that you have "
+        "permission to read it, then try again."
     )
 
 
@@ -253,33 +220,33 @@ def flush_folder(folder: Path) -> None:
         _flush_opened(descriptor)
 
 
-def put(path: Path, place: Path, kept: Path | None = None) -> None:
-    """Rename a file into its place, and keep the one there under another name; raises `OSError`.
+def put(path: Path, target: Path, kept: Path | None = None) -> None:
+    """Rename a file to `target`, and keep the one there as `kept`; raises `OSError`.
 
-    Needs no new room. Where the file system has no hard links, the place is empty for a moment. May be
-    repeated after it was interrupted anywhere: then it goes on.
+    Needs no additional space. Where the file system has no hard links, `target` is missing for a moment.
+    After an interruption at any point, another call continues.
     """
-    if kept is not None and not os.path.lexists(kept) and os.path.lexists(place):
+    if kept is not None and not os.path.lexists(kept) and os.path.lexists(target):
         try:
-            os.link(place, kept, follow_symlinks=False)
-        except (OSError, NotImplementedError):  # whatever a file system says that has none
-            os.rename(place, kept)
-    os.replace(path, place)
+            os.link(target, kept, follow_symlinks=False)
+        except (OSError, NotImplementedError):  # depends on the file system
+            os.rename(target, kept)
+    os.replace(path, target)
 
 
-def _put_new(path: Path, place: Path) -> None:
-    """Give a file its final name if there is none of that name."""
+def _put_new(path: Path, target: Path) -> None:
+    """Rename a file if there is none of that name."""
     if os.name == "nt":
-        os.rename(path, place)
+        os.rename(path, target)
         return
     try:
-        os.link(path, place)
+        os.link(path, target)
     except OSError as error:
         if error.errno not in _CANNOT:
             raise
-        if os.path.lexists(place):
+        if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
-        os.replace(path, place)  # a file system without hard links leaves a moment between
+        os.replace(path, target)  # not in one step, without hard links
     else:
         os.unlink(path)
 

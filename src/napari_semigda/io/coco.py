@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask
 from scipy import ndimage
 from skimage.measure import approximate_polygon, find_contours
 
 from napari_semigda.io.atomic import write_bytes
 from napari_semigda.io.masks import Legend
 
-_TOLERANCE = 0.25  # pixels by which a polygon may leave the outline, to be made of fewer points
+_TOLERANCE = 0.25  # pixels by which a polygon may deviate from the outline, to have fewer points
 
 
 class CocoFile:
-    """Images, categories and annotations, gathered one image after the other.
+    """Images, categories and annotations, collected one image after the other.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ class CocoFile:
         classes
             Category of each object, in the order of their numbers.
         more
-            Further fields of the image.
+            Additional fields of the image.
         """
         height, width = numbers.shape
         image_id = len(self._images) + 1
@@ -81,13 +82,7 @@ class CocoFile:
             )
 
     def write(self, path: Path | str) -> None:
-        """Write the file; atomic.
-
-        Raises
-        ------
-        SemiGDAError
-            When it cannot be written.
-        """
+        """Write the file; atomic."""
         content = self._head | {"images": self._images, "annotations": self._annotations}
         write_bytes(path, json.dumps(content, separators=(",", ":")).encode("ascii"))
 
@@ -95,40 +90,30 @@ class CocoFile:
 def run_lengths(crop: NDArray[np.bool_], left: int, top: int, shape: tuple[int, ...]) -> dict[str, Any]:
     """Encode a mask as COCO's compressed run lengths: column by column, background first.
 
-    Parameters
-    ----------
-    crop
-        The part of the mask with the object in it.
-    left, top
-        Where the part lies in the image.
-    shape
-        (H, W) of the image.
+    `crop` is the part of an image of `shape` (H, W) with the object, and begins at `left` and `top`. Runs are
+    counted here, because pycocotools goes through the whole image for each object.
     """
     height, width = shape
     columns, rows = np.nonzero(crop.T)
-    places = (columns + left).astype(np.int64) * height + rows + top
-    gaps = np.flatnonzero(np.diff(places) > 1)
-    starts = places[np.concatenate([[0], gaps + 1])] if places.size else places
-    ends = places[np.concatenate([gaps, [-1]])] + 1 if places.size else places
+    pixels = (columns + left).astype(np.int64) * height + rows + top
+    gaps = np.flatnonzero(np.diff(pixels) > 1)
+    starts = pixels[np.concatenate([[0], gaps + 1])] if pixels.size else pixels
+    ends = pixels[np.concatenate([gaps, [-1]])] + 1 if pixels.size else pixels
     edges = np.concatenate([[0], np.stack([starts, ends], axis=1).ravel(), [height * width]])
-    counts = [int(count) for count in np.diff(edges)]
+    counts = np.diff(edges).tolist()
     if counts[-1] == 0:
         counts.pop()
-    return {"size": [height, width], "counts": _compressed(counts)}
+    encoded = mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return {"size": [height, width], "counts": encoded["counts"].decode()}
 
 
 def polygons(crop: NDArray[np.bool_], left: int, top: int) -> list[list[float]]:
     """Outline a mask with polygons x, y, x, y, …, in pixels from the image's upper left corner.
 
-    Parameters
-    ----------
-    crop
-        The part of the mask with the object in it.
-    left, top
-        Where the part lies in the image.
+    `crop` is the part of the image with the object, and begins at `left` and `top`.
     """
     outlines = find_contours(np.pad(crop, 1).astype(np.float64), 0.5, fully_connected="high")
-    kept = (approximate_polygon(line, _TOLERANCE)[:-1] for line in outlines if _goes_round_object(line))
+    kept = (approximate_polygon(line, _TOLERANCE)[:-1] for line in outlines if _surrounds_object(line))
     return [
         [float(part) for y, x in line for part in (x + left - 0.5, y + top - 0.5)]
         for line in kept
@@ -136,20 +121,7 @@ def polygons(crop: NDArray[np.bool_], left: int, top: int) -> list[list[float]]:
     ]
 
 
-def _goes_round_object(line: NDArray[np.float64]) -> bool:
-    """Whether the object is inside the line, and not a hole of it."""
+def _surrounds_object(line: NDArray[np.float64]) -> bool:
+    """Return whether the object is inside the line, which is not the edge of a hole."""
     y, x = line.T
     return bool((x[:-1] * y[1:] - x[1:] * y[:-1]).sum() > 0)
-
-
-def _compressed(counts: Sequence[int]) -> str:
-    """Write each count, from the fourth on its difference to the last but one, in letters of 5 bits."""
-    letters = []
-    for place, count in enumerate(counts):
-        rest, more = count - counts[place - 2] if place > 2 else count, True
-        while more:
-            bits = rest & 0x1F
-            rest >>= 5
-            more = rest != (-1 if bits & 0x10 else 0)
-            letters.append(chr(bits + 48 + (0x20 if more else 0)))
-    return "".join(letters)

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import ImageColor
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import atomic_file
@@ -26,13 +27,23 @@ from napari_semigda.io.tiff_pages import opened_tiff
 from napari_semigda.io.units import clean_unit, ome_unit
 
 UNLABELED = 255
-"""The value of pixels that nobody has looked at."""
+"""The value of unlabeled pixels."""
+
+UNLABELED_COLOR = "#808080"
 
 NAMESPACE = "napari-semigda/legend"
 """Of the map annotation in an OME-TIFF that holds a legend."""
 
+PLANES_NAMESPACE = "napari-semigda/planes"
+"""Of the map annotation that names the planes of a stack."""
+
 _HEADING = "SemiGDA label map"
 _LONGEST = 2**20  # characters; a legend of 253 classes with the longest names takes a thirtieth of it
+_LARGEST_RATIO = 2**31
+_COLORS = 256  # of a color table
+
+
+# What the values mean ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class LegendEntry:
     value
         In the label map, from 1.
     name
-        What people call it.
+        Its name.
     color
         As ``"#rrggbb"``.
     """
@@ -56,7 +67,7 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Legend:
-    """What the values of a label map of ours mean, apart from 0, the background.
+    """What the values of a label map mean, apart from 0, the background.
 
     Parameters
     ----------
@@ -70,14 +81,14 @@ class Legend:
     objects: bool = False
 
     def to_text(self) -> str:
-        """Write the legend in a line for people and programs, with nothing but ASCII in it."""
+        """Return the legend as one line of ASCII for people and programs."""
         return f"{_HEADING} {json.dumps(self._to_dict())}"
 
     def to_map(self) -> dict[str, str]:
-        """Write the legend as keys and values for people, the line of `to_text` among them."""
+        """Return the legend as keys and values for people, with the line of `to_text`."""
         names = {"0": "background"} | {str(one.value): one.name for one in self.classes}
         if not self.objects:
-            names[str(UNLABELED)] = "not looked at"
+            names[str(UNLABELED)] = "unlabeled"
         return names | {"legend": self.to_text()}
 
     def _to_dict(self) -> dict[str, Any]:
@@ -88,23 +99,21 @@ class Legend:
 
 
 def read_legend(path: Path | str) -> Legend | None:
-    """Read what the values of a label map mean.
-
-    Returns
-    -------
-    Legend or None
-        None for files that are no TIFF, that were written by other programs, or that are damaged.
-    """
+    """Read what the values of a label map mean; None for damaged files and those of other programs."""
     try:
         check_regular(Path(path))
         with opened_tiff(Path(path)) as tif:
-            return parse_legend(_text(tif))
-    except Exception:  # tifffile raises nearly anything, and the pixels tell what is wrong with the file
-        return None
+            if not (tif.is_ome and tif.ome_metadata):
+                return parse_legend(str((tif.imagej_metadata or {}).get("Info", "")))
+            for one in ElementTree.fromstring(tif.ome_metadata).iterfind(".//{*}M[@K='legend']"):
+                return parse_legend(one.text or "")
+    except Exception:  # tifffile raises nearly anything, and reading the pixels tells what is wrong
+        pass
+    return None
 
 
 def parse_legend(text: str) -> Legend | None:
-    """Read what `Legend.to_text` wrote, among what other programs may have added; None if it is not there."""
+    """Find what `Legend.to_text` wrote among what other programs have added; None if it is not there."""
     line = re.search(rf"^{_HEADING} (\{{.*\}})\s*$", text[:_LONGEST], re.MULTILINE)
     if line is None:
         return None
@@ -116,24 +125,16 @@ def parse_legend(text: str) -> Legend | None:
     return Legend(tuple(one for one in entries if one is not None), objects=bool(values.get("objects")))
 
 
-def _text(tif: tifffile.TiffFile) -> str:
-    if tif.is_ome and tif.ome_metadata:
-        annotations = ElementTree.fromstring(tif.ome_metadata).iterfind(".//{*}M")
-        return next((one.text or "" for one in annotations if one.get("K") == "legend"), "")
-    return str((tif.imagej_metadata or {}).get("Info", ""))
-
-
 def _entry(values: Any) -> LegendEntry | None:
-    """Read one class; None where it is not what we wrote."""
     if not isinstance(values, Mapping):
         return None
     value, name, color = values.get("value"), values.get("name"), values.get("color")
     if not isinstance(value, int) or not isinstance(name, str) or not isinstance(color, str):
         return None
-    if not re.fullmatch("#[0-9a-f]{6}", color):
-        return None
-    return LegendEntry(value, name, color)
+    return LegendEntry(value, name, color) if re.fullmatch("#[0-9a-f]{6}", color) else None
 
+
+# Label maps -------------------------------------------------------------------------------------------
 
 _OWN = Legend()
 
@@ -161,8 +162,8 @@ def write_labels(
     unit
         ``"µm"``, ``"pixel"`` or another word; kept as ImageJ keeps it.
     legend
-        What the values mean. Without classes the file says only that it is ours, and that 255 therefore
-        means "not looked at".
+        What the values mean. Without classes the file says only that it is ours, so that 255 means
+        "unlabeled".
     durable
         Wait until the disk has it; see `atomic_file`.
 
@@ -179,7 +180,7 @@ def write_labels(
         Grid("YX", stored.shape, pixel_size, unit),
         np.uint8 if stored.dtype == np.uint8 else np.uint16,
         info=legend.to_text(),
-        shown=(0, _highest(stored, legend)),
+        shown=(0, int(stored.max(initial=1, where=True if legend.objects else stored != UNLABELED))),
         durable=durable,
     )
 
@@ -187,10 +188,10 @@ def write_labels(
 def read_labels(source: Path | str | Plane) -> NDArray[np.integer]:
     """Read a label map: from a file that holds one, or one plane of a file.
 
-    Accepts TIFF, PNG and the other formats of `read_plane`. Gray masks that were saved in color are
-    taken for gray, and floating-point files whose values are all whole for integers. Of a palette the
-    indices count, whatever their colors. What was drawn on a transparent ground is the object. Where 0 is
-    white, what is seen counts, but in ImageJ's files the stored values.
+    Accepts TIFF, PNG and the other formats of `read_plane`. Gray masks that were saved in color are taken for
+    gray, and floating-point files whose values are all whole for integers. Of a palette the indices count,
+    whatever their colors. What was drawn on a transparent background is the object. Where 0 is white, what is
+    seen counts, but in ImageJ's files the stored values.
 
     Returns
     -------
@@ -207,7 +208,9 @@ def read_labels(source: Path | str | Plane) -> NDArray[np.integer]:
     else:
         planes = list_planes(source)
         if len(planes) != 1:
-            raise SemiGDAError(f"“{source}” holds {len(planes)} pictures; a label map is a single one.")
+            raise SemiGDAError(
+                f"“{source}” holds {len(planes)} images; a label map is a single one. Save it on its own."
+            )
         plane = planes[0]
     samples, meaning = read_samples(plane)
     return meaning.as_labels(samples, plane.path)
@@ -228,16 +231,7 @@ def _storable_labels(labels: NDArray[Any], path: Path) -> NDArray[Any]:
     return np.ascontiguousarray(labels, dtype=np.uint8 if highest <= 255 else np.uint16)
 
 
-def _highest(labels: NDArray[Any], legend: Legend) -> int:
-    """Return the highest number of an object or a class, at least 1."""
-    counted = True if legend.objects else labels != UNLABELED
-    return int(labels.max(initial=1, where=counted))
-
-
-UNLABELED_COLOR = "#808080"
-
-_LARGEST_RATIO = 2**31
-_VALUES = 256  # of a color table
+# TIFF as ImageJ and OME have it -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -249,7 +243,7 @@ class Grid:
     axes
         ``"YX"``, with any of ``"T"``, ``"Z"`` and ``"C"`` before it, in this order.
     shape
-        As long as `axes`.
+        One length an axis.
     pixel_size
         (y, x) in `unit`.
     unit
@@ -277,7 +271,7 @@ def write_imagej(
     shown: tuple[float, float] | None = None,
     durable: bool = True,
 ) -> None:
-    """Write a zlib-compressed TIFF that ImageJ, napari and tifffile open, plane by plane. Atomic.
+    """Write planes as a zlib-compressed TIFF that ImageJ, napari and tifffile open. Atomic.
 
     Parameters
     ----------
@@ -298,12 +292,12 @@ def write_imagej(
     shown
         The values that ImageJ shows black and white at first; None leaves it to ImageJ.
     durable
-        Wait until the disk has it; see `atomic_file`.
+        Wait until the disk has it.
 
     Raises
     ------
     SemiGDAError
-        When the file cannot be written, or would be larger than ImageJ's files can be.
+        When the file cannot be written, or would exceed the 4 GB of ImageJ's files.
     """
     given: dict[str, Any] = {"axes": grid.axes, "Info": info}
     if plane_names:
@@ -335,34 +329,26 @@ def write_imagej(
             )
         except StructError as error:  # an offset beyond 32 bits
             raise SemiGDAError(
-                f"“{path}” was not written: ImageJ's files end at 4 GB. Write OME-TIFF, or a file an image."
+                f"“{path}” was not written: ImageJ's files end at 4 GB. Write OME-TIFF or single images."
             ) from error
 
 
 def color_table(legend: Legend) -> NDArray[np.uint8]:
-    """Give each value of a label map its color, as red, green and blue: (3, 256) uint8.
+    """Return the color of each value of a label map as red, green and blue: (3, 256) uint8.
 
-    0 is black, what nobody looked at is gray, and so are values that mean nothing.
+    0 is black; unlabeled pixels and values that mean nothing are gray.
     """
-    table = np.full((_VALUES, 3), _rgb(UNLABELED_COLOR), np.uint8)
+    table = np.full((_COLORS, 3), ImageColor.getrgb(UNLABELED_COLOR), np.uint8)
     table[0] = 0
     for one in legend.classes:
         if 0 < one.value < UNLABELED:
-            table[one.value] = _rgb(one.color)
+            table[one.value] = ImageColor.getrgb(one.color)
     return np.ascontiguousarray(table.T)
-
-
-def _rgb(color: str) -> tuple[int, int, int]:
-    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
 def _stored(planes: Iterable[NDArray[Any]], dtype: type[Any]) -> Iterator[NDArray[Any]]:
     for plane in planes:
         yield np.ascontiguousarray(plane, dtype)
-
-
-PLANES_NAMESPACE = "napari-semigda/planes"
-"""Of the map annotation that names the planes of a stack."""
 
 
 def write_ome(
@@ -376,26 +362,20 @@ def write_ome(
     channels: Sequence[str] = ("labels",),
     plane_names: Sequence[str] = (),
 ) -> None:
-    """Write a zlib-compressed OME-TIFF, valid by the schema 2016-06, plane by plane. Atomic.
+    """Write planes as a zlib-compressed OME-TIFF, valid by the schema 2016-06. Atomic.
 
     Parameters
     ----------
     path
         The file, ending in ``.ome.tif``; its folder must exist.
-    planes
-        As many as `grid` says, each (H, W); taken one after the other.
-    grid
-        Shape, pixel size and unit. A unit that OME does not know becomes its "reference frame".
-    dtype
-        What the planes are stored as.
+    planes, grid, dtype, plane_names
+        As for `write_imagej`; a unit that OME does not know becomes its "reference frame".
     name
         Of the image.
     legend
-        Names and colors of the classes; stands in a map annotation.
+        Names and colors of the classes; stored in a map annotation, as are `plane_names`.
     channels
         One name a channel.
-    plane_names
-        One a plane, or none; stand in a map annotation.
 
     Raises
     ------
@@ -417,7 +397,7 @@ def write_ome(
     with atomic_file(path) as temporary:
         tifffile.imwrite(
             temporary,
-            (np.ascontiguousarray(plane, dtype) for plane in planes),
+            _stored(planes, dtype),
             shape=grid.shape,
             dtype=dtype,
             ome=True,

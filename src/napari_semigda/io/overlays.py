@@ -1,4 +1,4 @@
-"""Pictures for people: images with the outlines of the classes, and many of them on one sheet."""
+"""Images for people: with the outlines of the classes, and many of them on one sheet."""
 
 import math
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ from napari_semigda.io.masks import UNLABELED, Legend, color_table
 Colors = NDArray[np.uint8]
 """(H, W, 3)."""
 
-_PIXELS_A_LINE = 300  # the long side of an image whose outlines are one pixel wide
-_LARGEST_SIDE, _LONGEST_SHEET = 200, 8000  # of a small picture, and of the sheet, in pixels
+_PIXELS_A_LINE = 300  # long side of an image whose outlines are one pixel wide
+_LARGEST_SIDE, _LONGEST_SHEET = 200, 8000  # pixels of a small image, and of the sheet
 _SMALLEST_WITH_NAME = 80
 _MARGIN, _TEXT, _TITLE = 8, 12, 18
 _PAPER, _INK, _SHADE, _HATCHING = (255, 255, 255), (30, 30, 30), (0, 0, 0), (190, 190, 190)
@@ -25,19 +25,9 @@ _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
 
 
 def draw_outlines(picture: Colors, mask: NDArray[np.uint8], legend: Legend) -> Colors:
-    """Draw the outlines of a label map over a picture, in the colors of the classes.
+    """Return an image (H, W, 3) uint8 with the outlines of a label map in the colors of the classes.
 
-    The colored line lies inside the object, with a thin dark one around it; what nobody looked at is
-    hatched.
-
-    Parameters
-    ----------
-    picture
-        (H, W, 3) uint8; not changed.
-    mask
-        (H, W) label map.
-    legend
-        The classes to outline.
+    The colored line is inside the object, with a thin dark one around it; what is unlabeled is hatched.
     """
     width = max(1, round(max(mask.shape) / _PIXELS_A_LINE))
     drawn = _hatched(picture, mask == UNLABELED, width)
@@ -54,7 +44,7 @@ def draw_outlines(picture: Colors, mask: NDArray[np.uint8], legend: Legend) -> C
 
 
 def _hatched(picture: Colors, where: NDArray[np.bool_], width: int) -> Colors:
-    """Draw gray diagonal lines over a part of a picture."""
+    """Draw gray diagonal lines over a part of an image."""
     drawn = picture.copy()
     drawn[where] = drawn[where] // 2 + 64
     rows, columns = np.nonzero(where)
@@ -64,30 +54,15 @@ def _hatched(picture: Colors, where: NDArray[np.bool_], width: int) -> Colors:
 
 
 def write_png(path: Path | str, picture: Colors) -> None:
-    """Write a picture as PNG; atomic.
-
-    Raises
-    ------
-    SemiGDAError
-        When the file cannot be written.
-    """
+    """Write an image as PNG; atomic."""
     with atomic_file(path) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")
 
 
 class ContactSheet:
-    """Small pictures in rows, each with its outlines and its name; the classes and their colors on top.
+    """Small images in rows, each with its outlines and name, below a title and the colors of the classes.
 
-    The more pictures, the smaller they are; very small ones go without their names.
-
-    Parameters
-    ----------
-    title
-        Stands on top.
-    legend
-        The classes.
-    count
-        How many pictures there will be.
+    The larger the `count` of images, the smaller they are; very small ones have no names.
     """
 
     def __init__(self, title: str, legend: Legend, count: int) -> None:
@@ -107,7 +82,7 @@ class ContactSheet:
         self._count = 0
 
     def add(self, picture: Colors, mask: NDArray[np.uint8], name: str) -> None:
-        """Put a picture on the next place."""
+        """Put an image into the next cell."""
         row, column = divmod(self._count, self._columns)
         self._count += 1
         scale = self._side / max(mask.shape)
@@ -136,16 +111,16 @@ class ContactSheet:
 
     def _write(
         self,
-        place: tuple[int, int],
+        at: tuple[int, int],
         text: str,
         width: int,
         font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     ) -> None:
-        """Write a line, its beginning cut off where it is too long: names differ at their ends."""
+        """Write a line, without its beginning where it is too long: names differ at their ends."""
         shown = _written(text)
         while self._pen.textlength(shown, font) > width and len(shown) > 1:
             shown = "…" + shown[2:]
-        self._pen.text(place, shown, _INK, font)
+        self._pen.text(at, shown, _INK, font)
 
 
 def _written(text: str) -> str:
@@ -160,7 +135,7 @@ def write_contact_sheet(
     count: int,
     pictures: Iterable[tuple[Colors, NDArray[np.uint8], str]],
 ) -> None:
-    """Write pictures, label maps and names as one sheet; see `ContactSheet`."""
+    """Write images, label maps and names as one PNG; see `ContactSheet`."""
     sheet = ContactSheet(title, legend, count)
     for picture, mask, name in pictures:
         sheet.add(picture, mask, name)

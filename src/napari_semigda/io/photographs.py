@@ -95,7 +95,7 @@ def _stored(path: Path, image: Image.Image) -> tuple[Array, Interpretation]:
         "1": Interpretation(bits=1),
     }
     if image.mode not in kinds and image.mode not in ("L", "F") and not image.mode.startswith("I"):
-        raise SemiGDAError(f"“{path}” has colors of a kind that is not read ({image.mode}). Save it as RGB.")
+        raise SemiGDAError(f"“{path}” has colors of an unsupported kind ({image.mode}). Save it as RGB.")
     stored = np.asarray(image)
     known = kinds.get(image.mode, Interpretation(bits=0 if image.mode == "F" else 8 * stored.dtype.itemsize))
     lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and _is_lossy_webp(path))
@@ -137,7 +137,7 @@ def _png_header(path: Path) -> tuple[int, int]:
 
 
 def _sixteen_bits(path: Path, colors: int) -> tuple[Array, Interpretation]:
-    """Read a PNG of 16 bits a color; Pillow keeps eight of them, so once the upper and once the lower."""
+    """Read a PNG of 16 bits a color: Pillow keeps 8 of them, so first the upper ones, then the lower ones."""
     if colors == _GRAY_AND_OPACITY:
         with Image.open(io.BytesIO(_as_four_bytes(path)), formats=("PNG",)) as image:
             stored = np.ascontiguousarray(image).view(">u2").astype(np.uint16)
@@ -148,7 +148,7 @@ def _sixteen_bits(path: Path, colors: int) -> tuple[Array, Interpretation]:
 
 
 def _as_four_bytes(path: Path) -> bytes:
-    """Say of a PNG of two samples of 16 bits that it has four of eight, which are stored in the same way."""
+    """Declare a PNG of two samples of 16 bits as one of four of 8 bits, which are stored in the same way."""
     content = path.read_bytes()
     header = b"IHDR" + content[16:_PNG_DEPTH] + bytes([8, _RED_GREEN_BLUE_AND_OPACITY]) + content[26:29]
     return content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]

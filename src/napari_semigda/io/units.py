@@ -1,46 +1,34 @@
-"""The size of a pixel: lengths in a file's own words, brought to µm, and units that are safe to write."""
+"""The size of a pixel: lengths in a file's own units, converted to µm, and units that are safe to write."""
 
 import math
 import unicodedata
 from typing import Any
 
 MICROMETERS = {
-    "m": 1e6,
-    "meter": 1e6,
-    "dm": 1e5,
-    "decimeter": 1e5,
-    "cm": 1e4,
-    "centimeter": 1e4,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "µm": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "pm": 1e-6,
-    "picometer": 1e-6,
-    "å": 1e-4,
-    "angstrom": 1e-4,
-    "inch": 25_400.0,
-    "in": 25_400.0,
+    **dict.fromkeys(("m", "meter"), 1e6),
+    **dict.fromkeys(("dm", "decimeter"), 1e5),
+    **dict.fromkeys(("cm", "centimeter"), 1e4),
+    **dict.fromkeys(("mm", "millimeter"), 1e3),
+    **dict.fromkeys(("µm", "um", "micron", "microns", "micrometer"), 1.0),
+    **dict.fromkeys(("nm", "nanometer"), 1e-3),
+    **dict.fromkeys(("å", "angstrom"), 1e-4),
+    **dict.fromkeys(("pm", "picometer"), 1e-6),
+    **dict.fromkeys(("in", "inch"), 25_400.0),
 }
 """Micrometers in a unit, by its name in lower case."""
 
-LONGEST_UNIT = 32
-"""Characters of a unit; the rest is cut off."""
+_LONGEST_UNIT = 32  # characters
 
 PixelSize = tuple[tuple[float, float], str]
 """(y, x) and their unit."""
 
 NO_SIZE: PixelSize = ((1.0, 1.0), "pixel")
-"""What nothing is known of."""
+"""An unknown size."""
 
-_PRINTED_FROM = 10.0
-"""µm: of files that only have TIFF's resolution, larger pixels are those of a print (2540 dots per inch)."""
+OTHER_UNIT = "reference frame"
+"""OME's word for a length without a unit, or in one that it does not know."""
 
+_PRINTED_FROM = 10.0  # µm: where only TIFF's resolution is given, larger pixels are those of a print
 _PRINT_DENSITIES = (
     *(72, 75, 96, 100, 120, 144, 150, 180, 200, 220, 240, 254, 266, 300),
     *(350, 360, 400, 480, 600, 720, 800, 1200, 1440, 2400),
@@ -51,36 +39,29 @@ _OME_UNITS = frozenset(
     {f"{prefix}m" for prefix in ("Y", "Z", "E", "P", "T", "G", "M", "k", "h", "da", "", "d", "c", "m", "µ")}
     | {"nm", "pm", "fm", "am", "zm", "ym", "Å", "thou", "li", "in", "ft", "yd", "mi", "pt", "pixel"}
 )
-_LONG_NAMES = {
-    "meter": "m",
-    "centimeter": "cm",
-    "millimeter": "mm",
-    "micrometer": "µm",
-    "nanometer": "nm",
-    "angstrom": "Å",
-    "inch": "in",
-}
-OTHER_UNIT = "reference frame"
-"""OME's word for a length in a unit that it does not know, or that nobody has named."""
+_LONG_NAMES = {"meter": "m", "centimeter": "cm", "millimeter": "mm", "micrometer": "µm", "nanometer": "nm"}
+_LONG_NAMES |= {"angstrom": "Å", "inch": "in"}
 
 
 def clean_unit(unit: str) -> str:
-    """Return a unit as one short line of printable text, as it may stand in any file; ``"pixel"`` for none.
+    """Return a unit as one short line of printable text, that any file can hold; ``"pixel"`` for none.
 
     Examples
     --------
     >>> clean_unit(" µm"), clean_unit("x" + chr(10) + "images=7"), clean_unit(chr(0))
     ('µm', 'x images=7', 'pixel')
     """
-    start = unit[: 8 * LONGEST_UNIT]  # normalizing makes text longer, and a file may hold millions of letters
+    start = unit[
+        : 8 * _LONGEST_UNIT
+    ]  # normalizing makes text longer, and a file may hold millions of letters
     text = unicodedata.normalize("NFKC", start).replace("\u03bc", "µ")
     words = "".join(letter if letter.isprintable() else " " for letter in text).split()
-    short = " ".join(words)[:LONGEST_UNIT].strip()
+    short = " ".join(words)[:_LONGEST_UNIT].strip()
     return "pixel" if short in ("", "pixels") else short
 
 
 def size_of_pixel(y: tuple[float, str], x: tuple[float, str]) -> PixelSize:
-    """Bring a pixel's height and width, each with its unit, into one unit."""
+    """Convert a pixel's height and width, each with its unit, to one unit."""
     (height, unit_y), (width, unit) = y, x
     sizes = (height * MICROMETERS.get(unit_y, 1.0) / MICROMETERS.get(unit, 1.0), width)
     return from_density(tuple(1 / size if size else 0.0 for size in sizes), unit)
@@ -97,13 +78,13 @@ def from_density(per_unit: tuple[float, ...], unit: str) -> PixelSize:
 
 
 def unless_printed(size: PixelSize) -> PixelSize:
-    """Leave out a size that comes from TIFF's resolution alone and only says how large to print the image."""
+    """Drop a size that comes from TIFF's resolution alone and only says how large to print the image."""
     (height, width), unit = size
     return NO_SIZE if unit == "µm" and max(height, width) >= _PRINTED_FROM else size
 
 
 def unless_dots_per_inch(per_inch: float, size: PixelSize) -> PixelSize:
-    """Leave out a size in inches whose density is one that printers and screens have."""
+    """Drop a size in inches whose density is one that printers and screens have."""
     near = any(abs(per_inch - density) <= 0.005 * density for density in _PRINT_DENSITIES)
     return NO_SIZE if near else size
 
