@@ -222,7 +222,9 @@ def test_a_session_opens_as_it_was_left(tmp_path: Path, session: Session, predic
     assert again.preset == "taesd"
     assert again.weights == tmp_path / "autoencoder.safetensors"
     assert again.current_item == again.item("stack_p0003")
-    assert again.view == View("stack_p0003", "random", 5, 90.0, 40)
+    assert again.view == View(
+        current="stack_p0003", order="random", round_after=5, round_seconds=90.0, round_steps=40
+    )
     assert again.created == session.created
 
 

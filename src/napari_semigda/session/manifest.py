@@ -1,14 +1,27 @@
-"""`semigda.json`: what a session is about. Read with suspicion, written as a whole."""
+"""`semigda.json`: what a session is about. It may come from a stranger, and is written as a whole."""
 
 import json
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    Strict,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings
@@ -26,7 +39,7 @@ from napari_semigda.session.items import Item, for_people, identity, is_safe_id,
 from napari_semigda.session.transaction import current_manifest
 
 SCHEMA_VERSION = 2
-"""Of the manifests written here. Older ones are brought into its form; newer ones are refused, untouched."""
+"""Of the manifests written here. Older ones are converted; newer ones are refused, untouched."""
 
 _LARGEST_FILE = 128 * 2**20
 _MOST_PIXELS = 10**11
@@ -34,20 +47,20 @@ _MOST_PIXELS = 10**11
 
 @dataclass(frozen=True)
 class Manifest:
-    """The choices that make a session, and its items.
+    """The choices that define a session, and its items.
 
     Parameters
     ----------
     classes
-        In the order of their values; those of classes that were removed are left out.
+        In the order of their values, without removed ones.
     preset
-        Which autoencoder and sizes; a key of `napari_semigda.model.presets.PRESETS`.
+        A key of `napari_semigda.model.presets.PRESETS`.
     settings
-        How pictures become what the network sees.
+        How images become the network's input.
     items
         What is to be labeled.
     one_object
-        Whether the annotator said that there is one object an image.
+        Whether the annotator said that there is at most one object in an image.
     weights
         The autoencoder's file or folder, where it is not the preset's own.
     encoder
@@ -57,7 +70,7 @@ class Manifest:
     validation
         Ids of the items kept for validation: once accepted they are compared with, not trained on.
     framing_by_objects
-        Whether a round that begins anew chooses framing and zoom by the size of the accepted objects.
+        Whether training from scratch chooses framing and zoom by the size of the accepted objects.
     schema_version
         Of the file that it was read from.
     """
@@ -80,12 +93,10 @@ class ManifestFile:
 
     Parameters
     ----------
-    folder
+    folder, lock
         The session's.
     manifest
         As it is on the disk.
-    lock
-        The session's.
 
     Attributes
     ----------
@@ -98,14 +109,6 @@ class ManifestFile:
         self.manifest = manifest
         self._lock = lock
         self._items_text: tuple[tuple[Item, ...], str] | None = None
-
-    def class_count(self) -> int:
-        """Count the values up to the highest of a class, with the background and those of removed classes."""
-        return self.manifest.classes[-1].value + 1
-
-    def class_values(self) -> tuple[int, ...]:
-        """Return the values of the classes, in order."""
-        return tuple(one.value for one in self.manifest.classes)
 
     def change(self, **changes: Any) -> None:
         """Give fields of the manifest other values, and save.
@@ -129,7 +132,7 @@ class ManifestFile:
             self.manifest = changed
 
     def changed(self, **changes: Any) -> tuple[Manifest, bytes]:
-        """Return the manifest with other values in some fields, and what its file would hold.
+        """Return the manifest with other values in some fields, and the content of its file.
 
         Raises
         ------
@@ -145,9 +148,17 @@ class ManifestFile:
             return changed, _content(changed, self._items_text[1])
 
     def take(self, manifest: Manifest) -> None:
-        """Take note of a manifest that is in its place now."""
+        """Take over a manifest that is on the disk now."""
         with self._lock:
             self.manifest = manifest
+
+    def class_count(self) -> int:
+        """Count the values up to the highest of a class, with the background and those of removed classes."""
+        return self.manifest.classes[-1].value + 1
+
+    def class_values(self) -> tuple[int, ...]:
+        """Return the values of the classes, in order."""
+        return tuple(one.value for one in self.manifest.classes)
 
     def keep_for_validation(self, item_id: str, keep: bool) -> None:
         """Keep an item for validation, or no longer, and save."""
@@ -169,22 +180,22 @@ class ManifestFile:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the `semigda.json` of a new session, atomically; one that is there already is never replaced.
+    """Write the `semigda.json` of a new session, atomically; one that exists already is never replaced.
 
     Raises
     ------
     SemiGDAError
-        When it cannot be written, or another program made a session there in this moment.
+        When it cannot be written, or another program created a session there in this moment.
     """
     write_bytes(folder / MANIFEST_NAME, _content(manifest, _text_of(manifest.items)), new=True)
 
 
 def _content(manifest: Manifest, items: str) -> bytes:
-    """Return a manifest as JSON, with that of its items, which is nearly all of it and seldom changes."""
+    """Return a manifest as JSON, given that of its items, which is nearly all of it and seldom changes."""
     value = {
         "schema_version": SCHEMA_VERSION,
         "created": manifest.created,
-        "classes": [{"value": one.value, "name": one.name, "color": one.color} for one in manifest.classes],
+        "classes": [asdict(one) for one in manifest.classes],
         "preset": manifest.preset,
         "weights": None if manifest.weights is None else manifest.weights.as_posix(),
         "encoder": manifest.encoder,
@@ -198,8 +209,28 @@ def _content(manifest: Manifest, items: str) -> bytes:
     return text.encode("utf-8", errors="surrogatepass")
 
 
+def _text_of(items: Iterable[Item]) -> str:
+    """Write items as JSON, one a line."""
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    return ",\n".join(f"  {encode(_item_values(item))}" for item in items)
+
+
+def _item_values(item: Item) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "name": item.name,
+        "path": item.path,
+        "series": item.series,
+        "index": item.index,
+        "shape": list(item.shape),
+        "pixel_size": list(item.pixel_size),
+        "unit": item.unit,
+        **({"upright": True} if item.upright else {}),
+    }
+
+
 def _keep_older(folder: Path, version: int) -> None:
-    """Copy a manifest before it is written in a newer form; a copy that is there already stays."""
+    """Copy a manifest before it is written in a newer form; a copy that exists already stays."""
     path, number = folder / MANIFEST_NAME, 1
     try:
         content = read_own(path)
@@ -214,50 +245,32 @@ def _kept_name(path: Path, version: int, number: int) -> Path:
     return path.with_suffix(f".v{version}{'' if number == 1 else f'-{number}'}{path.suffix}")
 
 
-def _text_of(items: Iterable[Item]) -> str:
-    """Write items as JSON, one a line."""
-    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-    return ",\n".join(f"  {encode(_item_values(item))}" for item in items)
-
-
 def read_manifest(folder: Path) -> Manifest:
     """Read `semigda.json` from a session folder.
 
     Raises
     ------
     SemiGDAError
-        When the folder is no session, a newer version made it, or a field is not what it should be; the
+        When the folder is no session, a newer version wrote it, or a field is not what it should be; the
         message names the file and the field.
     """
     path = folder / MANIFEST_NAME
     current = path
-    with suppress(SemiGDAError):  # a damaged record is told where the session is opened
+    with suppress(SemiGDAError):  # a damaged record is reported where the session is opened
         current = current_manifest(folder)
     if current != path and not current.exists():
-        current = path  # it has taken its place in this moment
-    fields = _Fields(_read_json(current), path)
-    version = fields.take("schema_version", int)
-    if version > SCHEMA_VERSION:
-        raise SemiGDAError(
-            f"“{folder}” was made by a newer version of napari-semigda (its schema version is {version}, "
-            f"this one knows {SCHEMA_VERSION}). Update napari-semigda to open it; nothing was changed."
-        )
-    if version < 1:
-        raise fields.wrong("schema_version", f"is {version}, but versions start at 1")
-    fields = _Fields(migrated(fields.values, version), path)
-    return Manifest(
-        classes=tuple(_read_classes(fields)),
-        preset=fields.take("preset", str),
-        settings=_read_settings(fields),
-        items=items_told_apart(list(_read_items(fields))),
-        one_object=fields.take("one_object", bool, default=False),
-        weights=Path(weights) if (weights := fields.take("weights", str, default=None)) else None,
-        encoder=fields.take("encoder", str, default=None),
-        created=fields.take("created", str, default=""),
-        validation=tuple(one for one in fields.take("validation", list) if isinstance(one, str)),
-        framing_by_objects=fields.take("framing_by_objects", bool),
-        schema_version=version,
-    )
+        current = path  # it has been renamed in this moment
+    values = _read_json(current)
+    try:
+        version = _Version.model_validate(values).schema_version
+        if version > SCHEMA_VERSION:
+            raise SemiGDAError(
+                f"“{folder}” was made by a newer version of napari-semigda (its schema version is {version}, "
+                f"this one knows {SCHEMA_VERSION}). Update napari-semigda to open it; nothing was changed."
+            )
+        return _manifest(_OnDisk.model_validate(migrated(values, version)), version, path)
+    except ValidationError as error:
+        raise _damaged(path, *_in_words(error.errors(include_url=False)[0])) from error
 
 
 def migrated(values: Mapping[str, Any], version: int) -> Mapping[str, Any]:
@@ -276,58 +289,132 @@ MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {1: _f
 """By the version that they read; each gives the form of the next."""
 
 
-class _Fields:
-    """The fields of one JSON object, handed out only where they are of the right type."""
+class _Fields(BaseModel):
+    """An object of JSON with fields of exactly these types; null counts as missing."""
 
-    def __init__(self, values: Any, path: Path, within: str = "") -> None:
-        self.path, self.within = path, within
-        if not isinstance(values, Mapping):
-            raise self.wrong("", "is not an object with named fields")
-        self.values = values
+    model_config = ConfigDict(strict=True)
 
-    def take(self, name: str, kind: type, **default: Any) -> Any:
-        """Return the field; `default` stands in where it is missing (or null, if the default is None)."""
-        value = self.values.get(name, default.get("default"))
-        if value is None and "default" in default:
-            return default["default"]
-        if name not in self.values and "default" not in default:
-            raise self.wrong(name, "is missing")
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.wrong(name, f"should be {_KINDS[kind]}, but is {_shown(value)}")
-        return value
-
-    def objects(self, name: str) -> list["_Fields"]:
-        """Return the objects in a list."""
-        return [
-            _Fields(value, self.path, f"{self.within}{name}[{index}].")
-            for index, value in enumerate(self.take(name, list))
-        ]
-
-    def pair(self, name: str, *, default: list[float] | None = None, whole: bool = False) -> list[float]:
-        """Return two positive numbers, whole ones if asked."""
-        values: list[float] = (
-            self.take(name, list) if default is None else self.take(name, list, default=default)
-        )
-        if len(values) != 2 or not all(_is_positive(value, whole) for value in values):
-            kind = "whole numbers" if whole else "numbers"
-            raise self.wrong(name, f"should be two positive {kind}, but is {_shown(values)}")
-        return values
-
-    def wrong(self, name: str, what: str) -> SemiGDAError:
-        """Return the error that names the file and the field."""
-        field = f"{self.within}{name}".strip(".")
-        return SemiGDAError(
-            f"“{self.path}” is damaged: {f'the field “{field}”' if field else 'its content'} {what}. "
-            "Mend it by hand or bring back a copy; the masks beside it are not touched."
-        )
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value is not None}
 
 
-_KINDS = {int: "a whole number", str: "a text", bool: "true or false", list: "a list", dict: "an object"}
+def _require(sound: bool, what: str) -> None:
+    if not sound:
+        raise PydanticCustomError("refused", "It {what}", {"what": what})
 
 
-def _is_positive(value: Any, whole: bool) -> bool:
-    kinds = (int,) if whole else (int, float)
-    return isinstance(value, kinds) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
+def _safe_id(item_id: str) -> str:
+    _require(is_safe_id(item_id), f"is {_shown(item_id)}, which is unsafe as a file name")
+    return item_id
+
+
+def _file_path(path: str) -> str:
+    _require(bool(path) and "\0" not in path, f"is {_shown(path)}, which names no file")
+    return path
+
+
+def _possible_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    _require(shape[0] * shape[1] <= _MOST_PIXELS, "is larger than any image")
+    return shape
+
+
+_Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Version(_Fields):
+    schema_version: PositiveInt
+
+
+class _Class(_Fields):
+    value: int
+    name: str
+    color: str
+
+
+class _Item(_Fields):
+    id: Annotated[str, AfterValidator(_safe_id)]
+    name: Annotated[str, AfterValidator(for_people)]
+    path: Annotated[str, AfterValidator(_file_path)]
+    shape: Annotated[tuple[PositiveInt, PositiveInt], Strict(False), AfterValidator(_possible_shape)]
+    series: NonNegativeInt = 0
+    index: NonNegativeInt = 0
+    pixel_size: Annotated[tuple[_Length, _Length], Strict(False)] = (1.0, 1.0)
+    unit: Annotated[str, AfterValidator(clean_unit)] = "pixel"
+    upright: bool = False
+
+
+class _OnDisk(_Fields):
+    classes: Annotated[list[_Class], FailFast(), Field(min_length=1, max_length=MOST_NAMED)]
+    preset: str
+    settings: dict[str, Any]
+    items: Annotated[list[_Item], FailFast()]
+    one_object: bool = False
+    weights: str = ""
+    encoder: str | None = None
+    created: str = ""
+    validation: list[Any]
+    framing_by_objects: bool
+
+
+def _manifest(read: _OnDisk, version: int, path: Path) -> Manifest:
+    seen: set[str] = set()
+    for index, one in enumerate(read.items):
+        if (same := identity(one.id)) in seen:
+            raise _damaged(path, f"items[{index}].id", f"is {_shown(one.id)}, which is used twice")
+        seen.add(same)
+    try:
+        settings = ImageSettings.from_dict(read.settings)
+    except (SemiGDAError, TypeError, ValueError) as error:
+        raise _damaged(path, "settings", f"could not be used: {error}") from error
+    return Manifest(
+        classes=tuple(_classes(read.classes, path)),
+        preset=read.preset,
+        settings=settings,
+        items=items_told_apart([Item(**dict(one)) for one in read.items]),
+        one_object=read.one_object,
+        weights=Path(read.weights) if read.weights else None,
+        encoder=read.encoder,
+        created=read.created,
+        validation=tuple(one for one in read.validation if isinstance(one, str)),
+        framing_by_objects=read.framing_by_objects,
+        schema_version=version,
+    )
+
+
+def _classes(found: list[_Class], path: Path) -> Iterable[ClassInfo]:
+    before = 0
+    for index, one in enumerate(found):
+        if one.value <= before:
+            what = f"should be above {before}, because values rise from 1 on"
+            raise _damaged(path, f"classes[{index}].value", what)
+        before = one.value
+        try:
+            yield ClassInfo(**dict(one))
+        except SemiGDAError as error:
+            raise _damaged(path, f"classes[{index}]", f"is no class ({error})") from error
+
+
+def _damaged(path: Path, field: str, what: str) -> SemiGDAError:
+    return SemiGDAError(
+        f"“{path}” is damaged: {f'the field “{field}”' if field else 'its content'} {what}. "
+        "Repair it by hand or restore a copy; the masks are not affected."
+    )
+
+
+def _in_words(error: ErrorDetails) -> tuple[str, str]:
+    """Return the name of a wrong field, and what is wrong with it."""
+    loc, kind = error["loc"], error["type"]
+    if len(loc) > 1 and loc[-2] in ("shape", "pixel_size"):
+        loc = loc[:-1]  # the pair is named, not its half
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+    if kind in ("missing", "model_type"):
+        return field, "is missing" if kind == "missing" else "is not an object with named fields"
+    what = error["msg"].partition(" ")[2]  # such as: Input should be a valid string
+    return field, what if kind == "refused" else f"{what}, but is {_shown(error['input'])}"
 
 
 def _shown(value: Any) -> str:
@@ -343,81 +430,10 @@ def _read_json(path: Path) -> Any:
         return read_json(path, most=_LARGEST_FILE)
     except FileNotFoundError as error:
         raise SemiGDAError(
-            f"“{path.parent}” is no session: it has no {path.name}. Choose another folder, "
-            "or make a new session."
+            f"“{path.parent}” is no session: it has no {path.name}. Choose another folder, or create a new "
+            "session."
         ) from error
     except OSError as error:
         raise cannot_read(path, error) from error
     except ValueError as error:
-        raise SemiGDAError(
-            f"“{path}” is damaged: it is not valid JSON ({error}). "
-            "Mend it by hand or bring back a copy; the masks beside it are not touched."
-        ) from error
-
-
-def _read_classes(fields: _Fields) -> Iterable[ClassInfo]:
-    found = fields.objects("classes")
-    if not 1 <= len(found) <= MOST_NAMED:
-        raise fields.wrong("classes", f"should hold 1 to {MOST_NAMED} classes, but holds {len(found)}")
-    before = 0
-    for one in found:
-        value = one.take("value", int)
-        if value <= before:
-            raise one.wrong("value", f"should be above {before}, because values rise from 1 on")
-        before = value
-        name, color = one.take("name", str), one.take("color", str)
-        try:
-            yield ClassInfo(value, name, color)
-        except SemiGDAError as error:
-            raise one.wrong("", f"is no class ({error})") from error
-
-
-def _read_settings(fields: _Fields) -> ImageSettings:
-    try:
-        return ImageSettings.from_dict(fields.take("settings", dict))
-    except (SemiGDAError, TypeError, ValueError) as error:
-        raise fields.wrong("settings", f"cannot be used: {error}") from error
-
-
-def _read_items(fields: _Fields) -> Iterable[Item]:
-    seen: set[str] = set()
-    for one in fields.objects("items"):
-        item_id = one.take("id", str)
-        if not is_safe_id(item_id) or identity(item_id) in seen:
-            raise one.wrong("id", f"is {_shown(item_id)}, which is unsafe as a file name or there twice")
-        seen.add(identity(item_id))
-        path = one.take("path", str)
-        if not path or "\0" in path:
-            raise one.wrong("path", f"is {_shown(path)}, which names no file")
-        series, index = one.take("series", int, default=0), one.take("index", int, default=0)
-        if min(series, index) < 0:
-            raise one.wrong("index", "is below 0")
-        height, width = one.pair("shape", whole=True)
-        if height * width > _MOST_PIXELS:
-            raise one.wrong("shape", "is larger than any picture")
-        pixel_size = one.pair("pixel_size", default=[1.0, 1.0])
-        yield Item(
-            id=item_id,
-            name=for_people(one.take("name", str)),
-            path=path,
-            shape=(int(height), int(width)),
-            series=series,
-            index=index,
-            pixel_size=(float(pixel_size[0]), float(pixel_size[1])),
-            unit=clean_unit(one.take("unit", str, default="pixel")),
-            upright=one.take("upright", bool, default=False),
-        )
-
-
-def _item_values(item: Item) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "name": item.name,
-        "path": item.path,
-        "series": item.series,
-        "index": item.index,
-        "shape": list(item.shape),
-        "pixel_size": list(item.pixel_size),
-        "unit": item.unit,
-        **({"upright": True} if item.upright else {}),
-    }
+        raise _damaged(path, "", f"is not valid JSON ({error})") from error
