@@ -347,7 +347,7 @@ def test_the_real_network_can_be_trained_after_predicting(network):
     network.train()
     Predictor(network, WHOLE).predict(np.zeros((64, 64), np.uint8))
     assert network.training
-    branches = network(torch.zeros(2, 3, 64, 64))
+    branches = network.branches(torch.zeros(2, 3, 64, 64))
     sum(branch.square().sum() for branch in branches).backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in network.encoder.parameters())
 

@@ -285,7 +285,7 @@ def test_each_branch_learns_from_the_other(unlabeled: list[Example], model: Semi
     other = Batch(*(torch.stack(parts) for parts in zip(*unlabeled[:2], strict=True)))
     recipe = Recipe(noise_probability=0.0, mixing_from=1.0)
     _, loss = Objective(model.eval(), recipe, torch.Generator()).terms(2, 0.9, known, other)["unlabeled dice"]
-    image, mask = (branch.detach() for branch in model(other.images))
+    image, mask = (branch.detach() for branch in model.branches(other.images))
     expected = dice_loss(image, mask, other.valid) + dice_loss(mask, image, other.valid)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
@@ -320,7 +320,7 @@ def test_a_round_learns_to_find_the_disc() -> None:
     model.load_trainable_state(training.averaged_state())
     test = [disc_example(seed, size=64) for seed in range(50, 58)]
     with torch.no_grad():
-        branches = model.eval()(torch.stack([example.image for example in test]))
+        branches = model.eval().branches(torch.stack([example.image for example in test]))
     predicted = (branches[0] + branches[1])[:, 1] / 2 > 0.5
     truth = torch.stack([example.labels for example in test]) == 1
     dice = 2 * (predicted & truth).sum() / (predicted.sum() + truth.sum())
@@ -436,7 +436,7 @@ def test_a_class_added_later_draws_no_rim() -> None:
     seen = torch.stack([disc_example(seed, size=64).image for seed in range(20, 26)])
     truth = torch.stack([disc_example(seed, size=64).labels for seed in range(20, 26)])
     with torch.inference_mode():
-        found = torch.stack(model.eval()(seen)).mean(dim=0).argmax(dim=1)
+        found = torch.stack(model.eval().branches(seen)).mean(dim=0).argmax(dim=1)
     assert not (found == 2).any()
 
     other = disc_example(9, size=64)
@@ -444,7 +444,7 @@ def test_a_class_added_later_draws_no_rim() -> None:
     other.image[0] = -other.image[0]  # the other class has another color
     train([*examples, other], 60)
     with torch.inference_mode():
-        found = torch.stack(model.eval()(seen)).mean(dim=0).argmax(dim=1)
+        found = torch.stack(model.eval().branches(seen)).mean(dim=0).argmax(dim=1)
     assert ((found == 1) & (truth == 1)).sum() > 0.8 * (truth == 1).sum()
     assert (found == 2).sum() < 0.02 * (truth == 1).sum()
 
