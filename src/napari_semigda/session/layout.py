@@ -10,7 +10,7 @@ from napari_semigda.io.files import check_own, is_link
 
 LABELS, EDITS, PREDICTIONS, ROUNDS, IMAGES = "labels", "edits", "predictions", "rounds", "images"
 JOURNAL, SKIPPED, VIEW = "journal.jsonl", "skipped.json", "view.json"
-LOCK, HOLDER = "session.lock", "in-use.json"
+LOCK, OWNER = "session.lock", "in-use.json"
 LATENTS = f"{PREDICTIONS}/latents.safetensors"
 
 MODEL, STATE = "model.safetensors", "state.safetensors"
@@ -79,7 +79,7 @@ def round_numbers(rounds: Path) -> list[int]:
 
 def left_alone(folder: Path) -> Iterator[str]:
     """Say which files of a session are neither read nor written, because they are links or no files."""
-    names = [JOURNAL, SKIPPED, VIEW, HOLDER, LATENTS]
+    names = [JOURNAL, SKIPPED, VIEW, OWNER, LATENTS]
     for number in round_numbers(folder / ROUNDS):
         names += [f"{ROUNDS}/{number:03d}/{name}" for name in (RECORD, MODEL, STATE, CURVES)]
     for name in names:

@@ -1,6 +1,4 @@
-"""One program writes into a session at a time; everybody else may look."""
-
-from __future__ import annotations
+"""One program writes into a session at a time; all others may read."""
 
 import getpass
 import os
@@ -8,35 +6,26 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Self
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_json
 from napari_semigda.io.files import check_own, json_or_none
 from napari_semigda.io.pictures import MANIFEST_NAME
-from napari_semigda.session.layout import HOLDER, LOCK
+from napari_semigda.session.layout import LOCK, OWNER
 
 _MOST_BYTES = 2**16
 
 
-@dataclass(frozen=True)
-class Holder:
-    """Who writes into a session now.
+class Owner(BaseModel):
+    """Who writes into a session now: user and computer as the system names them, process, local time."""
 
-    Parameters
-    ----------
-    user, host
-        As the computer knows them.
-    pid
-        Of the program on that computer.
-    since
-        Local time, ISO 8601 to the second.
-    """
+    model_config = ConfigDict(strict=True)
 
     user: str
     host: str
@@ -50,32 +39,33 @@ class Holder:
             user = getpass.getuser()
         except (OSError, KeyError):  # a number without a name, as in containers
             user = ""
-        return cls(user, socket.gethostname(), os.getpid(), datetime.now().isoformat(timespec="seconds"))
+        since = datetime.now().isoformat(timespec="seconds")
+        return cls(user=user, host=socket.gethostname(), pid=os.getpid(), since=since)
 
     def in_words(self) -> str:
         """Return such as “lena on microscope-3, since 2026-11-23 14:05”."""
-        place = " on ".join(part for part in (self.user, self.host) if part)
-        return f"{place or 'somebody'}, since {self.since.replace('T', ' ')[:16]}"
+        who = " on ".join(part for part in (self.user, self.host) if part)
+        return f"{who or 'somebody'}, since {self.since.replace('T', ' ')[:16]}"
 
 
 class SessionLock:
     """The right to write into a session's folder, held until `release` or the end of the process.
 
-    The operating system holds it and frees it when the process ends, however it ends: no dead program
-    keeps anybody out. `in-use.json` only tells others who it is.
+    The operating system holds the lock and frees it when the process ends, however it ends: no dead program
+    keeps anybody out. `in-use.json` only tells others who the owner is.
 
     Parameters
     ----------
     folder
         The session's.
     recover
-        Is called once the lock is held, before anything is written. What it raises makes this program only
-        look.
+        Is called once the lock is held, before anything is written. If it raises a `SemiGDAError`, this
+        program may only read.
 
     Attributes
     ----------
     refused : str or None
-        Why this program may only look, as a sentence; None where it may write.
+        Why this program may only read, as a sentence; None where it may write.
     unsure : str or None
         A warning where the file system cannot lock, so that nobody is kept out.
     """
@@ -84,10 +74,10 @@ class SessionLock:
         self.refused: str | None = None
         self.unsure: str | None = None
         self._folder = folder
-        self._holder = folder / HOLDER
+        self._owner = folder / OWNER
         self._lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
         self._held: tuple[int, int] | None = None
-        self._looking_again = threading.Lock()
+        self._checking = threading.Lock()
         try:
             _check_lock_file(folder / LOCK)
         except SemiGDAError as error:
@@ -101,22 +91,25 @@ class SessionLock:
         except NotImplementedError:
             self.unsure = (
                 f"The file system of “{folder}” cannot keep a session to one program at a time: "
-                "see to it that nobody else works on it meanwhile."
+                "make sure that nobody else works on it meanwhile."
             )
         except OSError as error:
             self._refuse(error)
             return
         try:
-            recover()  # needs no room, and may make some
+            recover()  # needs no disk space, and may free some
         except SemiGDAError as error:
             self.release()
             self.refused = str(error)
             return
         try:
             if self.unsure is None:
-                write_json(self._holder, asdict(Holder.this_program()), durable=False)
+                self._write_owner()
         except (OSError, SemiGDAError) as error:
             self._refuse(error)
+
+    def _write_owner(self) -> None:
+        write_json(self._owner, Owner.this_program().model_dump(), durable=False)
 
     def _refuse(self, error: OSError | SemiGDAError) -> None:
         self.release()
@@ -131,8 +124,8 @@ class SessionLock:
         if self._lock.is_locked:
             self._held = None
             with suppress(OSError):
-                self._holder.unlink(missing_ok=True)
-            with suppress(OSError):  # of a disk that is gone there is nothing to let go of
+                self._owner.unlink(missing_ok=True)
+            with suppress(OSError):  # the disk may be gone
                 self._lock.release()
 
     def check(self) -> None:
@@ -141,7 +134,7 @@ class SessionLock:
         Raises
         ------
         SemiGDAError
-            If it may only look, the disk or network share with the session is gone, or it came back and
+            If it may only read, the disk or network share with the session is gone, or it came back and
             somebody else began to write meanwhile.
         """
         if self.refused is not None:
@@ -149,7 +142,7 @@ class SessionLock:
         # Without this, what is saved would land in the empty folder that an unmounted share leaves behind.
         if not self._is_there():
             raise self._not_there()
-        with self._looking_again:
+        with self._checking:
             if self._held is not None and not (self._lock.is_locked and self._identity() == self._held):
                 self._acquire_again()
 
@@ -170,7 +163,7 @@ class SessionLock:
         except (OSError, NotImplementedError) as error:
             raise self._not_there() from error
         with suppress(SemiGDAError):
-            write_json(self._holder, asdict(Holder.this_program()), durable=False)
+            self._write_owner()
 
     def _is_there(self) -> bool:
         with suppress(OSError):  # a disk that does not answer
@@ -178,16 +171,20 @@ class SessionLock:
         return False
 
     def _identity(self) -> tuple[int, int] | None:
-        """Return what tells the file that is locked from another in its place; None where there is none."""
+        """Return what distinguishes the locked file from another of its name; None where there is none."""
         with suppress(OSError):
             status = (self._folder / LOCK).stat()
             return status.st_dev, status.st_ino
         return None
 
     def _elsewhere(self) -> str:
+        try:
+            owner = Owner.model_validate(json_or_none(self._owner, most=_MOST_BYTES)).in_words()
+        except ValidationError:
+            owner = "by another program"
         return (
-            f"“{self._folder.name}” is open elsewhere ({_in_words(self._holder)}). You can look at "
-            "everything here, but save nothing. Close it there, then open it again."
+            f"“{self._folder.name}” is open elsewhere ({owner}). You can look at everything here, but save "
+            "nothing. Close it there, then open it again."
         )
 
     def _not_there(self) -> SemiGDAError:
@@ -198,23 +195,12 @@ class SessionLock:
 
 
 def _check_lock_file(path: Path) -> None:
-    """Make sure that locking, which empties the file, empties nothing but a lock file.
+    """Refuse a lock file that is a link, no regular file, or a second name of a file with content.
 
-    Raises
-    ------
-    SemiGDAError
-        When it is a link, no regular file, or a second name of a file that holds something.
+    Locking empties the file.
     """
     check_own(path)
     with suppress(OSError):
         found = path.lstat()
         if found.st_nlink > 1 and found.st_size:
             raise SemiGDAError(f"“{path}” is a second name of another file. Move it away.")
-
-
-def _in_words(path: Path) -> str:
-    values = json_or_none(path, most=_MOST_BYTES)
-    kinds = {"user": str, "host": str, "pid": int, "since": str}
-    if not isinstance(values, dict) or not all(isinstance(values.get(k), kinds[k]) for k in kinds):
-        return "by another program"
-    return Holder(**{name: values[name] for name in kinds}).in_words()

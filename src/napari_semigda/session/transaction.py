@@ -1,10 +1,10 @@
 """Changing many files of a session as one: all of them or none, wherever the program or the disk stops.
 
-The new files are written beside those that they shall replace (`<id>.pending-<token>.tif`) and reach the
-disk. Then one record, `transaction.json`, names them: with it the change is made. What follows needs no new
-room and can be repeated: the files are renamed into their places, the journal gets its lines, the record is
-removed. Whoever opens the session to write finishes what is recorded, and removes new files that no record
-names; whoever only reads takes the new files that are recorded for those in their places.
+The new files are written beside those that they replace (`<id>.pending-<token>.tif`) and flushed to the disk.
+Then one record, `transaction.json`, names them: with it the change is made. What follows needs no disk space
+and can be repeated: the files are renamed, the journal gets its lines, the record is removed. Whoever opens
+the session to write finishes what is recorded, and removes new files that no record names; whoever only reads
+uses the recorded new files instead of those that they replace.
 """
 
 import hashlib
@@ -18,6 +18,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import cannot_read, cannot_write, flush_file, flush_folder, put, write_json
@@ -34,27 +36,20 @@ _KEPT = re.compile(r"(?P<stem>[^./\\]+)\.replaced-[1-9][0-9]{0,8}(?P<ending>\.ti
 _PLACE = re.compile(r"(?P<stem>[^./\\]+)(?P<ending>\.tif|\.json)")
 
 
-@dataclass(frozen=True)
-class Step:
-    """One file of a transaction; names are relative to the session's folder, posix.
+class Step(BaseModel):
+    """One file of a transaction; names are relative to the session's folder, posix."""
 
-    Parameters
-    ----------
-    new
-        The file that takes the place of another.
-    place
-        That place.
-    before, after
-        Digests of the content there, see `digest`.
-    kept
-        Another name for what was there before; None keeps nothing.
-    """
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     new: str
+    """The new file."""
     place: str
+    """The file that it replaces."""
     before: str
     after: str
+    """Digests of the content of `place`, see `digest`."""
     kept: str | None = None
+    """Another name for the file that was there before; None keeps nothing."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +60,12 @@ class _Record:
 
 
 def pending_name(place: Path) -> Path:
-    """Make up the name of a new file beside the one that it shall replace."""
+    """Return a name for a new file, beside the one that it will replace."""
     return place.with_name(f"{place.stem}.pending-{secrets.token_hex(4)}{place.suffix}")
 
 
 def digest(path: Path) -> str:
-    """Return what is the same for files of the same content; empty where there is no file of our own.
+    """Return a digest of a file's content; empty where there is no regular file.
 
     Raises
     ------
@@ -90,7 +85,7 @@ def digest(path: Path) -> str:
 
 
 def current_manifest(folder: Path) -> Path:
-    """Return the file that holds the manifest of a session now; for whoever only reads.
+    """Return the file that holds the manifest of a session now, for reading.
 
     Raises
     ------
@@ -109,12 +104,10 @@ class Transactions:
 
     Parameters
     ----------
-    folder
-        The session's.
-    lock
+    folder, lock
         The session's.
     warn
-        Is told what went wrong without stopping anything, and what opening had to finish.
+        Is called with what went wrong without stopping anything, and what opening had to finish.
     """
 
     def __init__(self, folder: Path, lock: threading.RLock, warn: Callable[[str], None]) -> None:
@@ -124,21 +117,21 @@ class Transactions:
         self._warn = warn
         self._writes = False
         self._record: _Record | None = None
-        self._renamed = False  # whether all files of the record are in their places
+        self._renamed = False  # whether all files of the record are renamed
         self._withdrawn = False  # whether a record that does not count still has to be removed
         self._stamp: tuple[int, int, int] | None = None
 
     # Reading
 
     def current(self, place: Path) -> Path:
-        """Return the file that holds what belongs in a place now."""
+        """Return the file to read instead of this one: the recorded new one, if there is one."""
         for step in self._steps_to_come():
             if self.folder / step.place == place and (new := self.folder / step.new).exists():
                 return new
         return place
 
     def stems(self, folder: Path) -> dict[str, str]:
-        """Return the stems of the files of a folder that are recorded, by their NFC."""
+        """Return the stems of the recorded files of a folder, by their NFC."""
         places = [self.folder / step.place for step in self._steps_to_come()]
         stems = [place.stem for place in places if place.parent == folder]
         return {unicodedata.normalize("NFC", stem): stem for stem in stems}
@@ -150,7 +143,7 @@ class Transactions:
             return () if self._record is None or self._renamed else self._record.steps
 
     def _look(self) -> None:
-        """Read the record of the program that writes, if there is one and it is another than before."""
+        """Read the record of the program that writes, if it changed."""
         try:
             found = os.lstat(self._path)
             stamp = found.st_ino, found.st_mtime_ns, found.st_size
@@ -165,7 +158,7 @@ class Transactions:
     # Writing
 
     def recover(self) -> None:
-        """Finish what a program left that was killed, or undo what it had not recorded; this one writes now.
+        """Finish what a killed program left, or undo what it had not recorded; from now on this one writes.
 
         Raises
         ------
@@ -185,24 +178,24 @@ class Transactions:
             except SemiGDAError as error:
                 self._warn(str(error))
             else:
-                self._warn(f"{record.what}: the program had ended in the middle of it; it is complete now.")
+                self._warn(f"{record.what}: the program had ended before this was complete; now it is.")
         if _remove_pending(self.folder, () if self._record is None else self._record.steps):
             self._warn(
-                "The program had ended, or the disk was full, before a change to several masks could take "
-                "effect: all masks are as they were before it."
+                "The program had ended, or the disk was full, before a change to several masks took effect: "
+                "all masks are as they were before."
             )
 
     def commit(
         self, what: str, steps: Sequence[tuple[Path, Path, Path | None]], entries: Iterable[JournalEntry]
     ) -> None:
-        """Put new files in their places, all of them or none.
+        """Replace files by new ones, all of them or none.
 
         Parameters
         ----------
         what
             Names the change, for a warning after a crash: "Removing the class “cell” from 3 masks".
         steps
-            A new file, its place, and another name for the file that is there; a manifest first.
+            A new file, the file that it replaces, and another name to keep that one by; a manifest first.
         entries
             For the journal.
 
@@ -226,23 +219,25 @@ class Transactions:
             except OSError as error:
                 raise cannot_write(self._path, error) from error
             try:
-                write_json(self._path, {"version": _VERSION, **asdict(record)})
+                steps_on_disk = [step.model_dump() for step in record.steps]
+                on_disk = {"version": _VERSION, "what": what, "steps": steps_on_disk}
+                write_json(self._path, {**on_disk, "entries": [asdict(entry) for entry in record.entries]})
             except BaseException:
                 self._withdraw()
                 raise
             self._record, self._renamed = record, False
             try:
                 self.finish()
-            except SemiGDAError as error:  # it is recorded: from here on it can only go forward
+            except SemiGDAError as error:  # it is recorded: from here on it can only be completed
                 self._warn(str(error))
 
     def finish(self) -> None:
-        """Bring what is recorded to its end, where the disk did not let it come there at once.
+        """Complete what is recorded, where the disk had failed.
 
         Raises
         ------
         SemiGDAError
-            When files still cannot be put in their places; then nothing else may be written, either.
+            When files still cannot be renamed; then nothing else may be written, either.
         """
         with self._lock:
             if self._withdrawn:
@@ -256,8 +251,8 @@ class Transactions:
                     self._rename(self._record)
                 except (OSError, SemiGDAError) as error:
                     raise SemiGDAError(
-                        f"{self._record.what}: it is not complete yet, for the disk failed. "
-                        f"Nothing else can be saved before: check the disk. ({error})"
+                        f"{self._record.what}: this is not complete yet, because the disk failed. "
+                        f"Nothing else can be saved until it is: check the disk. ({error})"
                     ) from error
                 self._renamed = True
             try:
@@ -271,13 +266,16 @@ class Transactions:
             self._record = None
 
     def _step(self, new: Path, place: Path, kept: Path | None) -> Step:
-        names = (
-            None if path is None else path.relative_to(self.folder).as_posix() for path in (new, place, kept)
+        def named(path: Path) -> str:
+            return path.relative_to(self.folder).as_posix()
+
+        return Step(
+            new=named(new),
+            place=named(place),
+            before=digest(place),
+            after=digest(new),
+            kept=None if kept is None else named(kept),
         )
-        new_name, place_name, kept_name = names
-        assert new_name is not None
-        assert place_name is not None
-        return Step(new_name, place_name, digest(place), digest(new), kept_name)
 
     def _rename(self, record: _Record) -> None:
         for step in record.steps:
@@ -297,13 +295,13 @@ class Transactions:
         journal = self.folder / JOURNAL
         try:
             check_own(journal, self.folder, most=MOST_OF_LINES)
-        except SemiGDAError as error:  # a link or a pipe: no later try will write to it, either
+        except SemiGDAError as error:  # a link or a pipe: trying again later will not help
             self._warn(str(error))
             return
         append_missing(journal, entries)
 
     def _withdraw(self) -> None:
-        """Remove a record that could not be made to last, so that it does not count later."""
+        """Remove a record that could not be flushed, so that it does not count later."""
         try:
             if self._withdrawn or os.path.lexists(self._path):
                 self._remove_record()
@@ -322,7 +320,7 @@ class Transactions:
 
 
 def _is_whole(folder: Path, record: _Record) -> bool:
-    """Whether a record can be carried out, or has been: each new file is there, or in its place."""
+    """Whether a record can be carried out, or has been: each new file is there, or was renamed."""
     in_place = [digest(folder / step.place) == step.after for step in record.steps]
     waiting = [(folder / step.new).exists() for step in record.steps]
     if any(in_place):
@@ -371,7 +369,7 @@ def _read_record(folder: Path) -> _Record | None:
         entries = tuple(entry for one in values["entries"] if (entry := entry_of(one)) is not None)
         what = values["what"]
         if not isinstance(what, str) or not what.isprintable() or len(what) > 500:
-            raise ValueError("no name of a change")
+            raise ValueError("it does not name a change")
         return _Record(what, steps, entries)
     except FileNotFoundError:
         return None
@@ -379,18 +377,15 @@ def _read_record(folder: Path) -> _Record | None:
         raise cannot_read(path, error) from error
     except (ValueError, KeyError, TypeError) as error:
         raise SemiGDAError(
-            f"“{path}” is damaged: it should name the files of a change that was not finished. Bring back a "
-            "copy of the session, or remove this file and look the accepted masks over. Until then you can "
-            "look at everything here, but save nothing."
+            f"“{path}” is damaged: it should name the files of a change that was not finished. Restore a "
+            "copy of the session, or remove this file and review the accepted masks. Until then you can look at "
+            "everything here, but save nothing."
         ) from error
 
 
 def _checked_step(folder: Path, values: Any) -> Step:
-    """Return a step if it could be one of ours: it names a mask or the manifest, and what lies beside."""
-    step = Step(**values)
-    texts = (step.new, step.place, step.before, step.after)
-    if not all(isinstance(text, str) for text in texts) or not isinstance(step.kept, str | None):
-        raise TypeError("no step")
+    """Return a step if it could be one of ours: it names a mask or the manifest, and files beside it."""
+    step = Step.model_validate(values)
     within, _, name = step.place.rpartition("/")
     stems = {_stem(_PLACE, name), _stem(_PENDING, step.new, within) or _stem(_KEPT, step.new, within)}
     if step.kept is not None:
@@ -398,7 +393,7 @@ def _checked_step(folder: Path, values: Any) -> Step:
     stem = stems.pop()
     sound = is_safe_id(stem) if within in (LABELS, EDITS) else step.place == MANIFEST_NAME
     if stems or not sound or Path(name).suffix != Path(step.new).suffix:
-        raise ValueError("a step with other files")
+        raise ValueError("it names other files")
     for file in (step.new, step.place, step.kept):
         if file is not None:
             check_own(folder / file, folder)

@@ -7,11 +7,11 @@ from pathlib import Path
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.session.items import identity, real_place
-from napari_semigda.session.layout import HOLDER, IMAGES, JOURNAL, LOCK, OWN_FOLDERS, SKIPPED, VIEW
+from napari_semigda.session.layout import IMAGES, JOURNAL, LOCK, OWN_FOLDERS, OWNER, SKIPPED, VIEW
 from napari_semigda.session.transaction import TRANSACTION
 
 _FOLDERS = frozenset((*OWN_FOLDERS, IMAGES))
-_FILES = frozenset((MANIFEST_NAME, JOURNAL, SKIPPED, VIEW, LOCK, HOLDER, TRANSACTION))
+_FILES = frozenset((MANIFEST_NAME, JOURNAL, SKIPPED, VIEW, LOCK, OWNER, TRANSACTION))
 
 
 class Guard:
