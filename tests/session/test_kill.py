@@ -26,7 +26,9 @@ for number in range(1000):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lines", [1, 7, 40, 100])
+@pytest.mark.parametrize(
+    "lines", [7, *(pytest.param(more, marks=pytest.mark.nightly) for more in (1, 40, 100))]
+)
 def test_accepted_masks_survive_being_killed(session: Session, lines: int) -> None:
     session.close()
     command = [sys.executable, "-c", WORK, str(session.folder)]

@@ -149,7 +149,7 @@ def test_it_is_made_wholly_or_not_at_all(
 
 
 @FORKS
-@pytest.mark.slow
+@pytest.mark.nightly
 @HOWS
 @OPERATIONS
 def test_it_is_made_wholly_or_not_at_all_at_every_call(

@@ -378,8 +378,8 @@ def _read_record(folder: Path) -> _Record | None:
     except (ValueError, KeyError, TypeError) as error:
         raise SemiGDAError(
             f"“{path}” is damaged: it should name the files of a change that was not finished. Restore a "
-            "copy of the session, or remove this file and review the accepted masks. Until then you can look at "
-            "everything here, but save nothing."
+            "copy of the session, or remove this file and review the accepted masks. Until then you can look "
+            "at everything here, but save nothing."
         ) from error
 
 
