@@ -282,7 +282,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (_array(lambda it: it.update(shape=[0, 9])), "“shape” is"),
     "half a pixel": (_array(lambda it: it.update(shape=[8.5, 9])), "“shape” is"),
     "text as size": (_array(lambda it: it.update(shape="8x9")), "“shape” is no list"),
-    "huge chunks": (_array(lambda it: it.update(chunks=[10**6, 10**6])), "pieces of 931 GiB"),
+    "huge chunks": (_array(lambda it: it.update(chunks=[10**6, 10**6])), "chunks have 931 GiB"),
     "empty chunks": (_array(lambda it: it.update(chunks=[0, 0])), "“chunks” is"),
     "chunks of other axes": (_array(lambda it: it.update(chunks=[4])), "have 1 axes, not 2"),
     "objects": (_array(lambda it: it.update(dtype="|O")), "type '|O'"),
@@ -290,7 +290,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "records": (_array(lambda it: it.update(dtype=[["a", "<u1"]])), "numbers are needed"),
     "unknown compression": (
         _array(lambda it: it.update(compressor={"id": "jpeg2k"})),
-        "“jpeg2k” is not known",
+        "“jpeg2k” is not supported",
     ),
     "compression of a wrong kind": (_array(lambda it: it.update(compressor=3)), "“compressor” is no list"),
 }
@@ -316,7 +316,7 @@ def _version_5(change: Callable[[Document], object]) -> Callable[[Path], None]:
     [
         (_version_5(lambda it: it.update(data_type="string")), "numbers are needed"),
         (_version_5(lambda it: it.update(codecs=None)), "“codecs” is missing"),
-        (_version_5(lambda it: it["codecs"].append({"name": "vlen-utf8"})), "“vlen-utf8” is not known"),
+        (_version_5(lambda it: it["codecs"].append({"name": "vlen-utf8"})), "“vlen-utf8” is not supported"),
         (_version_5(lambda it: it.update(chunk_grid=7)), "“chunk_grid” is no list"),
         (
             _version_5(lambda it: it["chunk_grid"]["configuration"].pop("chunk_shape")),
@@ -353,7 +353,7 @@ def test_no_code_of_a_store_is_executed(tmp_path: Path) -> None:
     _change(store / "0" / ".zarray", lambda it: it.update(compressor={"id": "pickle", "protocol": 5}))
     (store / "0" / "0.0").write_bytes(pickle.dumps(_Opens(tmp_path / "made by the store")))
     for read in (list_planes, lambda path: read_plane(Plane(path))):
-        with pytest.raises(SemiGDAError, match="“pickle” is not known"):
+        with pytest.raises(SemiGDAError, match="“pickle” is not supported"):
             read(store)
     assert not (tmp_path / "made by the store").exists()
 

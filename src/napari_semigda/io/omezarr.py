@@ -4,6 +4,7 @@ The metadata are read and checked here, before zarr sees them: they come from fi
 among the codecs that zarr knows are some that execute code.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from napari_semigda.io.planes import (
     Picture,
     Plane,
     StoredPixels,
+    UnreadableError,
     explain_errors,
     plane_name,
     refuse_too_many,
@@ -35,11 +37,12 @@ _MOST_PIXELS = 2**34  # of a plane; one that claims more is taken for a broken o
 _MOST_OF_A_CHUNK = 2**31  # bytes in memory
 _MOST_METADATA = 2**26  # bytes of one file
 
+_ERRORS = (UnreadableError, SemiGDAError, OSError)
 _OLD_AXES = ("t", "c", "z", "y", "x")  # of versions before 0.3
 _NAME = re.compile(r"\w[\w -]{0,30}")
 _NUMBERS_2 = re.compile(r"[<>|](b1|[iu][1248]|f[248])")
 _NUMBERS_3 = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")
-_WRONG_TYPE = "its pixels have the type {!r}; whole or floating-point numbers are needed."
+_WRONG_TYPE = "its pixels have the type {!r}; integers or floating-point numbers are needed."
 _CODECS = frozenset(
     {"bytes", "transpose", "sharding_indexed", "gzip", "zlib", "zstd", "blosc", "lz4", "bz2", "lzma"}
     | {"crc32c", "crc32", "adler32", "fletcher32", "shuffle", "delta", "bitround", "packbits"}
@@ -178,22 +181,18 @@ def _read_images(path: Path) -> list[ZarrImage]:
     images = [
         _image(path, path / group, one)
         for group in _groups(path)
-        for one in _list(path, _attributes(path, path / group).get("multiscales"), "multiscales")
+        for one in _list(_attributes(path, path / group).get("multiscales"), "multiscales")
     ]
     if not images:
-        raise _refused(path, "its metadata name no image.")
+        raise UnreadableError("its metadata name no image.")
     return images
-
-
-def _refused(path: Path, why: str) -> SemiGDAError:
-    return SemiGDAError(f"“{path}” could not be read as an image: {why}")
 
 
 # Groups -----------------------------------------------------------------------------------------------
 
 
 def _groups(path: Path) -> list[str]:
-    """The groups that hold images: the store itself, the series of a converted file, the wells of a plate."""
+    """List the groups with images: the store itself, the series of a converted file, the wells of a plate."""
     attributes = _attributes(path, path)
     if "multiscales" in attributes:
         return [""]
@@ -202,45 +201,39 @@ def _groups(path: Path) -> list[str]:
     elif "bioformats2raw.layout" in attributes:
         groups = _series(path)
     else:
-        raise _refused(path, "it is no OME-Zarr, for its metadata name no image (“multiscales”).")
+        raise UnreadableError("it is no OME-Zarr, for its metadata name no image (“multiscales”).")
     if len(groups) > _MOST_IMAGES:
-        raise _refused(path, f"it says that it holds {len(groups)} images; it seems damaged.")
+        raise UnreadableError(f"it says that it holds {len(groups)} images; it seems damaged.")
     return groups
 
 
 def _of_plate(path: Path, plate: Any) -> Iterator[str]:
-    for well in _list(path, _dict(path, plate, "plate").get("wells"), "wells"):
-        place = _inside(path, _dict(path, well, "wells").get("path"))
-        attributes = _attributes(path, path / place)
-        for image in _list(path, _dict(path, attributes.get("well"), "well").get("images"), "images"):
-            yield f"{place}/{_inside(path, _dict(path, image, 'images').get('path'))}"
+    for well in _list(_dict(plate, "plate").get("wells"), "wells"):
+        group = _inside(_dict(well, "wells").get("path"))
+        attributes = _attributes(path, path / group)
+        for image in _list(_dict(attributes.get("well"), "well").get("images"), "images"):
+            yield f"{group}/{_inside(_dict(image, 'images').get('path'))}"
 
 
 def _series(path: Path) -> list[str]:
-    with suppress(SemiGDAError):  # it is allowed to be missing
+    with suppress(*_ERRORS):  # it is allowed to be missing
         named = _attributes(path, path / "OME").get("series")
         if named is not None:
-            return [_inside(path, one) for one in _list(path, named, "series")]
-    numbers = (str(number) for number in range(_MOST_IMAGES))
-    found = []
-    for number in numbers:
-        if not (path / number).is_dir():
-            break
-        found.append(number)
-    return found
+            return [_inside(one) for one in _list(named, "series")]
+    numbers = map(str, range(_MOST_IMAGES))
+    return list(itertools.takewhile(lambda number: (path / number).is_dir(), numbers))
 
 
 def _attributes(path: Path, group: Path) -> dict[str, Any]:
-    """What a group says of itself; of version 0.5 on it stands under “ome”."""
-    place = group.relative_to(path).as_posix()
-    told = "it" if place == "." else f"its part “{place}”"
-    document = _json(path, group / "zarr.json")
+    """Read what a group says of itself; from version 0.5 on it is below “ome”."""
+    document = _json(group / "zarr.json")
     if document is not None:
-        attributes = _dict(path, document.get("attributes", {}), "attributes")
-        return _dict(path, attributes.get("ome", attributes), "ome")
-    attributes_2 = _json(path, group / ".zattrs")
+        attributes = _dict(document.get("attributes", {}), "attributes")
+        return _dict(attributes.get("ome", attributes), "ome")
+    attributes_2 = _json(group / ".zattrs")
     if attributes_2 is None:
-        raise _refused(path, f"{told} has no metadata (neither “zarr.json” nor “.zattrs”).")
+        part = "it" if group == path else f"its part “{group.relative_to(path).as_posix()}”"
+        raise UnreadableError(f"{part} has no metadata (neither “zarr.json” nor “.zattrs”).")
     return attributes_2
 
 
@@ -248,52 +241,52 @@ def _attributes(path: Path, group: Path) -> dict[str, Any]:
 
 
 def _image(path: Path, group: Path, given: Any) -> ZarrImage:
-    multiscale = _dict(path, given, "multiscales")
-    datasets = [_dict(path, one, "datasets") for one in _list(path, multiscale.get("datasets"), "datasets")]
+    multiscale = _dict(given, "multiscales")
+    datasets = [_dict(one, "datasets") for one in _list(multiscale.get("datasets"), "datasets")]
     if not datasets:
-        raise _refused(path, "its metadata name no array (“datasets”).")
-    full = _level(path, group / _inside(path, datasets[0].get("path")))
-    axes, units = _axes(path, multiscale.get("axes"), len(full.shape))
-    image = ZarrImage(axes, (full,), _scale((datasets[0], multiscale), len(axes)), units)
-    _check_size(path, image)
-    levels = [full]
+        raise UnreadableError("its metadata name no array (“datasets”).")
+    levels = [_level(path, group / _inside(datasets[0].get("path")))]
+    axes, units = _axes(multiscale.get("axes"), len(levels[0].shape))
+    height, width = (levels[0].shape[axes.index(axis)] for axis in "yx")
+    if height * width > _MOST_PIXELS:
+        raise UnreadableError(f"it claims to have {width} × {height} pixels; it seems damaged.")
     for dataset in datasets[1:]:
-        with suppress(SemiGDAError):  # the smaller copies can be done without
-            level = _level(path, group / _inside(path, dataset.get("path")))
+        with suppress(*_ERRORS):  # the smaller copies are optional
+            level = _level(path, group / _inside(dataset.get("path")))
             if _is_smaller(level, levels[-1], axes):
                 levels.append(level)
-    return ZarrImage(axes, tuple(levels), image.scale, units)
+    return ZarrImage(axes, tuple(levels), _scale((datasets[0], multiscale), len(axes)), units)
 
 
-def _axes(path: Path, given: Any, count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _axes(given: Any, count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the axes' names, the channels being ``"c"``, and their units."""
-    listed = _list(path, list(_OLD_AXES) if given is None else given, "axes")
+    listed = _list(list(_OLD_AXES) if given is None else given, "axes")
     described = [one if isinstance(one, dict) else {"name": one} for one in listed]
     names = [
         "c" if one.get("type") == "channel" else str(one.get("name", "")).strip().lower() for one in described
     ]
     if len(names) != count:
-        raise _refused(path, f"its metadata name {len(names)} axes, but its array has {count}.")
+        raise UnreadableError(f"its metadata name {len(names)} axes, but its array has {count}.")
     if not {"y", "x"} <= set(names) or len(set(names)) < count or not all(map(_NAME.fullmatch, names)):
-        told = ", ".join(names)[:60] or "not named"
-        raise _refused(path, f"its axes are {told}; y and x are needed, and no two of the same name.")
+        found = ", ".join(names)[:60] or "not named"
+        raise UnreadableError(f"its axes are {found}; y and x are needed, and no two of the same name.")
     units = [one.get("unit") for one in described]
     return tuple(names), tuple(unit if isinstance(unit, str) else "" for unit in units)
 
 
 def _scale(described: Sequence[dict[str, Any]], count: int) -> tuple[float, ...]:
-    """Multiply what the level and the image say; a level that says nothing has no known pixel size."""
-    total, told = np.ones(count), False
+    """Multiply the scales of the level and of the image; without any the pixel size is unknown."""
+    total, known = np.ones(count), False
     for one in described:
         transformations = one.get("coordinateTransformations")
         for transformation in transformations if isinstance(transformations, list) else ():
             factors = transformation.get("scale") if isinstance(transformation, dict) else None
-            if isinstance(factors, list) and len(factors) == count and all(map(_is_length, factors)):
-                total, told = total * np.array(factors, float), True
-    return tuple(float(one) if told and 0 < one < math.inf else 0.0 for one in total)
+            if isinstance(factors, list) and len(factors) == count and all(map(_is_factor, factors)):
+                total, known = total * np.array(factors, float), True
+    return tuple(float(one) if known and 0 < one < math.inf else 0.0 for one in total)
 
 
-def _is_length(value: Any) -> bool:
+def _is_factor(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e300
 
 
@@ -304,12 +297,6 @@ def _is_smaller(level: Level, other: Level, axes: Sequence[str]) -> bool:
     )
 
 
-def _check_size(path: Path, image: ZarrImage) -> None:
-    height, width = image.shape
-    if height * width > _MOST_PIXELS:
-        raise _refused(path, f"it claims to have {width} × {height} pixels; it seems damaged.")
-
-
 # Arrays -----------------------------------------------------------------------------------------------
 
 
@@ -317,91 +304,88 @@ def _level(path: Path, folder: Path) -> Level:
     """Read what an array says of itself, and make sure that it can be read as numbers."""
     name = folder.relative_to(path).as_posix()
     zarr_format: Literal[2, 3] = 3
-    document = _json(path, folder / "zarr.json")
+    document = _json(folder / "zarr.json")
     if document is None:
-        zarr_format, document = 2, _json(path, folder / ".zarray")
+        zarr_format, document = 2, _json(folder / ".zarray")
     if document is None:
-        raise _refused(path, f"its array “{name}” is missing. Was it written or copied to its end?")
-    shape = _lengths(path, document.get("shape"), "shape")
-    described = _format_3 if zarr_format == 3 else _format_2
-    chunks, dtype, codecs = described(path, document)
+        raise UnreadableError(f"its array “{name}” is missing. Copy or write it again.")
+    shape = _lengths(document.get("shape"), "shape")
+    chunks, dtype, codecs = (_format_3 if zarr_format == 3 else _format_2)(document)
     if len(chunks) != len(shape):
-        raise _refused(path, f"the chunks of its array “{name}” have {len(chunks)} axes, not {len(shape)}.")
+        raise UnreadableError(f"the chunks of its array “{name}” have {len(chunks)} axes, not {len(shape)}.")
     for codec in codecs:
         if codec not in _CODECS:
-            raise _refused(path, f"its compression “{codec}” is not known here.")
+            raise UnreadableError(f"its compression “{codec}” is not supported.")
     size = math.prod(chunks) * dtype.itemsize
     if size > _MOST_OF_A_CHUNK:
-        told = f"{size / 2**30:.0f} GiB"
-        raise _refused(path, f"it is stored in pieces of {told}; at most 2 GiB can be read.")
+        raise UnreadableError(f"its chunks have {size / 2**30:.0f} GiB; at most 2 GiB can be read.")
     compressions = tuple(codec for codec in codecs if codec in COMPRESSIONS)
     if zarr_format == 2 and len(compressions) > 1:
-        raise _refused(path, f"its chunks are compressed {len(compressions)} times over.")
+        raise UnreadableError(f"its chunks are compressed {len(compressions)} times over.")
     return Level(folder, zarr_format, shape, dtype, compressions, size)
 
 
-def _format_2(path: Path, document: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype, list[str]]:
+def _format_2(document: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype, list[str]]:
     dtype = document.get("dtype")
     if not isinstance(dtype, str) or not _NUMBERS_2.fullmatch(dtype):
-        raise _refused(path, _WRONG_TYPE.format(dtype))
+        raise UnreadableError(_WRONG_TYPE.format(dtype))
     filters = document.get("filters") or []
     compressor = document.get("compressor")
-    given = [*_list(path, filters, "filters"), *([] if compressor is None else [compressor])]
-    codecs = [str(_dict(path, one, "compressor").get("id")) for one in given]
-    return _lengths(path, document.get("chunks"), "chunks"), np.dtype(dtype), codecs
+    given = [*_list(filters, "filters"), *([] if compressor is None else [compressor])]
+    codecs = [str(_dict(one, "compressor").get("id")) for one in given]
+    return _lengths(document.get("chunks"), "chunks"), np.dtype(dtype), codecs
 
 
-def _format_3(path: Path, document: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype, list[str]]:
+def _format_3(document: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype, list[str]]:
     dtype = document.get("data_type")
     if not isinstance(dtype, str) or not _NUMBERS_3.fullmatch(dtype):
-        raise _refused(path, _WRONG_TYPE.format(dtype))
-    grid = _dict(path, document.get("chunk_grid"), "chunk_grid")
-    configuration = _dict(path, grid.get("configuration"), "chunk_grid")
-    codecs = list(_codecs(path, document.get("codecs")))
+        raise UnreadableError(_WRONG_TYPE.format(dtype))
+    grid = _dict(document.get("chunk_grid"), "chunk_grid")
+    configuration = _dict(grid.get("configuration"), "chunk_grid")
+    codecs = list(_codecs(document.get("codecs")))
     chunks = next((shape for _, shape in codecs if shape is not None), configuration.get("chunk_shape"))
-    return _lengths(path, chunks, "chunk_shape"), np.dtype(dtype), [name for name, _ in codecs]
+    return _lengths(chunks, "chunk_shape"), np.dtype(dtype), [name for name, _ in codecs]
 
 
-def _codecs(path: Path, given: Any) -> Iterator[tuple[str, Any]]:
-    """Names of the codecs of an array, and of those inside of shards; with the shape of what these decode."""
-    for codec in _list(path, given, "codecs"):
-        described = {"name": codec} if isinstance(codec, str) else _dict(path, codec, "codecs")
+def _codecs(given: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the names of the codecs, also inside of shards, with the shape of what shards decode to."""
+    for codec in _list(given, "codecs"):
+        described = {"name": codec} if isinstance(codec, str) else _dict(codec, "codecs")
         name = str(described.get("name")).removeprefix("numcodecs.")
         if name != "sharding_indexed":
             yield name, None
             continue
-        shards = _dict(path, described.get("configuration"), name)
+        shards = _dict(described.get("configuration"), name)
         yield name, shards.get("chunk_shape")
         for inner in ("codecs", "index_codecs"):
-            yield from _codecs(path, shards.get(inner))
+            yield from _codecs(shards.get(inner))
 
 
 # What JSON may hold -----------------------------------------------------------------------------------
 
 
-def _json(path: Path, file: Path) -> dict[str, Any] | None:
-    """Read a metadata file; None where there is none."""
-    with explain_errors(path):
-        try:
-            if file.stat().st_size > _MOST_METADATA:
-                raise _refused(path, f"its “{file.name}” is too large to be metadata.")
-            document = read_json(file, most=_MOST_METADATA, links=True)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except ValueError as error:
-            raise _refused(path, f"its “{file.name}” is damaged ({error}).") from error
-    return _dict(path, document, file.name)
+def _json(file: Path) -> dict[str, Any] | None:
+    """Read a metadata file; None if there is none."""
+    try:
+        if file.stat().st_size > _MOST_METADATA:
+            raise UnreadableError(f"its “{file.name}” is too large to be metadata.")
+        document = read_json(file, most=_MOST_METADATA, links=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise UnreadableError(f"its “{file.name}” is damaged ({error}).") from error
+    return _dict(document, file.name)
 
 
-def _dict(path: Path, value: Any, name: str) -> dict[str, Any]:
+def _dict(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _refused(path, f"its metadata are damaged (“{name}” is {_kind(value)}).")
+        raise UnreadableError(f"its metadata are damaged (“{name}” is {_kind(value)}).")
     return value
 
 
-def _list(path: Path, value: Any, name: str) -> list[Any]:
+def _list(value: Any, name: str) -> list[Any]:
     if not isinstance(value, list):
-        raise _refused(path, f"its metadata are damaged (“{name}” is {_kind(value)}).")
+        raise UnreadableError(f"its metadata are damaged (“{name}” is {_kind(value)}).")
     return value
 
 
@@ -409,26 +393,16 @@ def _kind(value: Any) -> str:
     return "missing" if value is None else f"no list or group of values, but {str(value)[:40]!r}"
 
 
-def _lengths(path: Path, value: Any, name: str) -> tuple[int, ...]:
-    lengths = _list(path, value, name)
-    if not lengths or not all(
-        isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in lengths
-    ):
-        raise _refused(path, f"its metadata are damaged (“{name}” is {str(lengths)[:60]}).")
+def _lengths(value: Any, name: str) -> tuple[int, ...]:
+    lengths = _list(value, name)
+    if not lengths or not all(type(one) is int and one > 0 for one in lengths):
+        raise UnreadableError(f"its metadata are damaged (“{name}” is {str(lengths)[:60]}).")
     return tuple(lengths)
 
 
-def _inside(path: Path, name: Any) -> str:
-    """Return the place of a part of the store, if it is inside of it."""
-    if (
-        not isinstance(name, str)
-        or not name
-        or not PurePosixPath(name).parts
-        or any(part == ".." for part in PurePosixPath(name).parts)
-        or PurePosixPath(name).is_absolute()
-        or "\\" in name
-        or ":" in name
-        or "\0" in name
-    ):
-        raise _refused(path, f"its metadata name a part that cannot be inside of it ({str(name)[:60]!r}).")
-    return name
+def _inside(name: Any) -> str:
+    """Return the path of a part of the store, if it is inside of it."""
+    parts = PurePosixPath(name).parts if isinstance(name, str) else ()
+    if not parts or ".." in parts or parts[0].startswith("/") or {"\\", ":", "\0"} & set(name):
+        raise UnreadableError(f"its metadata name a part that cannot be inside of it ({str(name)[:60]!r}).")
+    return str(name)

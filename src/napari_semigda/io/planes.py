@@ -176,6 +176,10 @@ def plane_name(image: str, position: Iterable[tuple[str, int]]) -> str:
 # Errors and bounds ------------------------------------------------------------------------------------
 
 
+class UnreadableError(Exception):
+    """Raised by a reader with the end of a sentence that says why a file cannot be read."""
+
+
 @contextmanager
 def explain_errors(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises into a `SemiGDAError` that says which file is not read, and why."""
@@ -193,6 +197,8 @@ def explain_errors(path: Path) -> Iterator[None]:
 
 
 def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, UnreadableError):
+        return str(error)
     with suppress(OSError):  # a disk that does not answer is explained below
         if path.is_dir() and path.suffix.lower() != ".zarr":
             return "it is a folder."
