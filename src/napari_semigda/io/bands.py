@@ -23,6 +23,11 @@ _BAND_PIXELS = 2**24
 _FEWEST_ROWS = 64  # read at a time
 
 
+def _levels(plane: Plane, stack: ExitStack) -> list[StoredPixels]:
+    """Open a large plane and its smaller copies; none where it has to be read whole."""
+    return open_levels(plane, stack) if math.prod(plane.shape) >= LARGE else []
+
+
 @contextmanager
 def opened_copy(plane: Plane, side: int) -> Iterator["NDArray[Any] | BandedPixels"]:
     """Open the smallest copy of a plane whose long side has at least `side` pixels; as `opened_plane`.
@@ -42,10 +47,7 @@ def opened_plane(plane: Plane) -> Iterator["NDArray[Any] | BandedPixels"]:
     A large plane of an OME-Zarr, or of a TIFF in tiles or strips of any compression, is read when it is
     sliced; everything else is read at once, as by `read_plane`. What is read is the same.
 
-    Raises
-    ------
-    SemiGDAError
-        As `read_plane`; for what is read when sliced, then.
+    Raises what `read_plane` does; for what is read when sliced, then.
     """
     with ExitStack() as stack:
         levels = _levels(plane, stack)
@@ -111,14 +113,9 @@ class LargePicture:
 
 
 def open_stored(plane: Plane) -> StoredPixels | None:
-    """Open a large plane to read parts of it now and then; None where it is small, or has to be read whole.
+    """Open a large plane to read parts of it; None where it is small, or has to be read whole.
 
-    Its file stays open as long as what is returned lives.
-
-    Raises
-    ------
-    SemiGDAError
-        As `read_plane`.
+    Its file stays open as long as what is returned lives. Raises what `read_plane` does.
     """
     levels = _kept_open(plane)
     return levels[0] if levels else None
@@ -127,17 +124,10 @@ def open_stored(plane: Plane) -> StoredPixels | None:
 def open_large(plane: Plane) -> LargePicture | None:
     """Open a large plane to be shown; None where it is small or a mere line, or has to be read whole.
 
-    Its file stays open as long as what is returned lives.
-
-    Raises
-    ------
-    SemiGDAError
-        As `read_plane`.
+    Its file stays open as long as what is returned lives. Raises what `read_plane` does.
     """
     narrow, long = sorted(plane.shape)
-    if (
-        long <= OVERVIEW_SIDE or narrow * OVERVIEW_SIDE < 2 * long
-    ):  # of a line nothing is left when zoomed out
+    if long <= OVERVIEW_SIDE or narrow * OVERVIEW_SIDE < 2 * long:  # a line vanishes when zoomed out
         return None
     levels = _kept_open(plane)
     if not levels:
@@ -176,8 +166,3 @@ def _thinned_out(stored: StoredPixels) -> NDArray[Any]:
             if top + step // 2 < stored.shape[0]
         ]
     )
-
-
-def _levels(plane: Plane, stack: ExitStack) -> list[StoredPixels]:
-    """Open a large plane and its smaller copies; none where it has to be read whole."""
-    return open_levels(plane, stack) if math.prod(plane.shape) >= LARGE else []

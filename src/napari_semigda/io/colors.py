@@ -84,12 +84,9 @@ class Interpretation:
     ycbcr: tuple[float, ...] = (0.299, 0.587, 0.114, 0, 255, 128, 255, 128, 255)
 
     def as_picture(self, stored: Array) -> Array:
-        """Turn samples (H, W) or (H, W, C) into what is seen.
+        """Turn samples (H, W) or (H, W, C) into what is seen, in native byte order.
 
-        Returns
-        -------
-        ndarray
-            (H, W) or (H, W, C), native byte order. Opacity is kept beside colors and dropped beside gray.
+        Opacity is kept beside colors and dropped beside gray.
         """
         samples = stored[..., None] if stored.ndim == 2 else stored
         count = self.space.samples
@@ -105,19 +102,14 @@ class Interpretation:
         return np.ascontiguousarray(seen.astype(seen.dtype.newbyteorder("="), copy=False))
 
     def as_labels(self, stored: Array, path: Path) -> NDArray[np.integer]:
-        """Turn samples (H, W) or (H, W, C) into a label map.
+        """Turn samples (H, W) or (H, W, C) into a label map (H, W) of an integer type.
 
-        Of a palette the indices count; of an image drawn on a transparent ground, where it is opaque.
-
-        Returns
-        -------
-        ndarray
-            (H, W) of an integer type.
+        Of a palette the indices count; of an image drawn on a transparent background, where it is opaque.
 
         Raises
         ------
         SemiGDAError
-            When they are no label map, or may be several.
+            When they are no label map, or could mean several.
         """
         samples = stored[..., None] if stored.ndim == 2 else stored
         if self.space is ColorSpace.PALETTE and self.palette is not None:
@@ -133,9 +125,8 @@ class Interpretation:
         labels = _whole(_single(samples, alpha, path), path)
         if self.lossy and not np.isin(labels, (0, 255)).all():
             raise SemiGDAError(
-                f"“{path}” is compressed in a way that changes values (JPEG or the like), so it is no "
-                "label map. "
-                "Save it as PNG, or as TIFF without such a compression."
+                f"“{path}” has a lossy compression such as JPEG, which changes values, so it is no label "
+                "map. Save it as PNG, or as TIFF with lossless compression."
             )
         return labels
 
@@ -217,8 +208,7 @@ def _color_space(key: tifffile.TiffPage, tif: tifffile.TiffFile, path: Path) -> 
         space = known[photometric]
     else:
         raise SemiGDAError(
-            f"“{path}” has colors of a kind that is not read (PhotometricInterpretation "
-            f"{int(photometric)}). "
+            f"“{path}” has colors of an unsupported kind (PhotometricInterpretation {int(photometric)}). "
             "Save it as RGB or gray."
         )
     if key.compression == tifffile.COMPRESSION.APERIO_JP2000_YCBC and space is ColorSpace.RGB:
@@ -240,7 +230,7 @@ def _refuse_unknown_numbers(key: tifffile.TiffPage, space: ColorSpace, bits: int
     if wrong:
         raise SemiGDAError(
             f"“{path}” stores its colors ({space.value}) in {key.bitspersample} bits of the kind "
-            f"{key.dtype}, which is not read. Save it as RGB or gray."
+            f"{key.dtype}, which is not supported. Save it as RGB or gray."
         )
 
 
@@ -378,7 +368,7 @@ def _is_drawn(index: Array, palette: Array) -> bool:
 
 
 def _indices(index: Array, palette: Array, path: Path, *, shades: bool) -> Array:
-    """Take the indices of a palette for classes, unless it has nothing but grays that may be meant."""
+    """Use the indices of a palette as classes, unless it has only grays, which may be meant instead."""
     used = np.union1d(index, [0]).astype(np.intp)
     colors = palette[used][:, :_CHANNELS_OF_COLOR].astype(int)
     grays = colors[:, 0]
@@ -391,7 +381,7 @@ def _indices(index: Array, palette: Array, path: Path, *, shades: bool) -> Array
         return index
     if not shades and (len(used) > 2 or not np.isin(grays, (0, 255)).all()):
         raise SemiGDAError(
-            f"“{path}” numbers its shades of gray in another order than their brightness, or from another "
+            f"“{path}” numbers its shades of gray in another order than their brightness, or with another "
             "start, so its classes are unclear. Save it as gray values, without a palette."
         )
     return palette[index.astype(np.intp)][..., 0]
@@ -403,15 +393,14 @@ def _as_shown(samples: Array, meaning: Interpretation, path: Path) -> Array:
     first = samples[..., :1]
     if meaning.bits == 0 or not np.isin(first, (0, most)).all():
         raise SemiGDAError(
-            f"“{path}” stores white as 0 (“WhiteIsZero”), and not only black and white; whether its "
-            "values or "
-            "what is seen are the classes is unclear. Save it with black as 0."
+            f"“{path}” stores white as 0 (“WhiteIsZero”) and has other values than black and white, so it is "
+            "unclear whether the stored or the displayed values are the classes. Save it with black as 0."
         )
     return np.concatenate([_inverted(first, meaning.bits), samples[..., 1:]], axis=-1)
 
 
 def _single(samples: Array, alpha: int | None, path: Path) -> Array:
-    """Return the one value that each pixel has, or that what is drawn on a transparent ground has."""
+    """Return the one value of each pixel, or of what is drawn on a transparent background."""
     samples = samples[..., None] if samples.ndim == 2 else samples
     opacity = samples[..., alpha] if alpha is not None and samples.shape[-1] > alpha else None
     count = samples.shape[-1]
@@ -423,7 +412,7 @@ def _single(samples: Array, alpha: int | None, path: Path) -> Array:
         return _gray(colors, colors, path)
     if not np.isin(opacity, (0, most)).all():
         raise SemiGDAError(
-            f"“{path}” is half transparent in places, so where its objects end is unclear. "
+            f"“{path}” is partly semi-transparent, so it is unclear where its objects end. "
             "Save it without transparency, or without smoothed edges."
         )
     return _drawn(colors, opacity > 0, path)
@@ -438,18 +427,18 @@ def _gray(colors: Array, samples: Array, path: Path) -> Array:
     others = samples[..., colors.shape[-1] :]
     if others.size and (others != others[:1, :1]).any():
         raise SemiGDAError(
-            f"“{path}” has a channel beside its colors that does not say what it is, so its classes are "
-            "unclear. Save it as gray values only."
+            f"“{path}” has an unknown channel beside its colors, so its classes are unclear. "
+            "Save it as gray values only."
         )
     return colors[..., 0]
 
 
 def _drawn(colors: Array, opaque: NDArray[np.bool_], path: Path) -> Array:
-    """Read a mask that was drawn on a transparent ground: the object, or classes as gray values."""
+    """Read a mask that was drawn on a transparent background: the object, or classes as gray values."""
     drawn = colors[opaque]
     if not len(drawn):
         raise SemiGDAError(
-            f"“{path}” is transparent all over, so nothing says where its objects are. "
+            f"“{path}” is completely transparent, so it is unclear where its objects are. "
             "Save it without transparency."
         )
     if (drawn == drawn[:1]).all():
@@ -458,7 +447,7 @@ def _drawn(colors: Array, opaque: NDArray[np.bool_], path: Path) -> Array:
         return np.where(opaque, np.uint8(255) if is_object else color[0], 0)
     if (drawn != drawn[:, :1]).any() or (drawn == 0).any():
         raise SemiGDAError(
-            f"“{path}” has several colors on a transparent ground, so its classes are unclear. Save it "
+            f"“{path}” has several colors on a transparent background, so its classes are unclear. Save it "
             "without transparency, with one value for each class."
         )
     return np.where(opaque, colors[..., 0], 0)
@@ -476,7 +465,7 @@ def _whole(values: Array, path: Path) -> NDArray[np.integer]:
             values.astype(np.int64) if np.isfinite(values).all() and np.abs(values).max() < 2**53 else None
         )
         if whole is None or not (whole == values).all():
-            raise SemiGDAError(f"“{path}” holds fractions, so it is no label map.")
+            raise SemiGDAError(f"“{path}” holds fractions, so it is no label map. Save it with integers.")
         return whole
     if values.dtype.kind not in "ui":
         raise SemiGDAError(f"“{path}” holds values of the type {values.dtype}, so it is no label map.")

@@ -35,9 +35,8 @@ SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg", 
 UNREAD_SUFFIXES = frozenset(
     {
         *(".czi", ".nd2", ".lif", ".lei", ".lsm", ".stk", ".oib", ".oif", ".oir", ".vsi", ".ets", ".ims"),
-        *(".zvi", ".dv", ".r3d", ".bif", ".svs", ".ndpi", ".mrxs", ".scn", ".dcm", ".dicom", ".ima"),
+        *(".zvi", ".dv", ".r3d", ".bif", ".svs", ".ndpi", ".mrxs", ".scn", ".dcm", ".dicom", ".ima", ".nii"),
         *(
-            ".nii",
             ".nii.gz",
             ".nrrd",
             ".nhdr",
@@ -114,6 +113,16 @@ class Listing:
         return sentences
 
 
+def _raise_unreadable(error: OSError) -> None:
+    raise SemiGDAError(
+        f"The folder “{error.filename}” could not be read: {error.strerror}. Check its permissions."
+    ) from error
+
+
+def _is_skipped(folder: Path) -> bool:
+    return folder.name.startswith(".") or (folder / MANIFEST_NAME).exists()
+
+
 def list_folder(folder: Path | str, cancelled: Callable[[], bool] | None = None) -> Listing:
     """List the image files in a folder and below, and count what else is there.
 
@@ -129,14 +138,14 @@ def list_folder(folder: Path | str, cancelled: Callable[[], bool] | None = None)
     """
     folder = Path(folder)
     if not os.path.isdir(folder):
-        raise SemiGDAError(f"There is no folder “{folder}”. Choose a folder that holds images.")
+        raise SemiGDAError(f"There is no folder “{folder}”. Choose a folder with images.")
     found: list[Path] = []
     others: Counter[str] = Counter()
     links: list[Path] = []
     for parent, folders, files in os.walk(folder, onerror=_raise_unreadable):
         if cancelled is not None and cancelled():
             raise Cancelled
-        folders[:] = [name for name in folders if not _is_left_alone(Path(parent, name))]
+        folders[:] = [name for name in folders if not _is_skipped(Path(parent, name))]
         stores = {name for name in folders if omezarr.is_zarr(Path(parent, name))}
         folders[:] = [name for name in folders if name not in stores]
         found += [Path(parent, name) for name in stores]
@@ -313,14 +322,6 @@ def write_picture(path: Path | str, picture: Picture, *, new: bool = False) -> N
             compression="zlib",
             metadata=metadata,
         )
-
-
-def _raise_unreadable(error: OSError) -> None:
-    raise SemiGDAError(f"The folder “{error.filename}” cannot be read: {error.strerror}.") from error
-
-
-def _is_left_alone(folder: Path) -> bool:
-    return folder.name.startswith(".") or (folder / MANIFEST_NAME).exists()
 
 
 def _storable(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
