@@ -44,9 +44,9 @@ from napari_semigda.io.atomic import write_bytes
 from napari_semigda.model.checkpoint import load_checkpoint
 from napari_semigda.model.device import choose_device
 from napari_semigda.model.presets import PRESETS
+from napari_semigda.session.efforts import measure as effort
 from napari_semigda.session.items import Item
-from napari_semigda.session.journal import effort
-from napari_semigda.session.queue import STRATEGIES, next_item
+from napari_semigda.session.ranking import ORDERS
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.sampling import mixed_seed
@@ -88,7 +88,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder of a pack: images/, masks/ and meta.csv")
-    add("--strategies", nargs="+", default=[*STRATEGIES, BASELINE], choices=[*STRATEGIES, BASELINE])
+    add("--strategies", nargs="+", default=[*ORDERS, BASELINE], choices=[*ORDERS, BASELINE])
     add("--accepts", type=int, nargs="+", default=[4, 4, 8, 8, 16], help="images accepted before each round")
     add("--budget", type=float, default=60.0, help="seconds of training steps a round")
     add("--pool", type=int, help="how many images the annotator has; default: all that do not test")
@@ -256,7 +256,7 @@ def annotate(task: Task) -> Outcome:
         for number, count in enumerate(task.given.accepts, start=1):
             learned = len(outcome.accepted) if number > 1 else 0
             for _ in range(count):
-                item = next_item(session, item, strategy, seed=task.seed)
+                item = session.next_item(item, strategy, seed=task.seed)
                 assert item is not None
                 outcome.accepted.append(_accept(session, item, pairs[item.id], learner, learned))
             spent = learner.train(number)
@@ -350,7 +350,7 @@ class EngineLearner(Learner):
 
     def predictor(self) -> Predictor:
         """Load the weights that the last round left."""
-        path = self.session.last_model()
+        path = self.session.rounds.last_model()
         assert path is not None
         model, _ = load_checkpoint(path, weights=self.session.weights)
         return Predictor(model, self.session.settings, self.task.device)
@@ -478,7 +478,7 @@ def _by_strategy(results: Iterable[Result]) -> list[Curves]:
     runs: dict[str, list[Result]] = {}
     for result in results:
         runs.setdefault(label(result), []).append(result)
-    order = [*STRATEGIES, BASELINE]
+    order = [*ORDERS, BASELINE]
     return [
         _curves(name, sorted(group, key=lambda result: result["seed"]))
         for name, group in sorted(runs.items(), key=lambda run: (order.index(run[1][0]["strategy"]), run[0]))

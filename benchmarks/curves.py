@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from annotation_session import BASELINE, RESULTS, Curves, comparisons, conditions, needed_table
 from napari_semigda.io.atomic import atomic_file
-from napari_semigda.session.queue import DEFAULT_STRATEGY, STRATEGIES
+from napari_semigda.session.ranking import DEFAULT_ORDER, ORDERS
 from tables import read_results
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 
-COLORS = dict(zip(STRATEGIES, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"), strict=True))
+COLORS = dict(zip(ORDERS, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"), strict=True))
 COLORS[BASELINE] = "#222222"
 """Told apart by people who see colors in another way, too (Okabe and Ito)."""
 
@@ -72,7 +72,7 @@ def draw(curves: Sequence[Curves]) -> Figure:
 def _line(axes: Axes, one: Curves, accepted: NDArray[np.int_], values: NDArray[np.float64]) -> None:
     strategy = one.results[0]["strategy"]
     color = COLORS[strategy]
-    bold = strategy in (DEFAULT_STRATEGY, BASELINE)
+    bold = strategy in (DEFAULT_ORDER, BASELINE)
     mean = values.mean(axis=0)
     style = "--" if strategy == BASELINE else "-"
     width = 2.0 if bold else 1.0

@@ -254,7 +254,7 @@ def faults_of(folder: Path, known: dict[str, str], under_way: tuple[str, str, st
 
 def _lost_masks(session: Session, known: dict[str, str], under_way: tuple[str, str, str]) -> Iterator[str]:
     for item_id, content in known.items():
-        labels = session.labels(item_id)
+        labels = session.labels.get(item_id)
         found = "nothing" if labels is None else digest(labels)
         if found == content:
             continue
@@ -282,7 +282,7 @@ def _half_files(folder: Path) -> Iterator[str]:
 
 
 def _lost_rounds(session: Session) -> Iterator[str]:
-    model = session.last_model()
+    model = session.rounds.last_model()
     ended = [record for record in session.rounds if record.status == "complete"]
     if ended and model is None:
         yield "a round was complete, and there are no weights"
@@ -317,12 +317,12 @@ def accept_many(session: Session, engine: Engine, rng: random.Random) -> None:
 
 def paint(session: Session, engine: Engine, rng: random.Random) -> None:
     tell("painting")
-    session.keep_edit(rng.choice(session.items), drawn(rng.randrange(10**6)))
+    session.labels.keep_edit(rng.choice(session.items), drawn(rng.randrange(10**6)))
     tell("done")
 
 
 def train(session: Session, engine: Engine, rng: random.Random) -> None:
-    if not session.has_something_to_learn:
+    if not session.labels.to_learn_from():
         return
     engine.request_round(budget=Budget(steps=rng.randint(1, STEPS)), seed=rng.randrange(10**6))
     if engine.start_work():
@@ -397,12 +397,12 @@ def _wrong_answers(session: Session, rng: random.Random, known: dict[str, str], 
     item, mask = rng.choice(session.items), drawn(rng.randrange(10**6))
     actions: dict[str, Callable[[], object]] = {
         "accept": lambda: session.accept(item, mask),
-        "paint": lambda: session.keep_edit(item, mask),
+        "paint": lambda: session.labels.keep_edit(item, mask),
         "skip": lambda: session.skip(item),
-        "show": lambda: (session.picture(item), session.starting_mask(item)),
-        "read": lambda: session.labels(item),
+        "show": lambda: (session.picture(item), session.labels.starting_mask(item)),
+        "read": lambda: session.labels.get(item),
         "go on": lambda: session.queue(item, count=1),
-        "name a class": lambda: session.rename_class(1, f"class {rng.randrange(10**6)}"),
+        "name a class": lambda: session.classes.rename(1, f"class {rng.randrange(10**6)}"),
         "look at the rounds": lambda: session.rounds,
         "export": lambda: export_masks(session, out, include_predicted=True, overwrite=True),
     }
@@ -505,7 +505,7 @@ def full_disk(folder: Path) -> Tally:
             tally.interrupted["refused" if refused else "saved"] = (
                 tally.interrupted.get("refused" if refused else "saved", 0) + 1
             )
-            kept = session.labels(item)
+            kept = session.labels.get(item)
             wanted = before if refused else drawn(100 + number)
             if kept is None or digest(kept) != digest(wanted):
                 tally.faults.append(f"the mask of {item.id} is not what was accepted last")
@@ -514,7 +514,7 @@ def full_disk(folder: Path) -> Tally:
     with Session.open(folder / "session") as again:
         for number, item in enumerate(again.items):
             tally.masks += 1
-            labels = again.labels(item)
+            labels = again.labels.get(item)
             if labels is None or digest(labels) != digest(drawn(200 + number)):
                 tally.faults.append(f"the mask of {item.id} accepted after there was room is not there")
             if again.state(item) is not ItemState.ACCEPTED:

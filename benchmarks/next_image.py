@@ -57,7 +57,7 @@ def session_with_drafts(folder: Path, pictures: list[Path]) -> Session:
         disc = np.hypot(rows - item.shape[0] / 2, columns - item.shape[1] / 2) < radius
         nothing = np.zeros((1, 1), np.float32)
         drafted = Prediction(nothing[None], disc.astype(np.uint8), nothing, float(random.random()))
-        session.store_prediction(item, drafted, 1)
+        session.drafts.store(item, drafted, 1)
     return session
 
 

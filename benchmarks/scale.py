@@ -41,8 +41,6 @@ from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.journal import JournalEntry, append_entry, now
 from napari_semigda.session.layout import JOURNAL, LABELS, PREDICTIONS
 from napari_semigda.session.manifest import Manifest, write_manifest
-from napari_semigda.session.overview import Overview
-from napari_semigda.session.queue import next_item
 from napari_semigda.session.rounds import MODEL
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
@@ -67,7 +65,7 @@ def many_items(folder: Path, count: int) -> None:
     mask[16:48, 16:48] = 1
     with Session.create(folder, [pictures / "0.tif"], settings=ImageSettings(working_size=SIDE)) as session:
         session.accept(session.items[0], mask)
-        session.store_prediction(session.items[0], Draft(mask, 0.5, 0.1), 1)
+        session.drafts.store(session.items[0], Draft(mask, 0.5, 0.1), 1)
     items = tuple(Item(f"{n}", f"{n}.tif", f"../pictures/{n}.tif", (SIDE, SIDE)) for n in range(count))
     write_manifest(
         folder,
@@ -88,9 +86,9 @@ def many_items(folder: Path, count: int) -> None:
     line = (folder / JOURNAL).read_text().splitlines()[-1]
     (folder / JOURNAL).write_text("".join(f"{line}\n" for _ in range(0, count, ACCEPTED)))
     with Session.open(folder) as session:
-        session.latents.begin({"cells": 4, "settings": {}, "autoencoder": [1.0]})
+        session.features.begin({"cells": 4, "settings": {}, "autoencoder": [1.0]})
         for item, latent in zip(items, random.normal(size=(count, 128)), strict=True):
-            session.latents.store(item.id, latent)
+            session.features.store(item.id, latent)
 
 
 def taken(work: Callable[[], object]) -> Taken:
@@ -115,18 +113,18 @@ def waits(folder: Path, repeats: int) -> dict[str, list[Taken]]:
 
 
 def at_the_beginning(session: Session) -> Iterator[Work]:
-    yield "read all scores (first)", session.scores
-    yield "read the journal", session.accepted_drafts
-    yield "make the table of images", lambda: Overview(session)
+    yield "read all scores (first)", session.drafts.scores
+    yield "read the journal", session.labels.accepted_drafts
+    yield "make the table of images", lambda: session.overview()
     yield "rank all", session.queue
 
 
 def at_an_image(session: Session, one: Item, other: Item) -> Iterator[Work]:
     yield "accept", lambda: session.accept(other, np.ones((SIDE, SIDE), np.uint8))
-    yield "next image", lambda: next_item(session, other)
+    yield "next image", lambda: session.next_item(other)
     yield "count", session.counts
-    yield "keep for validation", lambda: session.keep_for_validation(other)
-    yield "train on it again", lambda: session.keep_for_validation(other, False)
+    yield "keep for validation", lambda: session.labels.keep_for_validation(other)
+    yield "train on it again", lambda: session.labels.keep_for_validation(other, False)
     yield "skip", lambda: session.skip(one)
 
 
@@ -249,7 +247,7 @@ def large_picture(folder: Path, form: str, side: int, zoom: float, cancel_after:
     picture = WRITERS[form](folder, side)
     settings = ImageSettings(framing="tiles", zoom=zoom)
     session = Session.create(folder / "session", [picture], settings=settings)
-    model = session.round_folder(1) / MODEL
+    model = session.rounds.folder(1) / MODEL
     model.parent.mkdir(parents=True)
     save_checkpoint(model, SemiGDANet("compact", seed=0), {"settings": settings.to_dict(), "round": 1})
     engine = Engine(session, "cpu")

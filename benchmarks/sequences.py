@@ -38,7 +38,7 @@ from napari_semigda.io.masks import read_labels
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.export import export_masks
 from napari_semigda.session.items import ItemState
-from napari_semigda.session.queue import STRATEGIES, next_item
+from napari_semigda.session.ranking import ORDERS
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
 
@@ -103,12 +103,12 @@ class Desk(RuleBasedStateMachine):
 
     @rule(place=PLACES, mask=MASKS)
     def paint(self, place: int, mask: int) -> None:
-        self.session.keep_edit(self.session.items[place], drawn(mask))
+        self.session.labels.keep_edit(self.session.items[place], drawn(mask))
         self.edits[place] = drawn(mask)
 
     @rule(place=PLACES)
     def discard_what_was_painted(self, place: int) -> None:
-        self.session.discard_edit(self.session.items[place])
+        self.session.labels.discard_edit(self.session.items[place])
         self.edits.pop(place, None)
 
     @rule(place=PLACES)
@@ -119,15 +119,15 @@ class Desk(RuleBasedStateMachine):
 
     @rule(place=PLACES)
     def look_at_it_after_all(self, place: int) -> None:
-        self.session.unskip(self.session.items[place])
+        self.session.labels.unskip(self.session.items[place])
         self.skipped.discard(place)
 
-    @rule(place=PLACES, strategy=st.sampled_from(sorted(STRATEGIES)))
+    @rule(place=PLACES, strategy=st.sampled_from(sorted(ORDERS)))
     def go_on(self, place: int, strategy: str) -> None:
-        item = next_item(self.session, self.session.items[place], strategy)  # type: ignore[arg-type]
+        item = self.session.next_item(self.session.items[place], strategy)  # type: ignore[arg-type]
         if item is not None:
             assert self.session.state(item).waits
-            assert self.session.starting_mask(item).shape == (SIZE, SIZE)
+            assert self.session.labels.starting_mask(item).shape == (SIZE, SIZE)
 
     @precondition(lambda self: self.accepted)
     @rule(steps=st.integers(1, 4), fresh=st.booleans(), seed=st.integers(0, 9))
@@ -195,7 +195,7 @@ class Desk(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost(self) -> None:
         for place, item in enumerate(self.session.items):
-            labels, edit = self.session.labels(item), self.session.edit(item)
+            labels, edit = self.session.labels.get(item), self.session.labels.edit(item)
             np.testing.assert_equal(labels, self.accepted.get(place))
             np.testing.assert_equal(edit, self.edits.get(place))
             state = self.session.state(item)
@@ -219,7 +219,7 @@ class Desk(RuleBasedStateMachine):
     def _check_the_disk(self) -> None:
         with Session.open(self.home / "session") as session:
             for place, mask in self.accepted.items():
-                np.testing.assert_array_equal(session.labels(session.items[place]), mask)
+                np.testing.assert_array_equal(session.labels.get(session.items[place]), mask)
                 Desk.masks_checked += 1
             assert all(record.status != "running" for record in session.rounds)
 

@@ -95,7 +95,7 @@ def run(preset: str, split: Split, given: argparse.Namespace) -> list[Row]:
             weights=None if preset == "compact" else given.weights,
         )
         engine = Engine(session, given.device)
-        items = {session.picture_path(item).stem: item for item in session.items}
+        items = {session.images.path(item).stem: item for item in session.items}
         done = 0
         for count in given.labeled:
             for pair in split.labeled[done:count]:
@@ -120,7 +120,7 @@ def _train(engine: Engine, given: argparse.Namespace) -> None:
 
 def _row(session: Session, test: Sequence[Pair], given: argparse.Namespace) -> Row:
     record = session.rounds[-1]
-    model, _ = load_checkpoint(session.last_model(), weights=session.weights)
+    model, _ = load_checkpoint(session.rounds.last_model(), weights=session.weights)
     predictor = Predictor(model, session.settings, given.device)
     dice, times = [], []
     for pair in test:

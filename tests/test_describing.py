@@ -10,7 +10,6 @@ from napari_semigda.engine.engine import Engine
 from napari_semigda.engine.events import Predicted, RoundEnded
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.samples import sample_pairs
-from napari_semigda.session.queue import next_item
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
 
@@ -65,7 +64,7 @@ def test_a_picture_that_cannot_be_read_goes_without(tmp_path: Path) -> None:
         engine.request_features()
         drain(engine)
     assert described(session) == [True, True, False, True]
-    assert next_item(session) is not None
+    assert session.next_item() is not None
 
 
 def test_nobody_downloads_an_autoencoder_by_looking_at_pictures(tmp_path: Path) -> None:

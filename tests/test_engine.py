@@ -26,8 +26,8 @@ from napari_semigda.engine.rounds import REFRESH_SHARE
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings, Pixels
 from napari_semigda.samples import sample_pairs
+from napari_semigda.session.efforts import measure as effort
 from napari_semigda.session.items import Item
-from napari_semigda.session.journal import effort
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
 from tests.engines import STEPS, FakeModels, drain, of, sample_session, train
@@ -93,7 +93,7 @@ def test_a_round_tells_how_it_does_on_images_kept_for_validation(engine: Engine,
 def test_a_draft_asked_for_while_a_round_is_validated_does_not_wait_for_the_end(
     engine: Engine, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, (_, second, third, fourth) = session.labels, session.items[:4]
+    read, (_, second, third, fourth) = session.labels.get, session.items[:4]
     session.accept(third, np.ones(third.shape, np.uint8))
     for item in (second, third):
         session.keep_for_validation(item)
@@ -103,7 +103,7 @@ def test_a_draft_asked_for_while_a_round_is_validated_does_not_wait_for_the_end(
             engine.request_drafts([fourth], urgent=True)
         return read(item)
 
-    monkeypatch.setattr(session, "labels", ask_and_read)
+    monkeypatch.setattr(session.labels, "get", ask_and_read)
     engine.request_round(budget=Budget(steps=STEPS))
     events = drain(engine)
     assert of(Predicted, events)[0].item == fourth
@@ -255,14 +255,14 @@ def test_a_refreshed_draft_is_dropped_for_one_that_somebody_waits_for(
 ) -> None:
     wanted, *others = session.items[2:]
     session.current_item = wanted
-    opened = session.opened_picture
+    opened = session.images.open
 
     def ask_meanwhile(item: Item) -> AbstractContextManager[Pixels]:
         if item in others:
             engine.request_drafts([wanted], urgent=True)
         return opened(item)
 
-    monkeypatch.setattr(session, "opened_picture", ask_meanwhile)
+    monkeypatch.setattr(session.images, "open", ask_meanwhile)
     engine.request_round(budget=Budget(steps=STEPS))
     events = drain(engine)
     meanwhile = events[: events.index(*of(RoundEnded, events))]

@@ -131,11 +131,9 @@ def _stem(item: Item) -> str:
 
 def _accept_next(session: Session, truth: dict[str, NDArray[np.uint8]]) -> list[str]:
     """Accept the truth for the images that the session asks for, one after the other."""
-    from napari_semigda.session.queue import next_item
-
     names = []
     for _ in range(IMAGES_A_ROUND):
-        item = next_item(session)
+        item = session.next_item()
         if item is None:
             raise SemiGDAError("The session has no image left to label.")
         session.accept(item, truth[_stem(item)])
@@ -155,7 +153,7 @@ def _train(engine: Engine, budget: Budget, display: EngineDisplay) -> float:
 
 
 def _mean_dice(pairs: Iterable[tuple[NDArray[np.uint8] | None, NDArray[np.uint8]]]) -> float:
-    from napari_semigda.session.journal import effort
+    from napari_semigda.session.efforts import measure as effort
 
     scores = [0.0 if draft is None else effort(draft, truth, 2)[0] or 0.0 for draft, truth in pairs]
     return sum(scores) / len(scores)

@@ -8,7 +8,7 @@ pytest.importorskip("matplotlib")
 
 import curves
 from annotation_session import comparisons, main, needed_table, parse, tasks
-from napari_semigda.session.queue import STRATEGIES
+from napari_semigda.session.ranking import ORDERS
 from tables import read_results
 
 QUICK = ["--budget", "0.2", "--device", "cpu", "--working-size", "32", "--accepts", "2", "2"]
@@ -45,7 +45,7 @@ def made_up(strategy, dice, changed=0.1, seed=0, **more):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", [*STRATEGIES, "unet-random"])
+@pytest.mark.parametrize("strategy", [*ORDERS, "unet-random"])
 def test_an_annotator_works_through_a_pack(make_pack, tmp_path, strategy):
     output = tmp_path / "results"
     assert run(make_pack([""] * 12), output, "--strategies", strategy, "--rest") == 0
@@ -159,7 +159,7 @@ def test_curves_are_drawn_from_the_files(tmp_path, capsys):
     results = tmp_path / "results"
     results.mkdir()
     for seed in range(3):
-        for strategy in (*STRATEGIES, "unet-random"):
+        for strategy in (*ORDERS, "unet-random"):
             run_ = made_up(strategy, [0.3, 0.5 + seed / 20, 0.7], seed=seed)
             (results / f"{strategy}{seed}.json").write_text(json.dumps(run_))
     assert curves.main(["--results", str(results), "--pictures", str(tmp_path / "pictures")]) == 0

@@ -6,14 +6,14 @@ import pytest
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.predictor import Prediction
 from napari_semigda.session.prefetch import Prefetch
-from napari_semigda.session.queue import STRATEGIES, next_item
+from napari_semigda.session.ranking import ORDERS
 from napari_semigda.session.session import Session
 
 
 def store(session, item, score):
     blank = np.zeros(item.shape, np.uint8)
     nothing = np.zeros((2, 1, 1), np.float32)
-    session.store_prediction(item, Prediction(nothing, blank, blank, score), 1)
+    session.drafts.store(item, Prediction(nothing, blank, blank, score), 1)
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def scored(session: Session) -> Session:
     return session
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", ORDERS)
 @pytest.mark.parametrize("act", [Session.accept, Session.skip, None])
 def test_what_was_found_ahead_is_what_comes(scored: Session, strategy, act) -> None:
     item, ahead = scored.items[1], Prefetch(scored)
@@ -33,7 +33,7 @@ def test_what_was_found_ahead_is_what_comes(scored: Session, strategy, act) -> N
         scored.accept(item, np.zeros(item.shape, np.uint8))
     elif act is Session.skip:
         scored.skip(item)
-    assert ahead.next_item(item, strategy) == next_item(scored, item, strategy)
+    assert ahead.next_item(item, strategy) == scored.next_item(item, strategy)
     if act is not None:
         assert ahead.next_item(item, strategy) == found
 
@@ -51,14 +51,14 @@ def test_the_picture_is_in_memory(scored: Session) -> None:
     ahead = Prefetch(scored)
     found = ahead.prepare(scored.items[1], "uncertain")
     pixels = scored.picture(found).pixels
-    scored.picture_path(found).unlink()
+    scored.images.path(found).unlink()
     np.testing.assert_array_equal(ahead.picture(found).pixels, pixels)
     with pytest.raises(SemiGDAError):
         scored.picture(found)
 
 
 def test_a_picture_that_cannot_be_read_is_told_when_it_is_shown(scored: Session) -> None:
-    scored.picture_path(scored.items[0]).unlink()
+    scored.images.path(scored.items[0]).unlink()
     ahead = Prefetch(scored)
     assert ahead.prepare(scored.items[1], "uncertain") == scored.items[0]
     with pytest.raises(SemiGDAError):

@@ -20,7 +20,7 @@ def lesion(rows):
 def draft(session, item, rows, round_number):
     labels = lesion(rows)
     nothing = np.zeros((2, *labels.shape), np.float32)
-    session.store_prediction(item, Prediction(nothing, labels, nothing[0], 0.5), round_number)
+    session.drafts.store(item, Prediction(nothing, labels, nothing[0], 0.5), round_number)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def session(tmp_path):
 def test_effort_is_measured_against_the_draft_that_was_shown(session):
     item = session.items[0]
     draft(session, item, 6, 1)
-    np.testing.assert_array_equal(session.starting_mask(item), lesion(6))
+    np.testing.assert_array_equal(session.labels.starting_mask(item), lesion(6))
     draft(session, item, 3, 2)  # comes while the annotator corrects the first
     entry = session.accept(item, lesion(3))
     assert (entry.changed, entry.round) == (0.25, 1)
@@ -41,35 +41,35 @@ def test_effort_is_measured_against_the_draft_that_was_shown(session):
 def test_a_newer_draft_counts_once_it_was_shown(session):
     item = session.items[0]
     draft(session, item, 6, 1)
-    session.starting_mask(item)
+    session.labels.starting_mask(item)
     draft(session, item, 3, 2)
-    np.testing.assert_array_equal(session.see_draft(item), lesion(3))
+    np.testing.assert_array_equal(session.drafts.see(item), lesion(3))
     entry = session.accept(item, lesion(3))
     assert (entry.changed, entry.round) == (0, 2)
 
 
 def test_a_mask_painted_without_a_draft_was_no_correction(session):
     item = session.items[0]
-    assert not session.starting_mask(item).any()
+    assert not session.labels.starting_mask(item).any()
     draft(session, item, 6, 1)
     entry = session.accept(item, lesion(6))
     assert (entry.dice, entry.changed, entry.round) == (None, None, None)
-    assert session.accepted_drafts() == []
+    assert session.labels.accepted_drafts() == []
 
 
 def test_the_draft_behind_unfinished_strokes_is_known_tomorrow(session):
     first, second, third = session.items
     draft(session, first, 6, 1)
-    session.starting_mask(first)
-    session.keep_edit(first, lesion(5))
-    session.starting_mask(second)
-    session.keep_edit(second, lesion(5))
-    session.starting_mask(third)  # another item is on the screen now
+    session.labels.starting_mask(first)
+    session.labels.keep_edit(first, lesion(5))
+    session.labels.starting_mask(second)
+    session.labels.keep_edit(second, lesion(5))
+    session.labels.starting_mask(third)  # another item is on the screen now
     session.close()
     with Session.open(session.folder) as again:
         draft(again, first, 3, 2)
         draft(again, second, 3, 2)
-        np.testing.assert_array_equal(again.starting_mask(first), lesion(5))
+        np.testing.assert_array_equal(again.labels.starting_mask(first), lesion(5))
         entry = again.accept(first, lesion(3))
         assert (entry.changed, entry.round) == (0.25, 1)
         assert again.accept(second, lesion(3)).changed is None
@@ -90,11 +90,11 @@ def test_drafts_count_once_and_are_remembered(session):
         session.accept(item, lesion(rows))
     session.accept(session.items[0], lesion(1))
     told = [AcceptedDraft(1, 0.0), AcceptedDraft(1, 0.25), AcceptedDraft(1, 0.5)]
-    assert session.accepted_drafts() == told
+    assert session.labels.accepted_drafts() == told
     session.close()
     with Session.open(session.folder) as again:
-        assert again.accepted_drafts() == told
-        assert again.effort(again.items[0]) == pytest.approx(5 / 12)
+        assert again.labels.accepted_drafts() == told
+        assert again.labels.effort(again.items[0]) == pytest.approx(5 / 12)
 
 
 def test_the_mean_of_each_round():
@@ -122,21 +122,21 @@ def test_the_last_drafts_in_a_sentence(changed, words):
 def test_empty_drafts_are_not_among_those_nearly_right(session):
     for item, rows in zip(session.items, (0, 0, 6), strict=True):
         draft(session, item, rows, 1)
-        session.starting_mask(item)
+        session.labels.starting_mask(item)
     session.accept(session.items[0], lesion(0))
-    assert in_words(session.accepted_drafts()) == ""
+    assert in_words(session.labels.accepted_drafts()) == ""
     one_pixel = lesion(0)
     one_pixel[0, 0] = 1  # less than 2 % of the pixels, and all of the object
     session.accept(session.items[1], one_pixel)
-    assert in_words(session.accepted_drafts()) == ""
+    assert in_words(session.labels.accepted_drafts()) == ""
     session.accept(session.items[2], lesion(6))
     assert (
-        in_words(session.accepted_drafts())
+        in_words(session.labels.accepted_drafts())
         == "The one draft you accepted so far needed less than 2 % changed."
     )
     session.close()
     with Session.open(session.folder) as again:
-        assert [one.empty for one in again.accepted_drafts()] == [True, True, False]
+        assert [one.empty for one in again.labels.accepted_drafts()] == [True, True, False]
 
 
 def test_of_journals_of_earlier_versions_drafts_that_met_nothing_count_as_empty():

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from napari_semigda.inference.predictor import Prediction
-from napari_semigda.session.overview import Overview
 from napari_semigda.session.session import Session
 
 Predict = Callable[..., Prediction]
@@ -80,13 +79,13 @@ def session_of(tmp_path: Path) -> Callable[[int], Session]:
     [
         lambda session: session.accept("i3", MASK),
         lambda session: session.skip("i4"),
-        lambda session: session.keep_edit("i5", MASK),
+        lambda session: session.labels.keep_edit("i5", MASK),
         lambda session: session.counts(),
-        lambda session: session.place("i6"),
+        lambda session: session.index("i6"),
         lambda session: session.changes(0),
         lambda session: session.new_masks(None),
-        lambda session: session.has_something_to_learn,
-        lambda session: session.keep_for_validation("i1"),
+        lambda session: session.labels.to_learn_from(),
+        lambda session: session.labels.keep_for_validation("i1"),
         lambda session: session.examples()[1][10],
     ],
     ids=[
@@ -102,7 +101,7 @@ def test_it_calls_as_many_functions_with_many_items(
         session = session_of(count)
         for item_id in ("i1", "i2"):
             session.accept(item_id, MASK)
-        session.keep_for_validation("i2")  # the first change of a manifest writes down all items
+        session.labels.keep_for_validation("i2")  # the first change of a manifest writes down all items
         session.examples()[1][11]
         counted.append(calls(lambda session=session: work(session)))
     few, many = counted
@@ -124,12 +123,12 @@ def test_what_is_known_of_a_draft_is_read_once(
 ) -> None:
     session = _with_drafts(session_of(FEW), predict)
     with opened_files() as files:
-        first = session.scores()
+        first = session.drafts.scores()
     assert len([file for file in files if file.suffix == ".json"]) == FEW
     with opened_files() as files:
-        again = session.scores()
-        session.store_prediction("i1", predict(MASK, 0.9), 2)
-        after = session.scores()
+        again = session.drafts.scores()
+        session.drafts.store("i1", predict(MASK, 0.9), 2)
+        after = session.drafts.scores()
     assert not [file for file in files if file.suffix == ".json" and file.stem == "i0"]
     assert np.array_equal(first, again)
     assert after[1] == np.float32(0.9)
@@ -138,9 +137,9 @@ def test_what_is_known_of_a_draft_is_read_once(
 @pytest.mark.parametrize(
     "work",
     [
-        lambda session, predict: session.scores(),
-        lambda session, predict: Overview(session),
-        lambda session, predict: session.store_prediction("i1", predict(MASK), 2),
+        lambda session, predict: session.drafts.scores(),
+        lambda session, predict: session.overview(),
+        lambda session, predict: session.drafts.store("i1", predict(MASK), 2),
     ],
     ids=["scores", "table", "storing a draft"],
 )
@@ -174,7 +173,7 @@ def test_changes_are_remembered_once_an_item(session_of: Callable[[int], Session
     tracemalloc.start()
     try:
         for _ in range(200):
-            session.discard_edit("i2")
+            session.labels.discard_edit("i2")
         size, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -190,5 +189,5 @@ def _with_drafts(session: Session, predict: Predict) -> Session:
     """Draft all items, and open the session again."""
     with session:
         for item in session.items:
-            session.store_prediction(item, predict(MASK, 0.5), 1)
+            session.drafts.store(item, predict(MASK, 0.5), 1)
     return Session.open(session.folder)

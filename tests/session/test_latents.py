@@ -17,14 +17,14 @@ DESCRIBER = {"cells": 4, "settings": ImageSettings().to_dict(), "autoencoder": [
 @pytest.fixture
 def described(session: Session) -> Session:
     """Image features (1, 1, 1), (2, 2, 2), … of the first four of six items."""
-    session.latents.begin(DESCRIBER)
+    session.features.begin(DESCRIBER)
     for number, item in enumerate(session.items[:4], start=1):
-        session.latents.store(item.id, np.full(3, number))
+        session.features.store(item.id, np.full(3, number))
     return session
 
 
 def known(session: Session) -> list[float]:
-    vectors, are_known = session.latents.vectors()
+    vectors, are_known = session.features.vectors()
     return [float(row[0]) for row in vectors[are_known]]
 
 
@@ -32,16 +32,16 @@ def test_a_latent_is_there_again_after_opening(described: Session) -> None:
     described.close()
     again = Session.open(described.folder)
     assert known(again) == [1, 2, 3, 4]
-    assert [item.id in again.latents for item in again.items] == [True] * 4 + [False] * 2
+    assert [item.id in again.features for item in again.items] == [True] * 4 + [False] * 2
 
 
 def test_latents_are_written_now_and_then_without_being_asked(tmp_path: Path) -> None:
     arrays = {f"i{number:03}": (np.zeros((2, 2), np.uint8), (1.0, 1.0), "pixel") for number in range(100)}
     session = Session.from_arrays(tmp_path / "session", arrays)
-    session.latents.begin(DESCRIBER)
+    session.features.begin(DESCRIBER)
     file, written = session.folder / LATENTS, set()
     for item in session.items:
-        session.latents.store(item.id, np.ones(3))
+        session.features.store(item.id, np.ones(3))
         if file.exists():
             written.add(len(load_file(file)["latents"]))
     assert len(known(Session.open(session.folder))) >= 64
@@ -49,17 +49,17 @@ def test_latents_are_written_now_and_then_without_being_asked(tmp_path: Path) ->
 
 
 def test_another_describer_begins_anew(described: Session) -> None:
-    assert not described.latents.begin(DESCRIBER | {"autoencoder": [0.5001, -0.25]})
+    assert not described.features.begin(DESCRIBER | {"autoencoder": [0.5001, -0.25]})
     assert len(known(described)) == 4
-    assert described.latents.begin(DESCRIBER | {"autoencoder": [0.9, -0.25]})
+    assert described.features.begin(DESCRIBER | {"autoencoder": [0.9, -0.25]})
     assert known(described) == []
-    described.latents.store(described.items[0].id, np.full(5, 7.0))
+    described.features.store(described.items[0].id, np.full(5, 7.0))
     assert known(described) == [7]
 
 
 def test_seeing_pictures_in_another_way_forgets_what_they_looked_like(described: Session) -> None:
-    described.latents.save()
-    described.settings = ImageSettings(working_size=64)
+    described.features.save()
+    described.update(settings=ImageSettings(working_size=64))
     assert known(described) == []
     assert known(Session.open(described.folder)) == []
 
@@ -89,8 +89,8 @@ def test_a_file_of_no_use_counts_as_none(described: Session, what: str) -> None:
             save_file({"latents": np.full((4, 3), np.nan, np.float16)}, file, metadata=header)
     again = Session.open(described.folder)
     assert known(again) == []
-    again.latents.begin(DESCRIBER)
-    again.latents.store(again.items[0].id, np.full(3, 2.0))
+    again.features.begin(DESCRIBER)
+    again.features.store(again.items[0].id, np.full(3, 2.0))
     again.close()
     assert known(Session.open(described.folder)) == [2]
 
@@ -102,14 +102,14 @@ def test_latents_of_items_that_are_gone_are_passed_over(described: Session) -> N
 
 
 def test_what_is_no_number_does_no_harm(described: Session) -> None:
-    described.latents.store(described.items[0].id, np.array([np.nan, np.inf, 1e9]))
-    vectors, _ = described.latents.vectors()
+    described.features.store(described.items[0].id, np.array([np.nan, np.inf, 1e9]))
+    vectors, _ = described.features.vectors()
     assert np.isfinite(vectors).all()
 
 
 def test_distances_are_those_to_the_nearest_of_what_was_seen(described: Session) -> None:
     """Image features are (1, 1, 1) … (4, 4, 4): their squared distance is 3 times that of the numbers."""
-    ask = described.latents.distance_to
+    ask = described.features.distance_to
 
     def seen(*places: int) -> np.ndarray:
         return np.isin(np.arange(6), places)
@@ -119,5 +119,5 @@ def test_distances_are_those_to_the_nearest_of_what_was_seen(described: Session)
     assert ask(seen(1, 3))[:4].tolist() == [3, 0, 3, 0]
     assert ask(seen(0))[:4].tolist() == [0, 3, 12, 27]
     assert np.isinf(ask(seen(5))).all()  # its latent is not known
-    described.latents.store(described.items[2].id, np.full(3, 9.0))
+    described.features.store(described.items[2].id, np.full(3, 9.0))
     assert ask(seen(1))[:4].tolist() == [3, 0, 147, 12]

@@ -39,15 +39,15 @@ def test_it_opens_as_it_was_left(older: Path) -> None:
     first = square(4)
     first[20:] = 255
     with Session.open(older) as session:
-        np.testing.assert_array_equal(session.labels("image_1"), first)
-        np.testing.assert_array_equal(session.labels("image_2"), square(8, 2))
-        np.testing.assert_array_equal(session.edit("image_3"), square(2))
+        np.testing.assert_array_equal(session.labels.get("image_1"), first)
+        np.testing.assert_array_equal(session.labels.get("image_2"), square(8, 2))
+        np.testing.assert_array_equal(session.labels.edit("image_3"), square(2))
         np.testing.assert_array_equal(session.prediction("image_2"), square(3))
         assert session.state("image_4") is ItemState.SKIPPED
-        assert session.class_names == ["cell", "border"]
+        assert session.classes.names == ["cell", "border"]
         assert session.one_object
         assert session.settings.working_size == 32
-        assert [entry.event for entry in session.journal()] == ["accepted", "accepted", "skipped"]
+        assert [entry.event for entry in session.labels.journal()] == ["accepted", "accepted", "skipped"]
         assert [record.status for record in session.rounds] == ["failed"]
         assert session.current_item == session.item("image_3")
         assert session.warnings == ()
@@ -59,15 +59,15 @@ def test_its_manifest_is_kept_before_a_newer_one_is_written(older: Path) -> None
     with Session.open(older) as session:
         session.accept("image_4", square(1))
         assert (older / "semigda.json").read_bytes() == original, "nothing of it had to be written"
-        session.rename_class(1, "nucleus")
-        session.keep_for_validation("image_4")
+        session.classes.rename(1, "nucleus")
+        session.labels.keep_for_validation("image_4")
     assert (older / "semigda.v1.json").read_bytes() == original
     assert version_of(older / "semigda.json") == SCHEMA_VERSION
     with Session.open(older) as again:
-        assert again.class_names == ["nucleus", "border"]
-        assert [item.id for item in again.validation] == ["image_4"]
+        assert again.classes.names == ["nucleus", "border"]
+        assert [item.id for item in again.labels.validation] == ["image_4"]
         assert again.counts()[ItemState.ACCEPTED] == 3
-        again.one_object = False
+        again.update(one_object=False)
     assert [file.name for file in older.glob("*.v*.json")] == ["semigda.v1.json"]
 
 
@@ -75,7 +75,7 @@ def test_a_copy_kept_earlier_is_not_replaced(older: Path) -> None:
     original = (older / "semigda.json").read_bytes()
     (older / "semigda.v1.json").write_bytes(b"of another day")
     with Session.open(older) as session:
-        session.one_object = False
+        session.update(one_object=False)
     assert (older / "semigda.v1.json").read_bytes() == b"of another day"
     assert (older / "semigda.v1-2.json").read_bytes() == original
 
@@ -85,7 +85,7 @@ def test_without_room_for_the_copy_it_stays_as_it_is(older: Path) -> None:
     (older / "semigda.v1.json").mkdir()  # no file can be written in its place
     with Session.open(older) as session:
         with pytest.raises(SemiGDAError, match="a folder where a file should be"):
-            session.one_object = False
+            session.update(one_object=False)
         assert session.one_object
     assert (older / "semigda.json").read_bytes() == original
 
@@ -94,7 +94,7 @@ def test_whoever_only_looks_sees_everything_and_changes_nothing(older: Path) -> 
     with Session.open(older), Session.open(older) as looking:
         assert looking.read_only is not None
         assert not looking.framing_by_objects
-        np.testing.assert_array_equal(looking.labels("image_2"), square(8, 2))
+        np.testing.assert_array_equal(looking.labels.get("image_2"), square(8, 2))
     assert version_of(older / "semigda.json") == 1
     assert not list(older.glob("*.v*.json"))
 

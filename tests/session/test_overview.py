@@ -5,7 +5,7 @@ import pytest
 
 from napari_semigda.inference.predictor import Prediction
 from napari_semigda.session.items import Status
-from napari_semigda.session.overview import Overview, short_names
+from napari_semigda.session.overview import short_names
 from napari_semigda.session.session import Session
 
 PIXELS = np.arange(12 * 10, dtype=np.uint8).reshape(12, 10)
@@ -33,19 +33,19 @@ def session(tmp_path):
 def begun(session):
     """Five items: accepted with a quarter of the draft changed, draft, painted, skipped, changed again."""
     first, second, third, fourth, fifth = session.items
-    session.store_prediction(first, prediction(lesion(6), 0.2), 1)
+    session.drafts.store(first, prediction(lesion(6), 0.2), 1)
     session.accept(first, lesion(3))
-    session.store_prediction(second, prediction(lesion(6), 0.7), 1)
-    session.keep_edit(third, lesion(1))
+    session.drafts.store(second, prediction(lesion(6), 0.7), 1)
+    session.labels.keep_edit(third, lesion(1))
     session.skip(fourth)
     session.accept(fifth, lesion(2))
-    session.keep_edit(fifth, lesion(3))
+    session.labels.keep_edit(fifth, lesion(3))
     return session
 
 
 def test_it_tells_how_far_each_item_is_with_score_and_effort(begun):
-    overview = Overview(begun)
-    assert overview.standings == [
+    overview = begun.overview()
+    assert overview.statuses == [
         Status.ACCEPTED,
         Status.DRAFT,
         Status.PAINTED,
@@ -57,24 +57,24 @@ def test_it_tells_how_far_each_item_is_with_score_and_effort(begun):
 
 
 def test_it_tells_the_same_after_opening_the_session_again(begun):
-    before = Overview(begun)
+    before = begun.overview()
     begun.close()
     with Session.open(begun.folder) as again:
-        after = Overview(again)
-    assert after.standings == before.standings
+        after = again.overview()
+    assert after.statuses == before.statuses
     np.testing.assert_array_equal(after.scores, before.scores)
     np.testing.assert_array_equal(after.efforts, before.efforts)
 
 
 def test_only_what_changed_is_read_again(begun):
-    overview = Overview(begun)
+    overview = begun.overview()
     assert overview.refresh() == []
     begun.accept(begun.items[1], lesion(6))
-    begun.unskip(begun.items[3])
-    begun.discard_edit(begun.items[4])
+    begun.labels.unskip(begun.items[3])
+    begun.labels.discard_edit(begun.items[4])
     assert overview.refresh() == [1, 3, 4]
     assert overview.refresh() == []
-    assert [overview.standings[place] for place in (1, 3, 4)] == [
+    assert [overview.statuses[place] for place in (1, 3, 4)] == [
         Status.ACCEPTED,
         Status.UNLABELED,
         Status.ACCEPTED,
@@ -85,23 +85,23 @@ def test_only_what_changed_is_read_again(begun):
 @pytest.mark.parametrize(
     ("key", "descending", "places"),
     [
-        ("place", False, [0, 1, 2, 3, 4]),
-        ("place", True, [4, 3, 2, 1, 0]),
+        ("index", False, [0, 1, 2, 3, 4]),
+        ("index", True, [4, 3, 2, 1, 0]),
         ("score", True, [1, 0, 2, 3, 4]),
         ("score", False, [0, 1, 2, 3, 4]),
         ("effort", True, [0, 1, 2, 3, 4]),
-        ("standing", False, [1, 2, 0, 4, 3]),
+        ("status", False, [1, 2, 0, 4, 3]),
     ],
 )
 def test_it_is_sorted_with_what_has_no_value_last(begun, key, descending, places):
-    assert list(Overview(begun).arranged(key, descending=descending)) == places
+    assert list(begun.overview().arranged(key, descending=descending)) == places
 
 
 def test_it_is_filtered_by_name_and_state(begun):
-    overview = Overview(begun)
+    overview = begun.overview()
     assert list(overview.arranged(descending=True, text=" SCAN ")) == [3, 1, 0]
-    assert list(overview.arranged(standings={Status.DRAFT, Status.PAINTED})) == [1, 2]
-    assert list(overview.arranged(text="scan", standings={Status.SKIPPED})) == [3]
+    assert list(overview.arranged(statuses={Status.DRAFT, Status.PAINTED})) == [1, 2]
+    assert list(overview.arranged(text="scan", statuses={Status.SKIPPED})) == [3]
     assert list(overview.arranged(text="nowhere")) == []
 
 

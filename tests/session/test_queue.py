@@ -15,15 +15,7 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.predictor import Prediction
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.layout import LATENTS
-from napari_semigda.session.queue import (
-    DEFAULT_STRATEGY,
-    EXPLANATIONS,
-    STRATEGIES,
-    Strategy,
-    next_item,
-    queue,
-)
-from napari_semigda.session.selection import spread_order
+from napari_semigda.session.ranking import DEFAULT_ORDER, EXPLANATIONS, ORDERS, Order, spread_order
 from napari_semigda.session.session import Session
 
 Predict = Callable[..., Prediction]
@@ -42,13 +34,13 @@ def ids(items: list[Item]) -> list[str]:
 def describe(session: Session, latents: dict[str, tuple[float, ...]]) -> None:
     """Say where some pictures lie among all that there could be."""
     for item_id, latent in latents.items():
-        session.latents.store(item_id, np.array(latent))
+        session.features.store(item_id, np.array(latent))
 
 
 def draft(session: Session, predict: Predict, scores: dict[str, float]) -> None:
     """Have drafts made with these acquisition scores."""
     for item_id, score in scores.items():
-        session.store_prediction(item_id, predict(empty(session.item(item_id)), score), 1)
+        session.drafts.store(item_id, predict(empty(session.item(item_id)), score), 1)
 
 
 def empty(item: Item) -> np.ndarray:
@@ -66,12 +58,12 @@ def test_the_spread_order_is_an_order_and_is_spread(count: int) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["mixed", "uncertain", "different"])
-def test_with_nothing_to_rank_by_neighbors_are_far_apart(eight: Session, strategy: Strategy) -> None:
-    assert ids(queue(eight, None, strategy)) == ["i0", "i5", "i2", "i7", "i4", "i1", "i6", "i3"]
+def test_with_nothing_to_rank_by_neighbors_are_far_apart(eight: Session, strategy: Order) -> None:
+    assert ids(eight.queue(None, strategy)) == ["i0", "i5", "i2", "i7", "i4", "i1", "i6", "i3"]
     eight.accept("i5", empty(eight.item("i5")))
     eight.skip("i7")
-    assert ids(queue(eight, None, strategy)) == ["i0", "i2", "i4", "i1", "i6", "i3"]
-    assert next_item(eight, eight.item("i5"), strategy) == eight.item("i2")
+    assert ids(eight.queue(None, strategy)) == ["i0", "i2", "i4", "i1", "i6", "i3"]
+    assert eight.next_item(eight.item("i5"), strategy) == eight.item("i2")
 
 
 @given(st.integers(2, 4), st.integers(30, 300))
@@ -82,23 +74,23 @@ def test_a_regular_pattern_in_the_list_does_not_hide_a_kind(period: int, count: 
 
 def test_the_most_uncertain_draft_comes_first(eight: Session, predict: Predict) -> None:
     draft(eight, predict, {"i1": 0.2, "i5": 0.9, "i3": 0.9, "i7": 0.5})
-    assert ids(queue(eight, None, "uncertain")) == ["i3", "i5", "i7", "i1", "i0", "i2", "i4", "i6"]
+    assert ids(eight.queue(None, "uncertain")) == ["i3", "i5", "i7", "i1", "i0", "i2", "i4", "i6"]
     eight.accept("i3", empty(eight.item("i3")))
-    assert next_item(eight, eight.item("i3"), "uncertain") == eight.item("i5")
+    assert eight.next_item(eight.item("i3"), "uncertain") == eight.item("i5")
 
 
 def test_the_most_different_is_the_farthest_from_all_seen_and_all_before_it(eight: Session) -> None:
     describe(eight, {"i1": (0, 0), "i2": (1, 0), "i3": (5, 0), "i4": (9, 0), "i5": (0, 4), "i6": (9, 1)})
     eight.accept("i1", empty(eight.item("i1")))
     # (9, 1); then (5, 0) is 4.1 from that and (0, 4) is 4 from (0, 0); i0 and i7 were never described
-    assert ids(queue(eight, None, "different")) == ["i6", "i3", "i5", "i2", "i4", "i0", "i7"]
+    assert ids(eight.queue(None, "different")) == ["i6", "i3", "i5", "i2", "i4", "i0", "i7"]
     eight.skip("i6")  # looked at and left aside: what is like it is nothing new
-    assert next_item(eight, eight.item("i6"), "different") == eight.item("i3")
+    assert eight.next_item(eight.item("i6"), "different") == eight.item("i3")
 
 
 def test_the_first_of_the_most_different_is_an_ordinary_one(eight: Session) -> None:
     describe(eight, {"i1": (0.0,), "i2": (4.0,), "i3": (5.0,), "i4": (20.0,), "i5": (6.0,)})
-    assert ids(queue(eight, None, "different"))[:3] == ["i5", "i4", "i1"]
+    assert ids(eight.queue(None, "different"))[:3] == ["i5", "i4", "i1"]
 
 
 def two_kinds(session: Session) -> None:
@@ -109,49 +101,49 @@ def two_kinds(session: Session) -> None:
 
 def test_before_drafts_the_mix_shows_what_stands_for_the_most(eight: Session) -> None:
     two_kinds(eight)
-    assert ids(queue(eight))[0] == "i2"  # in the middle of the many
+    assert ids(eight.queue())[0] == "i2"  # in the middle of the many
     eight.accept("i2", empty(eight.item("i2")))
-    first, second, *_ = ids(queue(eight, eight.item("i2")))
+    first, second, *_ = ids(eight.queue(eight.item("i2")))
     assert {first, second} == {"i7", "i5"} or {first, second} == {"i7", "i6"}
 
 
 def test_the_mix_weighs_what_is_uncertain(eight: Session, predict: Predict) -> None:
     two_kinds(eight)
     draft(eight, predict, {f"i{number}": 0.1 for number in range(8)} | {"i5": 0.9, "i6": 0.8, "i7": 0.02})
-    assert ids(queue(eight))[0] == "i5"  # uncertain, and so is what it stands for
+    assert ids(eight.queue())[0] == "i5"  # uncertain, and so is what it stands for
     eight.accept("i5", empty(eight.item("i5")))
     # uncertain as it may be, i6 would teach little that i5 does not
-    assert ids(queue(eight))[0] == "i2"
+    assert ids(eight.queue())[0] == "i2"
 
 
 def test_the_mix_makes_do_with_scores_alone(eight: Session, predict: Predict) -> None:
     draft(eight, predict, {"i1": 0.2, "i5": 0.9, "i3": 0.4})
-    assert ids(queue(eight)) == ids(queue(eight, None, "uncertain"))
+    assert ids(eight.queue()) == ids(eight.queue(None, "uncertain"))
 
 
 @pytest.mark.parametrize("strategy", ["uncertain", "different", "mixed"])
 def test_leaving_an_item_without_accepting_goes_on_to_the_next(
-    eight: Session, predict: Predict, strategy: Strategy
+    eight: Session, predict: Predict, strategy: Order
 ) -> None:
     two_kinds(eight)
     draft(eight, predict, {f"i{number}": number / 10 for number in range(8)})
-    shown = [next_item(eight, None, strategy)]
+    shown = [eight.next_item(None, strategy)]
     for _ in range(8):
-        shown.append(next_item(eight, shown[-1], strategy))
-    assert [item and item.id for item in shown[:8]] == ids(queue(eight, None, strategy))
+        shown.append(eight.next_item(shown[-1], strategy))
+    assert [item and item.id for item in shown[:8]] == ids(eight.queue(None, strategy))
     assert shown[8] == shown[0]
     assert len({item and item.id for item in shown}) == 8
 
 
 def test_in_order_goes_on_behind_the_item_on_screen(eight: Session) -> None:
-    assert ids(queue(eight, None, "in order")) == [f"i{number}" for number in range(8)]
+    assert ids(eight.queue(None, "in order")) == [f"i{number}" for number in range(8)]
     eight.accept("i3", empty(eight.item("i3")))
-    assert ids(queue(eight, eight.item("i3"), "in order")) == ["i4", "i5", "i6", "i7", "i0", "i1", "i2"]
-    assert ids(queue(eight, eight.item("i6"), "in order")) == ["i7", "i0", "i1", "i2", "i4", "i5"]
+    assert ids(eight.queue(eight.item("i3"), "in order")) == ["i4", "i5", "i6", "i7", "i0", "i1", "i2"]
+    assert ids(eight.queue(eight.item("i6"), "in order")) == ["i7", "i0", "i1", "i2", "i4", "i5"]
 
 
 def test_random_is_an_order_of_its_own_for_each_seed(eight: Session) -> None:
-    first, again, other = (ids(queue(eight, None, "random", seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (ids(eight.queue(None, "random", seed=seed)) for seed in (1, 1, 2))
     assert first == again
     assert first != other
     assert sorted(first) == sorted(other)
@@ -160,23 +152,23 @@ def test_random_is_an_order_of_its_own_for_each_seed(eight: Session) -> None:
 def test_in_the_end_there_is_nothing_left(eight: Session) -> None:
     for item in eight.items[:7]:
         eight.skip(item)
-    assert next_item(eight) == eight.items[7]
-    assert next_item(eight, eight.items[7]) is None
+    assert eight.next_item() == eight.items[7]
+    assert eight.next_item(eight.items[7]) is None
     eight.accept("i7", empty(eight.item("i7")))
-    for strategy in STRATEGIES:
-        assert next_item(eight, None, strategy) is None
+    for strategy in ORDERS:
+        assert eight.next_item(None, strategy) is None
 
 
-def test_an_unknown_strategy_is_told(eight: Session) -> None:
-    with pytest.raises(SemiGDAError, match=r"no strategy “best”.*mixed, uncertain, different, in order"):
-        next_item(eight, None, "best")  # type: ignore[arg-type]
+def test_an_unknown_order_is_told(eight: Session) -> None:
+    with pytest.raises(SemiGDAError, match=r"no order “best”.*mixed, uncertainty, diversity, list order"):
+        eight.next_item(None, "best")  # type: ignore[arg-type]
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     scores=st.dictionaries(st.integers(0, 7), st.floats(0, 1), max_size=8),
     latents=st.dictionaries(st.integers(0, 7), st.tuples(st.floats(-2, 2), st.floats(-2, 2)), max_size=8),
-    strategy=st.sampled_from(STRATEGIES),
+    strategy=st.sampled_from(ORDERS),
     how=st.lists(st.sampled_from(["accept", "skip", "leave"]), max_size=20),
 )
 def test_every_item_is_shown_whatever_is_done_with_it(
@@ -184,15 +176,15 @@ def test_every_item_is_shown_whatever_is_done_with_it(
     predict: Predict,
     scores: dict[int, float],
     latents: dict[int, tuple[float, float]],
-    strategy: Strategy,
+    strategy: Order,
     how: list[str],
 ) -> None:
     arrays = {f"i{number}": (np.zeros((2, 2), np.uint8), (1.0, 1.0), "pixel") for number in range(8)}
     session = Session.from_arrays(tmp_path_factory.mktemp("queue") / "session", arrays)
     for number, score in scores.items():
-        session.store_prediction(f"i{number}", predict(np.zeros((2, 2), np.uint8), score), 1)
+        session.drafts.store(f"i{number}", predict(np.zeros((2, 2), np.uint8), score), 1)
     describe(session, {f"i{number}": latent for number, latent in latents.items()})
-    item, waiting = next_item(session, None, strategy), {one.id for one in session.items}
+    item, waiting = session.next_item(None, strategy), {one.id for one in session.items}
     for action in how:
         if item is None:
             break
@@ -204,14 +196,14 @@ def test_every_item_is_shown_whatever_is_done_with_it(
         if action != "leave":
             waiting.discard(item.id)
         others = waiting - {item.id}
-        item = next_item(session, item, strategy)
+        item = session.next_item(item, strategy)
         assert (item.id in others) if item is not None else not others
-        assert set(ids(queue(session, None, strategy))) == waiting
+        assert set(ids(session.queue(None, strategy))) == waiting
 
 
 def test_each_strategy_is_explained_and_one_is_the_default() -> None:
-    assert set(EXPLANATIONS) == set(STRATEGIES)
-    assert DEFAULT_STRATEGY in STRATEGIES
+    assert set(EXPLANATIONS) == set(ORDERS)
+    assert DEFAULT_ORDER in ORDERS
 
 
 def test_twenty_thousand_items_are_ranked_in_a_moment(tmp_path: Path) -> None:
@@ -228,9 +220,9 @@ def test_twenty_thousand_items_are_ranked_in_a_moment(tmp_path: Path) -> None:
     session = Session.open(folder)
     for name in names[:5]:
         session.accept(name, np.zeros((2, 2), np.uint8))
-    for strategy in STRATEGIES:
+    for strategy in ORDERS:
         started = time.process_time()
-        first = next_item(session, session.item("i4"), strategy)
-        second = next_item(session, first, strategy)
+        first = session.next_item(session.item("i4"), strategy)
+        second = session.next_item(first, strategy)
         assert time.process_time() - started < 1
         assert first != second

@@ -186,16 +186,16 @@ def test_pictures_that_cannot_be_added_leave_the_session_as_it_was(tmp_path: Pat
 
 def test_a_session_opens_as_it_was_left(tmp_path: Path, session: Session, predict: Predict) -> None:
     session.accept("image_1", square(session, "image_1"))
-    session.keep_edit("image_2", square(session, "image_2", 5))
+    session.labels.keep_edit("image_2", square(session, "image_2", 5))
     session.skip("image_3")
-    session.store_prediction("stack_p0001", predict(square(session, "stack_p0001"), 0.75), 2)
-    session.rename_class(1, "nucleus")
-    session.add_class("border", "#123456")
-    session.recolor_class(1, "#00ff00")
-    session.one_object = True
-    session.settings = ImageSettings(working_size=64, channels=(0,))
-    session.weights = tmp_path / "autoencoder.safetensors"
-    session.preset = "taesd"
+    session.drafts.store("stack_p0001", predict(square(session, "stack_p0001"), 0.75), 2)
+    session.classes.rename(1, "nucleus")
+    session.classes.add("border", "#123456")
+    session.classes.recolor(1, "#00ff00")
+    session.update(one_object=True)
+    session.update(settings=ImageSettings(working_size=64, channels=(0,)))
+    session.update(weights=tmp_path / "autoencoder.safetensors")
+    session.update(preset="taesd")
     session.current_item = "stack_p0003"
     session.remember(order="random", round_after=5, round_seconds=90.0, round_steps=40)
     session.close()
@@ -211,10 +211,15 @@ def test_a_session_opens_as_it_was_left(tmp_path: Path, session: Session, predic
         ItemState.UNLABELED,
         ItemState.UNLABELED,
     ]
-    for read in (Session.labels, Session.edit, Session.prediction, Session.starting_mask):
-        for item in again.items:
-            np.testing.assert_array_equal(read(again, item), read(session, item))
-    assert again.prediction_info("stack_p0001") == session.prediction_info("stack_p0001")
+    for item in again.items:
+        for one, other in (
+            (again.labels.get, session.labels.get),
+            (again.labels.edit, session.labels.edit),
+            (again.prediction, session.prediction),
+            (again.labels.starting_mask, session.labels.starting_mask),
+        ):
+            np.testing.assert_array_equal(one(item), other(item))
+    assert again.drafts.info("stack_p0001") == session.drafts.info("stack_p0001")
     assert again.classes == session.classes
     assert [one.name for one in again.classes] == ["nucleus", "border"]
     assert again.settings == session.settings
@@ -310,25 +315,25 @@ def test_other_programs_read_the_mask_with_its_pixel_size(session: Session) -> N
 def test_what_is_no_mask_of_the_image_is_refused(session: Session, mask: NDArray[Any], words: str) -> None:
     session.accept("image_1", good := square(session, "image_1"))
     before = files_of(session.folder)
-    for save in (session.accept, session.keep_edit):
+    for save in (session.accept, session.labels.keep_edit):
         with pytest.raises(SemiGDAError, match=words):
             save("image_1", mask)
     assert files_of(session.folder) == before
-    np.testing.assert_array_equal(session.labels("image_1"), good)
+    np.testing.assert_array_equal(session.labels.get("image_1"), good)
 
 
 def test_an_added_class_can_be_used(session: Session) -> None:
     mask = square(session, "image_1", value=2)
     with pytest.raises(SemiGDAError, match="the value 2"):
         session.accept("image_1", mask)
-    assert session.add_class("border").value == 2
+    assert session.classes.add("border").value == 2
     session.accept("image_1", mask)
-    np.testing.assert_array_equal(Session.open(session.folder).labels("image_1"), mask)
+    np.testing.assert_array_equal(Session.open(session.folder).labels.get("image_1"), mask)
 
 
 def test_the_journal_tells_how_much_was_corrected(session: Session, predict: Predict) -> None:
     draft = square(session, "image_1")
-    session.store_prediction("image_1", predict(draft), 3)
+    session.drafts.store("image_1", predict(draft), 3)
     corrected = draft.copy()
     corrected[3:13, 3:8] = 0  # half of the object
     corrected[30:] = 255
@@ -341,8 +346,10 @@ def test_the_journal_tells_how_much_was_corrected(session: Session, predict: Pre
     session.accept("image_1", draft)
     session.accept("image_2", square(session, "image_2"))
     session.skip("image_3")
-    session.unskip("image_3")
-    told = [(one.event, one.item, one.dice, one.round) for one in Session.open(session.folder).journal()]
+    session.labels.unskip("image_3")
+    told = [
+        (one.event, one.item, one.dice, one.round) for one in Session.open(session.folder).labels.journal()
+    ]
     assert told == [
         ("accepted", "image_1", entry.dice, 3),
         ("corrected", "image_1", 1.0, 3),
@@ -354,7 +361,7 @@ def test_the_journal_tells_how_much_was_corrected(session: Session, predict: Pre
 
 def test_an_empty_draft_of_an_empty_image_needed_no_correction(session: Session, predict: Predict) -> None:
     empty = np.zeros(session.item("image_1").shape, np.uint8)
-    session.store_prediction("image_1", predict(empty), 1)
+    session.drafts.store("image_1", predict(empty), 1)
     entry = session.accept("image_1", empty)
     assert (entry.dice, entry.changed) == (1.0, 0.0)
 
@@ -366,26 +373,26 @@ def test_a_torn_journal_is_read_and_gone_on_with(session: Session) -> None:
     session.close()
     again = Session.open(session.folder)
     again.accept("image_2", square(again, "image_2"))
-    assert [entry.item for entry in again.journal()] == ["image_1", "image_2"]
+    assert [entry.item for entry in again.labels.journal()] == ["image_1", "image_2"]
 
 
 def test_painting_goes_on_where_it_was_left(session: Session, predict: Predict) -> None:
     """First nothing, then the draft, then what was painted, then what was accepted, then what was painted."""
     masks = [square(session, "image_1", start) for start in (1, 4, 8, 12, 16)]
-    assert not session.starting_mask("image_1").any()
-    assert session.starting_mask("image_1").dtype == np.uint8
-    session.store_prediction("image_1", predict(masks[0]), 1)
-    np.testing.assert_array_equal(session.starting_mask("image_1"), masks[0])
-    session.keep_edit("image_1", masks[1])
-    np.testing.assert_array_equal(session.starting_mask("image_1"), masks[1])
+    assert not session.labels.starting_mask("image_1").any()
+    assert session.labels.starting_mask("image_1").dtype == np.uint8
+    session.drafts.store("image_1", predict(masks[0]), 1)
+    np.testing.assert_array_equal(session.labels.starting_mask("image_1"), masks[0])
+    session.labels.keep_edit("image_1", masks[1])
+    np.testing.assert_array_equal(session.labels.starting_mask("image_1"), masks[1])
     session.accept("image_1", masks[2])
-    np.testing.assert_array_equal(session.starting_mask("image_1"), masks[2])
-    assert session.edit("image_1") is None
-    session.keep_edit("image_1", masks[3])
-    np.testing.assert_array_equal(Session.open(session.folder).starting_mask("image_1"), masks[3])
-    np.testing.assert_array_equal(session.labels("image_1"), masks[2])
-    session.discard_edit("image_1")
-    np.testing.assert_array_equal(session.starting_mask("image_1"), masks[2])
+    np.testing.assert_array_equal(session.labels.starting_mask("image_1"), masks[2])
+    assert session.labels.edit("image_1") is None
+    session.labels.keep_edit("image_1", masks[3])
+    np.testing.assert_array_equal(Session.open(session.folder).labels.starting_mask("image_1"), masks[3])
+    np.testing.assert_array_equal(session.labels.get("image_1"), masks[2])
+    session.labels.discard_edit("image_1")
+    np.testing.assert_array_equal(session.labels.starting_mask("image_1"), masks[2])
 
 
 def test_a_foreign_label_file_is_kept_when_a_mask_is_accepted_over_it(session: Session) -> None:
@@ -399,9 +406,9 @@ def test_a_foreign_label_file_is_kept_when_a_mask_is_accepted_over_it(session: S
         path.write_bytes(content)
         again = Session.open(session.folder)
         with pytest.raises(SemiGDAError, match=r"labels.image_1\.tif” cannot be used"):
-            again.labels("image_1")
+            again.labels.get("image_1")
         with pytest.raises(SemiGDAError, match=r"labels.image_1\.tif” cannot be used"):
-            again.starting_mask("image_1")
+            again.labels.starting_mask("image_1")
         assert path.read_bytes() == content
         entry = again.accept("image_1", square(again, "image_1"))
         kept = path.with_name(f"image_1.replaced-{number}.tif")
@@ -411,20 +418,20 @@ def test_a_foreign_label_file_is_kept_when_a_mask_is_accepted_over_it(session: S
         again.close()
     final = Session.open(session.folder)
     assert final.counts()[ItemState.ACCEPTED] == 1
-    np.testing.assert_array_equal(final.labels("image_1"), square(final, "image_1"))
+    np.testing.assert_array_equal(final.labels.get("image_1"), square(final, "image_1"))
 
 
 def test_masks_that_another_program_changed_or_removed_are_taken_as_they_are(session: Session) -> None:
     session.accept("image_1", square(session, "image_1"))
-    stamp = session.label_stamp("image_1")
+    stamp = session.labels.stamp("image_1")
     path = session.folder / "labels" / "image_1.tif"
     changed = square(session, "image_1", 20)
     tifffile.imwrite(path, changed)
     os.utime(path, (1, 1))
-    assert session.label_stamp("image_1") != stamp
-    np.testing.assert_array_equal(session.labels("image_1"), changed)
+    assert session.labels.stamp("image_1") != stamp
+    np.testing.assert_array_equal(session.labels.get("image_1"), changed)
     path.unlink()
-    assert session.labels("image_1") is None
+    assert session.labels.get("image_1") is None
     assert session.state("image_1") is ItemState.UNLABELED
 
 
@@ -438,7 +445,7 @@ def test_a_folder_that_may_not_be_written_keeps_what_was_accepted(session: Sessi
             session.accept("image_1", square(session, "image_1", 20))
     finally:
         labels.chmod(0o700)
-    np.testing.assert_array_equal(Session.open(session.folder).labels("image_1"), first)
+    np.testing.assert_array_equal(Session.open(session.folder).labels.get("image_1"), first)
 
 
 def test_a_place_that_cannot_be_written_is_told_and_nothing_is_lost(session: Session) -> None:
@@ -452,14 +459,14 @@ def test_a_place_that_cannot_be_written_is_told_and_nothing_is_lost(session: Ses
     (session.folder / "labels").unlink()
     (session.folder / "away").rename(session.folder / "labels")
     session.accept("image_2", square(session, "image_2"))
-    np.testing.assert_array_equal(session.labels("image_1"), first)
+    np.testing.assert_array_equal(session.labels.get("image_1"), first)
     assert Session.open(session.folder).counts()[ItemState.ACCEPTED] == 2
 
 
 def test_what_was_accepted_counts_even_if_the_journal_cannot_be_written(session: Session) -> None:
     (session.folder / "journal.jsonl").mkdir()
     session.accept("image_1", mask := square(session, "image_1"))
-    np.testing.assert_array_equal(session.labels("image_1"), mask)
+    np.testing.assert_array_equal(session.labels.get("image_1"), mask)
     assert "journal.jsonl" in session.warnings[0]
 
 
@@ -484,34 +491,34 @@ def test_a_picture_that_changed_its_size_is_told(session: Session, pictures: Pat
 
 def test_a_prediction_is_a_draft(session: Session, predict: Predict) -> None:
     mask = square(session, "image_2")
-    info = session.store_prediction("image_2", predict(mask, 0.7), 4)
+    info = session.drafts.store("image_2", predict(mask, 0.7), 4)
     assert (info.score, info.round, info.uncertainty) == (0.7, 4, 0.25)
     assert session.state("image_2") is ItemState.DRAFT
     np.testing.assert_array_equal(session.prediction("image_2"), mask)
-    assert Session.open(session.folder).prediction_info("image_2") == info
+    assert Session.open(session.folder).drafts.info("image_2") == info
 
 
 def test_a_prediction_of_another_size_is_refused(session: Session, predict: Predict) -> None:
     with pytest.raises(SemiGDAError, match="5 × 5 pixels"):
-        session.store_prediction("image_2", predict(np.zeros((5, 5), np.uint8)), 1)
-    assert session.prediction_info("image_2") is None
+        session.drafts.store("image_2", predict(np.zeros((5, 5), np.uint8)), 1)
+    assert session.drafts.info("image_2") is None
 
 
 def test_a_broken_prediction_is_as_good_as_none(session: Session, predict: Predict) -> None:
-    session.store_prediction("image_2", predict(square(session, "image_2")), 1)
+    session.drafts.store("image_2", predict(square(session, "image_2")), 1)
     (session.folder / "predictions" / "image_2.tif").write_bytes(b"half")
     (session.folder / "predictions" / "image_2.json").write_text('{"score": "high"')
     session.close()
     again = Session.open(session.folder)
     assert again.prediction("image_2") is None
-    assert again.prediction_info("image_2") is None
-    assert not again.starting_mask("image_2").any()
+    assert again.drafts.info("image_2") is None
+    assert not again.labels.starting_mask("image_2").any()
     assert again.accept("image_2", square(again, "image_2")).dice is None
 
 
 def test_scores_that_are_no_numbers_do_not_spoil_the_session(session: Session, predict: Predict) -> None:
-    session.store_prediction("image_1", predict(square(session, "image_1"), float("nan")), 1)
-    info = Session.open(session.folder).prediction_info("image_1")
+    session.drafts.store("image_1", predict(square(session, "image_1"), float("nan")), 1)
+    info = Session.open(session.folder).drafts.info("image_1")
     assert info is not None
     assert info.score == 0
 
@@ -535,7 +542,7 @@ def test_accepting_and_predicting_at_the_same_time(session: Session, predict: Pr
     def store() -> None:
         for number in range(8):
             for item in session.items:
-                session.store_prediction(item, drafts[item.id], number)
+                session.drafts.store(item, drafts[item.id], number)
         done.set()
 
     def read() -> None:
@@ -543,12 +550,12 @@ def test_accepting_and_predicting_at_the_same_time(session: Session, predict: Pr
             counts = session.counts()
             assert sum(counts.values()) == 6
             for item in session.items:
-                assert session.starting_mask(item).shape == item.shape
+                assert session.labels.starting_mask(item).shape == item.shape
 
     def accept() -> None:
         for start in range(8):
             for item in session.items:
-                session.keep_edit(item, square(session, item.id, start))
+                session.labels.keep_edit(item, square(session, item.id, start))
                 entry = session.accept(item, square(session, item.id, start))
                 assert entry.dice is None or 0 <= entry.dice <= 1
 
@@ -561,10 +568,10 @@ def test_accepting_and_predicting_at_the_same_time(session: Session, predict: Pr
     again = Session.open(session.folder)
     assert again.counts()[ItemState.ACCEPTED] == 6
     for item in again.items:
-        np.testing.assert_array_equal(again.labels(item), square(again, item.id, 7))
+        np.testing.assert_array_equal(again.labels.get(item), square(again, item.id, 7))
         np.testing.assert_array_equal(again.prediction(item), drafts[item.id].labels)
-        assert again.edit(item) is None
-    assert len(again.journal()) == 48
+        assert again.labels.edit(item) is None
+    assert len(again.labels.journal()) == 48
     assert not list(session.folder.rglob(".*"))
 
 
@@ -672,7 +679,7 @@ def test_a_mask_that_another_program_changed_is_kept_beside_the_one_accepted_ove
     path = session.folder / "labels" / "image_1.tif"
     mine, theirs = square(session, "image_1"), square(session, "image_1", 12)
     session.accept("image_1", mine)
-    session.starting_mask("image_1")
+    session.labels.starting_mask("image_1")
     write_labels(path, theirs, (1.0, 1.0), "pixel")
     content = path.read_bytes()
 
@@ -680,7 +687,7 @@ def test_a_mask_that_another_program_changed_is_kept_beside_the_one_accepted_ove
 
     assert path.with_name("image_1.replaced-1.tif").read_bytes() == content
     assert "changed by another program" in session.warnings[-1]
-    np.testing.assert_array_equal(session.labels("image_1"), mine)
+    np.testing.assert_array_equal(session.labels.get("image_1"), mine)
     session.accept("image_1", theirs)
     assert not path.with_name("image_1.replaced-2.tif").exists()
 
@@ -692,14 +699,14 @@ def test_a_mask_that_another_program_wrote_is_shown_when_the_image_is_looked_at(
     theirs = square(session, "image_1", 12)
     if accepted_before:
         session.accept("image_1", square(session, "image_1"))
-    session.starting_mask("image_1")
+    session.labels.starting_mask("image_1")
     write_labels(session.folder / "labels" / "image_1.tif", theirs, (1.0, 1.0), "pixel")
 
-    np.testing.assert_array_equal(session.starting_mask("image_1"), theirs)
+    np.testing.assert_array_equal(session.labels.starting_mask("image_1"), theirs)
 
     assert session.state("image_1") is ItemState.ACCEPTED
     assert session.warnings == (
-        "The accepted mask of image 1.png was changed by another program: look it over.",
+        "The accepted mask of image 1.png was changed by another program; please review it.",
     )
 
 
@@ -722,7 +729,7 @@ def test_a_linked_label_file_is_replaced_not_followed(tmp_path: Path, session: S
 
 def test_an_item_that_is_none_is_named(session: Session) -> None:
     with pytest.raises(SemiGDAError, match=r"no item “\.\./x”"):
-        session.labels("../x")
+        session.labels.get("../x")
 
 
 def test_names_of_any_kind_become_items(tmp_path: Path) -> None:
@@ -772,7 +779,7 @@ def test_a_manifest_that_points_elsewhere_has_nothing_written_there(tmp_path: Pa
     around = {entry.name for entry in tmp_path.iterdir()}
     with Session.open(session.folder) as opened:
         for item in opened.items:
-            opened.keep_edit(item, np.zeros((8, 8), np.uint8))
+            opened.labels.keep_edit(item, np.zeros((8, 8), np.uint8))
             opened.accept(item, np.ones((8, 8), np.uint8))
         report = export_masks(opened, tmp_path / "out")
         with pytest.raises(SemiGDAError, match="exist already"):
@@ -807,17 +814,17 @@ def test_drafts_have_one_object_where_the_session_says_so(session: Session, pred
     """Whoever made them, and also those that were stored before; accepted masks stay as they are."""
     labels = two_squares(session.item("image_1").shape)
     session.accept("image_1", labels)
-    session.store_prediction("image_2", predict(two_squares(session.item("image_2").shape)), 1)
+    session.drafts.store("image_2", predict(two_squares(session.item("image_2").shape)), 1)
     assert session.prediction("image_2")[22, 22] == 1
-    session.one_object = True
-    session.store_prediction("image_3", predict(two_squares(session.item("image_3").shape)), 1)
+    session.update(one_object=True)
+    session.drafts.store("image_3", predict(two_squares(session.item("image_3").shape)), 1)
     for item_id in ("image_2", "image_3"):
         draft = session.prediction(item_id)
         assert (draft[5, 5], draft[22, 22], draft.sum()) == (1, 0, 100)
-        np.testing.assert_array_equal(session.see_draft(item_id), draft)
-        np.testing.assert_array_equal(session.starting_mask(item_id), draft)
-    np.testing.assert_array_equal(session.labels("image_1"), labels)
-    session.one_object = False
+        np.testing.assert_array_equal(session.drafts.see(item_id), draft)
+        np.testing.assert_array_equal(session.labels.starting_mask(item_id), draft)
+    np.testing.assert_array_equal(session.labels.get("image_1"), labels)
+    session.update(one_object=False)
     assert session.prediction("image_2")[22, 22] == 1
 
 
@@ -832,11 +839,11 @@ def test_masks_copied_with_decomposed_names_are_read_and_replaced(tmp_path: Path
     for file in list(labels.glob("*.tif")):
         file.rename(labels / unicodedata.normalize("NFD", file.name))
     with Session.open(tmp_path / "session") as session:
-        assert all(session.labels(item) is not None for item in session.items)
+        assert all(session.labels.get(item) is not None for item in session.items)
         session.accept("é", np.zeros((4, 4), np.uint8))
         assert export_masks(session, tmp_path / "out").left_out == []
     with Session.open(tmp_path / "session") as session:
-        masks = [session.labels(item) for item in session.items]
+        masks = [session.labels.get(item) for item in session.items]
         assert [int(mask.sum()) for mask in masks] == [0, 16]
     assert len(list(labels.iterdir())) == 2
 

@@ -22,49 +22,49 @@ def accepted(session: Session) -> Session:
 
 def test_neither_stream_of_training_sees_it(accepted: Session) -> None:
     first, *others = accepted.items
-    accepted.keep_for_validation(first)
+    accepted.labels.keep_for_validation(first)
     labeled, unlabeled = accepted.examples()
     assert [item.id for item in labeled.items] == [item.id for item in others[:2]]
     assert first not in unlabeled.items
-    assert accepted.validation == [first]
-    assert accepted.standing(first) is Status.VALIDATION
-    accepted.keep_for_validation(first, False)
+    assert accepted.labels.validation == [first]
+    assert accepted.status(first) is Status.VALIDATION
+    accepted.labels.keep_for_validation(first, False)
     assert first in accepted.examples()[0].items
-    assert accepted.standing(first) is Status.ACCEPTED
+    assert accepted.status(first) is Status.ACCEPTED
 
 
 def test_it_is_in_the_manifest_and_remembered(accepted: Session) -> None:
     second = accepted.items[1]
-    accepted.keep_for_validation(second)
+    accepted.labels.keep_for_validation(second)
     accepted.close()
     assert json.loads((accepted.folder / "semigda.json").read_bytes())["validation"] == [second.id]
     with Session.open(accepted.folder) as again:
-        assert again.validation == [second]
+        assert again.labels.validation == [second]
 
 
 def test_only_what_is_accepted_can_be_compared_with(accepted: Session) -> None:
     with pytest.raises(SemiGDAError, match="accept it first"):
-        accepted.keep_for_validation(accepted.items[3])
-    assert accepted.validation == []
+        accepted.labels.keep_for_validation(accepted.items[3])
+    assert accepted.labels.validation == []
 
 
 def test_a_round_begun_before_goes_on_with_what_it_began_with(accepted: Session) -> None:
-    record = accepted.begin_round(Recipe(), Budget(steps=4), 0, False)
-    accepted.keep_for_validation(accepted.items[0])
+    record = accepted.rounds.begin(Recipe(), Budget(steps=4), 0, False)
+    accepted.labels.keep_for_validation(accepted.items[0])
     assert accepted.items[0] in accepted.examples(record.labeled)[0].items
-    assert accepted.items[0].id not in accepted.begin_round(Recipe(), Budget(steps=4), 0, False).labeled
+    assert accepted.items[0].id not in accepted.rounds.begin(Recipe(), Budget(steps=4), 0, False).labeled
 
 
 def test_there_is_something_to_learn_while_not_all_is_kept(accepted: Session) -> None:
     for item in accepted.items[:3]:
-        assert accepted.has_something_to_learn
-        accepted.keep_for_validation(item)
-    assert not accepted.has_something_to_learn
+        assert accepted.labels.to_learn_from()
+        accepted.labels.keep_for_validation(item)
+    assert not accepted.labels.to_learn_from()
 
 
 def test_the_record_of_a_round_tells_how_it_did(accepted: Session) -> None:
-    record = accepted.begin_round(Recipe(), Budget(steps=4), 0, False)
+    record = accepted.rounds.begin(Recipe(), Budget(steps=4), 0, False)
     assert (record.validation_dice, record.validation_images) == (None, 0)
-    accepted.finish_round(record, "complete", steps=4, seconds=1, validation=Validation(0.75, 2))
+    accepted.rounds.finish(record, "complete", steps=4, seconds=1, validation=Validation(0.75, 2))
     again = Session.open(accepted.folder).rounds[0]
     assert (again.validation_dice, again.validation_images) == (0.75, 2)

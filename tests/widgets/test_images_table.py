@@ -11,7 +11,6 @@ from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.session.classes import ClassInfo
 from napari_semigda.session.items import Item, Status
 from napari_semigda.session.manifest import Manifest, write_manifest
-from napari_semigda.session.overview import Overview
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.panels.image_model import (
     EFFORT,
@@ -202,7 +201,7 @@ def twenty_thousand(folder):
 
 def test_twenty_thousand_rows_are_quick(tmp_path, qtbot):
     session = twenty_thousand(tmp_path)
-    overview, model = Overview(session), ImageModel()
+    overview, model = session.overview(), ImageModel()
     table = ImageTable(model)
     qtbot.addWidget(table)
     table.show()

@@ -458,11 +458,9 @@ def _predict_session(given: argparse.Namespace, console: Console) -> int:
 
 def _without_draft(session: Session) -> list[Item]:
     """List the items, neither accepted nor skipped, that the last model has not predicted yet."""
-    from napari_semigda.session.queue import queue
-
     model = session.last_model()
     newest = 0 if model is None else int(model.parent.name)
-    infos = ((item, session.prediction_info(item)) for item in queue(session))
+    infos = ((item, session.prediction_info(item)) for item in session.queue())
     return [item for item, info in infos if info is None or info.round != newest]
 
 

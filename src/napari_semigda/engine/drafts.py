@@ -24,7 +24,7 @@ from napari_semigda.inference.predictor import Network, Predictor
 from napari_semigda.inference.preparation import Pixels
 from napari_semigda.pace import Pace
 from napari_semigda.session.items import Item
-from napari_semigda.session.selection import spread_order
+from napari_semigda.session.ranking import spread_order
 from napari_semigda.session.session import Session
 
 logger = logging.getLogger(__name__)

@@ -26,9 +26,8 @@ from napari_semigda.engine.models import Models
 from napari_semigda.engine.requests import Requests, RoundRequest
 from napari_semigda.errors import Cancelled, SemiGDAError, user_message
 from napari_semigda.inference.predictor import Predictor
+from napari_semigda.session.efforts import measure as effort
 from napari_semigda.session.items import Item
-from napari_semigda.session.journal import effort
-from napari_semigda.session.queue import queue
 from napari_semigda.session.rounds import STATE, RoundRecord, Validation, append_point, keep_points
 from napari_semigda.session.session import Session
 from napari_semigda.training.round import Round, StepReport
@@ -208,7 +207,7 @@ class RoundRunner:
         """Request drafts of what the annotator will look at next, but not of the image on screen."""
         shown = self.session.current_item
         if shown is not None:
-            ids = [item.id for item in queue(self.session, shown, count=REFRESHED)]
+            ids = [item.id for item in self.session.queue(shown, count=REFRESHED)]
             with self._requests.lock:
                 self._requests.refresh.clear()
                 self._requests.refresh.update(dict.fromkeys(ids))
@@ -287,7 +286,7 @@ class RoundRunner:
         self._drafter.restart_progress()
         if predictor is not None:
             self._drafter.request_features()
-            self._requests.add_drafts(queue(self.session))
+            self._requests.add_drafts(self.session.queue())
         yield RoundEnded(record)
 
     def _save(

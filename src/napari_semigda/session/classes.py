@@ -90,7 +90,7 @@ def with_changed_class(
     SemiGDAError
         When there is no such class, or another one has that name.
     """
-    old = _class_of(classes, value)
+    old = class_of(classes, value)
     if name is not None:
         _refuse_twin([one for one in classes if one.value != value], name)
     new = ClassInfo(
@@ -109,13 +109,14 @@ def without_class(classes: Sequence[ClassInfo], value: int) -> tuple[ClassInfo, 
     SemiGDAError
         When there is no such class, or no other.
     """
-    _class_of(classes, value)
+    class_of(classes, value)
     if len(classes) == 1:
         raise SemiGDAError("A session needs at least one class. Rename this one, or add another first.")
     return tuple(one for one in classes if one.value != value)
 
 
-def _class_of(classes: Iterable[ClassInfo], value: int) -> ClassInfo:
+def class_of(classes: Iterable[ClassInfo], value: int) -> ClassInfo:
+    """Return the class with this value; raises a `SemiGDAError` without one."""
     for one in classes:
         if one.value == value:
             return one

@@ -15,7 +15,7 @@ import numpy as np
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import ImageSettings, Pixels, in_picture_order
 from napari_semigda.io.atomic import cannot_read
-from napari_semigda.io.pictures import MANIFEST_NAME, Picture, write_picture
+from napari_semigda.io.pictures import MANIFEST_NAME, Picture, read_plane, write_picture
 from napari_semigda.model.presets import PRESETS
 from napari_semigda.pace import Cancel, Progress, tracked
 from napari_semigda.session.classes import named_classes
@@ -36,7 +36,7 @@ from napari_semigda.session.items import (
     for_people,
     looks,
     numbered,
-    read_picture,
+    plane_of,
     real_place,
     stored_path,
     unique_ids,
@@ -217,7 +217,7 @@ def _shows(item: Item, folder: Path, pixels: Pixels) -> bool:
     """Whether the image of an item has these pixels."""
     try:
         return item.shape == pixels.shape[:2] and np.array_equal(
-            read_picture(item, folder / item.path).pixels, np.asarray(pixels)
+            read_plane(plane_of(item, folder / item.path)).pixels, np.asarray(pixels)
         )
     except SemiGDAError:
         return False

@@ -1,21 +1,24 @@
-"""What was predicted for the items of a session: the label maps, and what is remembered beside them."""
+"""The drafts of a session: label maps that were predicted, and what is known of each."""
 
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.class_masks import one_object
 from napari_semigda.io.atomic import write_json
 from napari_semigda.io.files import json_or_none
-from napari_semigda.session.items import Item
-from napari_semigda.session.layout import MOST_ROUNDS
+from napari_semigda.session.folder import SessionFolder
+from napari_semigda.session.item_list import ItemList
+from napari_semigda.session.items import Item, id_of
+from napari_semigda.session.journal import Fraction, RoundNumber
 from napari_semigda.session.mask_files import MaskFolder
+from napari_semigda.session.seen_drafts import SeenDraft, SeenDrafts
 
 if TYPE_CHECKING:
     from napari_semigda.inference.predictor import Draft, Prediction
@@ -30,76 +33,93 @@ class DraftInfo:
     Parameters
     ----------
     score
-        Acquisition score in [0, 1]; higher means: look at it sooner.
+        Acquisition score in [0, 1]; higher means: label it sooner.
     round
-        The round whose weights made it; 0 where they came from elsewhere.
+        The round whose weights predicted it; 0 for imported weights.
     uncertainty
         Mean over the image, in [0, 1].
     """
 
-    score: float
-    round: int
-    uncertainty: float = 0.0
+    score: Fraction
+    round: RoundNumber
+    uncertainty: Fraction = 0.0
+
+
+_INFO = TypeAdapter(DraftInfo)
 
 
 def draft_in_words(info: DraftInfo) -> str:
-    """Say which weights made a draft: ``"draft of round 3"``, or ``"draft of the imported model"``."""
+    """Return which weights made a draft: ``"draft of round 3"``, or ``"draft of the imported model"``."""
     return f"draft of round {info.round}" if info.round else "draft of the imported model"
 
 
 class DraftStore:
-    """The drafts of a session: for each item the label map last predicted, and what is known of it.
+    """The newest draft of each item. Wherever an item is asked for, its id serves as well.
 
     Parameters
     ----------
+    folder, items
+        Of the session.
     masks
         The label maps.
-    lock
-        The session's.
+    seen
+        Remembers which draft the annotator was shown.
     one_object
-        Tells whether there is at most one object in an image. A draft then has no more, whoever made it, also
-        one that was stored before somebody said so.
+        Whether there is at most one object in an image now. A draft then has no more, also one that was
+        stored before.
     """
 
     def __init__(
-        self, masks: MaskFolder, lock: threading.RLock, one_object: Callable[[], bool] = bool
+        self,
+        folder: SessionFolder,
+        items: ItemList,
+        masks: MaskFolder,
+        seen: SeenDrafts,
+        one_object: Callable[[], bool],
     ) -> None:
-        self._masks = masks
-        self._lock = lock
+        self._folder, self._items, self._masks, self._seen = folder, items, masks, seen
         self._one_object = one_object
         self._infos: dict[str, DraftInfo | None] = {}
 
-    def __contains__(self, item_id: str) -> bool:
-        return item_id in self._masks
+    def __contains__(self, item: Item | str) -> bool:
+        return id_of(item) in self._masks
 
-    def read(self, item: Item) -> NDArray[np.uint8] | None:
-        """Read the label map last predicted for an item: (H, W) uint8; None without a sound one."""
+    def __getitem__(self, item: Item | str) -> NDArray[np.uint8]:
+        draft = self.get(item)
+        if draft is None:
+            raise KeyError(id_of(item))
+        return draft
+
+    def get(self, item: Item | str) -> NDArray[np.uint8] | None:
+        """Read the draft of an item: (H, W) uint8; None without one that can be read."""
+        item = self._items.get(item)
         try:
             mask = self._masks.read(item)
         except SemiGDAError:
             return None
-        return mask if mask is None else self._obeying(mask)
+        return None if mask is None else self._limited(mask)
 
-    def info(self, item: Item) -> DraftInfo | None:
-        """Tell what is known of the prediction of an item; None without one."""
+    def info(self, item: Item | str) -> DraftInfo | None:
+        """Return what is known of the draft of an item; None without one."""
+        item = self._items.get(item)
         self._read_infos([item])
-        with self._lock:
+        with self._folder.lock:
             return self._infos.get(item.id) if item.id in self._masks else None
 
     def ids(self) -> set[str]:
-        """Return the ids of all items that have a prediction."""
+        """Return the ids of all items that have a draft."""
         return self._masks.ids()
 
-    def scores(self, items: Iterable[Item]) -> NDArray[np.float32]:
-        """Return the acquisition score of each of these items, NaN where there is no prediction."""
-        items = list(items)
+    def scores(self) -> NDArray[np.float32]:
+        """Return the acquisition score of every item, (N,) in the order of the list; NaN without a draft."""
+        items = self._items.all
         self._read_infos(items)
-        with self._lock:
+        with self._folder.lock:
             drafted = self._masks.ids()
             infos = [self._infos.get(item.id) if item.id in drafted else None for item in items]
         return np.array([np.nan if info is None else info.score for info in infos], np.float32)
 
-    def store(self, item: Item, prediction: "Prediction | Draft", round_number: int) -> DraftInfo:
+    def store(self, item: Item | str, prediction: "Prediction | Draft", round_number: int) -> DraftInfo:
         """Keep a prediction as the draft of an item.
 
         Parameters
@@ -114,52 +134,55 @@ class DraftStore:
         SemiGDAError
             When it does not fit the item, or cannot be written.
         """
-        mask = self._obeying(self._masks.checked(item, prediction.labels))
+        self._folder.check_writable()
+        item = self._items.get(item)
+        mask = self._limited(self._masks.checked(item, prediction.labels))
         info = DraftInfo(
             score=float(np.clip(np.nan_to_num(prediction.score), 0, 1)),
             round=round_number,
             uncertainty=float(np.clip(np.nan_to_num(np.mean(prediction.uncertainty)), 0, 1)),
         )
-        with self._masks.staged(item, mask) as put, self._lock:
+        with self._masks.staged(item, mask) as put, self._folder.lock:
             put()
-            write_info(self._info_file(item), info)
+            write_json(self._info_file(item), asdict(info), durable=False)  # it can be computed again
             self._infos[item.id] = info
         return info
 
-    def _obeying(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def see(self, item: Item | str) -> NDArray[np.uint8] | None:
+        """Read the newest draft of an item for the annotator, whose effort is measured against it now.
+
+        A newer one may be stored before the mask is accepted, but not change what was corrected.
+        """
+        item = self._items.get(item)
+        with self._folder.lock:
+            newest = self.newest(item)
+            self._seen.see(item, newest.draft, newest.round)
+        return newest.draft
+
+    def newest(self, item: Item) -> SeenDraft:
+        """Return the newest draft of an item and its round."""
+        draft, info = self.get(item), self.info(item)
+        return SeenDraft(draft, None if draft is None or info is None else info.round)
+
+    def _limited(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return one_object(mask) if self._one_object() else mask
 
     def _read_infos(self, items: Iterable[Item]) -> None:
-        """Read what is known of drafts and was not read yet; of thousands, while others go on."""
-        with self._lock:
+        """Read what was not read yet; without the lock, so that others go on meanwhile."""
+        with self._folder.lock:
             unread = [item for item in items if item.id not in self._infos and item.id in self._masks]
         for item in unread:
             info = read_info(self._info_file(item))
-            with self._lock:
+            with self._folder.lock:
                 self._infos.setdefault(item.id, info)
 
     def _info_file(self, item: Item) -> Path:
         return self._masks.file(item.id).with_suffix(".json")
 
 
-def write_info(path: Path, info: DraftInfo) -> None:
-    """Write beside the label map; it can be computed again, so nobody waits for the disk."""
-    write_json(path, asdict(info), durable=False)
-
-
 def read_info(path: Path) -> DraftInfo | None:
-    """Read what `write_info` wrote; None where it is missing or damaged."""
-    values = json_or_none(path, path.parents[1], most=_MOST_BYTES)
-    if not isinstance(values, dict):
+    """Read what is known of a draft from the file beside it; None where it is missing or damaged."""
+    try:
+        return _INFO.validate_python(json_or_none(path, path.parents[1], most=_MOST_BYTES))
+    except ValidationError:
         return None
-    known: dict[str, Any] = {"uncertainty": 0.0, **values}
-    score, number, uncertainty = (known.get(name) for name in ("score", "round", "uncertainty"))
-    if not isinstance(number, int) or not 0 <= number < MOST_ROUNDS:
-        return None
-    if not _is_fraction(score) or not _is_fraction(uncertainty):
-        return None
-    return DraftInfo(float(score), int(number), float(uncertainty))
-
-
-def _is_fraction(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and 0 <= value <= 1

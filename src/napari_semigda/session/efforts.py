@@ -4,7 +4,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from napari_semigda.session.journal import JournalEntry
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.files import MOST_OF_LINES, check_own
+from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.session.folder import SessionFolder
+from napari_semigda.session.journal import JournalEntry, append_entry, read_entries
+from napari_semigda.session.layout import JOURNAL
 
 ACCEPTING = ("accepted", "corrected", "imported")
 """Events by which an item has an accepted mask."""
@@ -83,6 +91,74 @@ class Efforts:
         """Return the share of pixels changed when an item was accepted last; None without a draft."""
         accepts = self._accepts.get(item_id)
         return accepts[-1][0] if accepts else None
+
+
+class Journal:
+    """The journal of an opened session. Called under the session's lock."""
+
+    def __init__(self, folder: SessionFolder) -> None:
+        self._folder = folder
+        self._path = folder.path / JOURNAL
+        self._efforts: Efforts | None = None
+
+    def entries(self) -> list[JournalEntry]:
+        """Read what happened so far, oldest first."""
+        return read_entries(self._path)
+
+    def efforts(self) -> Efforts:
+        """Return what correcting took so far; the file is read at the first call."""
+        if self._efforts is None:
+            try:
+                check_own(self._path, most=MOST_OF_LINES)
+            except SemiGDAError as error:
+                self._folder.warn(str(error))
+                self._efforts = Efforts(())
+            else:
+                self._efforts = Efforts(self.entries())
+        return self._efforts
+
+    def add(self, entry: JournalEntry) -> None:
+        """Add an event, which has happened whether or not it can be written."""
+        if self._efforts is not None:
+            self._efforts.add(entry)
+        try:
+            append_entry(self._path, entry)
+        except SemiGDAError as error:
+            self._folder.warn(str(error))
+
+
+def measure(
+    draft: NDArray[np.integer], accepted: NDArray[np.integer], classes: int
+) -> tuple[float | None, float | None]:
+    """Measure how far a draft was from what was accepted.
+
+    Parameters
+    ----------
+    draft, accepted
+        (H, W) values 0 … classes - 1; `UNKNOWN` pixels of `accepted` do not count.
+    classes
+        Number of classes with the background.
+
+    Returns
+    -------
+    dice
+        Mean Dice of the classes that occur in either, in [0, 1]; 1 where none occurs.
+    changed
+        Share of the looked-at pixels that differ, in [0, 1].
+        Both are None where nobody looked at any pixel, or the sizes differ.
+    """
+    if draft.shape != accepted.shape:
+        return None, None
+    looked = accepted != UNKNOWN
+    before, after = draft[looked].astype(np.intp), accepted[looked].astype(np.intp)
+    if not before.size:
+        return None, None
+    in_draft, in_accepted = (np.bincount(part, minlength=classes)[1:classes] for part in (before, after))
+    in_both = np.bincount(after[before == after], minlength=classes)[1:classes]
+    occurring = in_draft + in_accepted > 0
+    dice = 2 * in_both[occurring] / (in_draft + in_accepted)[occurring]
+    mean_dice = float(dice.mean()) if dice.size else 1.0
+    return round(mean_dice, 6), round(float((before != after).mean()), 6)
 
 
 def mean_by_round(drafts: Sequence[AcceptedDraft]) -> dict[int, float]:

@@ -1,32 +1,36 @@
-"""A session's pictures and masks as training sees them: prepared when drawn, kept while there is room."""
+"""A session's images and masks as training sees them: prepared when drawn, kept while there is room."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from itertools import chain
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 import torch
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.inference.preparation import FramedWindows, frame, has_many_tiles, normalize
+from napari_semigda.inference.preparation import (
+    FramedWindows,
+    ImageSettings,
+    frame,
+    has_many_tiles,
+    normalize,
+)
+from napari_semigda.session.images import ImageFiles
 from napari_semigda.session.items import Item
+from napari_semigda.session.labels import LabelStore
 from napari_semigda.training.examples import Example
-
-if TYPE_CHECKING:
-    from napari_semigda.session.session import Session
 
 DEFAULT_ROOM = 512 * 2**20
 """Bytes of prepared examples that a session keeps in memory."""
 
 OPEN_FILE = 8 * 2**20
-"""Bytes that a large picture counts for, of which only a file is kept open: there cannot be too many."""
+"""Bytes that a large image counts for, of which only a file is kept open: there cannot be too many."""
 
 
 class ExampleCache:
     """Keeps the examples used last, within a number of bytes. Thread-safe.
 
-    Images are kept as float16: half the room, with steps of at most 1/2048, finer than 8-bit pictures have.
+    Images are kept as float16: half the room, with steps of at most 1/2048, finer than those of 8-bit images.
 
     Parameters
     ----------
@@ -77,28 +81,38 @@ class ExampleCache:
 class SessionExamples(Sequence[Example]):
     """Some items of a session, prepared for training one at a time as they are drawn.
 
-    An item whose picture or mask cannot be read does not end a round: the next readable one takes its
-    place, and the session's warnings say which and why.
+    An item whose image or mask cannot be read does not end a round: the next readable one takes its
+    place, and a warning says which and why.
 
     Parameters
     ----------
-    session
-        Where pictures and masks come from.
     items
-        Which ones; later changes of the session do not change the list.
-    labeled
-        Whether the accepted masks come along; without, all pixels are unknown.
+        Which ones.
+    images
+        Of the session.
+    labels
+        The accepted masks; without, all pixels are unlabeled.
+    settings
+        How images are normalized and framed.
     cache
         Where prepared examples are kept.
+    warn
+        Called with what could not be read.
     """
 
     def __init__(
-        self, session: "Session", items: Sequence[Item], cache: ExampleCache, *, labeled: bool
+        self,
+        items: Sequence[Item],
+        images: ImageFiles,
+        labels: LabelStore | None,
+        settings: ImageSettings,
+        cache: ExampleCache,
+        warn: Callable[[str], None],
     ) -> None:
         self.items = tuple(items)
-        self._session, self._cache, self._labeled = session, cache, labeled
-        self._settings = session.settings
-        self._unreadable: set[str] = set()
+        self._images, self._labels, self._settings = images, labels, settings
+        self._cache, self._warn = cache, warn
+        self._unreadable: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self.items)
@@ -116,38 +130,36 @@ class SessionExamples(Sequence[Example]):
             When not one of the items can be read.
         """
         if isinstance(index, slice):
-            return SessionExamples(self._session, self.items[index], self._cache, labeled=self._labeled)
+            return SessionExamples(
+                self.items[index], self._images, self._labels, self._settings, self._cache, self._warn
+            )
         start = range(len(self.items))[index]
-        for place in chain(range(start, len(self.items)), range(start)):
-            item = self.items[place]
+        for item in (*self.items[start:], *self.items[:start]):
             if item.id in self._unreadable:
                 continue
             try:
                 return self._example(item)
             except SemiGDAError as error:
-                self._unreadable.add(item.id)
-                self._session.warn(f"{item.name} is left out of training. {error}")
-        raise SemiGDAError(
-            f"Not one of {len(self.items)} {'labeled' if self._labeled else 'unlabeled'} images can be "
-            f"read for training. {self._session.warnings[-1]}"
-        )
+                self._unreadable[item.id] = f"{item.name} is left out of training. {error}"
+                self._warn(self._unreadable[item.id])
+        kind = "unlabeled" if self._labels is None else "labeled"
+        last = next(reversed(self._unreadable.values()))
+        raise SemiGDAError(f"None of {len(self.items)} {kind} images can be read for training. {last}")
 
     def _example(self, item: Item) -> Example:
-        stamp = self._session.label_stamp(item) if self._labeled else None
+        stamp = None if self._labels is None else self._labels.stamp(item)
         return self._cache.get((item.id, stamp, self._settings), lambda: self._prepare(item))
 
     def _prepare(self, item: Item) -> Example:
-        labels = self._session.labels(item) if self._labeled else None
-        if self._labeled and labels is None:
+        labels = None if self._labels is None else self._labels.get(item)
+        if self._labels is not None and labels is None:
             raise SemiGDAError("Its label file is gone.")
-        stored = None
-        if has_many_tiles(item.shape, self._settings):
-            stored = self._session.stored_picture(item)
+        stored = self._images.stored(item) if has_many_tiles(item.shape, self._settings) else None
         if stored is not None:
             windows = FramedWindows(stored, self._settings)
             known = windows.frame_labels(labels)
             return Example(windows, known, torch.ones(1, 1, dtype=torch.bool).expand(known.shape))
-        image = normalize(self._session.picture(item).pixels, self._settings)
+        image = normalize(self._images.read(item).pixels, self._settings)
         framed = frame(image, labels, self._settings)
         return Example(framed.image, framed.labels, framed.valid)
 

@@ -16,7 +16,7 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.features import is_same_describer
 from napari_semigda.io.atomic import atomic_file
 from napari_semigda.io.files import check_own, opened_tensors, parse_json
-from napari_semigda.session.selection import Floats, nearest
+from napari_semigda.session.ranking import Floats, nearest
 
 SAVED_AT_GROWTH = 1 / 8
 """The file is written again when it lacks such a share of what it holds: a few dozen times in all."""

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,12 @@ from napari_semigda.session.classes import ClassInfo
 from napari_semigda.session.finding import item_files, plane_suffixes
 from napari_semigda.session.items import (
     Item,
-    ItemState,
     file_identity,
     file_stem,
     for_people,
     image_name,
 )
+from napari_semigda.session.labels import LabelStore
 from napari_semigda.session.mask_names import ImageName, NearestNames
 from napari_semigda.session.matching import Matching, Target, match
 
@@ -37,23 +37,6 @@ Result = Literal["accepted", "not accepted", "no mask", "not used", "not chosen"
 
 _MANY_VALUES = 20
 """A mask with this many values that are no classes was smoothed or compressed, or numbers objects."""
-
-
-class Labels(Protocol):
-    """The masks of a session, as an import sees them."""
-
-    @property
-    def items(self) -> Sequence[Item]:
-        """All items, in the order of the list."""
-
-    def state(self, item: Item, /) -> ItemState:
-        """Return how far the labeling of an item is."""
-
-    def edit(self, item: Item, /) -> NDArray[np.uint8] | None:
-        """Return what is painted on an item and not accepted."""
-
-    def accept(self, item: Item, labels: NDArray[Any], /, *, event: str) -> object:
-        """Save a mask as accepted."""
 
 
 class ImportRow(NamedTuple):
@@ -148,7 +131,8 @@ class ImportReport:
 
 
 def import_masks(
-    labels: Labels,
+    labels: LabelStore,
+    items: Sequence[Item],
     classes: Sequence[ClassInfo],
     session_folder: Path,
     folder: Path,
@@ -170,7 +154,7 @@ def import_masks(
     ----------
     labels
         The session's masks; accepted ones, and edits that are not accepted yet, are kept.
-    classes
+    items, classes
         The session's.
     session_folder
         What the items' paths are relative to.
@@ -195,7 +179,7 @@ def import_masks(
         When the person canceled; masks accepted so far stay.
     """
     listing = list_folder(folder)
-    images = _Images(labels.items, session_folder)
+    images = _Images(items, session_folder)
     masks = _MaskFiles(listing.pictures, folder, images.identities)
     names = [one.name for one in classes]
     found = match(images.names, masks.names, root=_last_folders(folder.resolve()), class_names=names)
@@ -235,8 +219,8 @@ def import_masks(
     )
 
 
-def _refuse_labeled(labels: Labels, item: Item) -> None:
-    if labels.state(item) is ItemState.ACCEPTED:
+def _refuse_labeled(labels: LabelStore, item: Item) -> None:
+    if item in labels:
         raise SemiGDAError(f"{item.name} has an accepted mask already; it is kept.")
     if labels.edit(item) is not None:
         raise SemiGDAError(

@@ -5,19 +5,12 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Any
 
-from numpy.typing import NDArray
-
-from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.bands import BandedPixels, LargePicture, open_large, open_stored, opened_plane
-from napari_semigda.io.pictures import Picture, Plane, read_plane
-from napari_semigda.io.planes import StoredPixels
+from napari_semigda.io.pictures import Plane
 
 LONGEST_ID = 100
 """An id takes at most so many bytes in UTF-8, so that `<id>.tif` fits every file system."""
@@ -40,7 +33,7 @@ class ItemState(Enum):
 
     @property
     def waits(self) -> bool:
-        """Whether the annotator has yet to deal with such an item."""
+        """Whether such an item is neither accepted nor skipped."""
         return self in (ItemState.UNLABELED, ItemState.DRAFT)
 
 
@@ -54,25 +47,6 @@ class Status(Enum):
     VALIDATION = "validation"
     CHANGED = "changed"
     SKIPPED = "skipped"
-
-
-def standing(state: ItemState, *, edited: bool, aside: bool = False) -> Status:
-    """Tell an item's standing from its state.
-
-    Parameters
-    ----------
-    edited
-        Whether something on it is painted and not accepted.
-    aside
-        Whether it is kept for validation, which counts once it is accepted.
-    """
-    if edited and state is ItemState.ACCEPTED:
-        return Status.CHANGED
-    if edited and state.waits:
-        return Status.PAINTED
-    if aside and state is ItemState.ACCEPTED:
-        return Status.VALIDATION
-    return Status(state.value)
 
 
 @dataclass(frozen=True)
@@ -111,6 +85,18 @@ class Item:
     unit: str = "pixel"
     upright: bool = True
     skipped: bool = field(default=False, compare=False)
+
+
+def id_of(item: Item | str) -> str:
+    """Return the id of an item, or the id itself."""
+    return item if isinstance(item, str) else item.id
+
+
+def plane_of(item: Item, path: Path) -> Plane:
+    """Return the plane that an item was made of, given the path of its image file."""
+    return Plane(
+        path, item.series, item.index, item.name, item.shape, item.pixel_size, item.unit, item.upright
+    )
 
 
 def unique_ids(names: Iterable[str], others: Iterable[str] = ()) -> list[str]:
@@ -271,78 +257,6 @@ def is_safe_id(text: str) -> bool:
 def identity(item_id: str) -> str:
     """What two ids must not share, for file systems that do not tell case or accents' forms apart."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", item_id).casefold())
-
-
-def plane_of(item: Item, path: Path) -> Plane:
-    """Return what an item was made of, given where its picture file is."""
-    return Plane(
-        path, item.series, item.index, item.name, item.shape, item.pixel_size, item.unit, item.upright
-    )
-
-
-def read_picture(item: Item, path: Path) -> Picture:
-    """Read the pixels of an item from its picture file.
-
-    Raises
-    ------
-    SemiGDAError
-        When the file is missing, damaged, or of another size than when the session was made.
-    """
-    picture = read_plane(plane_of(item, path))
-    _check_shape(item, path, picture.pixels.shape)
-    return picture
-
-
-@contextmanager
-def opened_picture(item: Item, path: Path) -> Iterator[NDArray[Any] | BandedPixels]:
-    """Open the picture file of an item, to be read by slices; see `napari_semigda.io.bands.opened_plane`.
-
-    Raises
-    ------
-    SemiGDAError
-        As for `read_picture`.
-    """
-    with opened_plane(plane_of(item, path)) as pixels:
-        _check_shape(item, path, pixels.shape)
-        yield pixels
-
-
-def stored_picture(item: Item, path: Path) -> StoredPixels | None:
-    """Open the picture of an item to read parts of it; see `napari_semigda.io.bands.open_stored`.
-
-    Raises
-    ------
-    SemiGDAError
-        As for `read_picture`.
-    """
-    stored = open_stored(plane_of(item, path))
-    if stored is not None:
-        _check_shape(item, path, stored.shape)
-    return stored
-
-
-def shown_picture(item: Item, path: Path) -> Picture | LargePicture:
-    """Read or open the picture of an item to be looked at; see `napari_semigda.io.bands.open_large`.
-
-    Raises
-    ------
-    SemiGDAError
-        As for `read_picture`.
-    """
-    large = open_large(plane_of(item, path))
-    if large is None:
-        return read_picture(item, path)
-    _check_shape(item, path, large.levels[0].shape)
-    return large
-
-
-def _check_shape(item: Item, path: Path, shape: tuple[int, ...]) -> None:
-    if shape[:2] != item.shape:
-        raise SemiGDAError(
-            f"“{path}” is not the picture it was when the session was made: it had "
-            f"{size_for_people(item.shape)} pixels and has {size_for_people(shape)}. "
-            "Bring the old file back, or make a new session for the new one."
-        )
 
 
 def size_for_people(shape: tuple[int, ...]) -> str:

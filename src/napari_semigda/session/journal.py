@@ -1,19 +1,20 @@
 """What happened in a session, one JSON line an event, only ever added to."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter, ValidationError
 
 from napari_semigda.io.atomic import append_line, cannot_read
 from napari_semigda.io.files import read_json_lines
-from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.layout import MOST_ROUNDS
+
+Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
+RoundNumber = Annotated[int, Field(strict=True, ge=0, lt=MOST_ROUNDS)]
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,14 @@ class JournalEntry:
     time: str
     item: str
     event: str
-    dice: float | None = None
-    changed: float | None = None
-    round: int | None = None
+    dice: Fraction | None = None
+    changed: Fraction | None = None
+    round: RoundNumber | None = None
     note: str = ""
-    empty: bool | None = None
+    empty: Annotated[bool, Field(strict=True)] | None = None
+
+
+_ENTRY = TypeAdapter(JournalEntry)
 
 
 def now() -> str:
@@ -97,62 +101,13 @@ def read_entries(path: Path) -> list[JournalEntry]:
         raise cannot_read(path, error) from error
 
 
-def effort(
-    draft: NDArray[np.integer], accepted: NDArray[np.integer], classes: int
-) -> tuple[float | None, float | None]:
-    """Measure how far a draft was from what was accepted.
-
-    Parameters
-    ----------
-    draft, accepted
-        (H, W) values 0 … classes - 1; `UNKNOWN` pixels of `accepted` do not count.
-    classes
-        Number of classes with the background.
-
-    Returns
-    -------
-    dice
-        Mean Dice of the classes that occur in either, in [0, 1]; 1 where none occurs.
-    changed
-        Share of the looked-at pixels that differ, in [0, 1].
-        Both are None where nobody looked at any pixel, or the sizes differ.
-    """
-    if draft.shape != accepted.shape:
-        return None, None
-    looked = accepted != UNKNOWN
-    before, after = draft[looked].astype(np.intp), accepted[looked].astype(np.intp)
-    if not before.size:
-        return None, None
-    in_draft, in_accepted = (np.bincount(part, minlength=classes)[1:classes] for part in (before, after))
-    in_both = np.bincount(after[before == after], minlength=classes)[1:classes]
-    occurring = in_draft + in_accepted > 0
-    dice = 2 * in_both[occurring] / (in_draft + in_accepted)[occurring]
-    mean_dice = float(dice.mean()) if dice.size else 1.0
-    return round(mean_dice, 6), round(float((before != after).mean()), 6)
-
-
 def entry_of(values: Any) -> JournalEntry | None:
     """Return the event in a line of the journal; None if there is none."""
-    if not isinstance(values, Mapping) or not _is_event(values):
+    try:
+        return _ENTRY.validate_python(values)
+    except ValidationError:
         return None
-    known = {name: values[name] for name in JournalEntry.__dataclass_fields__ if name in values}
-    return JournalEntry(**known)
 
 
 def _line(entry: JournalEntry) -> str:
     return json.dumps(asdict(entry), ensure_ascii=False)
-
-
-def _is_event(values: Mapping[str, Any]) -> bool:
-    return (
-        all(isinstance(values.get(name), str) for name in ("time", "item", "event"))
-        and all(_is_fraction(values.get(name)) for name in ("dice", "changed"))
-        and isinstance(number := values.get("round"), int | None)
-        and 0 <= (number or 0) < MOST_ROUNDS
-        and isinstance(values.get("note", ""), str)
-        and isinstance(values.get("empty"), bool | None)
-    )
-
-
-def _is_fraction(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and 0 <= value <= 1)

@@ -1,6 +1,6 @@
 """Changing the masks of many images at once: where a class was removed, or one was added later."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -8,39 +8,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.pace import Cancel, Progress, tracked
+from napari_semigda.session.folder import SessionFolder
+from napari_semigda.session.item_list import ItemList
 from napari_semigda.session.items import Item
+from napari_semigda.session.journal import JournalEntry, now, read_entries
+from napari_semigda.session.label_files import LabelFiles
+from napari_semigda.session.layout import JOURNAL
 from napari_semigda.session.mask_files import MaskFolder
-
-Progress = Callable[[int, int], None]
+from napari_semigda.session.transaction import digest
 
 Change = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-"""Gives the new form of a mask: (H, W) uint8."""
-
-
-class ClassUse(NamedTuple):
-    """Where a class was painted.
-
-    Parameters
-    ----------
-    accepted
-        Items whose accepted mask holds it.
-    painted
-        Items on which it is painted, not accepted.
-    """
-
-    accepted: tuple[Item, ...]
-    painted: tuple[Item, ...]
-
-    @property
-    def images(self) -> int:
-        """In how many images it is."""
-        return len({item.id for item in (*self.accepted, *self.painted)})
+"""Returns the new form of a mask: (H, W) uint8."""
 
 
 class ChangedMask(NamedTuple):
-    """A mask that was changed with others, and the copy of what it was before.
+    """A mask that was changed with others.
 
     Parameters
     ----------
@@ -49,7 +35,7 @@ class ChangedMask(NamedTuple):
     item
         Whose mask.
     kept
-        The copy, beside it.
+        A copy of the mask before, beside it.
     digest
         Of the file that took its place.
     """
@@ -60,34 +46,203 @@ class ChangedMask(NamedTuple):
     digest: str
 
 
-class StagedMasks:
-    """New forms of masks, written beside the files they shall replace, while others go on working.
+class MaskChanges:
+    """Changes to the accepted masks and unfinished edits of a session, all of them or none."""
 
-    Parameters
-    ----------
-    change
-        Gives the new form of a mask; where it is equal to the old one, the mask stays.
-    """
+    def __init__(self, folder: SessionFolder, items: ItemList, files: LabelFiles, edits: MaskFolder) -> None:
+        self._folder, self._items, self._files = folder, items, files
+        self.accepted, self.edits = files.masks, edits
+
+    def change(
+        self,
+        change: Change,
+        what: str,
+        event: str,
+        note: str,
+        *,
+        manifest: Callable[[], tuple[Path, Callable[[], object]]] | None = None,
+        among: Collection[str] | None = None,
+        progress: Progress | None = None,
+        cancelled: Cancel | None = None,
+    ) -> list[ChangedMask]:
+        """Change masks as one transaction; see `napari_semigda.session.transaction`.
+
+        The new ones are written while others go on working; the session is locked only for the moment in
+        which they replace the old ones, which are kept as `<id>.replaced-N.tif`.
+
+        Parameters
+        ----------
+        change
+            Returns the new form of a mask.
+        what
+            Names the change; the number of masks is added.
+        event, note
+            For the journal, of each accepted mask.
+        manifest
+            Writes a new manifest beside the old one; returns its file, and what to call then.
+        among
+            Ids of the items whose masks take part; None takes all.
+        progress, cancelled
+            Told and asked after each mask.
+
+        Raises
+        ------
+        SemiGDAError
+            When something cannot be written; then nothing is changed.
+        Cancelled
+            When the person canceled; nothing is changed.
+        """
+        staged = _StagedMasks(change)
+        new_manifest: Path | None = None
+        try:
+            for masks, item in tracked(self._masks(among), progress, cancelled):
+                staged.stage(masks, item)
+            with self._folder.lock:
+                for masks, item in self._masks(among):
+                    staged.stage(masks, item)  # again, where one was accepted meanwhile
+                if manifest is None:
+                    return self._commit(staged, None, what, event, note)
+                new_manifest, then = manifest()
+                changed = self._commit(staged, new_manifest, what, event, note)
+                then()
+                return changed
+        finally:
+            if not self._folder.transactions.unfinished:
+                staged.remove()
+                if new_manifest is not None:
+                    with suppress(OSError):
+                        new_manifest.unlink(missing_ok=True)
+
+    def restore(self, changed: Sequence[ChangedMask], what: str, note: str) -> list[Item]:
+        """Put masks back that were changed with others; those changed since stay.
+
+        Raises
+        ------
+        SemiGDAError
+            When it cannot be recorded; then nothing is changed.
+        """
+        with self._folder.lock:
+            as_left = [
+                one
+                for one in changed
+                if one.kept.is_file() and digest(one.masks.file(one.item.id)) == one.digest
+            ]
+            steps = [(one.kept, one.masks.file(one.item.id), None) for one in as_left]
+            items = [one.item for one in as_left if one.masks is self.accepted]
+            entries = [JournalEntry(now(), item.id, "mask restored", note=note) for item in items]
+            if steps:
+                self._folder.transactions.commit(f"{what} {masks_counted(len(steps))}", steps, entries)
+            for one in as_left:
+                self._note_changed(one.masks, one.item)
+        return items
+
+    def holding(
+        self, masks: MaskFolder, value: int, progress: Progress | None = None, cancelled: Cancel | None = None
+    ) -> tuple[Item, ...]:
+        """Return the items whose mask in a folder holds a value; masks that cannot be read do not."""
+        found = []
+        for item in tracked(self._items.all, progress, cancelled):
+            with suppress(SemiGDAError):
+                mask = masks.read(item)
+                if mask is not None and (mask == value).any():
+                    found.append(item)
+        return tuple(found)
+
+    def undo_interrupted_removal(self, class_values: Collection[int], manifest_written: int) -> None:
+        """Put back the masks from which an older version had begun to remove a class when it was stopped.
+
+        Such a version wrote a copy of each mask, then the mask, and the manifest and the journal at last.
+
+        Parameters
+        ----------
+        class_values
+            Of the classes that were not removed.
+        manifest_written
+            When the manifest was written, in nanoseconds: what is older may mean something else, and is only
+            reported.
+        """
+        accepted = self.accepted
+        steps: list[tuple[Path, Path, Path | None]] = []
+        entries, older = [], []
+        copies = accepted.copies()
+        notes = " ".join(entry.note for entry in read_entries(self._folder.path / JOURNAL)) if copies else ""
+        for item_id, copy in copies:
+            value = None if copy.name in notes else _unlabeled_class(accepted, self._items.get(item_id), copy)
+            if value is None or value not in class_values:
+                continue
+            if copy.lstat().st_mtime_ns < manifest_written:
+                older.append(copy)
+                continue
+            note = "an older version was stopped while it removed a class"
+            steps.append((copy, accepted.file(item_id), None))
+            entries.append(JournalEntry(now(), item_id, "mask restored", note=note))
+        if steps:
+            self._folder.transactions.commit(f"Restoring {masks_counted(len(steps))}", steps, entries)
+            for entry in entries:
+                self._note_changed(accepted, self._items.get(entry.item))
+            self._folder.warn(
+                f"Removing a class was interrupted by the end of the program: {masks_counted(len(steps))} "
+                "without it were restored."
+            )
+        if older:
+            self._folder.warn(
+                f"{masks_counted(len(older))} may lack a class: an older version may have been stopped while "
+                f"it removed one. Compare with the copy “{older[0]}”."
+            )
+
+    def _masks(self, among: Collection[str] | None) -> list[tuple[MaskFolder, Item]]:
+        with self._folder.lock:
+            return [
+                (masks, item)
+                for masks in (self.accepted, self.edits)
+                for item in self._items.of(masks.ids())
+                if among is None or item.id in among
+            ]
+
+    def _commit(
+        self, staged: "_StagedMasks", new_manifest: Path | None, what: str, event: str, note: str
+    ) -> list[ChangedMask]:
+        """Replace masks by their new forms."""
+        steps: list[tuple[Path, Path, Path | None]] = []
+        if new_manifest is not None:
+            steps.append((new_manifest, self._folder.path / MANIFEST_NAME, None))
+        entries, changed = [], []
+        for masks, item, file in staged.changes():
+            kept = masks.kept_name(item.id)
+            steps.append((file, masks.file(item.id), kept))
+            changed.append(ChangedMask(masks, item, kept, digest(file)))
+            if masks is self.accepted:
+                text = f"{note}; the mask before is kept as {kept.name}"
+                entries.append(JournalEntry(now(), item.id, event, note=text))
+        if steps:
+            self._folder.transactions.commit(f"{what} {masks_counted(len(changed))}", steps, entries)
+        for one in changed:
+            self._note_changed(one.masks, one.item)
+        return changed
+
+    def _note_changed(self, masks: MaskFolder, item: Item) -> None:
+        masks.changed_by_transaction(item.id)
+        if masks is self.accepted:
+            self._files.note_written(item)
+
+
+class _StagedMasks:
+    """New forms of masks, written beside the files that they will replace."""
 
     def __init__(self, change: Change) -> None:
         self._change = change
         self._files: dict[tuple[MaskFolder, Item], tuple[tuple[int, int] | None, Path | None]] = {}
 
     def stage(self, masks: MaskFolder, item: Item) -> None:
-        """Write the new form of a mask, unless this was done and the mask is still the same.
+        """Write the new form of a mask, unless that was done and the mask is still the same.
 
-        Files that hold no mask stay as they are.
-
-        Raises
-        ------
-        SemiGDAError
-            When the disk fails while it is read, or it cannot be written.
+        Files that hold no mask stay as they are; a disk that fails while one is read raises.
         """
         stamp = masks.stamp(item.id)
         known = self._files.get((masks, item))
         if known is not None and known[0] == stamp:
             return
-        self._remove(known)
+        self._remove([known])
         mask = None
         try:
             mask = masks.read(item)
@@ -99,19 +254,19 @@ class StagedMasks:
         self._files[masks, item] = (stamp, None if same or changed is None else masks.stage(item, changed))
 
     def changes(self) -> list[tuple[MaskFolder, Item, Path]]:
-        """List the masks that will be others, and their new files."""
+        """Return the masks that will be others, and their new files."""
         return [(masks, item, file) for (masks, item), (_, file) in self._files.items() if file is not None]
 
     def remove(self) -> None:
         """Remove the new files."""
-        for known in self._files.values():
-            self._remove(known)
+        self._remove(self._files.values())
 
     @staticmethod
-    def _remove(known: tuple[tuple[int, int] | None, Path | None] | None) -> None:
-        if known is not None and known[1] is not None:
-            with suppress(OSError):
-                known[1].unlink(missing_ok=True)
+    def _remove(staged: Iterable[tuple[tuple[int, int] | None, Path | None] | None]) -> None:
+        for known in staged:
+            if known is not None and known[1] is not None:
+                with suppress(OSError):
+                    known[1].unlink(missing_ok=True)
 
 
 def _is_of_disk(error: BaseException | None) -> bool:
@@ -123,11 +278,8 @@ def _is_of_disk(error: BaseException | None) -> bool:
     return False
 
 
-def taken_out(masks: MaskFolder, item: Item, copy: Path) -> int | None:
-    """Return the class that is unlabeled in a mask and not in a copy; None if they differ otherwise.
-
-    Before there were transactions, a class was removed from mask after mask, each with a copy beside it.
-    """
+def _unlabeled_class(masks: MaskFolder, item: Item, copy: Path) -> int | None:
+    """Return the class that is unlabeled in a mask and not in a copy; None if they differ otherwise."""
     try:
         before, after = masks.read_copy(item, copy), masks.read(item)
     except SemiGDAError:
@@ -139,37 +291,11 @@ def taken_out(masks: MaskFolder, item: Item, copy: Path) -> int | None:
     return int(values[0]) if values.size == 1 and (after[differs] == UNKNOWN).all() and values[0] else None
 
 
-def items_with(
-    masks: MaskFolder,
-    items: Sequence[Item],
-    value: int,
-    progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> tuple[Item, ...]:
-    """Find the items whose mask holds a value; masks that cannot be read are none.
-
-    Raises
-    ------
-    Cancelled
-        If `cancelled` said so.
-    """
-    found = []
-    for done, item in enumerate(items, start=1):
-        if cancelled is not None and cancelled():
-            raise Cancelled
-        with suppress(SemiGDAError):
-            mask = masks.read(item)
-            if mask is not None and (mask == value).any():
-                found.append(item)
-        if progress is not None:
-            progress(done, len(items))
-    return tuple(found)
-
-
 def replaced(value: int, by: int) -> Change:
     """Return the change of one value into another."""
+    return lambda mask: np.where(mask == value, np.uint8(by), mask)
 
-    def change(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.where(mask == value, np.uint8(by), mask)
 
-    return change
+def masks_counted(count: int) -> str:
+    """Return ``"1 mask"`` or ``"3 masks"``."""
+    return "1 mask" if count == 1 else f"{count} masks"

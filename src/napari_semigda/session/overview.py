@@ -1,7 +1,7 @@
 """All items of a session in a table: how far each is, its score and its effort; in any order, or in part."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.io.pictures import SUFFIXES
+from napari_semigda.session.drafts import DraftStore
 from napari_semigda.session.items import Item, Status, file_stem, folded
-from napari_semigda.session.session import Session
+from napari_semigda.session.labels import LabelStore
 
-Key = Literal["place", "standing", "score", "effort"]
+Key = Literal["index", "status", "score", "effort"]
 """What the table can be sorted by."""
 
-Places = NDArray[np.intp]
-"""Places of items in the session's list, from 0."""
+Indices = NDArray[np.intp]
+"""Indices of items in the session's list, from 0."""
 
-ORDER_OF_STANDINGS = tuple(Status)
+STATUSES = tuple(Status)
 
 
 class Overview:
@@ -29,8 +30,12 @@ class Overview:
 
     Parameters
     ----------
-    session
-        Whose items.
+    items
+        In the order of the list.
+    drafts, labels
+        Of the session.
+    status, changes
+        As `Session.status` and `Session.changes`.
 
     Attributes
     ----------
@@ -38,45 +43,52 @@ class Overview:
         In the order of the list; so are the others.
     titles : list of str
         Their names as a narrow column shows them: without endings where these tell nothing apart.
-    standings : list of Status
-        How far each item is.
+    statuses : list of Status
+        Of each item.
     scores, efforts : ndarray
         (N,) float32: acquisition score, and share of the draft's pixels that the annotator changed; NaN
         where there is none.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        _, self._seen = session.changes()
-        self.items: tuple[Item, ...] = session.items
-        self._places = {item.id: place for place, item in enumerate(self.items)}
+    def __init__(
+        self,
+        items: Sequence[Item],
+        drafts: DraftStore,
+        labels: LabelStore,
+        status: Callable[[Item], Status],
+        changes: Callable[[int], tuple[set[str], int]],
+    ) -> None:
+        self._drafts, self._labels, self._status, self._changes = drafts, labels, status, changes
+        _, self._seen = changes(0)
+        self.items = tuple(items)
+        self._indices = {item.id: index for index, item in enumerate(self.items)}
         self.titles = short_names([item.name for item in self.items])
         self._folded = [item.name.casefold() for item in self.items]
-        self.standings = [Status.UNLABELED] * len(self.items)
+        self.statuses = [Status.UNLABELED] * len(self.items)
         self.scores, self.efforts = (np.full(len(self.items), np.nan, np.float32) for _ in range(2))
-        for place in range(len(self.items)):
-            self._read(place)
+        for index in range(len(self.items)):
+            self._read(index)
 
-    def place(self, item_id: str) -> int:
-        """Return an item's place in the list."""
-        return self._places[item_id]
+    def index(self, item_id: str) -> int:
+        """Return an item's index in the list."""
+        return self._indices[item_id]
 
     def refresh(self) -> list[int]:
-        """Read again what changed since the last time, and return the places of these items."""
-        ids, self._seen = self._session.changes(self._seen)
-        changed = sorted(self._places[item_id] for item_id in ids)
-        for place in changed:
-            self._read(place)
+        """Read again what changed since the last time, and return the indices of these items."""
+        ids, self._seen = self._changes(self._seen)
+        changed = sorted(self._indices[item_id] for item_id in ids)
+        for index in changed:
+            self._read(index)
         return changed
 
     def arranged(
         self,
-        key: Key = "place",
+        key: Key = "index",
         *,
         descending: bool = False,
         text: str = "",
-        standings: Collection[Status] = ORDER_OF_STANDINGS,
-    ) -> Places:
+        statuses: Collection[Status] = STATUSES,
+    ) -> Indices:
         """Put items in order.
 
         Parameters
@@ -88,42 +100,41 @@ class Overview:
             Whether the largest comes first.
         text
             Only items whose name holds this, whatever the case of the letters.
-        standings
-            Only items that are that far.
+        statuses
+            Only items with one of these.
 
         Returns
         -------
         ndarray
-            Places.
+            Indices.
         """
         values = self._values(key)
         order = np.argsort(-values if descending else values, kind="stable")
         text = text.strip().casefold()
-        if text or len(set(standings)) < len(ORDER_OF_STANDINGS):
+        if text or len(set(statuses)) < len(STATUSES):
             wanted = [
-                standing in standings and text in name
-                for standing, name in zip(self.standings, self._folded, strict=True)
+                status in statuses and text in name
+                for status, name in zip(self.statuses, self._folded, strict=True)
             ]
             order = order[np.array(wanted, bool)[order]]
         return order
 
     def _values(self, key: Key) -> NDArray[np.float32]:
         match key:
-            case "standing":
-                ranks = {standing: rank for rank, standing in enumerate(ORDER_OF_STANDINGS)}
-                return np.array([ranks[standing] for standing in self.standings], np.float32)
+            case "status":
+                return np.array([STATUSES.index(status) for status in self.statuses], np.float32)
             case "score":
                 return self.scores
             case "effort":
                 return self.efforts
         return np.arange(len(self.items), dtype=np.float32)
 
-    def _read(self, place: int) -> None:
-        item = self.items[place]
-        info, effort = self._session.prediction_info(item), self._session.effort(item)
-        self.standings[place] = self._session.standing(item)
-        self.scores[place] = np.nan if info is None else info.score
-        self.efforts[place] = np.nan if effort is None else effort
+    def _read(self, index: int) -> None:
+        item = self.items[index]
+        info, effort = self._drafts.info(item), self._labels.effort(item)
+        self.statuses[index] = self._status(item)
+        self.scores[index] = np.nan if info is None else info.score
+        self.efforts[index] = np.nan if effort is None else effort
 
 
 def short_names(names: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ from napari_semigda.model.network import SemiGDANet
 from napari_semigda.session.classes import MOST_NAMED
 from napari_semigda.session.layout import ROUNDS, make_folder
 from napari_semigda.session.manifest import read_manifest
-from napari_semigda.session.rounds import MODEL, RoundStore
+from napari_semigda.session.rounds import MODEL, newest_model
 
 ORIGIN = "origin.json"
 _MOST_ORIGIN = 2**16
@@ -267,7 +267,7 @@ def weights_in_words(path: Path) -> str:
 def _newest_of_session(folder: Path) -> Path:
     if not (folder / MANIFEST_NAME).is_file():
         raise SemiGDAError(f"“{folder}” is no session: it has no {MANIFEST_NAME}. Choose another folder.")
-    path = RoundStore(folder / ROUNDS).last_model()
+    path = newest_model(folder)
     if path is None:
         raise SemiGDAError(f"The session “{folder.name}” has no weights yet: train a round there first.")
     return path

@@ -1,17 +1,19 @@
-"""The image to begin a session with: the one most like all others, told from small copies of a sample."""
+"""The image to begin a session with: the one most like all others, judged by small copies of a sample."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.inference.preparation import normalize
+from napari_semigda.inference.preparation import ImageSettings, normalize
 from napari_semigda.io.bands import opened_copy
+from napari_semigda.io.pictures import Plane
+from napari_semigda.session.images import ImageFiles
 from napari_semigda.session.items import Item
-from napari_semigda.session.selection import spread_order
-from napari_semigda.session.session import Session
+from napari_semigda.session.ranking import spread_order
 
 MOST_READ = 64  # images, spread evenly over the list: more do not move the middle much
 FEWEST_READ = 3  # of fewer none is in the middle
@@ -21,52 +23,50 @@ QUICKLY_READ = 2_000_000  # pixels of an image that is read in hundredths of a s
 
 
 def typical_item(
-    session: Session,
+    items: Sequence[Item],
+    images: ImageFiles,
+    settings: ImageSettings,
     *,
     seconds: float = 5.0,
     most_pixels: float = QUICKLY_READ,
     clock: Callable[[], float] = time.monotonic,
 ) -> Item | None:
-    """Choose the image that waits and is most like the others that do.
+    """Choose the item whose image is most like the others'.
 
-    Of a sample of `MOST_READ` images at most, however many there are, mean and spread of every channel are
-    compared in 4 × 4 cells; the image with the smallest sum of distances to the others is the typical one.
+    Of a sample of `MOST_READ` images at most, mean and spread of every channel are compared in 4 × 4 cells;
+    the image with the smallest sum of distances to the others is the typical one.
 
     Parameters
     ----------
-    session
-        Whose images.
+    items
+        Those to choose from.
+    images, settings
+        Of the session.
     seconds
-        No further image is read after so long.
+        No further image is read after this time.
     most_pixels
         Images with more pixels than this are left out.
     clock
-        Gives seconds.
+        Returns seconds.
 
     Returns
     -------
     Item or None
         None where fewer than `FEWEST_READ` could be read.
-
-    Examples
-    --------
-    >>> session.current_item = typical_item(session)  # doctest: +SKIP
     """
-    waiting = [item for item in session.items if session.state(item).waits]
     end = clock() + seconds
     read: list[Item] = []
     looks: list[NDArray[np.float32]] = []
-    for place in spread_order(len(waiting)):
-        item = waiting[place]
+    for index in spread_order(len(items)):
+        item = items[index]
         if clock() > end or len(read) == MOST_READ:
             break
-        look = _look(session, item) if item.shape[0] * item.shape[1] <= most_pixels else None
-        if look is not None:
+        if item.shape[0] * item.shape[1] > most_pixels:
+            continue
+        with suppress(SemiGDAError):
+            looks.append(_look(images.plane(item), settings))
             read.append(item)
-            looks.append(look)
-    if len(read) < FEWEST_READ:
-        return None
-    return read[_medoid(np.stack(looks))]
+    return read[_medoid(np.stack(looks))] if len(read) >= FEWEST_READ else None
 
 
 def _medoid(looks: NDArray[np.float32]) -> int:
@@ -75,14 +75,11 @@ def _medoid(looks: NDArray[np.float32]) -> int:
     return int(apart.sum(axis=1).argmin())
 
 
-def _look(session: Session, item: Item) -> NDArray[np.float32] | None:
-    """Mean and spread of each channel in each cell, as the network sees colors; None if it cannot be read."""
-    try:
-        with opened_copy(session.plane(item), SIDE) as pixels:
-            step = max(1, min(pixels.shape[:2]) // SIDE)
-            colors = np.asarray(normalize(pixels[::step, ::step], session.settings))
-    except SemiGDAError:
-        return None
+def _look(plane: Plane, settings: ImageSettings) -> NDArray[np.float32]:
+    """Mean and spread of each channel in each cell, as the network sees colors."""
+    with opened_copy(plane, SIDE) as pixels:
+        step = max(1, min(pixels.shape[:2]) // SIDE)
+        colors = np.asarray(normalize(pixels[::step, ::step], settings))
     rows, columns = (np.array_split(np.arange(size), CELLS) for size in colors.shape[1:])
     cells = [
         colors[:, row[:, None], column] for row in rows for column in columns if row.size and column.size

@@ -19,6 +19,7 @@ from pydantic_core import PydanticUseDefault
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_json
 from napari_semigda.io.files import json_or_none
+from napari_semigda.session.ranking import current_name
 
 _MOST_BYTES = 2**20
 _MOST_NUMBER = 10**6  # what a field of the window can show
@@ -49,6 +50,11 @@ class View(BaseModel):
     round_seconds: Annotated[float, Field(ge=0, le=_MOST_NUMBER)] = 60.0
     round_steps: Annotated[int, Field(ge=0, le=_MOST_NUMBER)] = 0
     folded: Annotated[tuple[str, ...], Strict(False)] = ("Session", "Train", "Export")
+
+    @field_validator("order")
+    @classmethod
+    def _today(cls, order: str) -> str:
+        return current_name(order)
 
     @field_validator("*", mode="wrap")
     @classmethod

@@ -18,7 +18,7 @@ from napari_semigda.io.bands import LargePicture
 from napari_semigda.io.pictures import Picture
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.prefetch import Prefetch
-from napari_semigda.session.queue import DEFAULT_STRATEGY, Strategy
+from napari_semigda.session.ranking import DEFAULT_ORDER, Order
 from napari_semigda.session.session import Session
 
 SEEN_AFTER = 0.3  # seconds; a mask that is accepted sooner after it appeared was not looked at
@@ -91,7 +91,7 @@ class Annotation:
     ----------
     item : Item or None
         The item on screen.
-    strategy : Strategy
+    strategy : Order
         By what the queue chooses what to look at next.
     prefetch : Prefetch
         Knows what comes next, where somebody let it look.
@@ -115,7 +115,7 @@ class Annotation:
     def __init__(self, session: Session, canvas: Canvas) -> None:
         self.session = session
         self.item: Item | None = None
-        self.strategy: Strategy = DEFAULT_STRATEGY
+        self.strategy: Order = DEFAULT_ORDER
         self.newer_draft = False
         self.prefetch = Prefetch(session)
         self.accepts_empty: Callable[[], bool] = lambda: False

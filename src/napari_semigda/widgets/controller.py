@@ -28,10 +28,8 @@ from napari_semigda.model.device import choose_device
 from napari_semigda.pace import Progress
 from napari_semigda.session.items import Item
 from napari_semigda.session.mask_changes import ChangedMask
-from napari_semigda.session.queue import queue
 from napari_semigda.session.relocation import Relocation
 from napari_semigda.session.session import Session
-from napari_semigda.session.typical import typical_item
 from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.activity import Activity
 from napari_semigda.widgets.annotation import Annotation
@@ -404,7 +402,7 @@ class Controller:
         if annotation is not None and background is not None and session.read_only is None:
             strategy = annotation.strategy
             background.do(
-                lambda: [item for item in queue(session, strategy=strategy) if engine.wants_draft(item)], then
+                lambda: [item for item in session.queue(order=strategy) if engine.wants_draft(item)], then
             )
 
     def _on_asked_for(self, items: list[Item]) -> None:
@@ -530,7 +528,7 @@ class Controller:
         assert self.session is not None
         last = self.session.current_item
         if last is None and all(state.waits for state in self.session.states()):
-            last = typical_item(self.session, seconds=TYPICAL_WITHIN)
+            last = self.session.typical_item(seconds=TYPICAL_WITHIN)
         if last is not None:
             self.annotation.show(last)
         elif not self.annotation.show_next():
@@ -620,5 +618,5 @@ class Controller:
 
 def _begun(session: Session) -> Session:
     """Have a new session begin with a typical image; in the thread that made it."""
-    session.current_item = typical_item(session)
+    session.current_item = session.typical_item()
     return session

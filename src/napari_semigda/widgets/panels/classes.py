@@ -16,9 +16,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.session.class_list import ClassUse
 from napari_semigda.session.classes import MOST_NAMED, ClassInfo
 from napari_semigda.session.items import ItemState
-from napari_semigda.session.mask_changes import ChangedMask, ClassUse
+from napari_semigda.session.mask_changes import ChangedMask
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.keys import Key

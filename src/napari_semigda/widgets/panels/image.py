@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSizePolicy, QSpinBox, 
 from superqt import QElidingLabel
 
 from napari_semigda.session.items import Item, ItemState
-from napari_semigda.session.queue import DEFAULT_STRATEGY, EXPLANATIONS, STRATEGIES, Strategy
+from napari_semigda.session.ranking import DEFAULT_ORDER, EXPLANATIONS, ORDERS, Order
 from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.keys import Key
@@ -29,11 +29,11 @@ VALIDATION_MEANS = (
     "Keep this image for validation: rounds do not learn from it, but compare their draft with your mask."
 )
 NOT_FOR_VALIDATION = "Accept the mask first: validation compares drafts with it."
-NAMES: dict[Strategy, str] = {
+NAMES: dict[Order, str] = {
     "mixed": "mixed",
-    "uncertain": "uncertainty",
-    "different": "diversity",
-    "in order": "list order",
+    "uncertainty": "uncertainty",
+    "diversity": "diversity",
+    "list order": "list order",
     "random": "random",
 }
 
@@ -92,7 +92,7 @@ class ImagePanel(QWidget):
         return act
 
     def _choose_order(self) -> None:
-        order: Strategy = self.order.currentData()
+        order: Order = self.order.currentData()
         self.order.setToolTip(wrapped(EXPLANATIONS[order]))
         annotation = self._controller.annotation
         if annotation is not None:
@@ -116,7 +116,7 @@ class ImagePanel(QWidget):
         annotation = self._controller.annotation
         assert annotation is not None
         annotation.changed.connect(self._refresh)
-        remembered = self.order.findData(annotation.session.view.order or DEFAULT_STRATEGY)
+        remembered = self.order.findData(annotation.session.view.order or DEFAULT_ORDER)
         self.order.blockSignals(True)
         self.order.setCurrentIndex(max(remembered, 0))
         self.order.blockSignals(False)
@@ -172,9 +172,9 @@ def _skip_or_unskip(annotation: Annotation) -> None:
 def _choice_of_orders() -> QComboBox:
     box = QComboBox()
     box.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # as for buttons: a click leaves the keys to the canvas
-    for index, order in enumerate(STRATEGIES):
+    for index, order in enumerate(ORDERS):
         box.addItem(NAMES[order], order)
         box.setItemData(index, wrapped(EXPLANATIONS[order]), Qt.ItemDataRole.ToolTipRole)
-    box.setCurrentIndex(STRATEGIES.index(DEFAULT_STRATEGY))
-    box.setToolTip(wrapped(EXPLANATIONS[DEFAULT_STRATEGY]))
+    box.setCurrentIndex(ORDERS.index(DEFAULT_ORDER))
+    box.setToolTip(wrapped(EXPLANATIONS[DEFAULT_ORDER]))
     return box

@@ -16,7 +16,7 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.preparation import normalize
 from napari_semigda.io.bands import opened_copy
 from napari_semigda.session.items import Item, Status, size_for_people
-from napari_semigda.session.overview import ORDER_OF_STANDINGS, Key, Overview, Places
+from napari_semigda.session.overview import STATUSES, Indices, Key, Overview
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.background import Background
 from napari_semigda.widgets.panels.image import SCORE_MEANS
@@ -39,8 +39,8 @@ class Column(NamedTuple):
 
 
 COLUMNS = (
-    Column("Image", "The image; sorted in the order of the list.", "place"),
-    Column("Status", "How far the image is.", "standing"),
+    Column("Image", "The image; sorted in the order of the list.", "index"),
+    Column("Status", "How far the image is.", "status"),
     Column("Score", SCORE_MEANS, "score"),
     Column("Effort", "Share of the draft's pixels that you changed before you accepted it.", "effort"),
 )
@@ -139,10 +139,10 @@ class ImageModel(QAbstractTableModel):
         self._overview: Overview | None = None
         self._thumbnails: Thumbnails | None = None
         self._text = ""
-        self._standings: Collection[Status] = ORDER_OF_STANDINGS
+        self._standings: Collection[Status] = STATUSES
         self._column, self._descending = NAME, False
-        self._order: Places = np.zeros(0, np.intp)
-        self._rows: Places = np.zeros(0, np.intp)
+        self._order: Indices = np.zeros(0, np.intp)
+        self._rows: Indices = np.zeros(0, np.intp)
         blank = QPixmap(SIDE, SIDE)
         blank.fill(Qt.GlobalColor.transparent)
         self._blank = QIcon(blank)  # so that names are aligned
@@ -196,7 +196,7 @@ class ImageModel(QAbstractTableModel):
         """Return the row of an item, None where the filter hides it."""
         if self._overview is None or item_id is None:
             return None
-        row = int(self._rows[self._overview.place(item_id)])
+        row = int(self._rows[self._overview.index(item_id)])
         return None if row < 0 else self.index(row, NAME)
 
     @property
@@ -249,12 +249,12 @@ class ImageModel(QAbstractTableModel):
 
     # -------------------------------------------------------------------------------------------
 
-    def _arranged(self) -> Places:
+    def _arranged(self) -> Indices:
         if self._overview is None:
             return np.zeros(0, np.intp)
         key = COLUMNS[self._column].key
         return self._overview.arranged(
-            key, descending=self._descending, text=self._text, standings=self._standings
+            key, descending=self._descending, text=self._text, statuses=self._standings
         )
 
     @contextmanager
@@ -264,12 +264,12 @@ class ImageModel(QAbstractTableModel):
         self._put(self._arranged())
         self.endResetModel()
 
-    def _put(self, order: Places) -> None:
+    def _put(self, order: Indices) -> None:
         self._order = order
         self._rows = np.full(self.total, -1, np.intp)
         self._rows[order] = np.arange(len(order))
 
-    def _remove_rows(self, target: Places) -> None:
+    def _remove_rows(self, target: Indices) -> None:
         gone = np.flatnonzero(~np.isin(self._order, target))
         for run in reversed(np.split(gone, np.flatnonzero(np.diff(gone) > 1) + 1)):
             if len(run):
@@ -277,14 +277,14 @@ class ImageModel(QAbstractTableModel):
                 self._put(np.delete(self._order, run))
                 self.endRemoveRows()
 
-    def _add_rows(self, target: Places) -> None:
+    def _add_rows(self, target: Indices) -> None:
         new = target[self._rows[target] < 0]
         if len(new):
             self.beginInsertRows(NOWHERE, len(self._order), len(self._order) + len(new) - 1)
             self._put(np.concatenate([self._order, new]))
             self.endInsertRows()
 
-    def _permute(self, target: Places) -> None:
+    def _permute(self, target: Indices) -> None:
         self.layoutAboutToBeChanged.emit()
         before = self.persistentIndexList()
         items = [int(self._order[index.row()]) for index in before]
@@ -306,7 +306,7 @@ class ImageModel(QAbstractTableModel):
             case 0:
                 return overview.titles[number]
             case 1:
-                return WORDS[overview.standings[number]]
+                return WORDS[overview.statuses[number]]
             case 2:
                 score = float(overview.scores[number])
                 return "" if math.isnan(score) else f"{score:.2f}"
@@ -316,7 +316,7 @@ class ImageModel(QAbstractTableModel):
         item, effort = overview.items[number], float(overview.efforts[number])
         lines = [
             f"{item.name} ({number + 1} of {self.total}), {size_for_people(item.shape)} pixels",
-            MEANINGS[overview.standings[number]],
+            MEANINGS[overview.statuses[number]],
         ]
         if not math.isnan(effort):
             lines.append(f"{_percent(effort)} of the draft's pixels were changed before it was accepted")

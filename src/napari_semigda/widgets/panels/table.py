@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semigda.session.items import Item, Status
-from napari_semigda.session.overview import ORDER_OF_STANDINGS, Overview
+from napari_semigda.session.overview import STATUSES, Overview
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.background import Background
 from napari_semigda.widgets.controller import Controller
@@ -171,7 +171,7 @@ class TablePanel(QWidget):
         assert session is not None
         assert annotation is not None
         self._background = Background(self)
-        self._background.do(lambda: Overview(session), lambda overview: self._begin(session, overview))
+        self._background.do(session.overview, lambda overview: self._begin(session, overview))
         annotation.changed.connect(self._follow)
         self._enable(True)
 
@@ -234,7 +234,7 @@ class TablePanel(QWidget):
 def _choice_of_states() -> QComboBox:
     box = QComboBox()
     box.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # as for buttons: a click leaves the keys to the canvas
-    box.addItem("Any status", ORDER_OF_STANDINGS)
+    box.addItem("Any status", STATUSES)
     for index, status in enumerate(Status, start=1):
         box.addItem(WORDS[status], (status,))
         box.setItemData(index, wrapped(MEANINGS[status]), Qt.ItemDataRole.ToolTipRole)

@@ -1,0 +1,274 @@
+"""The classes of an opened session: adding, changing and removing them, with the masks that hold them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_semigda.io.atomic import write_bytes
+from napari_semigda.io.pictures import MANIFEST_NAME
+from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.pace import Cancel, Progress
+from napari_semigda.session.classes import ClassInfo, class_of, with_changed_class, with_class, without_class
+from napari_semigda.session.folder import SessionFolder
+from napari_semigda.session.items import Item
+from napari_semigda.session.manifest import ManifestFile
+from napari_semigda.session.mask_changes import ChangedMask, MaskChanges, replaced
+from napari_semigda.session.transaction import pending_name
+
+
+class ClassUse(NamedTuple):
+    """The items on which a class is painted.
+
+    Parameters
+    ----------
+    accepted
+        Those whose accepted mask holds it.
+    painted
+        Those on which it is painted and not accepted.
+    """
+
+    accepted: tuple[Item, ...]
+    painted: tuple[Item, ...]
+
+    @property
+    def images(self) -> int:
+        """The number of images that hold it."""
+        return len({item.id for item in (*self.accepted, *self.painted)})
+
+
+class ClassList(Sequence[ClassInfo]):
+    """The classes of a session, without the background, in the order of their values.
+
+    A sequence of `ClassInfo` that always shows the present classes. Each change is saved.
+
+    Parameters
+    ----------
+    folder, manifest
+        Of the session.
+    masks
+        Changes masks together with the classes.
+    """
+
+    def __init__(self, folder: SessionFolder, manifest: ManifestFile, masks: MaskChanges) -> None:
+        self._folder, self._manifest, self._masks = folder, manifest, masks
+
+    @property
+    def _now(self) -> tuple[ClassInfo, ...]:
+        return self._manifest.manifest.classes
+
+    def __len__(self) -> int:
+        return len(self._now)
+
+    @overload
+    def __getitem__(self, index: int) -> ClassInfo: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ClassInfo]: ...
+    def __getitem__(self, index: int | slice) -> ClassInfo | Sequence[ClassInfo]:
+        return self._now[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Iterable) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self._now)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The values of the classes in masks, in order."""
+        return tuple(info.value for info in self._now)
+
+    @property
+    def names(self) -> list[str]:
+        """The classes' names by value, from 1 on; empty texts stand for removed classes."""
+        names = {info.value: info.name for info in self._now}
+        return [names.get(value, "") for value in range(1, self.channels)]
+
+    @property
+    def channels(self) -> int:
+        """Number of outputs of the network: the background, and all values up to the highest of a class."""
+        return self._now[-1].value + 1
+
+    def add(
+        self,
+        name: str,
+        color: str | None = None,
+        *,
+        occurs_in_accepted: bool = False,
+        progress: Progress | None = None,
+        cancelled: Cancel | None = None,
+    ) -> ClassInfo:
+        """Add a class with the next value.
+
+        Parameters
+        ----------
+        name
+            Shown to people.
+        color
+            As ``"#rrggbb"``; None takes the next one.
+        occurs_in_accepted
+            Whether the class occurs in images that are accepted already, where nobody painted it: the
+            background of their masks then becomes unlabeled, see `unlabel_background`. Else it stays, and
+            training takes it for background that is not of the new class.
+        progress, cancelled
+            Told and asked after each of these masks.
+
+        Raises
+        ------
+        SemiGDAError
+            When the name is taken or not a name, or it cannot be saved.
+        Cancelled
+            When the person canceled; the class is not added.
+        """
+        self._folder.check_writable()
+        with self._folder.lock:
+            before = self._now
+            added = with_class(before, name, color)
+            if not occurs_in_accepted:
+                self._manifest.change(classes=added)
+        if occurs_in_accepted:
+            self._unlabel_background(
+                name, progress, cancelled, lambda: self._new_manifest(with_class(self._now, name, color))
+            )
+        return next(info for info in self._now if info not in before)
+
+    def rename(self, value: int, name: str) -> None:
+        """Give the class with this value another name; masks are not touched."""
+        self._change(value, name, None)
+
+    def recolor(self, value: int, color: str) -> None:
+        """Give the class with this value another color, ``"#rrggbb"``."""
+        self._change(value, None, color)
+
+    def _change(self, value: int, name: str | None, color: str | None) -> None:
+        self._folder.check_writable()
+        with self._folder.lock:
+            self._manifest.change(classes=with_changed_class(self._now, value, name, color))
+
+    def use(
+        self, value: int, *, progress: Progress | None = None, cancelled: Cancel | None = None
+    ) -> ClassUse:
+        """Return the items on which the class with this value is painted; raises `Cancelled`."""
+        accepted = self._masks.holding(self._masks.accepted, value, progress, cancelled)
+        return ClassUse(accepted, self._masks.holding(self._masks.edits, value))
+
+    def remove(
+        self, value: int, *, progress: Progress | None = None, cancelled: Cancel | None = None
+    ) -> ClassUse:
+        """Remove a class; its pixels become unlabeled, in all masks or, where that fails, in none.
+
+        The other classes keep their values, and masks without this one are not touched. The masks as they
+        were are kept as `labels/<id>.replaced-N.tif` (and in `edits`), and the journal says so.
+
+        Parameters
+        ----------
+        value
+            Of the class.
+        progress, cancelled
+            Told and asked after each mask.
+
+        Raises
+        ------
+        SemiGDAError
+            When it is the only class or none, or something cannot be written; then nothing is changed.
+        Cancelled
+            When the person canceled; nothing is changed.
+        """
+        self._folder.check_writable()
+        without_class(self._now, value)
+        name = class_of(self._now, value).name
+        changed = self._masks.change(
+            replaced(value, UNKNOWN),
+            f"Removing the class “{name}” from",
+            "class removed",
+            f"the pixels of “{name}” are unlabeled",
+            manifest=lambda: self._new_manifest(without_class(self._now, value)),
+            progress=progress,
+            cancelled=cancelled,
+        )
+        accepted = tuple(one.item for one in changed if one.masks is self._masks.accepted)
+        return ClassUse(accepted, tuple(one.item for one in changed if one.masks is self._masks.edits))
+
+    def unlabel_background(
+        self, value: int, *, progress: Progress | None = None, cancelled: Cancel | None = None
+    ) -> list[ChangedMask]:
+        """Make the background of the accepted masks unlabeled, for a class that was added later.
+
+        Images were accepted before the class was there, so nobody painted it; their background would teach
+        that it does not occur. Masks on which the class is painted stay, and so do all that are accepted
+        from now on. All masks are changed or none; those from before are kept as
+        `labels/<id>.replaced-N.tif`, and the journal says so.
+
+        Parameters
+        ----------
+        value
+            Of the class.
+        progress, cancelled
+            Told and asked after each mask.
+
+        Returns
+        -------
+        list of ChangedMask
+            For `restore_masks`.
+
+        Raises
+        ------
+        SemiGDAError
+            When there is no such class, or something cannot be written; then nothing is changed.
+        Cancelled
+            When the person canceled; nothing is changed.
+        """
+        self._folder.check_writable()
+        return self._unlabel_background(class_of(self._now, value).name, progress, cancelled, value=value)
+
+    def restore_masks(self, changed: Sequence[ChangedMask]) -> list[Item]:
+        """Put the masks back that `unlabel_background` changed; those accepted again since stay.
+
+        Returns
+        -------
+        list of Item
+            Those whose accepted mask was restored.
+
+        Raises
+        ------
+        SemiGDAError
+            When it cannot be saved; then nothing is changed.
+        """
+        self._folder.check_writable()
+        return self._masks.restore(changed, "Restoring", "as it was before its background became unlabeled")
+
+    def _unlabel_background(
+        self,
+        name: str,
+        progress: Progress | None,
+        cancelled: Cancel | None,
+        manifest: Callable[[], tuple[Path, Callable[[], object]]] | None = None,
+        *,
+        value: int | None = None,
+    ) -> list[ChangedMask]:
+        unlabel = replaced(0, UNKNOWN)
+
+        def change(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return mask if value is not None and (mask == value).any() else unlabel(mask)
+
+        return self._masks.change(
+            change,
+            f"Making the background unlabeled for “{name}” in",
+            "background unlabeled",
+            f"“{name}” was added later and may be there",
+            manifest=manifest,
+            among=self._masks.accepted.ids(),
+            progress=progress,
+            cancelled=cancelled,
+        )
+
+    def _new_manifest(self, classes: tuple[ClassInfo, ...]) -> tuple[Path, Callable[[], Any]]:
+        """Write a changed manifest beside the present one; return the file, and what to call later."""
+        manifest, content = self._manifest.changed(classes=classes)
+        path = pending_name(self._folder.path / MANIFEST_NAME)
+        write_bytes(path, content, durable=False)
+        return path, lambda: self._manifest.take(manifest)
