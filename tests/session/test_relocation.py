@@ -68,7 +68,7 @@ def test_what_is_not_found_or_not_the_same_is_told_with_the_reason(session, pict
     assert relocation.found == ()
     told = {item.id: reason for item, reason in relocation.missing}
     assert told["image_1"] == "There is no file “image 1.png” there."
-    assert "is another picture: it has 5 × 4 pixels" in told["image_2"]
+    assert "is another image: it has 5 × 4 pixels" in told["image_2"]
     assert "image 3.png" in told["image_3"]
     assert "several files “stack.tif”" in told["stack_p0001"]
     assert {item.id: item.path for item in session.items} == old

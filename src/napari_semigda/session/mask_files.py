@@ -1,4 +1,4 @@
-"""The masks of a session in files: a TIFF per item, which is a mask of that item or is refused."""
+"""The mask files of a session: a TIFF for each item, which is refused if it is no mask of that item."""
 
 import os
 import threading
@@ -20,32 +20,31 @@ from napari_semigda.session.items import Item, size_for_people
 from napari_semigda.session.layout import make_folder
 from napari_semigda.session.transaction import Transactions, pending_name
 
-_BAND = 128
-"""Rows of a mask that are looked at together."""
+_BAND = 128  # rows of a mask that are checked together
 
 
 class MaskFolder:
     """One folder of masks: `labels`, `edits` or `predictions`.
 
-    The folder is looked through once; after that, what is there is known from what happens here. A file
-    that another program took away is noticed when it is read.
+    The folder is listed once; after that, its content is known from what happens here. A file that another
+    program removed is noticed when it is read.
 
     Parameters
     ----------
     folder
-        Where the masks are; need not be there.
+        Where the masks are; it need not exist.
     ids
-        Of the session's items; files of other names are left alone.
+        Of the session's items; files of other names are ignored.
     class_values
-        Tells the values that the classes have now.
+        Returns the values that the classes have now.
     lock
-        The session's, under which it is known which masks there are.
+        The session's, which protects the list of masks.
     changed
-        Is told, under the lock, the id of each item whose mask was written or removed.
+        Is called, under the lock, with the id of each item whose mask was written or removed.
     forgiving
-        Whether a value that is no class counts as background (the class was removed), or makes a mask none.
+        Whether a value that is no class counts as background (the class was removed), or is refused.
     transactions
-        Of the session: where masks are that are about to take their places.
+        The session's, which know masks that are not renamed yet.
 
     Raises
     ------
@@ -84,7 +83,7 @@ class MaskFolder:
             return set(self._present)
 
     def file(self, item_id: str) -> Path:
-        """Return where the mask of an item is, or would be."""
+        """Return the path of an item's mask, whether it exists or not."""
         return self.folder / f"{self._stems.get(item_id, item_id)}.tif"
 
     def _current(self, item_id: str) -> Path:
@@ -98,7 +97,7 @@ class MaskFolder:
         Raises
         ------
         SemiGDAError
-            When the file is damaged or does not fit the picture; it is left as it is.
+            When the file is damaged or does not fit the image; it is left as it is.
         """
         if item.id not in self:
             return None
@@ -107,15 +106,15 @@ class MaskFolder:
             return self.checked(item, self._read_file(path))
         except SemiGDAError as error:
             if path != self.file(item.id) and self._is_gone(path):
-                return self.read(item)  # it has taken its place in this moment
+                return self.read(item)  # it was renamed in this moment
             if self._is_gone(path):
                 with self._lock:
                     self._present.discard(item.id)
                     self._changed(item.id)
                 return None
             raise SemiGDAError(
-                f"“{path}” cannot be used as a mask of {item.name}: {error} "
-                "Bring back a copy of it, or move it away to label the image again."
+                f"“{path}” could not be used as a mask of {item.name}: {error} "
+                "Restore a copy of it, or move it away to label the image again."
             ) from error
 
     def _read_file(self, path: Path) -> NDArray[np.integer]:
@@ -123,7 +122,7 @@ class MaskFolder:
         return read_labels(path)
 
     def write(self, item: Item, mask: NDArray[np.uint8], *, durable: bool = True) -> None:
-        """Write a checked mask; the one that was there before is whole until this one is.
+        """Write a checked mask; the earlier one stays until this one is complete.
 
         Raises
         ------
@@ -142,12 +141,12 @@ class MaskFolder:
             self._note(item.id)
 
     def _note(self, item_id: str) -> None:
-        """Know of a mask that was written."""
+        """Note that a mask was written."""
         self._present.add(item_id)
         self._changed(item_id)
 
     def stage(self, item: Item, mask: NDArray[np.uint8]) -> Path:
-        """Write a mask beside its place, for a transaction, and return the file.
+        """Write a mask under another name, for a transaction, and return the file.
 
         Raises
         ------
@@ -159,18 +158,18 @@ class MaskFolder:
         return path
 
     def changed_by_transaction(self, item_id: str) -> None:
-        """Take note of a mask that a transaction has put in its place."""
+        """Note that a transaction has replaced a mask."""
         with self._lock:
             self._note(item_id)
 
     @contextmanager
     def staged(self, item: Item, mask: NDArray[np.uint8]) -> Iterator[Callable[[], None]]:
-        """Write a checked mask that can be computed again beside its place, while others go on.
+        """Write a checked mask that can be computed again under another name, without holding the lock.
 
         Yields
         ------
         callable
-            Puts it in its place, at once; to be called under the session's lock.
+            Renames it at once; to be called under the session's lock.
 
         Raises
         ------
@@ -197,14 +196,14 @@ class MaskFolder:
                 beside.unlink(missing_ok=True)
 
     def remove(self, item_id: str) -> None:
-        """Remove the mask of an item; where its file cannot be removed it stays known, as it stays there."""
+        """Remove the mask of an item; it stays listed where its file could not be removed."""
         with self._lock, suppress(OSError):
             self.file(item_id).unlink(missing_ok=True)
             self._present.discard(item_id)
             self._changed(item_id)
 
     def notice(self, item_id: str) -> None:
-        """Take over a file that another program put there since the folder was looked through."""
+        """Take over a file that another program put there since the folder was listed."""
         with self._lock:
             if item_id not in self._present and is_own_file(self.file(item_id), self.folder.parent):
                 self._present.add(item_id)
@@ -216,7 +215,7 @@ class MaskFolder:
         Raises
         ------
         SemiGDAError
-            When the disk does not say.
+            When the disk fails.
         """
         path = self._current(item_id)
         try:
@@ -228,22 +227,22 @@ class MaskFolder:
         return status.st_mtime_ns, status.st_size
 
     def _is_gone(self, path: Path) -> bool:
-        """Whether a file of this folder was taken away; without the folder the whole disk may be gone."""
+        """Whether a file of this folder was removed; without the folder the whole disk may be gone."""
         try:
             return self.folder.is_dir() and not os.path.lexists(path)
-        except OSError:  # a disk that does not answer has taken nothing away
+        except OSError:  # a disk that does not answer has removed nothing
             return False
 
     def holds_mask(self, item: Item) -> bool:
-        """Tell whether what stands in the place of the item's mask is one."""
+        """Return whether the file of an item holds a mask of it."""
         try:
-            self.checked(item, self._read_file(self.file(item.id)))
+            self.read_copy(item, self.file(item.id))
         except SemiGDAError:
             return False
         return True
 
     def kept_name(self, item_id: str) -> Path:
-        """Return a name that no file has, for a copy of an item's mask: `<id>.replaced-N.tif`."""
+        """Return an unused name for a copy of an item's mask: `<id>.replaced-N.tif`."""
         path, number = self.file(item_id), 1
         while os.path.lexists(kept := path.with_name(f"{item_id}.replaced-{number}.tif")):
             number += 1
@@ -269,12 +268,7 @@ class MaskFolder:
         return self.checked(item, self._read_file(path))
 
     def set_aside(self, item: Item) -> Path:
-        """Copy the file that stands in the place of an item's mask; what is no file there is moved.
-
-        Returns
-        -------
-        Path
-            The copy, `<id>.replaced-N.tif`.
+        """Copy the file of an item's mask to `<id>.replaced-N.tif`, and return the copy; a link is moved.
 
         Raises
         ------
@@ -298,13 +292,13 @@ class MaskFolder:
         Raises
         ------
         SemiGDAError
-            When its size is not the picture's, or it holds a value that is neither a class nor `UNKNOWN`.
+            When its size is not the image's, or it holds a value that is neither a class nor `UNKNOWN`.
         """
         mask = np.asarray(labels)
         if mask.ndim != 2 or mask.dtype.kind not in "bui":
             raise SemiGDAError(
-                f"The mask of {item.name} should have two dimensions and whole numbers, but it has "
-                f"the shape {mask.shape} and the type {mask.dtype}."
+                f"The mask of {item.name} should have two dimensions and whole numbers, but it has the shape "
+                f"{mask.shape} and the type {mask.dtype}."
             )
         if mask.shape != item.shape:
             raise SemiGDAError(
@@ -319,12 +313,12 @@ class MaskFolder:
             return np.where(foreign, 0, mask).astype(np.uint8)
         raise SemiGDAError(
             f"The mask of {item.name} holds the value {int(mask[foreign][0])}, but the classes of this "
-            f"session have the values {_in_words((0, *values))} (and {UNKNOWN} where nobody looked)."
+            f"session have the values {_ranges((0, *values))} (and {UNKNOWN} is unlabeled)."
         )
 
 
 def _foreign(mask: NDArray[Any], values: Collection[int]) -> NDArray[np.bool_] | None:
-    """Tell which pixels are neither background nor of a class nor `UNKNOWN`; None if none is."""
+    """Return which pixels are neither background nor of a class nor `UNKNOWN`; None if none is."""
     known = np.zeros(256, bool)
     known[[0, UNKNOWN, *values]] = True
     bands = (mask[top : top + _BAND] for top in range(0, len(mask), _BAND))  # of a large mask no copies
@@ -335,8 +329,8 @@ def _foreign(mask: NDArray[Any], values: Collection[int]) -> NDArray[np.bool_] |
     return foreign if foreign.any() else None
 
 
-def _in_words(values: Collection[int]) -> str:
-    """Write whole runs of numbers shortly: 1 to 3, 5."""
+def _ranges(values: Collection[int]) -> str:
+    """Write numbers briefly: 1 to 3, 5."""
     runs: list[list[int]] = []
     for value in sorted(values):
         if runs and value == runs[-1][-1] + 1:
