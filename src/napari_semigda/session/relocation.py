@@ -49,10 +49,10 @@ def look_for_pictures(
 ) -> Relocation:
     """Look in a folder, and below, for missing images by their names.
 
-    Of several files of one name the one counts that has the most folders above it in common with the old path;
-    where two have equally many, neither does. A file that is or could be the image of another item is not
-    taken, nor one in a folder of masks where the old path was in none, and each file is taken once. It also
-    has to hold the same plane in the same size.
+    Of several files of one name the one counts that has the most folders above it in common with the old
+    path; where two have equally many, neither does. A file that is or could be the image of another item is
+    not taken, nor one in a folder of masks where the old path was in none, and each file is taken once. It
+    also has to hold the same plane in the same size.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def _ends(path: PurePath, *, exact: bool) -> Iterator[int]:
 
 
 def _by_end(paths: Mapping[_Key, PurePath]) -> dict[int, list[_Key]]:
-    """Index files by the ends of their paths; of each end no more than two, enough to see that it is ambiguous."""
+    """Index files by the ends of their paths; two of one end are enough to call it ambiguous."""
     found: dict[int, list[_Key]] = defaultdict(list)
     for key, path in paths.items():
         for end in chain(_ends(path, exact=True), _ends(path, exact=False)):
