@@ -1,6 +1,6 @@
 """Panel 2: the classes, their colors and names, and which one the brush paints."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from qtpy.QtCore import QPoint, QSize, Qt, QTimer
@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.class_list import ClassUse
@@ -129,7 +130,7 @@ class ClassesPanel(QWidget):
         self._controller.closed.connect(self._fill)
         self._controller.canvas.label_picked.connect(self._follow)
         self._controller.canvas.label_changed.connect(self._mark)
-        self._controller.canvas.hidden_changed.connect(self._tick_again)
+        self._controller.canvas.hidden_changed.connect(self._show_ticks)
         self._controller.canvas.painted.connect(self._show_painted)
 
     # The list ----------------------------------------------------------------------------------
@@ -139,18 +140,20 @@ class ClassesPanel(QWidget):
         self._added, self._unlabeled = None, []
         self._fill()
 
+    @property
+    def _classes(self) -> Sequence[ClassInfo]:
+        return () if self._controller.session is None else self._controller.session.classes
+
     def _fill(self) -> None:
-        session = self._controller.session
-        classes = [] if session is None else session.classes
-        self.list.blockSignals(True)
-        self.list.clear()
-        for info in classes:
-            self._add_row(info.value, info.name, QColor(info.color)).setFlags(_flags(classes))
-        self._show_ticks(classes)
-        if session is not None:
-            self._add_row(BACKGROUND, "Background", QColor("black"))
-            self._add_row(UNKNOWN, "Unlabeled", QColor("gray"))
-        self.list.blockSignals(False)
+        session, classes = self._controller.session, self._classes
+        with signals_blocked(self.list):
+            self.list.clear()
+            for info in classes:
+                self._add_row(info.value, info.name, QColor(info.color)).setFlags(_flags(classes))
+            if session is not None:
+                self._add_row(BACKGROUND, "Background", QColor("black"))
+                self._add_row(UNKNOWN, "Unlabeled", QColor("gray"))
+        self._show_ticks()
         self.list.setToolTip(wrapped(TIP + (TICKS if len(classes) > 1 else "")))
         self.list.setVisible(session is not None)
         self.list.setFixedHeight(self._fitting_height())
@@ -163,21 +166,15 @@ class ClassesPanel(QWidget):
         self.list.addItem(row)
         return row
 
-    def _tick_again(self) -> None:
-        session = self._controller.session
-        self.list.blockSignals(True)
-        self._show_ticks([] if session is None else session.classes)
-        self.list.blockSignals(False)
-
-    def _show_ticks(self, classes: list[ClassInfo]) -> None:
+    def _show_ticks(self) -> None:
         """Check the classes that are shown; the only class is shown and hidden with its layer."""
-        hidden = self._controller.canvas.hidden_classes
-        shown = min(len(classes), self.list.count())  # while a session is opened there are no rows yet
-        for index in range(shown if len(classes) > 1 else 0):
-            row = self.list.item(index)
-            assert row is not None
-            seen = row.data(VALUE) not in hidden
-            row.setCheckState(Qt.CheckState.Checked if seen else Qt.CheckState.Unchecked)
+        hidden, classes = self._controller.canvas.hidden_classes, self._classes
+        rows = [self.list.item(index) for index in range(len(classes) if len(classes) > 1 else 0)]
+        with signals_blocked(self.list):
+            for row in rows:
+                if row is not None:  # while a session is opened there are no rows yet
+                    seen = row.data(VALUE) not in hidden
+                    row.setCheckState(Qt.CheckState.Checked if seen else Qt.CheckState.Unchecked)
 
     def _row_height(self) -> int:
         return max(ROW, self.list.fontMetrics().height() + 4)
@@ -229,9 +226,8 @@ class ClassesPanel(QWidget):
         values = [None if row is None else row.data(VALUE) for row in rows]
         index = values.index(value) if value in values else -1
         if index != self.list.currentRow():
-            self.list.blockSignals(True)
-            self.list.setCurrentRow(index)
-            self.list.blockSignals(False)
+            with signals_blocked(self.list):
+                self.list.setCurrentRow(index)
         self._allow()
 
     def _show_painted(self) -> None:
@@ -239,25 +235,20 @@ class ClassesPanel(QWidget):
 
     def _show_picked(self, value: int) -> None:
         """Show the class that is painted, if it is hidden."""
-        canvas = self._controller.canvas
-        if value in canvas.hidden_classes:
-            canvas.hidden_classes -= {value}
-            self._tick_again()
+        if value in self._controller.canvas.hidden_classes:
+            self._controller.canvas.hidden_classes -= {value}
 
     # Names, colors, removal -------------------------------------------------------------------
 
     def _chosen(self) -> ClassInfo | None:
-        session, row = self._controller.session, self.list.currentItem()
-        if session is None or row is None:
-            return None
-        return next((info for info in session.classes if info.value == row.data(VALUE)), None)
+        row = self.list.currentItem()
+        value = None if row is None else row.data(VALUE)
+        return next((info for info in self._classes if info.value == value), None)
 
     def _on_row_changed(self, row: QListWidgetItem) -> None:
         """Rename the class, or show or hide it: Qt's signal is the same."""
-        session, value = self._controller.session, row.data(VALUE)
-        if session is None:
-            return
-        if any(info.value == value and info.name == row.text() for info in session.classes):
+        value = row.data(VALUE)
+        if any(info.value == value and info.name == row.text() for info in self._classes):
             canvas, hidden = self._controller.canvas, {value}
             checked = row.checkState() == Qt.CheckState.Checked
             canvas.hidden_classes = (
@@ -271,10 +262,7 @@ class ClassesPanel(QWidget):
         )  # when the editor is closed: the old name, if the new one was refused
 
     def _add(self) -> None:
-        session = self._controller.session
-        if session is None:
-            return
-        names = {info.name for info in session.classes}
+        names = {info.name for info in self._classes}
         number = next(n for n in range(len(names) + 1, 2 * len(names) + 3) if f"class {n}" not in names)
         self._controller.add_class(f"class {number}")
         info = self._chosen()
@@ -294,9 +282,8 @@ class ClassesPanel(QWidget):
             self._ask_to_unlabel(info.value)
 
     def _ask_to_unlabel(self, value: int) -> None:
-        session = self._controller.session
-        info = next((one for one in ([] if session is None else session.classes) if one.value == value), None)
-        count = _accepted(session)
+        info = next((one for one in self._classes if one.value == value), None)
+        count = _accepted(self._controller.session)
         if info is None or not count:
             return
         where = "the image that is" if count == 1 else f"any of the {count} images that are"
@@ -373,7 +360,7 @@ def _accepted(session: Session | None) -> int:
     return 0 if session is None else session.counts()[ItemState.ACCEPTED]
 
 
-def _flags(classes: list[ClassInfo]) -> Any:
+def _flags(classes: Sequence[ClassInfo]) -> Any:
     flags = Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsEditable
     return flags | Qt.ItemFlag.ItemIsUserCheckable if len(classes) > 1 else flags
 

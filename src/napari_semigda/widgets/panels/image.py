@@ -5,6 +5,7 @@ from collections.abc import Callable
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSizePolicy, QSpinBox, QWidget
 from superqt import QElidingLabel
+from superqt.utils import signals_blocked
 
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.ranking import DEFAULT_ORDER, EXPLANATIONS, ORDERS, Order
@@ -117,9 +118,8 @@ class ImagePanel(QWidget):
         assert annotation is not None
         annotation.changed.connect(self._refresh)
         remembered = self.order.findData(annotation.session.view.order or DEFAULT_ORDER)
-        self.order.blockSignals(True)
-        self.order.setCurrentIndex(max(remembered, 0))
-        self.order.blockSignals(False)
+        with signals_blocked(self.order):
+            self.order.setCurrentIndex(max(remembered, 0))
         self._choose_order()
         self._refresh()
 
@@ -155,11 +155,10 @@ class ImagePanel(QWidget):
 
     def _show_number(self, index: int, count: int) -> None:
         self.next.allow("This is the last image." if index == count - 1 else None)
-        self.jump.blockSignals(True)
-        self.jump.setRange(1, count)
-        self.jump.setSuffix(f" of {count}")
-        self.jump.setValue(index + 1)
-        self.jump.blockSignals(False)
+        with signals_blocked(self.jump):
+            self.jump.setRange(1, count)
+            self.jump.setSuffix(f" of {count}")
+            self.jump.setValue(index + 1)
 
 
 def _skip_or_unskip(annotation: Annotation) -> None:

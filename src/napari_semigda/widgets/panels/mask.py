@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QSpinBox, QWidget, QWidgetAction
 from superqt import QLabeledDoubleSlider
+from superqt.utils import signals_blocked
 
 from napari_semigda.inference.draft_maps import DRAFT_THRESHOLD
 from napari_semigda.widgets.annotation import Annotation
@@ -314,9 +315,8 @@ class MaskPanel(QWidget):
             (self.smooth, "Smooth outlines"),
         ):
             entry.say(words + name)
-        self.smallest.blockSignals(True)
-        self.smallest.setValue(max(self._limits().values()))
-        self.smallest.blockSignals(False)
+        with signals_blocked(self.smallest):
+            self.smallest.setValue(max(self._limits().values()))
 
     # What is allowed ---------------------------------------------------------------------------
 
@@ -369,9 +369,8 @@ class MaskPanel(QWidget):
         self.show_draft.setChecked(corrections is not None and corrections.shows_draft)
         self.uncertainty.setChecked(corrections is not None and corrections.shows_uncertainty)
         if not self.threshold.isSliderDown():
-            self.threshold.blockSignals(True)
-            self.threshold.setValue(DRAFT_THRESHOLD if corrections is None else corrections.threshold)
-            self.threshold.blockSignals(False)
+            with signals_blocked(self.threshold):
+                self.threshold.setValue(DRAFT_THRESHOLD if corrections is None else corrections.threshold)
 
 
 def _labeled(words: str, part: QWidget) -> QWidget:

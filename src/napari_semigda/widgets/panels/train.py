@@ -1,6 +1,9 @@
 """Panel 5: rounds of training: start, pause, stop, resume, draft; losses and progress."""
 
+from typing import Any
+
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QSpinBox, QWidget
+from superqt.utils import signals_blocked
 
 from napari_semigda.training.recipe import Budget
 from napari_semigda.widgets.controller import NO_WEIGHTS, Controller
@@ -48,7 +51,7 @@ class TrainPanel(QWidget):
         self.every.setSpecialValueText("only with Train")
         self.every.setPrefix("after ")
         self.every.setSuffix(" new masks")
-        self._boxes = (self.minutes, self.steps, self.every)
+        self._boxes: tuple[Any, ...] = (self.minutes, self.steps, self.every)
         for box in self._boxes:
             box.valueChanged.connect(self._on_plan)
         self.fresh = QCheckBox("Train from scratch")
@@ -103,13 +106,10 @@ class TrainPanel(QWidget):
         """Show what was chosen when the session was last open."""
         assert self._controller.session is not None
         view = self._controller.session.view
-        for box in self._boxes:
-            box.blockSignals(True)
-        self.minutes.setValue(view.round_seconds / 60)
-        self.steps.setValue(view.round_steps)
-        self.every.setValue(view.round_after)
-        for box in self._boxes:
-            box.blockSignals(False)
+        values = (view.round_seconds / 60, view.round_steps, view.round_after)
+        for box, value in zip(self._boxes, values, strict=True):
+            with signals_blocked(box):
+                box.setValue(value)
         self._plan()
         self._refresh()
 
