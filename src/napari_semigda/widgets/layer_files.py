@@ -71,8 +71,8 @@ def _open_session(path: str) -> list[Any]:
 def _read_labels(path: str) -> list[LayerData]:
     file = Path(path)
     planes = list_planes(file)
-    labels, place = _stacked([read_labels(plane) for plane in planes], planes[0])
-    meta: dict[str, Any] = {"name": file.name, **place}
+    labels, placement = _stacked([read_labels(plane) for plane in planes], planes[0])
+    meta: dict[str, Any] = {"name": file.name, **placement}
     legend = read_legend(file)
     if legend is not None and not legend.objects:
         meta |= meaning(legend)
@@ -97,9 +97,9 @@ def _read_probabilities(path: str) -> list[LayerData]:
     pixels = read_plane(plane).pixels
     channels = [pixels] if pixels.ndim == 2 else [pixels[..., number] for number in range(pixels.shape[2])]
     names = [file.name] if len(channels) == 1 else [f"{file.name} {n}" for n in range(1, len(channels) + 1)]
-    _, place = _stacked([channels[0]], plane)
+    _, placement = _stacked([channels[0]], plane)
     return [
-        (channel, {"name": name, "contrast_limits": (0, 1), **place}, "image")
+        (channel, {"name": name, "contrast_limits": (0, 1), **placement}, "image")
         for name, channel in zip(names, channels, strict=True)
     ]
 
@@ -112,12 +112,12 @@ def _stacked(planes: Sequence[NDArray[Any]], first: Plane) -> tuple[NDArray[Any]
     unit = _known_unit(first.unit)
     scale = [spacing if axis == "Z" and spacing else 1.0 for axis in axes]
     units = [unit if axis == "Z" and spacing else "pixel" for axis in axes]
-    place = {
+    placement = {
         "scale": (*scale, *first.pixel_size),
         "units": (*units, unit, unit),
         "axis_labels": tuple(f"{axes}YX".lower()),
     }
-    return np.stack(planes).reshape(*lengths, *planes[0].shape), place
+    return np.stack(planes).reshape(*lengths, *planes[0].shape), placement
 
 
 def _known_unit(unit: str) -> str:

@@ -44,7 +44,7 @@ from napari_semigda.widgets.panels.parts import (
 )
 from napari_semigda.widgets.panels.session_plan import model_at
 from napari_semigda.widgets.preferences import chosen_device, heed_cache_folder
-from napari_semigda.widgets.segmentation import Segmentation, layer_data, place_of
+from napari_semigda.widgets.segmentation import Segmentation, layer_data, placement
 from napari_semigda.widgets.viewer import without_proxy
 
 WIDTH = 520
@@ -67,7 +67,7 @@ def new_labels(viewer: napari.viewer.Viewer) -> None:
         classes = named_classes(WITHOUT_SESSION) if session is None else session.classes
         legend = Legend(tuple(LegendEntry(one.value, one.name, one.color) for one in classes))
         labels = np.zeros(layer_data(image).shape[: image.ndim], np.uint8)
-        layer = Labels(labels, name=f"{image.name} labels", **place_of(image), **meaning(legend))
+        layer = Labels(labels, name=f"{image.name} labels", **placement(image), **meaning(legend))
         layer.selected_label = classes[0].value if classes else 1
         viewer.add_layer(layer)
 

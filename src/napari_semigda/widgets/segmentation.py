@@ -59,8 +59,8 @@ class Segmentation:
         shape = layer_data(self.layers[0]).shape
         labels = np.zeros(shape[:-1] if self.layers[0].rgb else shape, np.uint8)
         planes = list(np.ndindex(labels.shape[:-2]))
-        for done, place in enumerate(planes):
-            for strip in model.fill(labels[place], self._pixels(place)):
+        for done, index in enumerate(planes):
+            for strip in model.fill(labels[index], self._pixels(index)):
                 share = (strip.top + len(strip.labels)) / labels.shape[-2]
                 yield (done + share) / len(planes)
         return self._layer_data(labels, self.model)
@@ -69,9 +69,9 @@ class Segmentation:
         """Use gray layers as channels in their order, and colors as in training."""
         return model.settings if self.layers[0].rgb else replace(model.settings, channels=None)
 
-    def _pixels(self, place: tuple[int, ...]) -> Pixels:
+    def _pixels(self, index: tuple[int, ...]) -> Pixels:
         """One plane; data that are not in memory are read when the model slices them."""
-        parts: list[Any] = [_lazily(layer_data(layer))[place] for layer in self.layers]
+        parts: list[Any] = [_lazily(layer_data(layer))[index] for layer in self.layers]
         if len(parts) == 1:
             only: Pixels = parts[0]
             return only
@@ -87,7 +87,7 @@ class Segmentation:
         colors |= {info.value: info.color for info in classes if info.value in model.values}
         settings = {
             "name": f"{layer.name} segmented",
-            **place_of(layer),
+            **placement(layer),
             "colormap": DirectLabelColormap(color_dict=colors),
             "metadata": {
                 "model": str(model.path),
@@ -97,8 +97,8 @@ class Segmentation:
         return labels, settings, "labels"
 
 
-def place_of(layer: Image) -> dict[str, Any]:
-    """Return where a layer is in the viewer's world, as settings of another layer."""
+def placement(layer: Image) -> dict[str, Any]:
+    """Return a layer's place in the viewer's world, as settings of another layer."""
     names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
     return {name: getattr(layer, name) for name in names}
 

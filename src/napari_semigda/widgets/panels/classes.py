@@ -44,7 +44,7 @@ ROW = 21  # high enough to be hit
 PATIENCE = 500  # milliseconds before searching the masks shows its progress
 VALUE = Qt.ItemDataRole.UserRole
 TIP = "Click an entry to paint it; double-click to rename a class. Unlabeled pixels are left out of training."
-TICKS = " The check box shows or hides a class."
+CHECKS = " The check box shows or hides a class."
 REMOVE = "Remove class"
 OF_REMOVED = (
     "If you remove it, its pixels become unlabeled: they are left out of training, and you can paint over "
@@ -130,7 +130,7 @@ class ClassesPanel(QWidget):
         self._controller.closed.connect(self._fill)
         self._controller.canvas.label_picked.connect(self._follow)
         self._controller.canvas.label_changed.connect(self._mark)
-        self._controller.canvas.hidden_changed.connect(self._show_ticks)
+        self._controller.canvas.hidden_changed.connect(self._show_checks)
         self._controller.canvas.painted.connect(self._show_painted)
 
     # The list ----------------------------------------------------------------------------------
@@ -153,8 +153,8 @@ class ClassesPanel(QWidget):
             if session is not None:
                 self._add_row(BACKGROUND, "Background", QColor("black"))
                 self._add_row(UNKNOWN, "Unlabeled", QColor("gray"))
-        self._show_ticks()
-        self.list.setToolTip(wrapped(TIP + (TICKS if len(classes) > 1 else "")))
+        self._show_checks()
+        self.list.setToolTip(wrapped(TIP + (CHECKS if len(classes) > 1 else "")))
         self.list.setVisible(session is not None)
         self.list.setFixedHeight(self._fitting_height())
         self._follow(self._controller.canvas.selected_label)
@@ -166,7 +166,7 @@ class ClassesPanel(QWidget):
         self.list.addItem(row)
         return row
 
-    def _show_ticks(self) -> None:
+    def _show_checks(self) -> None:
         """Check the classes that are shown; the only class is shown and hidden with its layer."""
         hidden, classes = self._controller.canvas.hidden_classes, self._classes
         rows = [self.list.item(index) for index in range(len(classes) if len(classes) > 1 else 0)]
@@ -199,10 +199,10 @@ class ClassesPanel(QWidget):
         self.restore.allow(why_not or (None if self._unlabeled else NOT_CHANGED))
         self.remove.allow(no_class or (ONLY_CLASS if count == 1 else None))
 
-    def _show_menu(self, place: QPoint) -> None:
+    def _show_menu(self, position: QPoint) -> None:
         viewport = self.list.viewport()
         if viewport is not None:
-            self.change.entries.popup(viewport.mapToGlobal(place))
+            self.change.entries.popup(viewport.mapToGlobal(position))
 
     # What the brush paints ---------------------------------------------------------------------
 
@@ -290,7 +290,7 @@ class ClassesPanel(QWidget):
         words = f"Does “{info.name}” occur in {where} already accepted?"
         if ask(self, "New class", words, (UNLABEL, KEEP), more=OF_BACKGROUND, by_enter=KEEP) == UNLABEL:
             self._unlabeled = self._watched(
-                "Making the background unlabeled…",
+                "Unlabeling the background…",
                 lambda **watched: self._controller.unlabel_background(value, **watched),
             )
             self._allow()
@@ -349,7 +349,8 @@ class ClassesPanel(QWidget):
             dialog.deleteLater()
 
     def _is_sure(self, info: ClassInfo, use: ClassUse) -> bool:
-        accepted = f"{len(use.accepted) or 'none'} of them accepted"
+        count = len(use.accepted)
+        accepted = f"{'all' if count == use.images else count or 'none'} of them accepted"
         if use.images == 1:
             accepted = "which is accepted" if use.accepted else "which is not accepted"
         words = f"“{info.name}” is painted in {_images(use.images)}, {accepted}."

@@ -228,9 +228,9 @@ def _planes(layer: Image) -> Iterator[tuple[str, Picture]]:
     """Yield planes, named by the layer and their index on each axis, counted from 0 as napari does."""
     data, stacked = layer_data(layer), _stack_shape(layer)
     size = (float(layer.scale[-2]), float(layer.scale[-1]))
-    for place in np.ndindex(stacked):
-        digits = (f"{index:0{len(str(length - 1))}d}" for index, length in zip(place, stacked, strict=True))
-        plane = Picture(np.asarray(data[place]), size, str(layer.units[-1]))
+    for indices in np.ndindex(stacked):
+        digits = (f"{index:0{len(str(length - 1))}d}" for index, length in zip(indices, stacked, strict=True))
+        plane = Picture(np.asarray(data[indices]), size, str(layer.units[-1]))
         yield "_".join((layer.name, *digits)), plane
 
 

@@ -21,8 +21,7 @@ DRAFT_SHOWN = "The draft is shown. Back to your mask: {}."
 DRAW = "Draw around the region with the mouse (a lasso; rectangles are among the layer's tools)."
 MASK_DELETED = "The mask layer was deleted. What you painted is kept."
 UNCERTAINTY_MEANS = (
-    "Uncertainty: 0 (no color) is certain, 0.5 both branches of the network are undecided, "
-    "1 they contradict each other."
+    "Uncertainty: 0 is certain (no color), 0.5 undecided, 1 means that the network's branches contradict."
 )
 NOT_SAVED = "painted by you, NOT SAVED"
 STATES = {

@@ -85,7 +85,7 @@ class TrainPanel(QWidget):
         self._refresh()
 
     def _lay_out(self) -> None:
-        start = QLabel("Start")
+        start = QLabel("Start rounds")
         start.setToolTip(wrapped(AFTER_MEANS))
         rows = Rows(self)
         rows.add(self.minutes, self.steps)
