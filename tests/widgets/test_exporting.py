@@ -17,7 +17,7 @@ def opened(widget, make_session, viewer, click):
     widget.image_panel.jump.setValue(1)
     paint(viewer)
     click(widget.mask_panel.accept)
-    session.store_prediction(session.items[1], draft_of(session.items[1]), 0)
+    session.drafts.store(session.items[1], draft_of(session.items[1]), 0)
     return widget
 
 

@@ -21,7 +21,7 @@ def store(session, place, round_number):
     draft = np.zeros(item.shape, np.uint8)
     draft[:8, :8] = 1
     nothing = np.zeros((2, 1, 1), np.float32)
-    session.store_prediction(item, Prediction(nothing, draft, draft, 0.5), round_number)
+    session.drafts.store(item, Prediction(nothing, draft, draft, 0.5), round_number)
     return draft
 
 
@@ -33,8 +33,8 @@ def test_an_accepted_image_is_kept_for_validation_at_the_press_of_a_button(opene
     paint(viewer)
     click(opened.mask_panel.accept)
     section.validation.click()
-    assert session.validation == [session.items[1]]
-    assert session.standing(session.items[1]) is Status.VALIDATION
+    assert session.labels.validation == [session.items[1]]
+    assert session.status(session.items[1]) is Status.VALIDATION
     assert not opened.train_panel.train.isEnabled()
     assert "not kept for validation" in opened.train_panel.train.toolTip()
     click(section.next)
@@ -42,7 +42,7 @@ def test_an_accepted_image_is_kept_for_validation_at_the_press_of_a_button(opene
     click(section.previous)
     assert section.validation.isChecked()
     section.validation.click()
-    assert session.validation == []
+    assert session.labels.validation == []
     assert opened.train_panel.train.isEnabled()
 
 
@@ -67,8 +67,8 @@ def test_validation_dice_is_drawn_round_by_round(opened, click):
     session, rounds = opened.controller.session, opened.train_panel.rounds
     click(opened.mask_panel.no_object)
     for dice in (0.5, 0.75):
-        record = session.begin_round(Recipe(), Budget(steps=1), 0, False)
-        session.finish_round(record, "complete", steps=1, seconds=1, validation=Validation(dice, 1))
+        record = session.rounds.begin(Recipe(), Budget(steps=1), 0, False)
+        session.rounds.finish(record, "complete", steps=1, seconds=1, validation=Validation(dice, 1))
     opened.controller.states_changed.emit()
     assert rounds.dice.points == {1: 50, 2: 75}
     assert "round 2: 75.0" in rounds.dice.toolTip()

@@ -37,7 +37,7 @@ def opened(widget, make_session, qtbot):
 def store(session, place, score):
     item = session.items[place]
     blank = np.zeros(item.shape, np.uint8)
-    session.store_prediction(item, Prediction(np.zeros((2, 1, 1), np.float32), blank, blank, score), 1)
+    session.drafts.store(item, Prediction(np.zeros((2, 1, 1), np.float32), blank, blank, score), 1)
 
 
 def column(widget, number):

@@ -127,7 +127,7 @@ def test_a_damaged_session_is_told(viewer, widget, tmp_path, notices):
 def test_masks_open_with_scale_and_classes(viewer, session, tmp_path, format, file):
     export_masks(session, tmp_path / "out", format)
     layer = opened(viewer, tmp_path / "out" / file)
-    np.testing.assert_array_equal(layer.data, session.labels(session.items[1]))
+    np.testing.assert_array_equal(layer.data, session.labels.get(session.items[1]))
     assert tuple(layer.scale) == (0.5, 0.25)
     assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
     assert (shown(layer, 1), shown(layer, 2)) == (ORANGE, BLUE)
@@ -139,7 +139,7 @@ def test_stacks_open_as_stacks(viewer, session, tmp_path, format, ending):
     export_masks(session, tmp_path / "out", format)
     layer = opened(viewer, tmp_path / "out" / f"stack_mask{ending}")
     assert layer.data.shape == (5, 24, 32)
-    np.testing.assert_array_equal(layer.data[1], session.labels(session.items[1]))
+    np.testing.assert_array_equal(layer.data[1], session.labels.get(session.items[1]))
     assert tuple(layer.scale) == (2.0, 0.5, 0.25)
     assert layer.axis_labels == ("z", "y", "x")
 

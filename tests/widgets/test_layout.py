@@ -94,7 +94,7 @@ def test_buttons_stay_where_they_are_when_work_begins_and_ends(dock_on_screen):
 def test_looking_at_the_draft_moves_nothing(dock_on_screen, qtbot):
     dock = dock_on_screen
     item = dock.controller.annotation.item
-    qtbot.waitUntil(lambda: dock.controller.session.prediction_info(item) is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.controller.session.drafts.info(item) is not None, timeout=60_000)
     qtbot.waitUntil(dock.mask_panel.show_draft.isEnabled)
     parts = [part for part in dock.findChildren(QAbstractButton) if part.isVisible()]
     places = [part.mapTo(dock, QPoint(0, 0)) for part in parts]

@@ -159,7 +159,7 @@ def test_a_large_picture_is_shown_by_parts_that_are_read_when_they_are_seen(
         np.testing.assert_array_equal(seen(layer)[: last - first], pixels[first:last, start : end + 1])
     paint(viewer, (10, 10), brush=6)
     click(widget.mask_panel.accept)
-    assert widget.controller.session.labels("large").any()
+    assert widget.controller.session.labels.get("large").any()
     look_at(layer, 3800, 2800)
     assert not seen(layer)[-50:, -50:].any()
     assert any("large.ome.zarr" in notice and "shown black" in notice for notice in notices())

@@ -208,8 +208,8 @@ def test_a_model_of_another_session_is_shown_and_brought_along(
     assert "round 1 of “yesterday”" in widget.session_panel.weights.text()
     assert "Computed on" in widget.session_panel.weights.toolTip()
     item = widget.controller.annotation.item
-    qtbot.waitUntil(lambda: session.prediction_info(item) is not None, timeout=PATIENCE)
-    assert session.prediction_info(item).round == 0
+    qtbot.waitUntil(lambda: session.drafts.info(item) is not None, timeout=PATIENCE)
+    assert session.drafts.info(item).round == 0
 
 
 def test_what_is_wrong_with_a_model_is_said_and_it_can_be_left_out_again(widget, folder_of_images, tmp_path):
@@ -226,10 +226,10 @@ def test_what_is_wrong_with_a_model_is_said_and_it_can_be_left_out_again(widget,
 
 def test_classes_removed_from_a_model_are_none_of_the_new_session(make_trained, folder_of_images, tmp_path):
     yesterday = make_trained(name="yesterday", classes=("lesion", "vessel", "duct"))
-    yesterday.remove_class(2)
-    record = yesterday.begin_round(Recipe(), Budget(steps=1), 0, warm=True)
-    metadata = {"class_names": yesterday.class_names, "settings": yesterday.settings.to_dict()}
-    save_checkpoint(yesterday.round_folder(record.number) / MODEL, SemiGDANet("compact", 4), metadata)
+    yesterday.classes.remove(2)
+    record = yesterday.rounds.begin(Recipe(), Budget(steps=1), 0, warm=True)
+    metadata = {"class_names": yesterday.classes.names, "settings": yesterday.settings.to_dict()}
+    save_checkpoint(yesterday.rounds.folder(record.number) / MODEL, SemiGDANet("compact", 4), metadata)
     model = TrainedModel.find(yesterday.folder)
     plan = SessionPlan(folder_of_images, tmp_path / "new", ("lesion", "duct"), start=model)
     with plan.make() as session:
@@ -271,7 +271,7 @@ def test_images_are_added_later_and_what_was_done_stays(
     assert again.read_only is None
     assert [item.id for item in again.items[:2]] == [item.id for item in session.items[:2]]
     assert len({item.id for item in again.items}) == 6
-    np.testing.assert_array_equal(again.labels(first.id), painted)
+    np.testing.assert_array_equal(again.labels.get(first.id), painted)
     assert widget.controller.annotation.item.id == first.id
     widget.session_panel.add_folder.press()
     qtbot.waitUntil(lambda: any("does not have yet" in notice for notice in notices()), timeout=PATIENCE)
@@ -320,7 +320,7 @@ def test_layers_are_added_plane_by_plane_and_what_was_done_stays(
     again = widget.controller.session
     assert again.read_only is None
     assert [item.name for item in again.items[2:]] == ["stack_0", "stack_1", "stack_2", "color", "gray"]
-    np.testing.assert_array_equal(again.labels(session.items[1]), painted)
+    np.testing.assert_array_equal(again.labels.get(session.items[1]), painted)
     assert widget.controller.annotation.item.id == session.items[1].id
     plane = again.picture(again.items[3])
     np.testing.assert_array_equal(plane.pixels, stack[1])
@@ -461,12 +461,12 @@ def test_a_class_in_use_is_deleted_only_after_asking(widget, make_session, viewe
     asked = answer()
     section.remove.press()
     assert asked == ["“vessel” is painted in 1 image, which is accepted."]
-    np.testing.assert_array_equal(session.labels(item), painted)
+    np.testing.assert_array_equal(session.labels.get(item), painted)
     answer("Remove class")
     section.remove.press()
     assert [info.name for info in session.classes] == ["lesion"]
-    np.testing.assert_array_equal(session.labels(item), np.where(painted == 2, 255, painted))
-    np.testing.assert_array_equal(mask_layer(viewer).data, session.labels(item))
+    np.testing.assert_array_equal(session.labels.get(item), np.where(painted == 2, 255, painted))
+    np.testing.assert_array_equal(mask_layer(viewer).data, session.labels.get(item))
     assert mask_layer(viewer).selected_label == 1
     mask_layer(viewer).undo()
     assert 2 not in mask_layer(viewer).data
@@ -490,13 +490,13 @@ def test_a_new_class_asks_whether_it_occurs_in_accepted_masks(
     editor.setText("vessel")
     qtbot.keyClick(editor, Qt.Key.Key_Return)
     unlabeled = np.where(painted == 0, 255, painted)
-    qtbot.waitUntil(lambda: np.array_equal(session.labels(item), unlabeled))
+    qtbot.waitUntil(lambda: np.array_equal(session.labels.get(item), unlabeled))
     assert asked == ["Does “vessel” occur in the image that is already accepted?"]
     np.testing.assert_array_equal(mask_layer(viewer).data, unlabeled)
     assert mask_layer(viewer).selected_label == 2
     qtbot.waitUntil(section.restore.isEnabled)
     section.restore.press()
-    np.testing.assert_array_equal(session.labels(item), painted)
+    np.testing.assert_array_equal(session.labels.get(item), painted)
     np.testing.assert_array_equal(mask_layer(viewer).data, painted)
 
 
@@ -510,7 +510,7 @@ def test_keeping_the_background_changes_no_mask(widget, make_session, viewer, cl
     section.list.setCurrentRow(1)
     answer()
     section.unlabel.press()
-    np.testing.assert_array_equal(session.labels(item), painted)
+    np.testing.assert_array_equal(session.labels.get(item), painted)
 
 
 def test_a_class_painted_but_nowhere_accepted_is_told_as_that(widget, make_session, viewer, answer):
@@ -558,7 +558,7 @@ def test_unknown_pixels_are_painted_and_accepted(widget, make_session, viewer, c
     widget.classes_panel.list.setCurrentRow(2)
     paint(viewer, (40, 40))
     click(widget.mask_panel.accept)
-    assert set(np.unique(session.labels(widget.controller.annotation.item))) == {0, 255}
+    assert set(np.unique(session.labels.get(widget.controller.annotation.item))) == {0, 255}
 
 
 def test_files_that_are_no_images_are_told(widget, folder_of_images, qtbot, notices):

@@ -104,13 +104,13 @@ def test_accepting_goes_on_while_a_round_runs(begun, train, wait, viewer, click)
     wait(is_training(begun))
     painted = paint(viewer, (30, 30))
     click(begun.mask_panel.accept_and_go_on)
-    np.testing.assert_array_equal(session.labels(session.items[2]), painted)
+    np.testing.assert_array_equal(session.labels.get(session.items[2]), painted)
     steps = begun.controller.progress.steps
     wait(lambda: begun.controller.progress.steps > steps)
     click(begun.train_panel.stop)
     wait(is_at_rest(begun))
     assert session.counts()[ItemState.ACCEPTED] == 3
-    np.testing.assert_array_equal(session.labels(session.items[2]), painted)
+    np.testing.assert_array_equal(session.labels.get(session.items[2]), painted)
 
 
 @pytest.mark.slow
@@ -176,14 +176,14 @@ def test_the_image_on_screen_is_drafted_while_a_round_runs(begun, train, wait, c
     train(begun, 3)
     wait(is_at_rest(begun))
     assert weights.text() == "Weights: of round 1 (preset compact)"
-    session.unskip(item)
+    session.labels.unskip(item)
     assert session.prediction(item) is None
     train(begun, MANY_STEPS)
     wait(is_training(begun))
     begun.image_panel.jump.setValue(5)
     wait(lambda: session.prediction(item) is not None)
     assert begun.controller.progress.phase is Phase.TRAINING
-    made_by = session.prediction_info(item).round
+    made_by = session.drafts.info(item).round
     wait(lambda: f"of round {made_by}" in weights.text())
     click(begun.train_panel.stop)
     wait(is_at_rest(begun))
@@ -254,13 +254,13 @@ def test_a_failed_round_is_told_and_annotating_goes_on(widget, tmp_path, viewer,
     session, first = widget.controller.session, widget.controller.annotation.item
     paint(viewer)
     click(widget.mask_panel.accept_and_go_on)
-    session.picture_path(first).unlink()
+    session.images.path(first).unlink()
     train(widget, 4)
     wait(is_at_rest(widget))
     assert session.rounds[-1].status == "failed"
     assert notices()
     assert widget.train_panel.state.text() == notices()[-1]
-    assert session.labels(first).any()
+    assert session.labels.get(first).any()
     click(widget.mask_panel.no_object)
     assert session.counts()[ItemState.ACCEPTED] == 2
     assert widget.train_panel.train.isEnabled()

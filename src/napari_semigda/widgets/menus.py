@@ -78,7 +78,7 @@ def segment_layer(viewer: napari.viewer.Viewer) -> None:
     with errors_shown():
         images = _images(viewer, "There is no image to segment. Open one first.")
         session = session_in(viewer)
-        folder = None if session is None or session.last_model() is None else session.folder
+        folder = None if session is None or session.rounds.last_model() is None else session.folder
         chosen = _selected(viewer) or images[0]
         dialog = SegmentDialog(images, chosen, folder, QApplication.activeWindow())
         if dialog.exec() == QDialog.DialogCode.Accepted:

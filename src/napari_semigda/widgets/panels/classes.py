@@ -329,7 +329,7 @@ class ClassesPanel(QWidget):
         annotation.keep()
         return self._watched(
             f"Searching the masks for “{info.name}”…",
-            lambda **watched: session.class_use(info.value, **watched),
+            lambda **watched: session.classes.use(info.value, **watched),
         )
 
     def _watched(self, words: str, work: Callable[..., T]) -> T:

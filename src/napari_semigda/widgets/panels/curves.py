@@ -127,7 +127,7 @@ class RoundCurves(QWidget):
 
     def _refresh(self) -> None:
         session = self._controller.session
-        drafts = [] if session is None else session.accepted_drafts()
+        drafts = [] if session is None else session.labels.accepted_drafts()
         rounds = () if session is None else session.rounds
         self.words.setText(in_words(drafts))
         self.words.setVisible(bool(self.words.text()))

@@ -30,13 +30,6 @@ VALIDATION_MEANS = (
     "Keep this image for validation: rounds do not learn from it, but compare their draft with your mask."
 )
 NOT_FOR_VALIDATION = "Accept the mask first: validation compares drafts with it."
-NAMES: dict[Order, str] = {
-    "mixed": "mixed",
-    "uncertainty": "uncertainty",
-    "diversity": "diversity",
-    "list order": "list order",
-    "random": "random",
-}
 
 
 class ImagePanel(QWidget):
@@ -105,7 +98,7 @@ class ImagePanel(QWidget):
         annotation = self._controller.annotation
         with errors_shown():
             if annotation is not None and annotation.item is not None:
-                annotation.session.keep_for_validation(annotation.item, keep)
+                annotation.session.labels.keep_for_validation(annotation.item, keep)
         self._controller.states_changed.emit()  # also after a failure: the box shows what is
 
     def _jump(self, number: int) -> None:
@@ -135,7 +128,7 @@ class ImagePanel(QWidget):
         self.previous.allow(None if annotation.can_go_back else "No image was shown before this one.")
         self._show_number(annotation.position, len(session.items))
         self.name.setText(item.name)
-        self.name.setToolTip(wrapped(str(session.picture_path(item))))
+        self.name.setToolTip(wrapped(str(session.images.path(item))))
         self.state.setText(image_status(annotation))
         meaning = SCORE_MEANS if "score" in self.state.text() else ""
         self.state.setToolTip(wrapped(annotation.why_unsaved or meaning))
@@ -148,7 +141,7 @@ class ImagePanel(QWidget):
 
     def _show_validation(self, annotation: Annotation, item: Item) -> None:
         accepted = annotation.state is ItemState.ACCEPTED
-        self.validation.setChecked(accepted and item in annotation.session.validation)
+        self.validation.setChecked(accepted and item in annotation.session.labels.validation)
         why_not = annotation.session.read_only or (None if accepted else NOT_FOR_VALIDATION)
         self.validation.setEnabled(why_not is None)
         self.validation.setToolTip(wrapped(why_not or VALIDATION_MEANS))
@@ -172,7 +165,7 @@ def _choice_of_orders() -> QComboBox:
     box = QComboBox()
     box.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # as for buttons: a click leaves the keys to the canvas
     for index, order in enumerate(ORDERS):
-        box.addItem(NAMES[order], order)
+        box.addItem(order, order)
         box.setItemData(index, wrapped(EXPLANATIONS[order]), Qt.ItemDataRole.ToolTipRole)
     box.setCurrentIndex(ORDERS.index(DEFAULT_ORDER))
     box.setToolTip(wrapped(EXPLANATIONS[DEFAULT_ORDER]))

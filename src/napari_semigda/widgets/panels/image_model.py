@@ -109,7 +109,7 @@ class Thumbnails(QObject):
 def thumbnail(session: Session, item: Item, side: int = SIDE) -> NDArray[np.uint8] | None:
     """Return the middle of an image as the network sees its colors, (side, side, 3); None if unreadable."""
     try:
-        with opened_copy(session.plane(item), FINER * side) as pixels:
+        with opened_copy(session.images.plane(item), FINER * side) as pixels:
             step = max(1, max(pixels.shape[:2]) // (FINER * side))
             colors = normalize(pixels[::step, ::step], session.settings)
     except SemiGDAError:
@@ -139,7 +139,7 @@ class ImageModel(QAbstractTableModel):
         self._overview: Overview | None = None
         self._thumbnails: Thumbnails | None = None
         self._text = ""
-        self._standings: Collection[Status] = STATUSES
+        self._statuses: Collection[Status] = STATUSES
         self._column, self._descending = NAME, False
         self._order: Indices = np.zeros(0, np.intp)
         self._rows: Indices = np.zeros(0, np.intp)
@@ -160,10 +160,10 @@ class ImageModel(QAbstractTableModel):
         with self._resetting():
             self._overview = self._thumbnails = None
 
-    def filter(self, text: str, standings: Collection[Status]) -> None:
+    def filter(self, text: str, statuses: Collection[Status]) -> None:
         """Show only items whose name contains a text, with one of these states."""
         with self._resetting():
-            self._text, self._standings = text, standings
+            self._text, self._statuses = text, statuses
 
     def update(self) -> None:
         """Show what changed in the session since the last time; every row stays where it is."""
@@ -254,7 +254,7 @@ class ImageModel(QAbstractTableModel):
             return np.zeros(0, np.intp)
         key = COLUMNS[self._column].key
         return self._overview.arranged(
-            key, descending=self._descending, text=self._text, statuses=self._standings
+            key, descending=self._descending, text=self._text, statuses=self._statuses
         )
 
     @contextmanager

@@ -351,7 +351,7 @@ class MaskPanel(QWidget):
         self.smallest.setToolTip(wrapped(NO_SESSION if session is None else SMALL_TIP))
         self.undo_accept.allow(status.undoing)
         if session is not None and status.undoing is None:
-            self.undo_accept.setToolTip(wrapped(f"Undo accepting {session.undoable_accepts[-1].name}."))
+            self.undo_accept.setToolTip(wrapped(f"Undo accepting {session.labels.undoable[-1].name}."))
         self.show_again.setVisible(status.deleted and not status.missing)
         failed = annotation is not None and annotation.failure is not None
         self.show_again.say("Try again" if failed else "Show layers again")

@@ -82,7 +82,7 @@ class RoundProgress:
         rounds = session.rounds
         if rounds:
             self.record = rounds[-1]
-            for point in read_curves(session.round_folder(self.record.number)):
+            for point in read_curves(session.rounds.folder(self.record.number)):
                 with suppress(TypeError):  # a line of another version
                     self._add(StepReport(**point))
         self.changed.emit()

@@ -123,12 +123,11 @@ class SessionPlan:
         if self.start is not None:
             for value, name in enumerate(self.start.class_names, start=1):
                 if not name:
-                    session.remove_class(value)
+                    session.classes.remove(value)
             self.start.bring_along(session.folder)
         elif self.framing is None:
-            session.settings = replace(
-                session.settings, working_size=self.working_size, channels=self.channels
-            )
+            settings = replace(session.settings, working_size=self.working_size, channels=self.channels)
+            session.update(settings=settings)
         return session
 
     def _choices(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ STATES = {
 
 def weights_status(session: Session, drafting: int | None) -> str:
     """Return which weights drafts come from: the session's last ones, or those of a running round."""
-    model = session.last_model()
+    model = session.rounds.last_model()
     source = "" if session.weights is None else f" with {session.weights.name}"
     if drafting and (model is None or drafting != int(model.parent.name)):
         words = f"round {drafting} so far"
@@ -53,10 +53,10 @@ def image_status(annotation: Annotation) -> str:
     assert annotation.state is not None
     if annotation.why_unsaved is not None:
         return NOT_SAVED
-    if annotation.touched or annotation.session.edit(annotation.item) is not None:
+    if annotation.touched or annotation.session.labels.edit(annotation.item) is not None:
         again = " again since" if annotation.state is ItemState.ACCEPTED else ""
         return f"painted by you, not accepted{again}"
-    info = annotation.session.prediction_info(annotation.item)
+    info = annotation.session.drafts.info(annotation.item)
     if annotation.state is ItemState.DRAFT and info is not None:
         return f"{draft_in_words(info)}, score {info.score:.2f}"
     return STATES[annotation.state]
@@ -89,7 +89,7 @@ class MaskStatus:
         viewing = annotation.failure or (NO_MASK if deleted else None)
         draft_shown = DRAFT_SHOWN.format(draft_key) if corrections.shows_draft else None
         changing = viewing or session.read_only or draft_shown
-        no_draft = NO_DRAFT if item is None or session.prediction_info(item) is None else None
+        no_draft = NO_DRAFT if item is None or session.drafts.info(item) is None else None
         no_weights = None if runner.engine.has_model else NO_WEIGHTS
         not_accepted = None if annotation.state is ItemState.ACCEPTED else NOT_ACCEPTED
         drawn = annotation.drawn_elsewhere
@@ -110,7 +110,7 @@ class MaskStatus:
         return cls(
             viewing=viewing,
             changing=changing,
-            undoing=(None if session.undoable_accepts else NOTHING_TO_UNDO) or session.read_only,
+            undoing=(None if session.labels.undoable else NOTHING_TO_UNDO) or session.read_only,
             using_draft=changing or no_draft,
             using_accepted=changing or not_accepted,
             using_weights=viewing or no_weights,

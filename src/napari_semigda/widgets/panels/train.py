@@ -173,7 +173,7 @@ class TrainPanel(QWidget):
             return session.read_only
         if self._progress.active:
             return "A round is already running."
-        return None if session.has_something_to_learn else NOTHING_TO_LEARN
+        return None if session.labels.to_learn_from() else NOTHING_TO_LEARN
 
     def _why_no_drafts(self) -> str | None:
         session, runner, phase = self._controller.session, self._controller.runner, self._progress.phase
