@@ -35,8 +35,8 @@ class ColorSpace(Enum):
     PALETTE = "indices"
     RGB = "RGB"
     YCBCR = "YCbCr"
-    CIELAB = "Lab, its colors signed, as TIFF has it"
-    ICCLAB = "Lab, its colors unsigned, as color profiles have it"
+    CIELAB = "Lab with signed colors"
+    ICCLAB = "Lab with unsigned colors"
     CMYK = "CMYK"
 
     @property
@@ -49,38 +49,17 @@ class ColorSpace(Enum):
 
 @dataclass(frozen=True)
 class Interpretation:
-    """What the samples of a stored image mean.
+    """What the samples of a stored image mean."""
 
-    Parameters
-    ----------
-    space
-        Of the first samples.
-    bits
-        Of a sample as it is stored; 0 for floating point.
-    alpha
-        Which sample is the opacity; None without.
-    premultiplied
-        Whether the colors are stored multiplied by the opacity.
-    palette
-        (N, 3) or (N, 4) uint8: the color of each index, with its opacity.
-    raw_labels
-        Whether in a label map the stored values count, however they are shown (ImageJ's inverting tables).
-    shades
-        Whether a palette of grays stands for gray values, as in a format that has no others (GIF).
-    lossy
-        Whether the compression changed the values.
-    ycbcr
-        (red, green, blue) weights of the brightness, then the black and white of each sample.
-    """
-
-    space: ColorSpace = ColorSpace.GRAY
-    bits: int = 8
-    alpha: int | None = None
-    premultiplied: bool = False
-    palette: Array | None = None
-    raw_labels: bool = False
-    shades: bool = False
-    lossy: bool = False
+    space: ColorSpace = ColorSpace.GRAY  # of the first samples
+    bits: int = 8  # of a sample as it is stored; 0 for floating point
+    alpha: int | None = None  # which sample is the opacity
+    premultiplied: bool = False  # whether colors are stored multiplied by the opacity
+    palette: Array | None = None  # (N, 3) or (N, 4) uint8: the color of each index, with its opacity
+    raw_labels: bool = False  # whether stored values are labels, however they are shown (ImageJ's tables)
+    shades: bool = False  # whether a palette of grays means gray values, as in GIF, which has no others
+    lossy: bool = False  # whether the compression changed the values
+    # (red, green, blue) weights of the brightness, then the black and white of each sample
     ycbcr: tuple[float, ...] = (0.299, 0.587, 0.114, 0, 255, 128, 255, 128, 255)
 
     def as_picture(self, stored: Array) -> Array:

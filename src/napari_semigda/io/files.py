@@ -278,7 +278,9 @@ def _content(file: BinaryIO, path: Path, most: int | None) -> bytes:
 def _check_kind(found: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = next((word for is_kind, word in _KINDS if is_kind(found.st_mode)), "no regular file")
-        raise SemiGDAError(f"“{path}” is {kind} where a file should be; it is not opened. Remove it.")
+        raise SemiGDAError(
+            f"“{path}” is {kind} where a file should be; it is not opened. Replace it with a file."
+        )
 
 
 def _too_large(path: Path, most: int) -> SemiGDAError:

@@ -48,17 +48,7 @@ _COLORS = 256  # of a color table
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """One class of a label map.
-
-    Parameters
-    ----------
-    value
-        In the label map, from 1.
-    name
-        Its name.
-    color
-        As ``"#rrggbb"``.
-    """
+    """One class of a label map: its value (from 1), its name and its color as ``"#rrggbb"``."""
 
     value: int
     name: str
@@ -69,12 +59,7 @@ class LegendEntry:
 class Legend:
     """What the values of a label map mean, apart from 0, the background.
 
-    Parameters
-    ----------
-    classes
-        As far as they are known.
-    objects
-        Whether the values number objects; `classes` then says nothing about them.
+    With `objects` the values number objects, and `classes` says nothing about them.
     """
 
     classes: tuple[LegendEntry, ...] = ()
@@ -155,15 +140,11 @@ def write_labels(
     path
         The file; its folder must exist.
     labels
-        (H, W), integer or boolean, values 0 … 65535. Stored as uint8, or as uint16 where a value is
-        above 255.
-    pixel_size
-        (y, x) in `unit`; kept in the resolution tags.
-    unit
-        ``"µm"``, ``"pixel"`` or another word; kept as ImageJ keeps it.
+        (H, W), integer or boolean, values 0 … 65535. Stored as uint8, or as uint16 if a value exceeds 255.
+    pixel_size, unit
+        (y, x) in ``"µm"``, ``"pixel"`` or another unit; kept as ImageJ keeps them.
     legend
-        What the values mean. Without classes the file says only that it is ours, so that 255 means
-        "unlabeled".
+        What the values mean. Without classes it says only that the file is ours, so that 255 is unlabeled.
     durable
         Wait until the disk has it; see `atomic_file`.
 
@@ -238,18 +219,8 @@ def _storable_labels(labels: NDArray[Any], path: Path) -> NDArray[Any]:
 class Grid:
     """The shape of what is written, and how large its pixels are.
 
-    Parameters
-    ----------
-    axes
-        ``"YX"``, with any of ``"T"``, ``"Z"`` and ``"C"`` before it, in this order.
-    shape
-        One length an axis.
-    pixel_size
-        (y, x) in `unit`.
-    unit
-        ``"µm"``, ``"pixel"`` or another word.
-    spacing
-        Between two planes along z, in `unit`; None if it is not known.
+    `axes` are ``"YX"``, with any of ``"T"``, ``"Z"`` and ``"C"`` before it, in this order. `pixel_size`
+    (y, x) and the `spacing` of planes along z, if known, are in `unit`.
     """
 
     axes: str
@@ -278,11 +249,9 @@ def write_imagej(
     path
         The file; its folder must exist.
     planes
-        As many as `grid` says, each (H, W); taken one after the other.
+        As many as `grid` says, each (H, W); taken one after the other, and stored as `dtype`.
     grid
         Shape and pixel size; kept in the resolution tags, as ImageJ keeps them.
-    dtype
-        What the planes are stored as.
     info
         Shown by ImageJ under *Image › Show Info…*.
     colors
@@ -292,7 +261,7 @@ def write_imagej(
     shown
         The values that ImageJ shows black and white at first; None leaves it to ImageJ.
     durable
-        Wait until the disk has it.
+        Wait until the disk has it; see `atomic_file`.
 
     Raises
     ------
@@ -364,23 +333,18 @@ def write_ome(
 ) -> None:
     """Write planes as a zlib-compressed OME-TIFF, valid by the schema 2016-06. Atomic.
 
+    What is not named here is as for `write_imagej`.
+
     Parameters
     ----------
     path
         The file, ending in ``.ome.tif``; its folder must exist.
-    planes, grid, dtype, plane_names
-        As for `write_imagej`; a unit that OME does not know becomes its "reference frame".
-    name
-        Of the image.
-    legend
-        Names and colors of the classes; stored in a map annotation, as are `plane_names`.
-    channels
-        One name a channel.
-
-    Raises
-    ------
-    SemiGDAError
-        When the file cannot be written.
+    grid
+        A unit that OME does not know becomes its "reference frame".
+    name, channels
+        Of the image, and one a channel.
+    legend, plane_names
+        Names and colors of the classes, and of the planes; stored in map annotations.
     """
     metadata: dict[str, Any] = {
         "axes": grid.axes,

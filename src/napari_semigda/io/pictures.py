@@ -66,16 +66,10 @@ MANIFEST_NAME = "semigda.json"
 
 @dataclass(frozen=True)
 class Listing:
-    """The content of a folder and its sub-folders.
+    """The content of a folder and its sub-folders: image files in natural order, and what was skipped.
 
-    Parameters
-    ----------
-    pictures
-        The image files, in natural order.
-    others
-        Number of files of each other kind, by the ending of their names; hidden ones do not count.
-    links
-        Links to folders, which are not followed.
+    `others` is the number of files of each other kind, by the ending of their names, without hidden ones.
+    `links` are links to folders, which are not followed.
     """
 
     pictures: list[Path]

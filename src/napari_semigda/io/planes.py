@@ -108,21 +108,8 @@ class FileContent:
 class StoredPixels:
     """One plane as an array, (H, W) or (H, W, C), that is read when sliced. Thread-safe.
 
-    Parameters
-    ----------
-    shape, dtype
-        As an array has them.
-    chunks
-        Sides of what is stored as one.
-    read
-        Reads what slices with positive steps name, one for each axis.
-    path
-        The image file, for messages.
-
-    Attributes
-    ----------
-    keeps : object
-        What has to live as long as this, such as an open file.
+    `read` gets a slice with a positive step for each axis; `chunks` are the sides of what is stored as one.
+    `keeps` is what has to live as long as this, such as an open file.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ unknown origin: it opens nothing outside of its folder, and what it claims is bo
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -33,12 +33,10 @@ _ORDERS = frozenset({"XYZCT", "XYZTC", "XYCTZ", "XYCZT", "XYTCZ", "XYTZC"})
 
 
 class Part(NamedTuple):
-    """Where one stored plane lies."""
+    """Where one stored plane is."""
 
-    file: str
-    """Name in the same folder; empty for the file that the description was read from."""
-    identifier: str
-    """Of that file, empty where it has none."""
+    file: str  # name in the same folder; empty for the file that the description was read from
+    identifier: str  # of that file, empty where it has none
     page: int
 
 
@@ -175,13 +173,11 @@ def _parsed(xml: str) -> ElementTree.Element | None:
 
 
 def _named(element: ElementTree.Element, name: str) -> Iterator[ElementTree.Element]:
-    return (one for one in element if one.tag.rpartition("}")[2] == name)
+    return element.iterfind(f"{{*}}{name}")
 
 
-def _pixels(root: ElementTree.Element | None) -> Iterator[ElementTree.Element]:
-    return (
-        one for one in (() if root is None else root.iter()) if str(one.tag).rpartition("}")[2] == "Pixels"
-    )
+def _pixels(root: ElementTree.Element | None) -> Iterable[ElementTree.Element]:
+    return () if root is None else root.iterfind(".//{*}Pixels")
 
 
 def _whole(value: str | None, otherwise: int) -> int:
@@ -192,12 +188,12 @@ def _whole(value: str | None, otherwise: int) -> int:
 
 
 def _of_another_file(name: str, path: Path) -> str:
-    """Read the description that stands in another file of the folder."""
+    """Read the description in another file of the folder."""
     file = sibling(path, name)
     if file is None:
         raise SemiGDAError(
-            f"“{path}” needs the file “{name[:100]}” of the same set (OME-TIFF), which describes its planes "
-            "and is not there. Restore it."
+            f"“{path}” needs the file “{name[:100]}” of the same set (OME-TIFF), which is missing "
+            "and describes its planes. Restore it."
         )
     if file.suffix.lower() in (".ome", ".xml"):
         with file.open("rb") as opened:
@@ -245,15 +241,15 @@ def _image(pixels: ElementTree.Element, page_count: int) -> OmeImage:
     parts: dict[int, Part] = {}
     for data in _named(pixels, "TiffData"):
         first = [_whole(data.get(f"First{axis}"), 0) for axis in axes]
-        if any(place >= length for place, length in zip(first, shape, strict=True)):
+        if any(index >= length for index, length in zip(first, shape, strict=True)):
             continue
         start, page = (first[0] * shape[1] + first[1]) * shape[2] + first[2], _whole(data.get("IFD"), 0)
         counted = data.get("PlaneCount") or data.get("NumPlanes")
         count = _whole(counted, 1) if counted else 1 if "IFD" in data.attrib else page_count
         uuid = next(_named(data, "UUID"), None)
-        name, identifier = (
-            ("", "") if uuid is None else (uuid.get("FileName") or "", (uuid.text or "").strip())
-        )
+        name, identifier = "", ""
+        if uuid is not None:
+            name, identifier = uuid.get("FileName") or "", (uuid.text or "").strip()
         for step in range(min(count, math.prod(shape) - start)):
             parts.setdefault(start + step, Part(name, identifier, page + step))
     return OmeImage(axes, shape, parts, _described_size(pixels.attrib))
@@ -275,10 +271,8 @@ def _own(files: set[tuple[str, str]], identifier: str, path: Path, *, alone: boo
 
 def _with_own_parts(image: OmeImage, own: set[tuple[str, str]]) -> OmeImage:
     """Leave out the names of the asked file; a file known only by its identifier is named by that."""
-    parts = {
-        place: part._replace(file="")
-        if (part.file, part.identifier) in own
-        else part._replace(file=part.file or part.identifier)
-        for place, part in image.parts.items()
-    }
+    parts = {}
+    for index, part in image.parts.items():
+        is_own = (part.file, part.identifier) in own
+        parts[index] = part._replace(file="" if is_own else part.file or part.identifier)
     return replace(image, parts=parts)
