@@ -33,7 +33,7 @@ def test_accepted_masks_are_written_under_the_names_of_the_images(labeled: Sessi
         "stack_p0001": "not accepted yet",
         "stack_p0003": "not accepted yet",
     }
-    np.testing.assert_array_equal(tifffile.imread(out / "image 1_mask.tif"), labeled.labels("image_1"))
+    np.testing.assert_array_equal(tifffile.imread(out / "image 1_mask.tif"), labeled.labels.get("image_1"))
     (plane,) = list_planes(out / "more" / "stack_p0002_mask.tif")
     assert (plane.pixel_size, plane.unit) == ((0.5, 0.25), "µm")
 
@@ -48,7 +48,7 @@ def test_drafts_are_written_if_asked_and_fill_what_nobody_looked_at(labeled: Ses
     assert "neither accepted nor predicted yet" in [reason for _, reason in report.left_out]
     assert (tifffile.imread(tmp_path / "out" / "image 2_mask.tif") == 1).all()
     filled = tifffile.imread(tmp_path / "out" / "image 1_mask.tif")
-    accepted = labeled.labels("image_1")
+    accepted = labeled.labels.get("image_1")
     assert accepted is not None
     np.testing.assert_array_equal(filled, np.where(accepted == 255, 1, accepted))
 
@@ -170,15 +170,15 @@ def test_a_draft_beside_an_accepted_part_adds_no_second_object(
     session: Session, predict, tmp_path: Path
 ) -> None:
     """Where there is at most one object, the accepted one stays, though the draft's other one is larger."""
-    session.one_object = True
+    session.update(one_object=True)
     accepted = np.zeros(session.item("image_1").shape, np.uint8)
     accepted[2:6, 2:6], accepted[:, 8:] = 1, 255
     draft = np.zeros_like(accepted)
     draft[15:30, 10:25] = 1
     session.accept("image_1", accepted)
-    session.store_prediction("image_1", predict(draft), 1)
+    session.drafts.store("image_1", predict(draft), 1)
     mask = source_of(session, include_predicted=True).mask(session.item("image_1"))
     assert (mask[3, 3], mask[20, 20], mask.sum()) == (1, 0, 16)
-    session.one_object = False
+    session.update(one_object=False)
     mask = source_of(session, include_predicted=True).mask(session.item("image_1"))
     assert (mask[3, 3], mask[20, 20]) == (1, 1)

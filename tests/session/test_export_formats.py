@@ -48,11 +48,11 @@ def out(tmp_path: Path) -> Path:
 @pytest.fixture
 def trained(labeled: Session) -> Session:
     """The same, after a round that left a network of random weights."""
-    labeled.settings = ImageSettings(working_size=32)
-    record = labeled.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
+    labeled.update(settings=ImageSettings(working_size=32))
+    record = labeled.rounds.begin(Recipe(), Budget(steps=1), 0, warm=False)
     model = SemiGDANet("compact", autoencoder=random_autoencoder("compact"))
-    save_checkpoint(labeled.round_folder(record.number) / "model.safetensors", model, METADATA)
-    labeled.finish_round(record, "complete", steps=1, seconds=1.0)
+    save_checkpoint(labeled.rounds.folder(record.number) / "model.safetensors", model, METADATA)
+    labeled.rounds.finish(record, "complete", steps=1, seconds=1.0)
     return labeled
 
 
@@ -70,11 +70,11 @@ def names(folder: Path) -> list[str]:
 
 
 def test_imagej_shows_the_classes_in_their_colors(labeled: Session, out: Path) -> None:
-    labeled.recolor_class(1, "#123456")
+    labeled.classes.recolor(1, "#123456")
     export_masks(labeled, out, ImageJTiff())
     assert names(out) == ["image 1_mask.tif", "more/stack_p0002_mask.tif"]
     with tifffile.TiffFile(out / "more" / "stack_p0002_mask.tif") as tif:
-        np.testing.assert_array_equal(tif.asarray(), labeled.labels("stack_p0002"))
+        np.testing.assert_array_equal(tif.asarray(), labeled.labels.get("stack_p0002"))
         table = np.array(tif.pages[0].tags["ColorMap"].value).reshape(3, 256) >> 8
         assert tif.pages[0].tags["XResolution"].value == (4, 1)
         assert tif.imagej_metadata is not None
@@ -83,14 +83,14 @@ def test_imagej_shows_the_classes_in_their_colors(labeled: Session, out: Path) -
 
 
 def test_ome_names_the_classes_and_gives_the_sizes(labeled: Session, out: Path) -> None:
-    labeled.rename_class(1, "Läsion")
+    labeled.classes.rename(1, "Läsion")
     export_masks(labeled, out, OmeTiff())
     assert names(out) == ["image 1_mask.ome.tif", "more/stack_p0002_mask.ome.tif"]
     path = out / "more" / "stack_p0002_mask.ome.tif"
     ome = ome_types.from_tiff(path, validate=True)
     assert (ome.images[0].pixels.physical_size_x, ome.images[0].pixels.physical_size_y) == (0.25, 0.5)
     assert "Läsion" in ome.to_xml()
-    np.testing.assert_array_equal(skimage.io.imread(path), labeled.labels("stack_p0002"))
+    np.testing.assert_array_equal(skimage.io.imread(path), labeled.labels.get("stack_p0002"))
 
 
 @pytest.mark.parametrize(("format", "ending"), [(ImageJTiff("file"), ".tif"), (OmeTiff("file"), ".ome.tif")])
@@ -103,7 +103,7 @@ def test_planes_of_one_file_can_go_into_one_file_again(
         assert tif.series[0].axes == "ZYX"
         stack = tif.asarray()
     assert (stack[[0, 2]] == 255).all()
-    np.testing.assert_array_equal(stack[1], labeled.labels("stack_p0002"))
+    np.testing.assert_array_equal(stack[1], labeled.labels.get("stack_p0002"))
     assert tifffile.imread(out / f"image 1_mask{ending}").shape == (40, 31)
 
 
@@ -141,7 +141,7 @@ def test_a_damaged_plane_does_not_spoil_its_stack(labeled: Session, out: Path) -
     report = export_masks(labeled, out, ImageJTiff("file"))
     stack = tifffile.imread(out / "more" / "stack_mask.tif")
     assert (stack[0] == 255).all()
-    np.testing.assert_array_equal(stack[1], labeled.labels("stack_p0002"))
+    np.testing.assert_array_equal(stack[1], labeled.labels.get("stack_p0002"))
     assert "stack_p0001.tif" in {item.id: reason for item, reason in report.left_out}["stack_p0001"]
 
 
@@ -156,7 +156,7 @@ def test_exported_masks_come_back_as_they_were(
         report = again.import_masks(out)
         assert [item.id for item in report.accepted] == ["image_1", "stack_p0002"]
         for item_id in ("image_1", "stack_p0002"):
-            np.testing.assert_array_equal(again.labels(item_id), labeled.labels(item_id))
+            np.testing.assert_array_equal(again.labels.get(item_id), labeled.labels.get(item_id))
 
 
 # --- objects ------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_exported_masks_come_back_as_they_were(
 @pytest.fixture
 def with_objects(labeled: Session) -> Session:
     """image_1: two lesions of 25 and 4 pixels, a border of 8 that touches itself at a corner only."""
-    labeled.add_class("border")
+    labeled.classes.add("border")
     mask = np.zeros(labeled.item("image_1").shape, np.uint8)
     mask[2:7, 2:7], mask[10:12, 10:12] = 1, 1
     mask[20:22, 20:22], mask[22:24, 22:24], mask[30:] = 2, 2, 255
@@ -238,7 +238,7 @@ def test_coco_holds_every_object(with_objects: Session, out: Path) -> None:
     images = {one["file_name"]: one for one in coco.loadImgs(coco.getImgIds())}
     assert images.keys() == {"image 1.png", "more/stack.tif"}
     assert images["more/stack.tif"]["page"] == 2
-    mask = with_objects.labels("image_1")
+    mask = with_objects.labels.get("image_1")
     for value in (1, 2):
         found = coco.loadAnns(coco.getAnnIds(imgIds=images["image 1.png"]["id"], catIds=[value]))
         np.testing.assert_array_equal(sum(coco.annToMask(one) for one in found), mask == value)
@@ -285,14 +285,14 @@ def test_probabilities_are_those_of_the_newest_network(trained: Session, out: Pa
 
 
 def test_probabilities_are_told_by_class_and_not_of_removed_ones(trained: Session, out: Path) -> None:
-    trained.add_class("second")
-    trained.add_class("third")
-    record = trained.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
+    trained.classes.add("second")
+    trained.classes.add("third")
+    record = trained.rounds.begin(Recipe(), Budget(steps=1), 0, warm=False)
     model = SemiGDANet("compact", classes=4, autoencoder=random_autoencoder("compact"))
-    save_checkpoint(trained.round_folder(record.number) / "model.safetensors", model, METADATA)
-    trained.finish_round(record, "complete", steps=1, seconds=1.0)
-    trained.remove_class(1)
-    trained.add_class("too new")
+    save_checkpoint(trained.rounds.folder(record.number) / "model.safetensors", model, METADATA)
+    trained.rounds.finish(record, "complete", steps=1, seconds=1.0)
+    trained.classes.remove(1)
+    trained.classes.add("too new")
     Export(trained, out, Probabilities()).run(device="cpu")
     with tifffile.TiffFile(out / "image 2_probability.tif") as tif:
         assert tif.imagej_metadata is not None
@@ -311,7 +311,7 @@ def test_probabilities_are_up_to_date_until_the_next_round(trained: Session, out
     first = Export(trained, out, Probabilities()).run(device="cpu")
     trained.accept("image_2", np.zeros((40, 32), np.uint8))
     assert Export(trained, out, Probabilities()).run(Existing.UPDATE).kept == first.written
-    model = trained.last_model()
+    model = trained.rounds.last_model()
     assert model is not None
     other = SemiGDANet("compact", seed=1, autoencoder=random_autoencoder("compact", 1))
     save_checkpoint(model, other, METADATA)
@@ -369,9 +369,9 @@ def test_other_choices_make_files_out_of_date(
     export_masks(labeled, out, ObjectTiff(), include_predicted=True)
     format = ObjectTiff(minimum_size=3) if change == "options" else ObjectTiff()
     if change == "classes":
-        labeled.rename_class(1, "lesion")
+        labeled.classes.rename(1, "lesion")
     elif change == "drafts":
-        labeled.store_prediction("image_2", predict(np.zeros((40, 32), np.uint8)), 2)
+        labeled.drafts.store("image_2", predict(np.zeros((40, 32), np.uint8)), 2)
     report = Export(labeled, out, format, include_predicted=True).run(Existing.UPDATE)
     assert "image 2_objects.tif" in [path.name for path in report.written]
 

@@ -36,16 +36,16 @@ def test_masks_are_found_by_the_names_of_the_images(session: Session, masks: Pat
     assert report.accepted == session.items
     assert report.left_out == ()
     for number in (1, 2, 3):
-        labels = session.labels(f"image_{number}")
+        labels = session.labels.get(f"image_{number}")
         assert labels is not None
         assert labels.max() == 1
         assert labels[number : number + 10, :10].all()
         assert labels.sum() == 100
     for page in (1, 2, 3):
         np.testing.assert_array_equal(
-            np.flatnonzero(session.labels(f"stack_p000{page}").any(axis=1)), [page + 2]
+            np.flatnonzero(session.labels.get(f"stack_p000{page}").any(axis=1)), [page + 2]
         )
-    assert {entry.event for entry in session.journal()} == {"imported"}
+    assert {entry.event for entry in session.labels.journal()} == {"imported"}
 
 
 def test_what_is_accepted_already_stays(session: Session, masks: Path) -> None:
@@ -53,7 +53,7 @@ def test_what_is_accepted_already_stays(session: Session, masks: Path) -> None:
     session.accept("image_1", mine)
     report = session.import_masks(masks)
     assert [item.id for item, _ in report.left_out] == ["image_1"]
-    np.testing.assert_array_equal(session.labels("image_1"), mine)
+    np.testing.assert_array_equal(session.labels.get("image_1"), mine)
 
 
 def test_images_without_a_mask_are_left_as_they_are(session: Session, masks: Path) -> None:
@@ -82,9 +82,9 @@ def test_masks_that_do_not_fit_are_reported_and_the_others_go_on(session: Sessio
 def test_with_more_classes_a_mask_of_0_and_255_is_not_accepted_but_explained(
     session: Session, masks: Path
 ) -> None:
-    session.add_class("border")
+    session.classes.add("border")
     reasons = {item.id: reason for item, reason in session.import_masks(masks).left_out}
-    assert session.labels("image_1") is None
+    assert session.labels.get("image_1") is None
     assert "With 2 classes, 255 means unlabeled" in reasons["image_1"]
 
 
@@ -93,7 +93,7 @@ def test_with_one_class_255_beside_1_means_unknown(session: Session, masks: Path
     mask[0], mask[1] = 1, 255
     Image.fromarray(mask).save(masks / "image 1.png")
     session.import_masks(masks)
-    np.testing.assert_array_equal(session.labels("image_1"), mask)
+    np.testing.assert_array_equal(session.labels.get("image_1"), mask)
 
 
 def test_255_in_masks_of_this_program_means_unknown_whatever_else_they_hold(
@@ -105,10 +105,10 @@ def test_255_in_masks_of_this_program_means_unknown_whatever_else_they_hold(
     export_masks(session, tmp_path / "exported")
     again, copied = (Session.create(tmp_path / name, pictures) for name in ("again", "copied"))
     again.import_masks(tmp_path / "exported")
-    np.testing.assert_array_equal(again.labels("image_1"), mask)
+    np.testing.assert_array_equal(again.labels.get("image_1"), mask)
     (session.folder / "labels" / "image_1.tif").rename(tmp_path / "exported" / "image 1_mask.tif")
     copied.import_masks(tmp_path / "exported")
-    np.testing.assert_array_equal(copied.labels("image_1"), mask)
+    np.testing.assert_array_equal(copied.labels.get("image_1"), mask)
 
 
 def test_numbered_objects_are_not_taken_for_classes(session: Session, masks: Path) -> None:

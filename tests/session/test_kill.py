@@ -19,7 +19,7 @@ for number in range(1000):
     for item in session.items:
         mask = np.zeros(item.shape, np.uint8)
         mask.ravel()[: number % mask.size] = 1
-        session.keep_edit(item, mask)
+        session.labels.keep_edit(item, mask)
         session.accept(item, mask)
         print(item.id, number, flush=True)
 """
@@ -42,14 +42,14 @@ def test_accepted_masks_survive_being_killed(session: Session, lines: int) -> No
     again = Session.open(session.folder)
     assert len(accepted) >= min(lines, 6)
     for item_id, number in accepted.items():
-        labels = again.labels(item_id)
+        labels = again.labels.get(item_id)
         assert labels is not None
         assert again.state(item_id) is ItemState.ACCEPTED
         # the next accept of this item may have been on its way
         assert int(labels.sum()) in (number, number + 1)
         np.testing.assert_array_equal(labels.ravel()[: labels.sum()], 1)
-        assert again.starting_mask(item_id).shape == again.item(item_id).shape
+        assert again.labels.starting_mask(item_id).shape == again.item(item_id).shape
         again.accept(item_id, labels)
     visible = [path for path in (session.folder / "labels").iterdir() if not path.name.startswith(".")]
     assert {path.stem for path in visible} <= {item.id for item in again.items}
-    assert len(again.journal()) >= 2 * len(accepted)
+    assert len(again.labels.journal()) >= 2 * len(accepted)

@@ -48,12 +48,12 @@ def test_a_session_open_in_another_program_can_be_looked_at_and_names_who_has_it
     "change",
     [
         lambda session, mask: session.accept("image_1", mask),
-        lambda session, mask: session.keep_edit("image_1", mask),
+        lambda session, mask: session.labels.keep_edit("image_1", mask),
         lambda session, mask: session.skip("image_1"),
-        lambda session, mask: session.add_class("other"),
-        lambda session, mask: session.rename_class(1, "other"),
-        lambda session, mask: setattr(session, "one_object", True),
-        lambda session, mask: session.begin_round(Recipe(), Budget(steps=1), 0, False),
+        lambda session, mask: session.classes.add("other"),
+        lambda session, mask: session.classes.rename(1, "other"),
+        lambda session, mask: session.update(one_object=True),
+        lambda session, mask: session.rounds.begin(Recipe(), Budget(steps=1), 0, False),
     ],
 )
 def test_whoever_only_looks_changes_nothing(session, change):

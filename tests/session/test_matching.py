@@ -47,7 +47,7 @@ def taken(
     report = session.import_masks(tmp_path / "masks")
     found = {}
     for item in session.items:
-        labels = session.labels(item)
+        labels = session.labels.get(item)
         if labels is not None:
             found[item.name] = masks[int((labels == 1).sum()) - 1]
     assert {item.name for item in report.accepted} == found.keys()
@@ -195,7 +195,7 @@ def test_an_image_that_is_named_as_a_mask_gets_the_mask_of_its_whole_name(tmp_pa
         mask(tmp_path / "masks" / name, number, shape)
     session = Session.create(tmp_path / "session", tmp_path / "images")
     assert len(session.import_masks(tmp_path / "masks").accepted) == 2
-    assert [int(session.labels(item).sum()) for item in session.items] == [1, 2]
+    assert [int(session.labels.get(item).sum()) for item in session.items] == [1, 2]
 
 
 def test_a_folder_of_masks_within_the_images_or_around_them(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_folder_of_masks_within_the_images_or_around_them(tmp_path: Path) -> N
         session = Session.create(folder, tmp_path / images, masks=tmp_path / masks)
         assert len(session.items) == 2
         session.import_masks(tmp_path / masks)
-        assert [int(session.labels(item).sum()) for item in session.items] == [1, 2]
+        assert [int(session.labels.get(item).sum()) for item in session.items] == [1, 2]
 
 
 def test_a_linked_folder_of_masks_within_the_images_is_no_folder_to_complain_of(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_exported_masks_come_back_to_their_images(tmp_path: Path) -> None:
     again = Session.create(tmp_path / "again", tmp_path / "images")
     again.import_masks(tmp_path / "out")
     for number, item in enumerate(again.items, start=1):
-        labels = again.labels(item)
+        labels = again.labels.get(item)
         assert labels is None or int(labels.sum()) == number
         assert labels is not None or item.name == "a:b.png"
 
@@ -328,7 +328,7 @@ def test_the_table_is_written_and_the_rows_to_look_at_are_printed(
     assert main(["import", str(tmp_path / "s"), str(tmp_path / "masks")]) == 3
     assert "a.png has an accepted mask already" in capsys.readouterr().err
     with Session.open(tmp_path / "s") as session:
-        assert session.labels("b") is not None
+        assert session.labels.get("b") is not None
 
 
 def test_no_mask_of_several_classes_is_guessed_from_0_and_255(tmp_path: Path) -> None:
@@ -337,9 +337,9 @@ def test_no_mask_of_several_classes_is_guessed_from_0_and_255(tmp_path: Path) ->
     session = Session.create(tmp_path / "session", tmp_path / "images", classes=["x", "y"])
     ((_, why),) = session.import_masks(tmp_path / "masks").left_out
     assert "With 2 classes, 255 means unlabeled" in why
-    session.remove_class(1)
+    session.classes.remove(1)
     session.import_masks(tmp_path / "masks")
-    assert set(np.unique(session.labels("a"))) == {2}
+    assert set(np.unique(session.labels.get("a"))) == {2}
 
 
 def test_smoothed_masks_are_explained(tmp_path: Path) -> None:
@@ -494,11 +494,11 @@ def test_an_import_takes_nothing_away_that_is_painted_and_not_accepted(tmp_path:
         mask(tmp_path / "masks" / name)
     session = Session.create(tmp_path / "session", tmp_path / "images")
     painted = np.ones(SHAPE, np.uint8)
-    session.keep_edit("a", painted)
+    session.labels.keep_edit("a", painted)
     report = session.import_masks(tmp_path / "masks")
     assert [item.id for item in report.accepted] == ["b"]
     assert "painted" in report.left_out[0][1]
-    np.testing.assert_array_equal(session.edit("a"), painted)
+    np.testing.assert_array_equal(session.labels.edit("a"), painted)
 
 
 @pytest.mark.parametrize("inside", ["", "images"])

@@ -34,7 +34,7 @@ def accepted(tmp_path: Path) -> Path:
     with Session.from_arrays(tmp_path / "session", arrays, classes=CLASSES, settings=settings) as session:
         for item in session.items[:3]:
             session.accept(item, masks()[item.id])
-        session.keep_edit("one", masks()["edit"])
+        session.labels.keep_edit("one", masks()["edit"])
     return tmp_path / "session"
 
 
@@ -48,15 +48,15 @@ def masks() -> dict[str, np.ndarray]:
 
 
 def remove(session: Session) -> None:
-    session.remove_class(2)
+    session.classes.remove(2)
 
 
 def add(session: Session) -> None:
-    session.add_class("wall", occurs_in_accepted=True)
+    session.classes.add("wall", occurs_in_accepted=True)
 
 
 def unlabel(session: Session) -> None:
-    session.unlabel_background(3)
+    session.classes.unlabel_background(3)
 
 
 def changed(operation: Callable[[Session], None]) -> dict[str, np.ndarray]:
@@ -65,8 +65,8 @@ def changed(operation: Callable[[Session], None]) -> dict[str, np.ndarray]:
 
 
 def look(session: Session) -> tuple[list[str], dict[str, np.ndarray | None]]:
-    found = {item.id: session.labels(item) for item in session.items[:3]}
-    return session.class_names, {**found, "edit": session.edit("one")}
+    found = {item.id: session.labels.get(item) for item in session.items[:3]}
+    return session.classes.names, {**found, "edit": session.labels.edit("one")}
 
 
 def state_of(session: Session, operation: Callable[[Session], None]) -> str:
@@ -167,7 +167,8 @@ def wholly_or_not(
         with Session.open(folder) as session:
             assert session.read_only is None
             state = state_of(session, operation)
-            told = {entry.item for entry in session.journal() if entry.event not in ("accepted", "corrected")}
+            journal = session.labels.journal()
+            told = {entry.item for entry in journal if entry.event not in ("accepted", "corrected")}
             assert told == ({"one", "two", "three"} if state == "after" else set())
             if code == RETURNED:
                 assert state == "after"
@@ -183,21 +184,21 @@ def test_of_a_class_added_later_earlier_backgrounds_become_unlabeled_and_can_be_
     accepted: Path,
 ) -> None:
     with Session.open(accepted) as session:
-        added = session.add_class("wall")
+        added = session.classes.add("wall")
         painted = np.where(masks()["two"] == 0, 3, masks()["two"])
         session.accept("two", painted)
-        changes = session.unlabel_background(added.value)
-        np.testing.assert_array_equal(session.labels("one"), changed(add)["one"])
-        np.testing.assert_array_equal(session.edit("one"), changed(add)["edit"])
-        np.testing.assert_array_equal(session.labels("two"), painted)  # there it was painted
-        told = [entry for entry in session.journal() if entry.event == "background unlabeled"]
+        changes = session.classes.unlabel_background(added.value)
+        np.testing.assert_array_equal(session.labels.get("one"), changed(add)["one"])
+        np.testing.assert_array_equal(session.labels.edit("one"), changed(add)["edit"])
+        np.testing.assert_array_equal(session.labels.get("two"), painted)  # there it was painted
+        told = [entry for entry in session.labels.journal() if entry.event == "background unlabeled"]
         assert [entry.item for entry in told] == ["one", "three"]
         assert "“wall” was added later" in told[0].note
         session.accept("three", masks()["three"])
-        assert [item.id for item in session.restore_masks(changes)] == ["one"]
-        np.testing.assert_array_equal(session.labels("one"), masks()["one"])
-        np.testing.assert_array_equal(session.labels("three"), masks()["three"])
-        assert session.restore_masks(changes) == []
+        assert [item.id for item in session.classes.restore_masks(changes)] == ["one"]
+        np.testing.assert_array_equal(session.labels.get("one"), masks()["one"])
+        np.testing.assert_array_equal(session.labels.get("three"), masks()["three"])
+        assert session.classes.restore_masks(changes) == []
     assert [path.name for path in (accepted / "labels").glob("*.replaced-*")] == ["three.replaced-1.tif"]
 
 
@@ -205,7 +206,7 @@ def test_cancelled_it_changes_nothing(accepted: Path) -> None:
     with Session.open(accepted) as session:
         done: list[int] = []
         with pytest.raises(Cancelled):
-            session.add_class(
+            session.classes.add(
                 "wall",
                 occurs_in_accepted=True,
                 progress=lambda count, _: done.append(count),
@@ -218,8 +219,8 @@ def test_cancelled_it_changes_nothing(accepted: Path) -> None:
 def test_a_mask_accepted_while_others_are_being_written_is_changed_as_it_is_now(accepted: Path) -> None:
     new = np.full((12, 14), 2, np.uint8)
     with Session.open(accepted) as session:
-        session.remove_class(2, progress=lambda done, _: session.accept("four", new) if done == 1 else None)
-        np.testing.assert_array_equal(session.labels("four"), UNKNOWN)
+        session.classes.remove(2, progress=lambda done, _: session.accept("four", new) if done == 1 else None)
+        np.testing.assert_array_equal(session.labels.get("four"), UNKNOWN)
 
 
 @FORKS
@@ -306,13 +307,13 @@ def test_what_an_older_version_left_half_removed_is_put_back_or_told(
             assert "may lack a class" in session.warnings[0]
         else:
             assert state_of(session, remove) == "before"
-            assert [entry.event for entry in session.journal()][-2:] == ["mask restored"] * 2
+            assert [entry.event for entry in session.labels.journal()][-2:] == ["mask restored"] * 2
 
 
 def test_copies_that_the_journal_knows_are_left_alone(accepted: Path) -> None:
     with Session.open(accepted) as session:
-        session.remove_class(2)
-        session.add_class("edge")  # has the value of the one that was removed
+        session.classes.remove(2)
+        session.classes.add("edge")  # has the value of the one that was removed
     with Session.open(accepted) as session:
         assert session.warnings == ()
-        np.testing.assert_array_equal(session.labels("one"), changed(remove)["one"])
+        np.testing.assert_array_equal(session.labels.get("one"), changed(remove)["one"])

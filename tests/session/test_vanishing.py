@@ -31,21 +31,21 @@ def test_a_session_that_vanishes_saves_nowhere_else_and_goes_on_when_it_is_back(
     session.folder.rename(away)
     if mount_point_stays:
         session.folder.mkdir()
-    for save in (session.accept, session.keep_edit):
+    for save in (session.accept, session.labels.keep_edit):
         with pytest.raises(SemiGDAError, match=r"is not there any more.*share, then try again"):
             save("image_1", 1 - mask)
     with pytest.raises(SemiGDAError):
-        session.labels("image_1")
+        session.labels.get("image_1")
     assert not session.folder.exists() or not os.listdir(session.folder)
     if mount_point_stays:
         session.folder.rmdir()
     away.rename(session.folder)
     assert session.state("image_1") is ItemState.ACCEPTED
-    assert np.array_equal(session.labels("image_1"), mask)
+    assert np.array_equal(session.labels.get("image_1"), mask)
     session.accept("image_1", 1 - mask)
     session.close()
     with Session.open(session.folder) as again:
-        assert np.array_equal(again.labels("image_1"), 1 - mask)
+        assert np.array_equal(again.labels.get("image_1"), 1 - mask)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_share_that_came_back_is_locked_again(came_back: Session) -> None:
     came_back.close()
     with Session.open(came_back.folder) as again:
         assert again.read_only is None
-        np.testing.assert_array_equal(again.labels("image_1"), mask)
+        np.testing.assert_array_equal(again.labels.get("image_1"), mask)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not rename a folder with an open file in it")
@@ -77,7 +77,7 @@ def test_who_began_to_write_while_the_share_was_away_is_not_written_over(came_ba
         with pytest.raises(SemiGDAError, match="is open elsewhere"):
             came_back.accept("image_1", 1 - mask)
         assert came_back.read_only is not None
-        np.testing.assert_array_equal(other.labels("image_1"), mask)
+        np.testing.assert_array_equal(other.labels.get("image_1"), mask)
 
 
 @pytest.fixture
@@ -97,19 +97,19 @@ def test_a_disk_that_answers_with_errors_is_told_in_words_and_loses_nothing(
     first, second = np.eye(10, 12, dtype=np.uint8), np.ones((10, 12), np.uint8)
     with Session.from_arrays(disk.folder / "session", {"a": picture, "b": picture}) as session:
         session.accept("a", first)
-        session.keep_edit("b", first)
+        session.labels.keep_edit("b", first)
         changes = [
             lambda: session.accept("a", second),
-            lambda: session.keep_edit("b", second),
-            lambda: session.rename_class(1, "other"),
+            lambda: session.labels.keep_edit("b", second),
+            lambda: session.classes.rename(1, "other"),
         ]
         looks = [
-            lambda: session.starting_mask("a"),
-            lambda: session.labels("a"),
+            lambda: session.labels.starting_mask("a"),
+            lambda: session.labels.get("a"),
             lambda: session.picture("a"),
             lambda: session.rounds,
-            lambda: session.last_model(),
-            session.journal,
+            lambda: session.rounds.last_model(),
+            session.labels.journal,
         ]
         with disk.failing(trouble):
             for ask in [*changes, *looks] if TROUBLES[trouble][1] else changes:
@@ -117,13 +117,13 @@ def test_a_disk_that_answers_with_errors_is_told_in_words_and_loses_nothing(
                     ask()
                 assert str(session.folder) in str(caught.value)
             assert session.state("a") is ItemState.ACCEPTED
-        np.testing.assert_array_equal(session.labels("a"), first)
-        np.testing.assert_array_equal(session.starting_mask("b"), first)
+        np.testing.assert_array_equal(session.labels.get("a"), first)
+        np.testing.assert_array_equal(session.labels.starting_mask("b"), first)
         session.accept("a", second)
         assert session.warnings == ()
     with Session.open(session.folder) as again:
         assert again.read_only is None
-        np.testing.assert_array_equal(again.labels("a"), second)
+        np.testing.assert_array_equal(again.labels.get("a"), second)
         assert not list((session.folder / "labels").glob("*replaced*"))
 
 
@@ -156,7 +156,7 @@ def worked(engine: Engine, react: Callable[[Event], object] = lambda _: None) ->
 def test_a_round_whose_disk_fails_is_held_or_ends_in_words_and_training_goes_on_when_it_is_back(
     disk: FailingDisk, training: Session, trouble: str
 ) -> None:
-    before, mask = training.last_model(), training.labels("a")
+    before, mask = training.rounds.last_model(), training.labels.get("a")
     engine = Engine(training, "cpu")
     with ExitStack() as stack:
 
@@ -168,10 +168,10 @@ def test_a_round_whose_disk_fails_is_held_or_ends_in_words_and_training_goes_on_
     told = [event for event in events if isinstance(event, RoundNotSaved | RoundFailed)]
     assert len(told) == 1
     assert str(training.folder) in told[0].message
-    assert training.last_model() == before
+    assert training.rounds.last_model() == before
     assert training.rounds[-1].status != "running" or engine.round_is_active
     engine.unpause()
     ended = [event for event in worked(engine) if isinstance(event, RoundEnded)]
     assert [event.record.status for event in ended] == ["complete"]
-    assert training.last_model() != before
-    np.testing.assert_array_equal(training.labels("a"), mask)
+    assert training.rounds.last_model() != before
+    np.testing.assert_array_equal(training.labels.get("a"), mask)

@@ -129,14 +129,14 @@ class Export:
         self._folder = Path(folder)
         self._format = format or PlainTiff()
         self._include_predicted = include_predicted
-        self._guard = Guard(session.folder, (session.picture_path(item) for item in session.items))
+        self._guard = Guard(session.folder, (session.images.path(item) for item in session.items))
         self._guard.check(self._folder / "any", named=self._folder)
         if self._folder.exists() and not self._folder.is_dir():
             raise SemiGDAError(f"“{self._folder}” is a file. Choose a folder to export to.")
         reasons = [(item, self._reason_against(item)) for item in session.items]
         self._left_out = [(item, reason) for item, reason in reasons if reason]
         items = [item for item, reason in reasons if not reason]
-        if self._format.predicts and items and session.last_model() is None:
+        if self._format.predicts and items and session.rounds.last_model() is None:
             raise SemiGDAError(_NO_MODEL)
         self._source = source_of(session, include_predicted=include_predicted)
         self._outputs = self._format.outputs(self._source, items) if items else []
@@ -219,7 +219,7 @@ class Export:
             return ""
         if not self._include_predicted:
             return "not accepted yet"
-        return "" if self._session.prediction_info(item) is not None else "neither accepted nor predicted yet"
+        return "" if self._session.drafts.info(item) is not None else "neither accepted nor predicted yet"
 
     def _made_of(self, output: Output) -> str:
         """Return what changes whenever the content of a file would."""
@@ -227,8 +227,8 @@ class Export:
         masks = [] if self._format.predicts else output.items
         files = [
             *(session.folder / PREDICTIONS / f"{item.id}.tif" for item in masks),
-            *(session.picture_path(item) for item in output.items if reads_pictures),
-            *([model] if self._format.predicts and (model := session.last_model()) else []),
+            *(session.images.path(item) for item in output.items if reads_pictures),
+            *([model] if self._format.predicts and (model := session.rounds.last_model()) else []),
         ]
         content = [
             _VERSION,
@@ -237,7 +237,7 @@ class Export:
             asdict(self._source.legend),
             self._source.settings.to_dict() if reads_pictures else None,
             [(item.id, item.name, item.path, item.pixel_size, item.unit) for item in output.items],
-            [session.label_stamp(item)[0] for item in masks],
+            [session.labels.stamp(item)[0] for item in masks],
             [stamp(file, follow=True) for file in files],
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -264,12 +264,9 @@ def source_of(session: "Session", *, include_predicted: bool = False) -> Source:
         settings=session.settings,
         one_object=session.one_object,
         include_predicted=include_predicted,
-        is_accepted=lambda item: session.state(item) is ItemState.ACCEPTED,
-        accepted=session.labels,
-        draft=session.prediction,
-        path=session.picture_path,
-        read=session.picture,
-        open=session.opened_picture,
+        labels=session.labels,
+        drafts=session.drafts,
+        images=session.images,
         predictor=predictor_of(session),
     )
 
@@ -281,7 +278,7 @@ def predictor_of(
 
     @cache
     def load() -> Predictor:
-        path = session.last_model()
+        path = session.rounds.last_model()
         if path is None:
             raise SemiGDAError(_NO_MODEL)
         return TrainedModel.find(path).load(device, session.settings, weights=weights, cancelled=cancelled)

@@ -29,12 +29,7 @@ from napari_semigda.io.atomic import MayNotLast, cannot_read, cannot_write, writ
 from napari_semigda.io.files import read_json, read_own
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.io.units import clean_unit
-from napari_semigda.session.classes import (
-    MOST_NAMED,
-    ClassInfo,
-    with_changed_class,
-    with_class,
-)
+from napari_semigda.session.classes import MOST_NAMED, ClassInfo
 from napari_semigda.session.items import Item, for_people, identity, is_safe_id, items_told_apart
 from napari_semigda.session.transaction import current_manifest
 
@@ -151,32 +146,6 @@ class ManifestFile:
         """Take over a manifest that is on the disk now."""
         with self._lock:
             self.manifest = manifest
-
-    def class_count(self) -> int:
-        """Count the values up to the highest of a class, with the background and those of removed classes."""
-        return self.manifest.classes[-1].value + 1
-
-    def class_values(self) -> tuple[int, ...]:
-        """Return the values of the classes, in order."""
-        return tuple(one.value for one in self.manifest.classes)
-
-    def keep_for_validation(self, item_id: str, keep: bool) -> None:
-        """Keep an item for validation, or no longer, and save."""
-        with self._lock:
-            others = tuple(one for one in self.manifest.validation if one != item_id)
-            self.change(validation=(*others, item_id) if keep else others)
-
-    def add_class(self, name: str, color: str | None) -> ClassInfo:
-        """Add a class with the next value, and save."""
-        with self._lock:
-            before = self.manifest.classes
-            self.change(classes=with_class(before, name, color))
-            return next(one for one in self.manifest.classes if one not in before)
-
-    def change_class(self, value: int, *, name: str | None = None, color: str | None = None) -> None:
-        """Give the class with this value another name or color, and save."""
-        with self._lock:
-            self.change(classes=with_changed_class(self.manifest.classes, value, name, color))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

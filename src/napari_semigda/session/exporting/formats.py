@@ -379,7 +379,7 @@ class Measurements(_OfObjects):
     def _rows(self, items: Sequence[Item], source: Source, *, of_images: bool) -> Iterator[Row]:
         for item, mask in source.masks(items):
             objects = self._objects(mask, source.legend)
-            origin = "accepted" if source.is_accepted(item) else "draft"
+            origin = "accepted" if item in source.labels else "draft"
             if of_images:
                 yield from measure_image(mask, objects, item, origin, source.legend)
             else:
@@ -428,7 +428,7 @@ def _as_in_file(items: Sequence[Item], source: Source) -> Grid:
     """Stack planes along the axes that they have in their image file; along z where it does not say."""
     first = items[0]
     try:
-        axes, lengths, spacing = stack_axes(source.path(first), first.series)
+        axes, lengths, spacing = stack_axes(source.images.path(first), first.series)
     except SemiGDAError:  # masks can be exported without their images
         axes, lengths, spacing = "", (), None
     if axes not in ("", "T", "Z", "TZ") or int(np.prod(lengths)) != len(items):

@@ -1,9 +1,7 @@
 """Where an export reads what it writes: masks, images and probabilities, one item after the other."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +11,11 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.class_masks import one_object
 from napari_semigda.inference.preparation import ImageSettings, normalize
 from napari_semigda.io.masks import UNLABELED, Legend
-from napari_semigda.io.pictures import Picture
 from napari_semigda.pace import Cancel, Progress, check
+from napari_semigda.session.drafts import DraftStore
+from napari_semigda.session.images import ImageFiles
 from napari_semigda.session.items import Item
+from napari_semigda.session.labels import LabelStore
 
 Mask = NDArray[np.uint8]
 
@@ -26,7 +26,7 @@ class NotExported(SemiGDAError):
 
 @dataclass
 class Source:
-    """What an export reads.
+    """What an export reads: masks and images of a session, and what is to be known of them.
 
     Parameters
     ----------
@@ -36,28 +36,13 @@ class Source:
         All of the session, in the order of the list.
     legend
         The session's classes.
-    settings
-        How images are normalized.
-    one_object
-        Whether there is at most one object in an image.
     include_predicted
         Whether drafts fill what is unlabeled.
-    is_accepted
-        Tells whether an item has an accepted mask.
-    accepted, draft
-        Read a mask of an item, (H, W) uint8; None without one.
-    path, read, open
-        Give the image file of an item, read it, and open it to be read by slices.
     predictor
         Loads the network of the newest round.
     progress, cancelled
-        Called after and before each item.
-    total
-        Number of items, for the progress.
-
-    Attributes
-    ----------
-    left_out : list of (Item, str)
+        Called after and before each item; `total` is their number.
+    left_out
         Items that turned out to be unreadable, and why.
     """
 
@@ -67,12 +52,9 @@ class Source:
     settings: ImageSettings
     one_object: bool
     include_predicted: bool
-    is_accepted: Callable[[Item], bool]
-    accepted: Callable[[Item], Mask | None]
-    draft: Callable[[Item], Mask | None]
-    path: Callable[[Item], Path]
-    read: Callable[[Item], Picture]
-    open: Callable[[Item], AbstractContextManager[Any]]
+    labels: LabelStore
+    drafts: DraftStore
+    images: ImageFiles
     predictor: Callable[[], Any]
     progress: Progress | None = None
     cancelled: Cancel | None = None
@@ -81,16 +63,10 @@ class Source:
     _done: int = 0
 
     def mask(self, item: Item) -> Mask:
-        """Read the mask of an item: (H, W) uint8.
-
-        Raises
-        ------
-        NotExported
-            When there is none that can be read.
-        """
+        """Read the mask of an item: (H, W) uint8; raises `NotExported` when there is none."""
         try:
-            accepted = self.accepted(item)
-            mask = self.draft(item) if accepted is None else self._filled(item, accepted)
+            accepted = self.labels.get(item)
+            mask = self.drafts.get(item) if accepted is None else self._filled(item, accepted)
         except SemiGDAError as error:
             raise NotExported(str(error)) from error
         if mask is None:
@@ -100,20 +76,14 @@ class Source:
     def _filled(self, item: Item, accepted: Mask) -> Mask:
         """Fill the unlabeled pixels of an accepted mask with the draft, if that is wanted."""
         unlabeled = accepted == UNLABELED
-        draft = self.draft(item) if self.include_predicted and unlabeled.any() else None
+        draft = self.drafts.get(item) if self.include_predicted and unlabeled.any() else None
         if draft is None:
             return accepted
         mask = np.where(unlabeled, draft, accepted)
         return one_object(mask, certain=~unlabeled) if self.one_object else mask
 
     def masks(self, items: Iterable[Item]) -> Iterator[tuple[Item, Mask]]:
-        """Read the masks of some items, leaving out those that cannot be read.
-
-        Raises
-        ------
-        Cancelled
-            When the person canceled.
-        """
+        """Read the masks of some items, leaving out those that cannot be read."""
         for item in items:
             check(self.cancelled)
             try:
@@ -125,35 +95,19 @@ class Source:
             self.step()
 
     def picture(self, item: Item) -> NDArray[np.uint8]:
-        """Read the image of an item as the network sees it: (H, W, 3) uint8.
-
-        Raises
-        ------
-        NotExported
-            When it cannot be read.
-        """
+        """Read the image of an item as the network sees it: (H, W, 3) uint8."""
         try:
-            seen = normalize(self.read(item).pixels, self.settings)
+            seen = normalize(self.images.read(item).pixels, self.settings)
         except SemiGDAError as error:
             raise NotExported(str(error)) from error
         shown: NDArray[np.uint8] = ((seen.permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
         return shown
 
     def probabilities(self, item: Item) -> dict[str, NDArray[np.float32]]:
-        """Predict the probabilities (H, W), in [0, 1], of the classes that the network knows, by their names.
-
-        Raises
-        ------
-        NotExported
-            When the image cannot be read or predicted.
-        SemiGDAError
-            When there is no network to predict with.
-        Cancelled
-            When the person canceled.
-        """
+        """Predict the probabilities (H, W), in [0, 1], of the classes that the network knows, by name."""
         predictor = self.predictor()
         try:
-            with self.open(item) as pixels:
+            with self.images.open(item) as pixels:
                 predicted = predictor.predict(pixels, cancelled=self.cancelled).probabilities
         except SemiGDAError as error:
             raise NotExported(str(error)) from error
