@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_semigda.cli.commands import main
+from napari_semigda.cli import main
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.session import Session
 

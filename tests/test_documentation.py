@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from napari_semigda import ImageSettings
-from napari_semigda.cli.commands import main
+from napari_semigda.cli import main
 from napari_semigda.model.checkpoint import save_checkpoint
 from napari_semigda.model.network import SemiGDANet
 from napari_semigda.samples import sample_pairs

@@ -19,7 +19,6 @@ LONG_CLASSES: set[str] = {
     "widgets.controller.Controller",
 }
 LONG_FILES: set[str] = {
-    "cli.commands",
     "inference.preparation",
     "io.tiff",
     "session.labels",

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from napari_semigda import log
-from napari_semigda.cli.commands import main
+from napari_semigda.cli import main
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the place cannot be chosen")
 

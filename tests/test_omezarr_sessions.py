@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_semigda.cli.commands import main
+from napari_semigda.cli import main
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.pictures import list_planes
 from napari_semigda.model.checkpoint import save_checkpoint

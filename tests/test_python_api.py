@@ -14,7 +14,7 @@ from skimage.measure import label
 
 import napari_semigda
 from napari_semigda import ImageSettings, SemiGDA, SemiGDAError, Session, export_masks, train_round
-from napari_semigda.cli.commands import main
+from napari_semigda.cli import main
 from napari_semigda.samples import sample_pairs
 
 SETTINGS = ImageSettings(working_size=32)

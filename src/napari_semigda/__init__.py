@@ -2,7 +2,7 @@
 
 The way data takes, which is also the order of imports: ``io`` reads a picture, ``model`` is the
 network, ``training`` and ``inference`` use it, ``session`` is the folder being labeled, ``engine``
-owns the device, and ``widgets``, ``cli``, ``demo`` and ``train`` are what people see.
+owns the device, and ``widgets``, ``cli`` and ``train`` are what people see.
 """
 
 from importlib import import_module

@@ -18,7 +18,7 @@ INTERRUPTED = 130
 MESSAGE = "Interrupted."
 
 _AGAIN_SECONDS = 0.05
-_COMMANDS = ("cli", "cli.commands", "__main__", "interrupt", "demo")
+_COMMANDS = ("cli", "__main__", "interrupt")
 
 
 def watch_imports() -> Any:
@@ -109,12 +109,11 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _has_begun(frame: FrameType | None) -> bool:
-    """Whether a function of this package is at work; commands import what they need before they begin."""
-    package, _, _ = __name__.rpartition(".")
-    own = {f"{package}.{name}" for name in _COMMANDS} | {"__main__"}
+    """Return whether a function of this package is at work; commands import what they need first."""
     while frame is not None:
-        module = str(frame.f_globals.get("__name__", ""))
-        if module.startswith(package) and module not in own and frame.f_code.co_name != "<module>":
+        package, _, module = str(frame.f_globals.get("__name__", "")).partition(".")
+        own = package == __package__ and module.partition(".")[0] not in _COMMANDS
+        if own and frame.f_code.co_name != "<module>":
             return True
         frame = frame.f_back
     return False

@@ -94,9 +94,10 @@ def time_left(seconds: float) -> str:
     if minutes >= 60:
         minutes = round(minutes / 5) * 5
     hours, minutes = divmod(minutes, 60)
-    parts = [_counted(number, word) for number, word in ((hours, "hour"), (minutes, "minute")) if number]
+    parts = [counted(number, word) for number, word in ((hours, "hour"), (minutes, "minute")) if number]
     return f"about {' '.join(parts)} left"
 
 
-def _counted(number: int, word: str) -> str:
+def counted(number: int, word: str) -> str:
+    """Return a number with its word: ``"1 image"``, ``"2 images"``."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"

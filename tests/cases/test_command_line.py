@@ -14,7 +14,7 @@ import pytest
 import tifffile
 
 from napari_semigda import Session, train_round
-from napari_semigda.cli.commands import main
+from napari_semigda.cli import main
 from tests.cases.conftest import SIZE, MakeSession, square, stored_mask
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere not every name is possible")

@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 
 from napari_semigda import SemiGDA, SemiGDAError, Session, export_masks, train_round
-from napari_semigda.cli.commands import main
+from napari_semigda.cli import main
 from napari_semigda.io.pictures import list_planes
 from napari_semigda.session.exporting.formats import FORMATS, Coco, Measurements
 from tests.cases.conftest import MakeSession, square, stored_mask, write_images

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_semigda.cli.commands import main
+from napari_semigda.cli import main
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.masks import read_labels
 from napari_semigda.session.export import Existing, Export, export_masks

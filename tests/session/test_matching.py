@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_semigda.cli.commands import main
+from napari_semigda.cli import main
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.session.export import export_masks
 from napari_semigda.session.importing import ImportReport

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import codecs
 import io
 import re
@@ -11,17 +10,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.text import Text
 
 from napari_semigda.interrupt import INTERRUPTED as INTERRUPTED
-from napari_semigda.pace import time_left
+from napari_semigda.pace import Progress, counted, time_left
 
 if TYPE_CHECKING:
     from napari_semigda.engine.engine import Engine
@@ -29,12 +29,11 @@ if TYPE_CHECKING:
     from napari_semigda.session.rounds import RoundRecord
     from napari_semigda.session.session import Session
 
-DONE, FAILED, WRONG_USAGE, PARTLY_DONE = 0, 1, 2, 3
-"""Exit codes."""
+DONE, FAILED, PARTLY_DONE = 0, 1, 3
+"""Exit codes; 2, wrong usage, is argparse's."""
 
 LINE_EVERY = 10.0
-"""Seconds between two lines about a round, where the output is no terminal."""
-
+"""Seconds between two lines where the output is no terminal."""
 
 _READ_AS_ASCII = {
     **dict.fromkeys("“”„", '"'),
@@ -45,6 +44,7 @@ _READ_AS_ASCII = {
     "µ": "u",
     "·": "-",
 }
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class SafeConsole(Console):
@@ -54,8 +54,12 @@ class SafeConsole(Console):
         super().__init__(stderr=stderr, emoji=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Make text of what is printed; see rich."""
+        """Return what is printed as rich's text."""
         return super().render_str(visible(text), **options)
+
+    def say(self, text: str) -> None:
+        """Print a line as it is: no markup, no colors, no line breaks added."""
+        self.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def visible(text: str) -> str:
@@ -69,11 +73,14 @@ def visible(text: str) -> str:
     return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+def warn(*messages: str) -> None:
+    """Print warnings to where errors go."""
+    for message in messages:
+        SafeConsole(stderr=True).print(escape(message), style="yellow", soft_wrap=True, highlight=False)
 
 
 def make_output_safe() -> None:
-    """Let nothing that is printed fail because the output has no such characters; for the whole program."""
+    """Replace characters that the output's encoding lacks; for the whole program."""
     codecs.register_error("napari_semigda", _in_other_characters)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -90,40 +97,19 @@ def _in_other_characters(error: UnicodeError) -> tuple[str, int]:
     return "".join(readable), error.end
 
 
-def positive_integer(text: str) -> int:
-    """Read a whole number above 0 from the command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("give a whole number above 0")
-    return int(text)
-
-
-def positive(text: str) -> float:
-    """Read a number above 0 from the command line."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("give a number above 0")
-    return number
+@contextmanager
+def progress_bar(console: Console, title: str) -> Iterator[Progress]:
+    """Show a bar on a terminal, and nothing elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 def follow(engine: Engine, display: EngineDisplay, *, with_drafts: bool = True) -> int:
-    """Let the engine work in this thread until nothing is left to do; Ctrl-C ends it between two steps.
+    """Let the engine work in this thread until nothing is left to do, and return the exit code.
 
-    Parameters
-    ----------
-    engine
-        With something asked of it.
-    display
-        Shows what happens.
-    with_drafts
-        Whether to go on with the drafts when a round is over.
-
-    Returns
-    -------
-    int
-        The exit code: done, partly done, failed or interrupted.
+    Ctrl-C ends it between two steps. Without drafts it ends when a round is over.
     """
     with _closing_on_interrupt(engine, display) as interrupted:
         while engine.start_work():
@@ -132,14 +118,14 @@ def follow(engine: Engine, display: EngineDisplay, *, with_drafts: bool = True) 
                 if display.round_is_over and not with_drafts:
                     engine.close()
     if interrupted:
-        display.tell_how_to_go_on(engine.session)
+        display.tell_how_to_continue(engine.session)
         return INTERRUPTED
     return display.finish()
 
 
 @contextmanager
 def _closing_on_interrupt(engine: Engine, display: EngineDisplay) -> Iterator[list[int]]:
-    """Close the engine on the first Ctrl-C; a second one breaks off at once."""
+    """Close the engine on the first Ctrl-C; a second one ends it at once."""
     interrupted: list[int] = []
 
     def close(number: int, _: object) -> None:
@@ -148,7 +134,7 @@ def _closing_on_interrupt(engine: Engine, display: EngineDisplay) -> Iterator[li
         interrupted.append(number)
         engine.close()
         with suppress(RuntimeError):  # the signal may have come in the middle of another line
-            display.say("Stopping after this step; Ctrl-C again breaks off at once …")
+            display.console.say("Stopping after this step. Press Ctrl-C again to stop at once.")
 
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield interrupted
@@ -163,63 +149,65 @@ def _closing_on_interrupt(engine: Engine, display: EngineDisplay) -> Iterator[li
 class EngineDisplay:
     """Shows what an engine does: bars on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress(
+    def __init__(self, console: SafeConsole) -> None:
+        self.console = console
+        self._bars = Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[remaining]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
-        self._round_bar = self._progress.add_task("", visible=False, total=1.0, remaining="")
-        self._draft_bar = self._progress.add_task("", visible=False, total=1.0, remaining="")
+        self._round_bar = self._bars.add_task("", visible=False, total=1.0, remaining="")
+        self._draft_bar = self._bars.add_task("", visible=False, total=1.0, remaining="")
         self._last_line = -LINE_EVERY
         self._record: RoundRecord | None = None
-        self._failure = False
+        self._failed = False
         self._drafts = 0
         self._failed_drafts = 0
         self.round_is_over = False
 
     def __enter__(self) -> EngineDisplay:
-        self._progress.start()
+        self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def say(self, message: str) -> None:
-        """Print a line above the bars."""
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+        self._bars.stop()
 
     def progress(self, event: ModelLoading | Drafting) -> None:
-        """Show that the model is being made ready; a large image has a bar of its own."""
+        """Show how far the loading of the model or the draft of a large image is."""
         from napari_semigda.engine.events import Drafting
 
         if isinstance(event, Drafting):
-            self._share_drafted(event)
+            text = f"Predicting {visible(event.item.name)}"
+            self._show_bar(self._draft_bar, text, event.share)
+            self._line(f"{text}: {100 * event.share:.0f}%")
             return
         part = f" {event.done / 2**20:.0f} of {event.total / 2**20:.0f} MB" if event.total else ""
-        self._progress.update(self._round_bar, visible=True, description=f"{event.message}{part}")
+        self._bars.update(self._round_bar, visible=True, description=f"{event.message}{part}")
 
     def show(self, event: object, drafts: DraftProgress) -> None:
-        """Show one event of an engine whose drafts are so far."""
+        """Show one event of an engine and the progress of its drafts."""
         from napari_semigda.engine import events
 
         match event:
             case events.RoundStarted(record):
-                self._started(record)
+                self._record = record
+                start = "from the last round's weights" if record.warm else "from scratch"
+                images = f"{len(record.labeled)} labeled and {record.unlabeled} unlabeled images"
+                self.console.say(f"Round {record.number}, {start}: {images}.")
             case events.FramingFitted(message):
-                self.say(message)
+                self.console.say(message)
             case events.Stepped():
                 self._stepped(event)
             case events.RoundEnded(record):
                 self._record = record
                 self.round_is_over = True
-                self._progress.update(self._round_bar, visible=False)
-                self.say(f"Round {record.number} is {record.status}: {_duration(record)}.")
+                self._bars.update(self._round_bar, visible=False)
+                took = f"{counted(record.steps, 'step')} in {record.seconds:.0f} s"
+                self.console.say(f"Round {record.number} is {record.status}: {took}.")
             case events.RoundFailed(_, message) | events.RoundNotSaved(_, message):
-                self._failure = True
+                self._failed = True
                 warn(message)
             case events.Predicted():
                 self._drafts += 1
@@ -229,30 +217,22 @@ class EngineDisplay:
                 warn(f"{item.name}: {message}")
                 self._drafted(drafts)
 
-    def tell_how_to_go_on(self, session: Session) -> None:
-        """Say how to take up again what was interrupted."""
+    def tell_how_to_continue(self, session: Session) -> None:
+        """Say how to continue what was interrupted."""
         stopped = self._record is not None and self._record.status == "stopped"
         command = f"semigda {'train --resume' if stopped else 'predict'} {shlex.quote(str(session.folder))}"
         if stopped or session.last_model() is not None:
-            self.say(f"Interrupted; what was done so far is kept. Go on with: {command}")
+            self.console.say(f"Interrupted. What was done so far is saved. To continue: {command}")
         else:
-            self.say("Interrupted.")
+            self.console.say("Interrupted.")
 
     def finish(self) -> int:
         """Say how many images were predicted, and return the exit code: done, partly done or failed."""
         if self._drafts:
-            self.say(f"{self._drafts} images predicted.")
-        if self._failure or (self._failed_drafts and not self._drafts and not self.round_is_over):
+            self.console.say(f"{counted(self._drafts, 'image')} predicted.")
+        if self._failed or (self._failed_drafts and not self._drafts and not self.round_is_over):
             return FAILED
         return PARTLY_DONE if self._failed_drafts else DONE
-
-    def _started(self, record: RoundRecord) -> None:
-        self._record = record
-        start = "from the last weights" if record.warm else "afresh"
-        self.say(
-            f"Round {record.number}, {start}: {len(record.labeled)} labeled and {record.unlabeled} "
-            "unlabeled images."
-        )
 
     def _stepped(self, event: Stepped) -> None:
         report = event.report
@@ -260,52 +240,23 @@ class EngineDisplay:
         loss = report.losses.get("total", sum(report.losses.values()))
         text = f"Stage {report.stage}, step {report.step}{of}, loss {loss:.3f}"
         remaining = "" if event.remaining is None else time_left(event.remaining)
-        self._progress.update(
-            self._round_bar, visible=True, description=text, completed=report.fraction, remaining=remaining
-        )
+        self._show_bar(self._round_bar, text, report.fraction, remaining=remaining)
         self._line(f"{text}, {remaining}" if remaining else text)
-
-    def _share_drafted(self, event: Drafting) -> None:
-        """Show how far a large image is."""
-        text = f"Predicting {visible(event.item.name)}"
-        self._progress.update(
-            self._draft_bar, visible=True, description=text, completed=event.share, total=1.0, remaining=""
-        )
-        self._line(f"{text}: {100 * event.share:.0f} %")
 
     def _drafted(self, drafts: DraftProgress) -> None:
         part = f"{drafts.done:.0f} of {drafts.total}"
-        left = "" if drafts.remaining is None else f", {time_left(drafts.remaining)}"
-        self._progress.update(
-            self._draft_bar,
-            visible=True,
-            description="Predicting",
-            completed=drafts.done,
-            total=drafts.total,
-            remaining=part + left,
+        if drafts.remaining is not None:
+            part += f", {time_left(drafts.remaining)}"
+        self._show_bar(self._draft_bar, "Predicting", drafts.done, drafts.total, part)
+        self._line(f"Predicted {part}")
+
+    def _show_bar(self, bar: Any, text: str, done: float, total: float = 1, remaining: str = "") -> None:
+        self._bars.update(
+            bar, visible=True, description=text, completed=done, total=total, remaining=remaining
         )
-        self._line(f"Predicted {part}{left}")
 
     def _line(self, text: str) -> None:
         now = time.monotonic()
-        if not self._console.is_terminal and now - self._last_line >= LINE_EVERY:
+        if not self.console.is_terminal and now - self._last_line >= LINE_EVERY:
             self._last_line = now
-            self.say(text)
-
-
-def _duration(record: RoundRecord) -> str:
-    return f"{record.steps} steps in {record.seconds:.0f} s"
-
-
-@contextmanager
-def progress_bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal, and nothing elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def warn(message: str) -> None:
-    """Print a warning where errors go."""
-    SafeConsole(stderr=True).print(escape(message), style="yellow", soft_wrap=True, highlight=False)
+            self.console.say(text)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
-from napari_semigda.cli.display import INTERRUPTED, EngineDisplay, follow, positive, positive_integer
+from napari_semigda.cli.display import DONE, INTERRUPTED, EngineDisplay, SafeConsole, follow
+from napari_semigda.cli.parser import DEVICE, command, option, positive, positive_integer
 from napari_semigda.errors import Cancelled, SemiGDAError
+from napari_semigda.pace import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,48 +42,40 @@ class DemoRound:
     seconds: float
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `run` understands."""
-    parser.add_argument("--session", type=Path, metavar="FOLDER", help="keep the session and the masks here")
-    parser.add_argument("--gui", action="store_true", help="open napari on the session afterwards")
-    parser.add_argument(
-        "--steps", type=positive_integer, default=120, help="optimizer steps of a round (default: 120)"
-    )
-    parser.add_argument(
-        "--seconds", type=positive, default=110.0, help="a round trains no longer than this (default: 110)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
-
-
-def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Play the demo and print its table.
-
-    Returns
-    -------
-    int
-        0.
+@command(
+    "demo",
+    "run the whole loop on bundled images",
+    option("--session", type=Path, metavar="FOLDER", help="keep the session and the masks here"),
+    option("--gui", action="store_true", help="open napari on the session afterwards"),
+    option("--steps", type=positive_integer, default=120, help="optimizer steps of a round (default: 120)"),
+    option("--seconds", type=positive, default=110.0, help="limit of a round's training (default: 110)"),
+    DEVICE,
+)
+def run(arguments: argparse.Namespace, console: SafeConsole) -> int:
+    """Run the demo, print its table, and return 0.
 
     Raises
     ------
     SemiGDAError
-        If a round fails, the folder holds something already, or napari is asked for and missing.
+        If a round fails, the folder is not empty, or napari is requested and missing.
     """
     kept = arguments.session
-    with tempfile.TemporaryDirectory(prefix="semigda-demo-") if kept is None else nullcontext(kept) as place:
-        folder = Path(place)
-        console.print("Two rounds on bundled images (generated lesions and cells with exact truth).")
+    holder = tempfile.TemporaryDirectory(prefix="semigda-demo-") if kept is None else nullcontext(kept)
+    with holder as given:
+        folder = Path(given)
+        console.say("Two rounds on bundled images (generated lesions and cells with exact truth).")
         rows = _play(folder, arguments, console)
         console.print(_table(rows))
         if kept is None:
-            console.print("To keep session and masks, and to look at them in napari: --session FOLDER --gui")
+            console.say("To keep the session and masks, and open them in napari: --session FOLDER --gui")
         else:
-            console.print(f"Session: {folder / 'session'}\nMasks:   {folder / 'masks'}", soft_wrap=True)
+            console.say(f"Session: {folder / 'session'}\nMasks:   {folder / 'masks'}")
         if arguments.gui:
             _show(folder / "session")
-    return 0
+    return DONE
 
 
-def _play(folder: Path, arguments: argparse.Namespace, console: Console) -> list[DemoRound]:
+def _play(folder: Path, arguments: argparse.Namespace, console: SafeConsole) -> list[DemoRound]:
     from napari_semigda.engine.engine import Engine
     from napari_semigda.inference.preparation import ImageSettings
     from napari_semigda.samples import sample_pairs
@@ -100,12 +93,12 @@ def _play(folder: Path, arguments: argparse.Namespace, console: Console) -> list
         seconds, drafts = [], []
         for number in range(1, ROUNDS + 1):
             names = _accept_next(session, truth)
-            console.print(f"Round {number}: the truth was accepted for {', '.join(names)}")
+            console.say(f"Round {number}: accepted the truth of {', '.join(names)}")
             with EngineDisplay(console) as display:
                 seconds.append(_train(engine, budget, display))
             drafts.append({item.id: session.prediction(item) for item in session.items})
         report = export_masks(session, folder / "masks", include_predicted=True)
-        console.print(f"{len(report.written)} masks were written as TIFF.")
+        console.say(f"{counted(len(report.written), 'mask')} written as TIFF.")
         never = [item for item in session.items if session.labels(item) is None]
         return [
             DemoRound(
