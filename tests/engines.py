@@ -118,7 +118,7 @@ class FakeModels(Models):
     def trainer(self, record: RoundRecord, labeled: Sequence, unlabeled: Sequence) -> FakeTrainer:
         steps = Budget.from_dict(record.budget).steps
         assert steps is not None
-        return FakeTrainer(steps, labeled, self._clock)
+        return FakeTrainer(steps, labeled, self.clock)
 
     def predictor_of(self, trainer: FakeTrainer) -> Predictor:
         return Predictor(FakeNetwork(trainer.steps_done), self.session.settings, self.device)

@@ -42,7 +42,7 @@ def test_the_demo_does_not_touch_a_folder_in_use(tmp_path: Path, capsys: pytest.
     assert (folder / "mine.tif").read_bytes() == b"precious"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_demo_segments_what_was_never_labeled(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--device", "cpu"]) == 0
     first, last = table_rows(capsys.readouterr().out)

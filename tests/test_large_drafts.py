@@ -1,4 +1,4 @@
-"""Drafts of large pictures: from a TIFF or an OME-Zarr, with progress, and given up in their midst."""
+"""Drafts of large images: from a TIFF or an OME-Zarr, with progress, and canceled halfway."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,13 +8,14 @@ import pytest
 import tifffile
 
 from napari_semigda.engine.engine import Engine
-from napari_semigda.engine.events import Drafting, Event, Predicted
+from napari_semigda.engine.events import Drafting, Predicted
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io import bands
 from napari_semigda.model.checkpoint import save_checkpoint
 from napari_semigda.model.network import SemiGDANet
 from napari_semigda.session.rounds import MODEL
 from napari_semigda.session.session import Session
+from tests.engines import drain
 from tests.stores import noise, write_store
 
 SETTINGS = ImageSettings(working_size=32, framing="tiles")
@@ -46,13 +47,6 @@ def store(tmp_path: Path) -> Path:
     return write_store(tmp_path / "slide.ome.zarr", PIXELS, "yx", version="0.5", chunks=(64, 64))
 
 
-def drain(engine: Engine) -> list[Event]:
-    events: list[Event] = []
-    while engine.start_work():
-        events += engine.work()
-    return events
-
-
 def test_a_store_is_drafted_like_a_tiff(
     session_of: Callable[..., Session], store: Path, tmp_path: Path
 ) -> None:
@@ -68,7 +62,7 @@ def test_a_store_is_drafted_like_a_tiff(
     np.testing.assert_array_equal(*drafts)
 
 
-def test_it_is_told_how_far_a_large_picture_is(session_of: Callable[..., Session], store: Path) -> None:
+def test_the_progress_of_a_large_draft_is_reported(session_of: Callable[..., Session], store: Path) -> None:
     session = session_of(store)
     seconds = iter(range(1_000_000))
     told = []
@@ -91,19 +85,19 @@ def test_it_is_told_how_far_a_large_picture_is(session_of: Callable[..., Session
     assert (engine.drafts.done, engine.drafts.total) == (1, 1)
 
 
-def test_a_large_picture_is_given_up_in_its_midst_and_can_be_asked_for_again(
+def test_a_large_draft_can_be_canceled_halfway_and_requested_again(
     session_of: Callable[..., Session], store: Path, tmp_path: Path
 ) -> None:
     other = write_store(tmp_path / "other.zarr", PIXELS, "yx", chunks=(64, 64))
     session = session_of(store, other)
     shares = []
 
-    def give_up(event: object) -> None:
+    def cancel(event: object) -> None:
         if isinstance(event, Drafting):
             shares.append(event.share)
             engine.cancel_drafts()
 
-    engine = Engine(session, "cpu", on_progress=give_up)
+    engine = Engine(session, "cpu", on_progress=cancel)
     engine.request_drafts(session.items)
     assert drain(engine) == []
     assert len(shares) == 1

@@ -4,17 +4,11 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import cast
 
-from napari_semigda.engine.events import (
-    Drafting,
-    DraftProgress,
-    Event,
-    Mapped,
-    MappingFailed,
-    Predicted,
-    PredictionFailed,
-)
+from napari_semigda.engine import events
+from napari_semigda.engine.events import Event
 from napari_semigda.engine.models import Models
 from napari_semigda.engine.requests import Requests, Waiting
 from napari_semigda.errors import Cancelled, user_message
@@ -30,27 +24,23 @@ from napari_semigda.session.session import Session
 logger = logging.getLogger(__name__)
 
 
+@dataclass
 class Drafter:
     """Owns the network that predicts; only `progress` and `request_features` are for any thread."""
 
-    def __init__(
-        self,
-        session: Session,
-        models: Models,
-        requests: Requests,
-        tell: Callable[[Drafting], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self.session = session
-        self.predictor: Predictor | None = None  # of the last saved weights, when next needed
-        self.round = 0  # whose weights it has; 0: imported
-        self._models = models
-        self._requests = requests
-        self._tell = tell
-        self._done = 0.0
-        self._pace = Pace(clock)
-        self.extractor: FeatureExtractor | None = None
-        self._failed: set[str] = set()
+    session: Session
+    models: Models
+    requests: Requests
+    tell: Callable[[events.Drafting], None]
+    clock: Callable[[], float]
+    predictor: Predictor | None = None  # None: that of the last saved weights, when next needed
+    round: int = 0  # whose weights the predictor has; 0: imported
+    extractor: FeatureExtractor | None = None
+    done: float = 0.0  # drafts, and part of one, since nothing was left to do
+    failed: set[str] = field(default_factory=set)  # images without features
+
+    def __post_init__(self) -> None:
+        self.pace = Pace(self.clock)
 
     @property
     def has_model(self) -> bool:
@@ -58,19 +48,19 @@ class Drafter:
         return self.predictor is not None or self.session.last_model() is not None
 
     @property
-    def progress(self) -> DraftProgress:
+    def progress(self) -> events.DraftProgress:
         """How many of the requested drafts are made."""
-        requests = self._requests
+        requests = self.requests
         with requests.lock:
             waiting = len(requests.urgent) + len(requests.refresh) + len(requests.background)
-            total = math.ceil(self._done) + waiting
-            return DraftProgress(self._done, total, self._pace.remaining(total))
+            total = math.ceil(self.done) + waiting
+            return events.DraftProgress(self.done, total, self.pace.remaining(total))
 
     def restart_progress(self) -> None:
         """Count drafts from 0 again."""
-        with self._requests.lock:
-            self._done = 0.0
-            self._pace.begin()
+        with self.requests.lock:
+            self.done = 0.0
+            self.pace.begin()
 
     def use(self, predictor: Predictor | None, number: int = 0) -> None:
         """Draft with the weights of a round from now on; None: with those saved last."""
@@ -79,7 +69,7 @@ class Drafter:
     def ready_predictor(self) -> Predictor:
         """Return the predictor, with the classes and the one-object setting of the session as it is now."""
         if self.predictor is None:
-            self.predictor, self.round = self._models.last_predictor()
+            self.predictor, self.round = self.models.last_predictor()
         known = range(1, cast(Network, self.predictor.model).classes)
         values = {info.value for info in self.session.classes}
         self.predictor.removed = tuple(value for value in known if value not in values)
@@ -88,7 +78,7 @@ class Drafter:
 
     def draft(self, waiting: Waiting, unless: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         """Make the first of these drafts, or drop it as soon as ``unless`` returns True."""
-        requests = self._requests
+        requests = self.requests
         with requests.lock:
             if not waiting:
                 return
@@ -102,7 +92,7 @@ class Drafter:
             requests.drop_drafts()  # without weights the others would only fail one by one
             message = user_message(error)
         if message is not None:
-            yield PredictionFailed(item, message)
+            yield events.PredictionFailed(item, message)
             return
         with ExitStack() as opened:
             try:
@@ -118,59 +108,59 @@ class Drafter:
                 return
             except Exception as error:
                 message = user_message(error)
-            self._reach(math.floor(self._done) + 1)
+            self._reach(math.floor(self.done) + 1)
             if message is not None:
-                yield PredictionFailed(item, message)
+                yield events.PredictionFailed(item, message)
                 return
-            yield Predicted(item, info)
+            yield events.Predicted(item, info)
             if self._lacks_features(item):  # the image and the autoencoder are at hand
                 with self._going_without(item):
                     self._extract(item, pixels)
 
     def maps(self) -> Iterable[Event]:
         """Make the maps that were requested last."""
-        with self._requests.lock:
-            wanted, self._requests.maps = self._requests.maps, None
+        with self.requests.lock:
+            wanted, self.requests.maps = self.requests.maps, None
         if wanted is None:
             return ()
         item = self.session.item(wanted)
         try:
             predictor, classes = self.ready_predictor(), {info.value for info in self.session.classes}
             with self.session.opened_picture(item) as pixels:
-                maps = draft_maps(predictor, pixels, classes, cancelled=lambda: self._requests.closing)
+                maps = draft_maps(predictor, pixels, classes, cancelled=lambda: self.requests.closing)
         except Cancelled:
             return ()
         except Exception as error:
-            return (MappingFailed(item, user_message(error)),)
-        return (Mapped(item, maps),)
+            return (events.MappingFailed(item, user_message(error)),)
+        return (events.Mapped(item, maps),)
 
     def serve_waiting_user(self) -> Iterator[Event]:
         """Make the drafts and maps that somebody waits for."""
-        while self._requests.urgent and not self._requests.closing:
-            yield from self.draft(self._requests.urgent)
-        if self._requests.maps is not None and not self._requests.closing:
+        while self.requests.urgent and not self.requests.closing:
+            yield from self.draft(self.requests.urgent)
+        if self.requests.maps is not None and not self.requests.closing:
             yield from self.maps()
 
     def request_features(self) -> None:
         """Request the features of all images that lack them; see `Engine.request_features`."""
-        if self.session.read_only is None and (self._models.at_hand or self.has_model):
-            with self._requests.lock:
-                self._requests.features = self._items_without_features()
+        if self.session.read_only is None and (self.models.at_hand or self.has_model):
+            with self.requests.lock:
+                self.requests.features = self._items_without_features()
 
     def features_come_first(self) -> bool:
         """Return whether features are next; those of images to be drafted come with their drafts."""
-        requests = self._requests
+        requests = self.requests
         return bool(requests.features) and not (
             requests.background and self.has_model and self.session.state(requests.features[0]).waits
         )
 
     def extract_next(self) -> Iterable[Event]:
         """Extract the features of the next image."""
-        with self._requests.lock:
-            if not self._requests.features:
+        with self.requests.lock:
+            if not self.requests.features:
                 return ()
-            item = self.session.item(self._requests.features.pop(0))
-            last = not self._requests.features
+            item = self.session.item(self.requests.features.pop(0))
+            last = not self.requests.features
         with self._going_without(item):
             if item.id not in self.session.latents:
                 with self.session.opened_picture(item) as pixels:
@@ -187,14 +177,14 @@ class Drafter:
         return [items[index].id for index in order if self._lacks_features(items[index])]
 
     def _lacks_features(self, item: Item) -> bool:
-        return item.id not in self.session.latents and item.id not in self._failed
+        return item.id not in self.session.latents and item.id not in self.failed
 
     def _extract(self, item: Item, pixels: Pixels) -> None:
         if self.extractor is None:
-            self.extractor = self._models.feature_extractor(self.predictor)
+            self.extractor = self.models.feature_extractor(self.predictor)
             if self.session.latents.begin(self.extractor.signature()):
                 self.request_features()
-        features = self.extractor.describe(pixels, cancelled=lambda: self._requests.closing)
+        features = self.extractor.describe(pixels, cancelled=lambda: self.requests.closing)
         self.session.latents.store(item.id, features)
 
     @contextmanager
@@ -206,17 +196,17 @@ class Drafter:
             pass
         except Exception as error:
             logger.info("No features of %s: %s", item.name, error)
-            self._failed.add(item.id)
+            self.failed.add(item.id)
             if self.extractor is None:  # there is no autoencoder: the others would only fail one by one
-                with self._requests.lock:
-                    self._requests.features.clear()
+                with self.requests.lock:
+                    self.requests.features.clear()
 
     def _tell_share(self, item: Item, share: float) -> None:
         if share < 1:
-            self._reach(math.floor(self._done) + share)
-            self._tell(Drafting(item, share))
+            self._reach(math.floor(self.done) + share)
+            self.tell(events.Drafting(item, share))
 
     def _reach(self, count: float) -> None:
-        with self._requests.lock:
-            self._done = count
-            self._pace.reach(count)
+        with self.requests.lock:
+            self.done = count
+            self.pace.reach(count)

@@ -40,19 +40,16 @@ class Engine:
 
     Parameters
     ----------
-    session : Session
-        Read and written by the thread that iterates `work`.
-    device : str
+    device
         ``"auto"``, or a device by torch's name: ``"cuda"``, ``"mps"``, ``"cpu"``.
-    on_progress : callable, optional
-        Called by the working thread during what takes long: with `ModelLoading` while an autoencoder is
-        fetched, with `Drafting` while a large image is drafted.
-    weights : Path, optional
+    on_progress
+        Called by the working thread while an autoencoder is fetched or a large image is drafted.
+    weights
         Where the autoencoder's weights are on this machine, if not where the session says.
-    clock : callable
+    clock
         Gives the seconds that budgets of rounds count; see `Round`.
-    models : callable
-        Makes the `Models` that trains and predicts; tests give one that does neither.
+    models
+        Makes what trains and predicts; tests give one that does neither.
 
     Examples
     --------
@@ -66,25 +63,19 @@ class Engine:
         self,
         session: Session,
         device: str = "auto",
-        on_progress: Callable[[ModelLoading | Drafting], None] | None = None,
+        on_progress: Callable[[ModelLoading | Drafting], None] = lambda _: None,
         weights: Path | None = None,
         clock: Callable[[], float] = time.perf_counter,
         models: Callable[..., Models] = Models,
     ) -> None:
-        tell = on_progress or (lambda _: None)
         self.session = session
         self.device = choose_device(device)
         self._requests = requests = Requests()
         made = models(
-            session,
-            self.device,
-            weights,
-            tell=tell,
-            cancelled=lambda: requests.stop or requests.closing,
-            clock=clock,
+            session, self.device, weights, on_progress, lambda: requests.stop or requests.closing, clock
         )
-        self._drafter = Drafter(session, made, requests, tell, clock)
-        self._rounds = RoundRunner(session, made, self._drafter, requests, tell, clock)
+        self._drafter = Drafter(session, made, requests, on_progress, clock)
+        self._rounds = RoundRunner(session, made, self._drafter, requests, on_progress, clock)
         self._tasks = self._in_order()
         self._working = False
 
@@ -117,18 +108,8 @@ class Engine:
     ) -> None:
         """Request a round on all accepted masks and all other images.
 
-        Parameters
-        ----------
-        recipe : Recipe, optional
-            How to train; the default recipe, with the session's one-object setting.
-        budget : Budget, optional
-            How long; without one the recipe's epochs count.
-        fresh : bool
-            Train from scratch instead of from the last round's weights.
-        resume : bool
-            Resume the stopped round; recipe, budget and seed are then those of that round.
-        seed : int
-            Seed of the round.
+        It starts from the last round's weights unless ``fresh``; without a budget the recipe's epochs count.
+        With ``resume`` the stopped round continues, with its own recipe, budget and seed.
 
         Raises
         ------
@@ -154,27 +135,23 @@ class Engine:
         return self._rounds.resumable()
 
     def request_drafts(self, items: Iterable[Item], *, urgent: bool = False) -> None:
-        """Request drafts of these items; urgent ones are served between two steps of a running round.
+        """Request drafts of these items, unless the session is open for reading only.
 
-        The newest urgent request comes first: somebody looks at that image now. In a session that is open
-        for reading only, nothing is drafted.
+        Urgent ones are served between two steps of a running round, the newest first.
         """
         if self.session.read_only is None:
             (self._requests.add_urgent if urgent else self._requests.add_drafts)(items)
 
     def request_maps(self, item: Item) -> None:
-        """Request the probabilities behind the draft of one item, in place of those requested before.
-
-        They are served between two steps of a running round, and returned with `Mapped`, not stored.
-        """
+        """Request the maps behind the draft of one item instead of those requested before; see `Mapped`."""
         with self._requests.lock:
             self._requests.maps = item.id
 
     def request_features(self) -> None:
         """Request the image features that the queue compares images by, of all items without them.
 
-        They need no training, only the autoencoder. Where its weights may have to be downloaded they wait
-        until there is a trained model: nobody asked for a download by looking at images.
+        They need only the autoencoder. Where its weights may have to be downloaded they wait until there is a
+        trained model: nobody asked for a download by looking at images.
         """
         self._drafter.request_features()
 

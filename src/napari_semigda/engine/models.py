@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,32 +24,21 @@ from napari_semigda.training.round import Round
 from napari_semigda.training.sampling import mixed_seed
 
 
+@dataclass
 class Models:
-    """The networks of a session; the engine touches none itself, so tests can put simple ones in their place.
+    """The networks of a session; the engine touches none itself, so tests can replace them by simple ones."""
 
-    ``tell`` is called while weights are fetched, ``cancelled`` asked while they are loaded.
-    """
-
-    def __init__(
-        self,
-        session: Session,
-        device: torch.device,
-        weights: Path | None,
-        tell: Callable[[ModelLoading], None],
-        cancelled: Callable[[], bool],
-        clock: Callable[[], float],
-    ) -> None:
-        self.session = session
-        self.device = device
-        self._weights = weights
-        self._tell = tell
-        self._cancelled = cancelled
-        self._clock = clock
+    session: Session
+    device: torch.device
+    weights: Path | None  # the autoencoder's on this machine, if not where the session says
+    tell: Callable[[ModelLoading], None]
+    cancelled: Callable[[], bool]
+    clock: Callable[[], float]
 
     @property
     def at_hand(self) -> bool:
         """Whether the autoencoder can be loaded without a download."""
-        return bool(self.session.preset not in REPOSITORIES or self._weights or self.session.weights)
+        return bool(self.session.preset not in REPOSITORIES or self.weights or self.session.weights)
 
     def trainer(self, record: RoundRecord, labeled: Sequence[Example], unlabeled: Sequence[Example]) -> Round:
         """Return what trains this round, before its first step."""
@@ -62,7 +52,7 @@ class Models:
             # A later round must not repeat the augmentations and boxes of the first.
             seed=mixed_seed(record.seed, record.number) if record.warm else record.seed,
             device=self.device,
-            clock=self._clock,
+            clock=self.clock,
             warm=1 not in record.stages,
         )
 
@@ -74,14 +64,7 @@ class Models:
         return Predictor(model, self.session.settings, self.device)
 
     def last_predictor(self) -> tuple[Predictor, int]:
-        """Return a predictor with the last saved weights, and the round they are of (0: imported).
-
-        Raises
-        ------
-        SemiGDAError
-            If there are none, or they cannot be read.
-        Cancelled
-        """
+        """Return a predictor with the last saved weights, and the round they are of (0: imported)."""
         path = self.session.last_model()
         if path is None:
             raise SemiGDAError("There is no trained model yet. Train a round first.")
@@ -124,7 +107,7 @@ class Models:
 
     def _loading(self) -> dict[str, Any]:
         return {
-            "weights": self._weights or self.session.weights,
-            "progress": lambda done, total: self._tell(ModelLoading("Fetching weights", done, total)),
-            "cancelled": self._cancelled,
+            "weights": self.weights or self.session.weights,
+            "progress": lambda done, total: self.tell(ModelLoading("Fetching weights", done, total)),
+            "cancelled": self.cancelled,
         }

@@ -10,24 +10,15 @@ from typing import Literal
 
 import torch
 
+from napari_semigda.engine import events
 from napari_semigda.engine.drafts import Drafter
-from napari_semigda.engine.events import (
-    Event,
-    FramingFitted,
-    ModelLoading,
-    RoundEnded,
-    RoundFailed,
-    RoundNotSaved,
-    RoundPaused,
-    RoundStarted,
-    Stepped,
-)
+from napari_semigda.engine.events import Event
 from napari_semigda.engine.models import Models
 from napari_semigda.engine.requests import Requests, RoundRequest
 from napari_semigda.errors import Cancelled, SemiGDAError, user_message
 from napari_semigda.inference.predictor import Predictor
-from napari_semigda.session.efforts import measure as effort
 from napari_semigda.session.items import Item
+from napari_semigda.session.efforts import measure as effort
 from napari_semigda.session.rounds import STATE, RoundRecord, Validation, append_point, keep_points
 from napari_semigda.session.session import Session
 from napari_semigda.training.round import Round, StepReport
@@ -79,26 +70,18 @@ class RunningRound:
         return 1 not in self.record.stages or (self.last is not None and self.last.stage == 2)
 
 
+@dataclass
 class RoundRunner:
     """Runs one round at a time, on the working thread; it stays in memory while it is paused."""
 
-    def __init__(
-        self,
-        session: Session,
-        models: Models,
-        drafter: Drafter,
-        requests: Requests,
-        tell: Callable[[ModelLoading], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self.session = session
-        self.running: RunningRound | None = None
-        self._models = models
-        self._drafter = drafter
-        self._requests = requests
-        self._tell = tell
-        self._clock = clock
-        self._memory_is_due = False
+    session: Session
+    models: Models
+    drafter: Drafter
+    requests: Requests
+    tell: Callable[[events.ModelLoading], None]
+    clock: Callable[[], float]
+    running: RunningRound | None = None
+    memory_is_due: bool = False
 
     def resumable(self) -> RoundRecord | None:
         """Return the newest round if it was stopped before its end."""
@@ -107,12 +90,12 @@ class RoundRunner:
 
     def begin(self) -> Iterator[Event]:
         """Start or resume the requested round."""
-        with self._requests.lock:
-            request, self._requests.round = self._requests.round, None
+        with self.requests.lock:
+            request, self.requests.round = self.requests.round, None
         assert request is not None
         record = message = framing = None
         try:
-            self._tell(ModelLoading("Preparing the model"))
+            self.tell(events.ModelLoading("Preparing the model"))
             resumed = self.resumable() if request.resume else None
             if resumed is None and (request.fresh or self.session.last_model() is None):
                 framing = self.session.fit_framing()  # no weights of an earlier round depend on it
@@ -126,11 +109,11 @@ class RoundRunner:
         except Exception as error:
             message = user_message(error)
         if framing is not None:
-            yield FramingFitted(framing)
+            yield events.FramingFitted(framing)
         if message is not None:  # a stopped round that could not be resumed stays stopped
             yield self._fail(record, message, "stopped" if request.resume else "failed")
         elif record is not None:
-            yield RoundStarted(record)
+            yield events.RoundStarted(record)
 
     def _new_record(self, request: RoundRequest) -> RoundRecord:
         last = None if request.fresh else self.session.last_model()
@@ -144,7 +127,7 @@ class RoundRunner:
 
     def _prepare(self, record: RoundRecord, resume: bool) -> RunningRound:
         labeled, unlabeled = self.session.examples(record.labeled)
-        trainer = self._models.trainer(record, labeled, unlabeled)
+        trainer = self.models.trainer(record, labeled, unlabeled)
         if resume:
             trainer.load_state(self._state_file(record))
             keep_points(self.session.round_folder(record.number), trainer.steps_done)
@@ -172,7 +155,7 @@ class RoundRunner:
             self._after_step(running, report)
         except Exception as error:
             return (self._fail(running.record, user_message(error)),)
-        return (Stepped(running.record, report, running.remaining),)
+        return (events.Stepped(running.record, report, running.remaining),)
 
     def _add_new_masks(self, running: RunningRound) -> None:
         """Let the round learn, from its next epoch on, from what was accepted since it began."""
@@ -200,7 +183,7 @@ class RoundRunner:
         due = report.fraction - running.refreshed >= REFRESH_INTERVAL
         if report.stage == 2 and due and report.fraction < 1:  # at its end all are drafted
             running.refreshed = report.fraction
-            self._drafter.use(self._models.predictor_of(running.trainer), running.record.number)
+            self.drafter.use(self.models.predictor_of(running.trainer), running.record.number)
             self._request_refresh()
 
     def _request_refresh(self) -> None:
@@ -208,20 +191,20 @@ class RoundRunner:
         shown = self.session.current_item
         if shown is not None:
             ids = [item.id for item in self.session.queue(shown, count=REFRESHED)]
-            with self._requests.lock:
-                self._requests.refresh.clear()
-                self._requests.refresh.update(dict.fromkeys(ids))
+            with self.requests.lock:
+                self.requests.refresh.clear()
+                self.requests.refresh.update(dict.fromkeys(ids))
 
     def has_time_to_refresh(self) -> bool:
         """Return whether drafts made meanwhile took no more than their share; all may come during a pause."""
         running = self.running
         return running is not None and (
-            self._requests.paused or running.seconds_drafting <= REFRESH_SHARE * running.trainer.seconds_done
+            self.requests.paused or running.seconds_drafting <= REFRESH_SHARE * running.trainer.seconds_done
         )
 
     def refresh(self) -> Iterator[Event]:
         """Make the next of these drafts, unless somebody wants something else meanwhile."""
-        running, began, requests = self.running, self._clock(), self._requests
+        running, began, requests = self.running, self.clock(), self.requests
         assert running is not None
         shown = self.session.current_item
         with requests.lock:  # skip what was accepted or skipped since, or is on screen now
@@ -230,26 +213,26 @@ class RoundRunner:
                 if self.session.state(item).waits and item != shown:
                     break
                 del requests.refresh[item.id]
-        yield from self._drafter.draft(
+        yield from self.drafter.draft(
             requests.refresh,
             unless=lambda: (
                 requests.stop or bool(requests.urgent) or (requests.paused and not running.pause_told)
             ),
         )
         if not requests.paused:
-            running.seconds_drafting += self._clock() - began
+            running.seconds_drafting += self.clock() - began
 
     def tell_pause(self) -> Iterable[Event]:
         """Report at once that the round is paused, before drafts that may take a while."""
         assert self.running is not None
         self.running.pause_told = True
-        return (RoundPaused(self.running.record),)
+        return (events.RoundPaused(self.running.record),)
 
     def stop(self) -> Iterator[Event]:
         """End the round before its budget is used up."""
         assert self.running is not None
-        with self._requests.lock:
-            self._requests.stop = self._requests.paused = self.running.pause_told = False
+        with self.requests.lock:
+            self.requests.stop = self.requests.paused = self.running.pause_told = False
         return self._finish("stopped")
 
     def _finish(self, status: Literal["complete", "stopped"]) -> Iterator[Event]:
@@ -259,8 +242,8 @@ class RoundRunner:
         predictor = message = validation = None
         try:
             if status == "complete" or running.can_draft:
-                predictor = self._models.predictor_of(running.trainer)
-                self._drafter.use(predictor, running.record.number)
+                predictor = self.models.predictor_of(running.trainer)
+                self.drafter.use(predictor, running.record.number)
         except Exception as error:
             message = user_message(error)
         if message is not None:
@@ -272,22 +255,22 @@ class RoundRunner:
             record = self._save(running, status, predictor, validation)
         except (OSError, SemiGDAError) as error:
             message = user_message(error)
-        if message is not None and self._requests.closing:  # nobody will end it again
+        if message is not None and self.requests.closing:  # nobody will end it again
             resumable = self._state_file(running.record).is_file()
             yield self._fail(running.record, message, "stopped" if resumable else "failed")
             return
         if message is not None:
-            with self._requests.lock:
-                self._requests.paused = True
+            with self.requests.lock:
+                self.requests.paused = True
             message += " The round is paused and nothing is lost. Free disk space, then continue or stop it."
-            yield RoundNotSaved(running.record, message)
+            yield events.RoundNotSaved(running.record, message)
             return
         self._release()
-        self._drafter.restart_progress()
+        self.drafter.restart_progress()
         if predictor is not None:
-            self._drafter.request_features()
-            self._requests.add_drafts(self.session.queue())
-        yield RoundEnded(record)
+            self.drafter.request_features()
+            self.requests.add_drafts(self.session.queue())
+        yield events.RoundEnded(record)
 
     def _save(
         self,
@@ -302,7 +285,7 @@ class RoundRunner:
         else:  # masks accepted during its last epoch are left to the next round
             record = replace(record, labeled=record.labeled[: trainer.labeled_count])
         if predictor is not None:
-            self._models.save(predictor, record.number)
+            self.models.save(predictor, record.number)
         ended = self.session.finish_round(
             record, status, steps=trainer.steps_done, seconds=trainer.seconds_done, validation=validation
         )
@@ -316,15 +299,15 @@ class RoundRunner:
         What the annotator waits for is served between two of them. A round that began before a mask was set
         aside has learned from it, and leaves it out.
         """
-        predictor, dices = self._drafter.ready_predictor(), []
+        predictor, dices = self.drafter.ready_predictor(), []
         for item in self.session.validation:
             if item.id in record.labeled:
                 continue
-            yield from self._drafter.serve_waiting_user()
+            yield from self.drafter.serve_waiting_user()
             try:
                 accepted = self.session.labels(item)
                 with self.session.opened_picture(item) as pixels:
-                    drafted = predictor.draft(pixels, cancelled=lambda: self._requests.closing).labels
+                    drafted = predictor.draft(pixels, cancelled=lambda: self.requests.closing).labels
             except Cancelled:
                 return None
             except Exception as error:
@@ -337,10 +320,10 @@ class RoundRunner:
 
     def _fail(
         self, record: RoundRecord | None, message: str, status: Literal["failed", "stopped"] = "failed"
-    ) -> RoundFailed:
+    ) -> events.RoundFailed:
         trainer = None if self.running is None else self.running.trainer
         self._release()
-        self._drafter.use(None)  # back to the last weights that were saved
+        self.drafter.use(None)  # back to the last weights that were saved
         if record is not None:
             steps = record.steps if trainer is None else trainer.steps_done
             seconds = record.seconds if trainer is None else trainer.seconds_done
@@ -351,26 +334,26 @@ class RoundRunner:
             except SemiGDAError:  # a full disk must not hide why the round failed
                 logger.exception("The failure of round %d could not be recorded.", record.number)
                 self.session.leave_round(record.number)
-        return RoundFailed(record, message)
+        return events.RoundFailed(record, message)
 
     def _release(self) -> None:
         """Let go of a round with its optimizers and gradients."""
-        with self._requests.lock:
-            self.running = self._drafter.extractor = None
-            self._requests.refresh.clear()
-            self._requests.stop = False
-            self._memory_is_due = True
+        with self.requests.lock:
+            self.running = self.drafter.extractor = None
+            self.requests.refresh.clear()
+            self.requests.stop = False
+            self.memory_is_due = True
 
     def give_memory_back(self) -> None:
         """Free the memory of a round that is over for other programs; see `Engine.give_memory_back`."""
-        if not self._memory_is_due:
+        if not self.memory_is_due:
             return
-        self._memory_is_due = False
+        self.memory_is_due = False
         gc.collect()
         with suppress(RuntimeError):  # a card that stopped responding has nothing to give back
-            if self._models.device.type == "cuda":
+            if self.models.device.type == "cuda":
                 torch.cuda.empty_cache()
-            elif self._models.device.type == "mps":
+            elif self.models.device.type == "mps":
                 torch.mps.empty_cache()
 
     def _state_file(self, record: RoundRecord) -> Path:

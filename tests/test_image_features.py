@@ -1,4 +1,4 @@
-"""The engine describes a session's pictures for the queue, without training and out of the way."""
+"""The engine extracts the image features that the queue compares images by, without training."""
 
 from pathlib import Path
 
@@ -12,37 +12,29 @@ from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget
+from tests.engines import drain, sample_session
 
 
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
-    """Six bundled samples, seen small."""
-    images = [image for image, _ in sample_pairs()[:6]]
-    return Session.create(tmp_path / "session", images, settings=ImageSettings(working_size=32))
+    return sample_session(tmp_path / "session", accepted=0)
 
 
-def drain(engine: Engine) -> list:
-    events = []
-    while engine.start_work():
-        events += engine.work()
-    return events
-
-
-def described(session: Session) -> list[bool]:
+def has_features(session: Session) -> list[bool]:
     return [item.id in session.latents for item in session.items]
 
 
-def test_pictures_are_described_before_anything_is_trained(session: Session) -> None:
+def test_features_are_extracted_before_anything_is_trained(session: Session) -> None:
     engine = Engine(session, "cpu")
     engine.request_features()
     assert drain(engine) == []
-    assert all(described(session))
-    assert all(described(Session.open(session.folder)))  # written without being asked
+    assert all(has_features(session))
+    assert all(has_features(Session.open(session.folder)))  # written without being asked
     vectors, _ = session.latents.vectors()
     assert len(np.unique(vectors, axis=0)) == 6
 
 
-def test_nothing_is_described_twice(session: Session) -> None:
+def test_no_features_are_extracted_twice(session: Session) -> None:
     engine = Engine(session, "cpu")
     engine.request_features()
     drain(engine)
@@ -52,7 +44,7 @@ def test_nothing_is_described_twice(session: Session) -> None:
         assert not engine.start_work()
 
 
-def test_a_picture_that_cannot_be_read_goes_without(tmp_path: Path) -> None:
+def test_an_unreadable_image_goes_without_features(tmp_path: Path) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(4):
@@ -63,26 +55,31 @@ def test_a_picture_that_cannot_be_read_goes_without(tmp_path: Path) -> None:
     for _ in range(2):  # nor is it tried again and again
         engine.request_features()
         drain(engine)
+<<<<<<< HEAD:tests/test_describing.py
     assert described(session) == [True, True, False, True]
     assert session.next_item() is not None
+=======
+    assert has_features(session) == [True, True, False, True]
+    assert next_item(session) is not None
+>>>>>>> d50899d (Trim the engine; move long random runs to the nightly tests):tests/test_image_features.py
 
 
-def test_nobody_downloads_an_autoencoder_by_looking_at_pictures(tmp_path: Path) -> None:
+def test_nobody_downloads_an_autoencoder_by_looking_at_images(tmp_path: Path) -> None:
     images = [image for image, _ in sample_pairs()[:2]]
     engine = Engine(Session.create(tmp_path / "session", images, preset="taesd"), "cpu")
     engine.request_features()
     assert not engine.start_work()
 
 
-def test_describing_ends_when_the_engine_is_closed(session: Session) -> None:
+def test_extraction_ends_when_the_engine_is_closed(session: Session) -> None:
     engine = Engine(session, "cpu")
     engine.request_features()
     engine.close()
     assert drain(engine) == []
-    assert not any(described(session))
+    assert not any(has_features(session))
 
 
-def test_pictures_seen_in_another_way_are_described_anew(session: Session) -> None:
+def test_other_settings_need_other_features(session: Session) -> None:
     engine = Engine(session, "cpu")
     engine.request_features()
     drain(engine)
@@ -96,11 +93,11 @@ def test_pictures_seen_in_another_way_are_described_anew(session: Session) -> No
 
 
 @pytest.mark.slow
-def test_drafts_and_accepted_images_are_described_along_with_a_round(session: Session) -> None:
+def test_drafts_and_accepted_images_get_features_with_a_round(session: Session) -> None:
     session.accept(session.items[0], np.ones(session.items[0].shape, np.uint8))
     engine = Engine(session, "cpu")
     engine.request_round(budget=Budget(steps=3))
     events = drain(engine)
     assert [type(event) for event in events].index(RoundEnded) < len(events) - 1
     assert len([event for event in events if isinstance(event, Predicted)]) == 5
-    assert all(described(session))
+    assert all(has_features(session))
