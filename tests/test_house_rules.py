@@ -20,9 +20,7 @@ LONG_CLASSES: set[str] = {
 }
 LONG_FILES: set[str] = {
     "inference.preparation",
-    "io.tiff",
     "session.labels",
-    "session.matching",
     "session.session",
     "widgets.canvas.layers",
     "widgets.controller",
@@ -32,7 +30,6 @@ IN_A_CIRCLE: set[str] = {
     "session.examples",
     "session.export",
     "session.exporting.formats",
-    "session.importing",
     "session.queue",
     "session.session",
 }
