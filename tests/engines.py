@@ -124,12 +124,12 @@ class FakeModels(Models):
         return Predictor(FakeNetwork(trainer.steps_done), self.session.settings, self.device)
 
     def last_predictor(self) -> tuple[Predictor, int]:
-        path = self.session.last_model()
+        path = self.session.rounds.last_model()
         assert path is not None
         return Predictor(FakeNetwork(_read(path)), self.session.settings, self.device), int(path.parent.name)
 
     def save(self, predictor: Predictor, number: int) -> None:
-        _write(self.session.round_folder(number) / MODEL, predictor.model.steps)
+        _write(self.session.rounds.folder(number) / MODEL, predictor.model.steps)
 
     def feature_extractor(self, predictor: Predictor | None) -> FakeExtractor:
         return FakeExtractor()

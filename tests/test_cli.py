@@ -220,7 +220,7 @@ def test_masks_are_accepted(folder):
     with Session.open(folder) as session:
         item = next(one for one in session.items if one.name == accepted[0])
         truth = iio.imread(folder.parent / "masks" / item.name)
-        np.testing.assert_array_equal(session.labels(item), truth > 0)
+        np.testing.assert_array_equal(session.labels.get(item), truth > 0)
 
 
 def test_all_masks_are_accepted_if_no_number_is_given(pictures):
@@ -257,7 +257,7 @@ def test_training_leaves_a_model_and_drafts(trained_once):
     with Session.open(folder) as session:
         (record,) = session.rounds
         assert (record.status, record.steps, len(record.labeled)) == ("complete", 3, 2)
-        assert session.last_model() is not None
+        assert session.rounds.last_model() is not None
     assert sorted(state.value for state in states(folder).values()) == ["accepted"] * 2 + ["draft"] * 4
 
 
@@ -539,7 +539,7 @@ def test_moved_images_are_found_again(folder, pictures, capsys):
     assert main(["relocate", str(folder), str(pictures / "late")]) == 0
     assert "No image is missing." in said(capsys)[0]
     with Session.open(folder) as session:
-        assert [session.picture(item).pixels.shape for item in session.items] == [(48, 48)] * COUNT
+        assert [session.images.read(item).pixels.shape for item in session.items] == [(48, 48)] * COUNT
 
 
 # --- info ---------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def test_the_demo_labels_trains_corrects_trains_and_exports(
     assert [row[:2] for row in rows] == [(1, 4), (2, 8)]
     assert all(0 <= row[2] <= 1 for row in rows)
     with Session.open(tmp_path / "demo" / "session") as session:
-        accepted = {Path(entry.item).name: entry for entry in session.journal()}
+        accepted = {Path(entry.item).name: entry for entry in session.labels.journal()}
         assert len(accepted) == 8
         assert [record.status for record in session.rounds] == ["complete", "complete"]
     masks = sorted((tmp_path / "demo" / "masks").glob("*.tif"))

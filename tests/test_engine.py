@@ -78,15 +78,15 @@ def test_a_chosen_framing_stays(engine: Engine, session: Session) -> None:
 
 def test_a_round_tells_how_it_does_on_images_kept_for_validation(engine: Engine, session: Session) -> None:
     first, second = session.items[:2]
-    session.keep_for_validation(second)
+    session.labels.keep_for_validation(second)
     engine.request_round(budget=Budget(steps=STEPS))
     (ended,) = of(RoundEnded, drain(engine))
     assert ended.record.labeled == (first.id,)
     assert ended.record.validation_images == 1
-    session.keep_for_validation(second, False)
+    session.labels.keep_for_validation(second, False)
     engine.request_drafts([second])
     drain(engine)
-    dice, _ = effort(session.prediction(second), session.labels(second), session.class_count)
+    dice, _ = effort(session.prediction(second), session.labels.get(second), session.classes.channels)
     assert ended.record.validation_dice == pytest.approx(dice, abs=1e-6)
 
 
@@ -96,7 +96,7 @@ def test_a_draft_asked_for_while_a_round_is_validated_does_not_wait_for_the_end(
     read, (_, second, third, fourth) = session.labels.get, session.items[:4]
     session.accept(third, np.ones(third.shape, np.uint8))
     for item in (second, third):
-        session.keep_for_validation(item)
+        session.labels.keep_for_validation(item)
 
     def ask_and_read(item):
         if item == second:  # the first that is compared
@@ -113,7 +113,7 @@ def test_a_draft_asked_for_while_a_round_is_validated_does_not_wait_for_the_end(
 
 def test_a_round_needs_a_mask_that_is_not_kept_for_validation(engine: Engine, session: Session) -> None:
     for item in session.items[:2]:
-        session.keep_for_validation(item)
+        session.labels.keep_for_validation(item)
     with pytest.raises(SemiGDAError, match="not kept for validation"):
         engine.request_round(budget=Budget(steps=STEPS))
 
@@ -174,7 +174,7 @@ def test_accepting_goes_on_during_a_round(engine: Engine, session: Session) -> N
     engine.request_round(budget=Budget(steps=STEPS))
     events = drain(engine, accept)
     assert item.id not in {event.item.id for event in of(Predicted, events)}
-    assert session.labels(item).all()
+    assert session.labels.get(item).all()
 
 
 def test_what_is_accepted_during_a_round_joins_it(engine: Engine, session: Session) -> None:
@@ -191,7 +191,7 @@ def test_what_is_accepted_during_a_round_joins_it(engine: Engine, session: Sessi
     begun = [item.id for item in session.items[:2]]
     assert list(ended.record.labeled) == [*begun, fourth.id, third.id]
     assert session.rounds[-1].labeled == ended.record.labeled
-    assert session.new_masks(ended.record) == []
+    assert session.labels.to_learn_from(ended.record.labeled) == []
 
 
 def test_what_is_accepted_too_late_for_a_round_is_left_to_the_next(engine: Engine, session: Session) -> None:
@@ -204,7 +204,7 @@ def test_what_is_accepted_too_late_for_a_round_is_left_to_the_next(engine: Engin
     engine.request_round(budget=Budget(steps=STEPS))
     (ended,) = of(RoundEnded, drain(engine, accept))
     assert item.id not in ended.record.labeled
-    assert session.new_masks(ended.record) == [item]
+    assert session.labels.to_learn_from(ended.record.labeled) == [item]
 
 
 def test_what_an_annotator_sees_next_is_drafted_again_while_a_round_runs(
@@ -341,14 +341,14 @@ def test_closing_a_paused_round_keeps_it_too(engine: Engine, session: Session) -
 
 def test_a_failed_round_changes_nothing_and_says_why(engine: Engine, session: Session) -> None:
     train(engine)
-    before = session.last_model().read_bytes()
+    before = session.rounds.last_model().read_bytes()
     # The folder of the next round is taken by a file: it can be neither made nor written.
-    session.round_folder(2).write_text("in the way")
+    session.rounds.folder(2).write_text("in the way")
     engine.request_round(budget=Budget(steps=STEPS))
     (failed,) = of(RoundFailed, drain(engine))
     assert "002" in failed.message
     assert not engine.round_is_active
-    assert session.last_model().read_bytes() == before
+    assert session.rounds.last_model().read_bytes() == before
     engine.request_drafts([session.items[2]])
     assert of(Predicted, drain(engine))
 

@@ -68,7 +68,7 @@ def untrained(session: Session, tmp_path: Path) -> Session:
     shipped = resources.files("napari_semigda.model") / "weights" / "compact.safetensors"
     own = tmp_path / "own.safetensors"
     own.write_bytes(shipped.read_bytes())
-    session.weights = own
+    session.update(weights=own)
     return session
 
 
@@ -143,7 +143,7 @@ def test_a_round_trains_then_drafts_everything_not_accepted(engine: Engine, sess
 
 
 def test_the_weights_of_a_round_know_what_they_are_for(trained: Session) -> None:
-    metadata = read_metadata(trained.last_model())
+    metadata = read_metadata(trained.rounds.last_model())
     assert metadata["class_names"] == ["object"]
     assert metadata["settings"] == trained.settings.to_dict()
 
@@ -163,7 +163,7 @@ def test_a_network_that_was_never_trained_begins_with_stage_one(engine: Engine, 
 
 def test_why_there_are_no_maps_is_told(trained_engine: Engine, trained: Session, tmp_path: Path) -> None:
     picture = tmp_path / "gone.png"
-    picture.write_bytes(trained.picture_path(trained.items[0]).read_bytes())
+    picture.write_bytes(trained.images.path(trained.items[0]).read_bytes())
     with Session.create(tmp_path / "other", [picture], settings=trained.settings) as other:
         TrainedModel.find(trained.folder).bring_along(other.folder)
         picture.unlink()
@@ -219,13 +219,13 @@ def test_a_stopped_round_can_be_resumed_by_another_program(engine: Engine, sessi
 def test_a_resumed_round_ends_with_the_weights_of_one_that_never_stopped(
     trained_engine: Engine, trained: Session
 ) -> None:
-    whole = trained.last_model().read_bytes()
+    whole = trained.rounds.last_model().read_bytes()
     engine = trained_engine
     engine.request_round(budget=Budget(steps=STEPS), fresh=True)
     drain(engine, lambda event: engine.stop_round() if isinstance(event, Stepped) else None)
     engine.request_round(resume=True)
     drain(engine)
-    resumed = trained.last_model()
+    resumed = trained.rounds.last_model()
     assert resumed.parent.name == "002"
     header = int.from_bytes(whole[:8], "little") + 8
     assert resumed.read_bytes()[-(len(whole) - header) :] == whole[header:]
@@ -244,15 +244,15 @@ def test_a_stopped_round_that_cannot_be_resumed_stays_stopped(
 ) -> None:
     engine.request_round(budget=Budget(steps=STEPS))
     drain(engine, lambda event: engine.stop_round() if is_step_of(2)(event) else None)
-    stopped, weights = session.rounds[-1], session.last_model()
-    state = session.round_folder(1) / "state.safetensors"
+    stopped, weights = session.rounds[-1], session.rounds.last_model()
+    state = session.rounds.folder(1) / "state.safetensors"
     kept = state.read_bytes()
     state.write_bytes(kept[:100])
     engine.request_round(resume=True)
     (failed,) = of(RoundFailed, drain(engine))
     assert "state.safetensors" in failed.message
     assert (session.rounds[-1].status, session.rounds[-1].steps) == ("stopped", stopped.steps)
-    assert session.last_model() == weights
+    assert session.rounds.last_model() == weights
     state.write_bytes(kept)
     engine.request_round(resume=True)
     assert of(RoundEnded, drain(engine))[0].record.status == "complete"
@@ -268,7 +268,7 @@ def test_a_round_killed_and_resumed_counts_each_step_once(
     for event in work:
         if isinstance(event, Stepped) and event.report.stage == 2 and event.report.step == 2:
             break
-    folder = session.round_folder(1)
+    folder = session.rounds.folder(1)
     state = (folder / "state.safetensors").read_bytes()
     next(work)  # a step more than what the state on disk knows of
     (folder / "state.safetensors").write_bytes(state)
@@ -286,7 +286,7 @@ def test_a_round_killed_and_resumed_counts_each_step_once(
 
 
 def test_what_was_learned_is_kept_until_it_can_be_written(engine: Engine, session: Session) -> None:
-    obstacle = session.round_folder(1) / "model.safetensors"
+    obstacle = session.rounds.folder(1) / "model.safetensors"
 
     def obstruct(event: Event) -> None:
         if isinstance(event, RoundStarted):
@@ -302,7 +302,7 @@ def test_what_was_learned_is_kept_until_it_can_be_written(engine: Engine, sessio
     engine.unpause()
     (ended,) = of(RoundEnded, drain(engine))
     assert (ended.record.status, ended.record.steps) == ("complete", STEPS)
-    assert session.last_model() == obstacle
+    assert session.rounds.last_model() == obstacle
 
 
 def test_a_round_that_is_over_leaves_nothing_behind(trained_engine: Engine, trained: Session) -> None:
@@ -354,22 +354,22 @@ def test_masks_that_teach_little_train_and_draft_all_the_same(
     (ended,) = of(RoundEnded, events)
     assert (ended.record.status, ended.record.steps) == ("complete", STEPS)
     assert len(of(Predicted, events)) == 4 - len(values)
-    for point in read_curves(session.round_folder(1)):
+    for point in read_curves(session.rounds.folder(1)):
         assert np.isfinite(list(point["losses"].values())).all()
     for item, value in zip(session.items, values, strict=False):
-        assert (session.labels(item) == value).all()
+        assert (session.labels.get(item) == value).all()
 
 
 def test_a_class_added_between_rounds_is_learned_from_the_old_weights(
     trained_engine: Engine, trained: Session
 ) -> None:
-    trained.add_class("second")
+    trained.classes.add("second")
     mask = np.zeros(trained.items[2].shape, np.uint8)
     mask[10:40, 10:40] = 2
     trained.accept(trained.items[2], mask)
     events = train(trained_engine)
     assert of(RoundEnded, events)[0].record.started_from == "round 1"
-    assert read_metadata(trained.last_model())["classes"] == 3
+    assert read_metadata(trained.rounds.last_model())["classes"] == 3
 
 
 def test_with_too_little_memory_the_round_continues_with_fewer_images_a_step_and_says_so(
@@ -396,19 +396,19 @@ def test_a_failing_card_ends_the_round_with_a_message_and_the_previous_weights_s
     error: Exception,
     words: str,
 ) -> None:
-    before = trained.last_model()
+    before = trained.rounds.last_model()
     faulty_card(error, 0)
     (failed,) = of(RoundFailed, train(trained_engine))
     assert words in failed.message
-    assert trained.last_model() == before
+    assert trained.rounds.last_model() == before
     assert trained.rounds[-1].status == "failed"
 
 
 def test_a_class_that_no_mask_shows_yet_is_in_no_draft(trained: Session, trained_engine: Engine) -> None:
     """By the engine's own predictor, one read from the disk, and at any threshold."""
-    trained.add_class("rim")
+    trained.classes.add("rim")
     events = train(trained_engine)
-    assert read_metadata(trained.last_model())["shown"] == [1]
+    assert read_metadata(trained.rounds.last_model())["shown"] == [1]
     drafts = [trained.prediction(event.item) for event in of(Predicted, events)]
     assert drafts
     assert all(set(np.unique(draft)) <= {0, 1} for draft in drafts)
@@ -416,14 +416,14 @@ def test_a_class_that_no_mask_shows_yet_is_in_no_draft(trained: Session, trained
     trained_engine.request_maps(trained.items[-1])
     (mapped,) = of(Mapped, drain(trained_engine))
     assert not (mapped.maps.labels(0.01) == 2).any()
-    with trained.opened_picture(trained.items[-1]) as pixels:
+    with trained.images.open(trained.items[-1]) as pixels:
         assert not reread.predict(pixels).probabilities[2].any()
 
     mask = np.zeros(trained.items[2].shape, np.uint8)
     mask[10:40, 10:40] = 2
     trained.accept(trained.items[2], mask)
     train(trained_engine)
-    assert read_metadata(trained.last_model())["shown"] == [1, 2]
+    assert read_metadata(trained.rounds.last_model())["shown"] == [1, 2]
 
 
 def test_drafts_obey_what_the_session_says_of_objects_now(trained: Session, trained_engine: Engine) -> None:
@@ -441,4 +441,4 @@ def test_drafts_obey_what_the_session_says_of_objects_now(trained: Session, trai
     stored = tifffile.imread(trained.folder / "predictions" / f"{cells.id}.tif")
     assert label(stored, connectivity=2).max() == 1
     train(trained_engine)
-    assert read_metadata(trained.last_model())["one_object"] is True
+    assert read_metadata(trained.rounds.last_model())["one_object"] is True

@@ -21,7 +21,7 @@ def session(tmp_path: Path) -> Session:
 
 
 def has_features(session: Session) -> list[bool]:
-    return [item.id in session.latents for item in session.items]
+    return [item.id in session.features for item in session.items]
 
 
 def test_features_are_extracted_before_anything_is_trained(session: Session) -> None:
@@ -30,7 +30,7 @@ def test_features_are_extracted_before_anything_is_trained(session: Session) -> 
     assert drain(engine) == []
     assert all(has_features(session))
     assert all(has_features(Session.open(session.folder)))  # written without being asked
-    vectors, _ = session.latents.vectors()
+    vectors, _ = session.features.vectors()
     assert len(np.unique(vectors, axis=0)) == 6
 
 
@@ -55,13 +55,8 @@ def test_an_unreadable_image_goes_without_features(tmp_path: Path) -> None:
     for _ in range(2):  # nor is it tried again and again
         engine.request_features()
         drain(engine)
-<<<<<<< HEAD:tests/test_describing.py
-    assert described(session) == [True, True, False, True]
-    assert session.next_item() is not None
-=======
     assert has_features(session) == [True, True, False, True]
-    assert next_item(session) is not None
->>>>>>> d50899d (Trim the engine; move long random runs to the nightly tests):tests/test_image_features.py
+    assert session.next_item() is not None
 
 
 def test_nobody_downloads_an_autoencoder_by_looking_at_images(tmp_path: Path) -> None:
@@ -83,11 +78,11 @@ def test_other_settings_need_other_features(session: Session) -> None:
     engine = Engine(session, "cpu")
     engine.request_features()
     drain(engine)
-    before, _ = session.latents.vectors()
-    session.settings = ImageSettings(working_size=64)
+    before, _ = session.features.vectors()
+    session.update(settings=ImageSettings(working_size=64))
     engine.request_features()
     drain(engine)
-    after, known = session.latents.vectors()
+    after, known = session.features.vectors()
     assert known.all()
     assert np.abs(before - after).max(axis=1).min() > 0.01
 

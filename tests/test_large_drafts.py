@@ -33,7 +33,7 @@ def session_of(tmp_path: Path) -> Callable[..., Session]:
 
     def made(*files: Path) -> Session:
         session = Session.create(tmp_path / f"session of {files[0].name}", files, settings=SETTINGS)
-        model = session.round_folder(1) / MODEL
+        model = session.rounds.folder(1) / MODEL
         model.parent.mkdir(parents=True)
         metadata = {"settings": SETTINGS.to_dict(), "round": 1}
         save_checkpoint(model, SemiGDANet("compact", seed=0), metadata)

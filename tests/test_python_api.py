@@ -146,7 +146,7 @@ def test_a_round_is_an_iterator_of_reports_and_leaves_drafts(tmp_path: Path) -> 
 def test_a_round_without_drafts(tmp_path: Path) -> None:
     with accepted(tmp_path / "session") as session:
         list(train_round(session, steps=1, drafts=False, device="cpu"))
-        assert session.last_model() is not None
+        assert session.rounds.last_model() is not None
         assert all(session.prediction(item) is None for item in session.items)
 
 
@@ -155,7 +155,7 @@ def test_leaving_the_loop_stops_a_round_that_can_go_on(tmp_path: Path) -> None:
         for _ in train_round(session, steps=3, drafts=False, device="cpu"):
             break
         assert (session.rounds[-1].status, session.rounds[-1].steps) == ("stopped", 1)
-        assert session.last_model() is not None
+        assert session.rounds.last_model() is not None
         rest = list(train_round(session, resume=True, drafts=False, device="cpu"))
         assert [report.step for report in rest] == [2, 3]
         assert session.rounds[-1].status == "complete"

@@ -85,8 +85,9 @@ def new(given: argparse.Namespace, console: SafeConsole) -> int:
         )
     with session:
         fitting = choose_settings(session.preset, session.items, chosen.get("working_size"))
-        session.settings = replace(fitting, **chosen)
-        session.framing_by_objects = not {"framing", "zoom"} & chosen.keys()
+        session.update(
+            settings=replace(fitting, **chosen), framing_by_objects=not {"framing", "zoom"} & chosen.keys()
+        )
         classes = ", ".join(one.name for one in session.classes)
         console.say(
             f"{counted(len(session.items), 'image')}; classes: {classes}; preset {session.preset}; "
@@ -213,7 +214,7 @@ def relocate(given: argparse.Namespace, console: SafeConsole) -> int:
     from napari_semigda.session.session import Session
 
     with Session.open(given.folder) as session:
-        relocation = session.find_moved_pictures(given.images)
+        relocation = session.images.find_moved(given.images)
     warn(*(f"{item.name} is still missing. {reason}" for item, reason in relocation.missing))
     found, missing = len(relocation.found), len(relocation.missing)
     console.say(f"{counted(found, 'image')} found." if found or missing else "No image is missing.")
@@ -247,9 +248,9 @@ def _about_session(folder: Path) -> dict[str, Any]:
     from napari_semigda.session.session import Session
 
     with Session.open(folder) as session:
-        model = session.last_model()
+        model = session.rounds.last_model()
         dice: dict[int | None, list[float]] = {}
-        for entry in session.journal():
+        for entry in session.labels.journal():
             if entry.dice is not None:
                 dice.setdefault(entry.round, []).append(entry.dice)
         return {

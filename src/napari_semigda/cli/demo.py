@@ -99,7 +99,7 @@ def _play(folder: Path, arguments: argparse.Namespace, console: SafeConsole) -> 
             drafts.append({item.id: session.prediction(item) for item in session.items})
         report = export_masks(session, folder / "masks", include_predicted=True)
         console.say(f"{counted(len(report.written), 'mask')} written as TIFF.")
-        never = [item for item in session.items if session.labels(item) is None]
+        never = [item for item in session.items if session.labels.get(item) is None]
         return [
             DemoRound(
                 number=index + 1,

@@ -221,7 +221,7 @@ class EngineDisplay:
         """Say how to continue what was interrupted."""
         stopped = self._record is not None and self._record.status == "stopped"
         command = f"semigda {'train --resume' if stopped else 'predict'} {shlex.quote(str(session.folder))}"
-        if stopped or session.last_model() is not None:
+        if stopped or session.rounds.last_model() is not None:
             self.console.say(f"Interrupted. What was done so far is saved. To continue: {command}")
         else:
             self.console.say("Interrupted.")

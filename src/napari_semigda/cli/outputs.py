@@ -84,14 +84,14 @@ def _predict_session(given: argparse.Namespace, console: SafeConsole) -> int:
 
     with Session.open(given.paths[0]) as session, EngineDisplay(console) as display:
         engine = Engine(session, given.device, on_progress=display.progress, weights=given.weights)
-        model = session.last_model()
+        model = session.rounds.last_model()
         if model is None:
             raise SemiGDAError(
                 f"“{session.folder}” has no trained model yet. Train a round first (semigda train)."
             )
         items: Sequence[Item] = session.items
         if not given.all:
-            infos = ((item, session.prediction_info(item)) for item in session.queue())
+            infos = ((item, session.drafts.info(item)) for item in session.queue())
             items = [item for item, info in infos if info is None or info.round != int(model.parent.name)]
         if not items:
             console.say("Every image already has a draft of the last round (--all predicts again).")
@@ -242,7 +242,7 @@ def _was_expected(session: Session, item: Item, given: argparse.Namespace, forma
     state = session.state(item)
     if format.predicts:
         return state is not ItemState.SKIPPED
-    drafted = state is ItemState.DRAFT and session.prediction_info(item) is not None
+    drafted = state is ItemState.DRAFT and session.drafts.info(item) is not None
     return state is ItemState.ACCEPTED or (given.predicted and drafted)
 
 

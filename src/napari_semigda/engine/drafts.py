@@ -45,7 +45,7 @@ class Drafter:
     @property
     def has_model(self) -> bool:
         """Whether there are weights to predict with."""
-        return self.predictor is not None or self.session.last_model() is not None
+        return self.predictor is not None or self.session.rounds.last_model() is not None
 
     @property
     def progress(self) -> events.DraftProgress:
@@ -96,13 +96,13 @@ class Drafter:
             return
         with ExitStack() as opened:
             try:
-                pixels = opened.enter_context(self.session.opened_picture(item))
+                pixels = opened.enter_context(self.session.images.open(item))
                 draft = predictor.draft(
                     pixels,
                     progress=lambda done, total: self._tell_share(item, done / total),
                     cancelled=lambda: requests.closing or requests.dropped or unless(),
                 )
-                info = self.session.store_prediction(item, draft, self.round)
+                info = self.session.drafts.store(item, draft, self.round)
             except Cancelled:
                 self.restart_progress()
                 return
@@ -126,7 +126,7 @@ class Drafter:
         item = self.session.item(wanted)
         try:
             predictor, classes = self.ready_predictor(), {info.value for info in self.session.classes}
-            with self.session.opened_picture(item) as pixels:
+            with self.session.images.open(item) as pixels:
                 maps = draft_maps(predictor, pixels, classes, cancelled=lambda: self.requests.closing)
         except Cancelled:
             return ()
@@ -162,12 +162,12 @@ class Drafter:
             item = self.session.item(self.requests.features.pop(0))
             last = not self.requests.features
         with self._going_without(item):
-            if item.id not in self.session.latents:
-                with self.session.opened_picture(item) as pixels:
+            if item.id not in self.session.features:
+                with self.session.images.open(item) as pixels:
                     self._extract(item, pixels)
             if last:
                 self.extractor = None
-                self.session.latents.save()
+                self.session.features.save()
         return ()
 
     def _items_without_features(self) -> list[str]:
@@ -177,15 +177,15 @@ class Drafter:
         return [items[index].id for index in order if self._lacks_features(items[index])]
 
     def _lacks_features(self, item: Item) -> bool:
-        return item.id not in self.session.latents and item.id not in self.failed
+        return item.id not in self.session.features and item.id not in self.failed
 
     def _extract(self, item: Item, pixels: Pixels) -> None:
         if self.extractor is None:
             self.extractor = self.models.feature_extractor(self.predictor)
-            if self.session.latents.begin(self.extractor.signature()):
+            if self.session.features.begin(self.extractor.signature()):
                 self.request_features()
         features = self.extractor.describe(pixels, cancelled=lambda: self.requests.closing)
-        self.session.latents.store(item.id, features)
+        self.session.features.store(item.id, features)
 
     @contextmanager
     def _going_without(self, item: Item) -> Iterator[None]:

@@ -122,9 +122,9 @@ class Engine:
                 raise SemiGDAError("A round is running already. Stop it first, or wait until it ends.")
             if resume and self.resumable_round() is None:
                 raise SemiGDAError("There is no stopped round to resume. Start a new one.")
-            if not self.session.has_something_to_learn:
+            if not self.session.labels.to_learn_from():
                 raise SemiGDAError(NOTHING_TO_LEARN)
-            if self.session.labels_nothing():
+            if self.session.labels.nothing_labeled():
                 raise SemiGDAError(NOTHING_LABELED)
             chosen = recipe or Recipe().with_one_object(self.session.one_object)
             self._requests.round = RoundRequest(chosen, budget or Budget(), fresh, seed, resume)
@@ -214,7 +214,7 @@ class Engine:
         """Return whether a new draft of this item, which nobody has accepted, would be by newer weights."""
         if not self.session.state(item).waits:
             return False
-        info = self.session.prediction_info(item)
+        info = self.session.drafts.info(item)
         if self.drafting_round is None:
             return info is None and self.has_model
         return info is None or info.round != self.drafting_round

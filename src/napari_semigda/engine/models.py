@@ -65,7 +65,7 @@ class Models:
 
     def last_predictor(self) -> tuple[Predictor, int]:
         """Return a predictor with the last saved weights, and the round they are of (0: imported)."""
-        path = self.session.last_model()
+        path = self.session.rounds.last_model()
         if path is None:
             raise SemiGDAError("There is no trained model yet. Train a round first.")
         model, metadata = load_checkpoint(path, **self._loading())
@@ -77,13 +77,13 @@ class Models:
     def save(self, predictor: Predictor, number: int) -> None:
         """Write the weights of a round."""
         metadata = {
-            "class_names": self.session.class_names,
+            "class_names": self.session.classes.names,
             "settings": self.session.settings.to_dict(),
             "one_object": self.session.one_object,
             "round": number,
         }
         model = cast(SemiGDANet, predictor.model)
-        save_checkpoint(self.session.round_folder(number) / MODEL, model, metadata)
+        save_checkpoint(self.session.rounds.folder(number) / MODEL, model, metadata)
 
     def feature_extractor(self, predictor: Predictor | None) -> FeatureExtractor:
         """Return an extractor of image features, with the predictor's autoencoder where there is one."""
@@ -94,15 +94,15 @@ class Models:
         return FeatureExtractor(autoencoder, self.session.settings, self.device)
 
     def _training_model(self, record: RoundRecord) -> SemiGDANet:
-        last = self.session.last_model() if record.warm else None
+        last = self.session.rounds.last_model() if record.warm else None
         if last is None:
-            preset = self.session.preset
+            preset, classes = self.session.preset, self.session.classes.channels
             autoencoder = load_autoencoder(preset, **self._loading())
-            return SemiGDANet(preset, self.session.class_count, autoencoder=autoencoder, seed=record.seed)
+            return SemiGDANet(preset, classes, autoencoder=autoencoder, seed=record.seed)
         model, _ = load_checkpoint(last, **self._loading())
         # The network paints colors: one more class changes only the palette, and `shown` knows that no mask
         # has shown that class yet.
-        model.classes = self.session.class_count
+        model.classes = self.session.classes.channels
         return model
 
     def _loading(self) -> dict[str, Any]:

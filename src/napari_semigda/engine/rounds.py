@@ -17,8 +17,8 @@ from napari_semigda.engine.models import Models
 from napari_semigda.engine.requests import Requests, RoundRequest
 from napari_semigda.errors import Cancelled, SemiGDAError, user_message
 from napari_semigda.inference.predictor import Predictor
-from napari_semigda.session.items import Item
 from napari_semigda.session.efforts import measure as effort
+from napari_semigda.session.items import Item
 from napari_semigda.session.rounds import STATE, RoundRecord, Validation, append_point, keep_points
 from napari_semigda.session.session import Session
 from napari_semigda.training.round import Round, StepReport
@@ -85,8 +85,8 @@ class RoundRunner:
 
     def resumable(self) -> RoundRecord | None:
         """Return the newest round if it was stopped before its end."""
-        rounds = self.session.rounds
-        return rounds[-1] if rounds and rounds[-1].status == "stopped" else None
+        last = next(reversed(self.session.rounds), None)
+        return last if last is not None and last.status == "stopped" else None
 
     def begin(self) -> Iterator[Event]:
         """Start or resume the requested round."""
@@ -97,12 +97,12 @@ class RoundRunner:
         try:
             self.tell(events.ModelLoading("Preparing the model"))
             resumed = self.resumable() if request.resume else None
-            if resumed is None and (request.fresh or self.session.last_model() is None):
+            if resumed is None and (request.fresh or self.session.rounds.last_model() is None):
                 framing = self.session.fit_framing()  # no weights of an earlier round depend on it
             if resumed is None:
                 record = self._new_record(request)
             else:
-                record = self.session.resume_round(resumed.number)
+                record = self.session.rounds.resume(resumed.number)
             self.running = self._prepare(record, request.resume)
         except Cancelled:
             message = "The round was canceled before it began."
@@ -116,8 +116,8 @@ class RoundRunner:
             yield events.RoundStarted(record)
 
     def _new_record(self, request: RoundRequest) -> RoundRecord:
-        last = None if request.fresh else self.session.last_model()
-        return self.session.begin_round(
+        last = None if request.fresh else self.session.rounds.last_model()
+        return self.session.rounds.begin(
             request.recipe,
             request.budget,
             request.seed,
@@ -130,7 +130,7 @@ class RoundRunner:
         trainer = self.models.trainer(record, labeled, unlabeled)
         if resume:
             trainer.load_state(self._state_file(record))
-            keep_points(self.session.round_folder(record.number), trainer.steps_done)
+            keep_points(self.session.rounds.folder(record.number), trainer.steps_done)
         return RunningRound(
             record,
             trainer,
@@ -160,21 +160,22 @@ class RoundRunner:
     def _add_new_masks(self, running: RunningRound) -> None:
         """Let the round learn, from its next epoch on, from what was accepted since it began."""
         changed, running.changes = self.session.changes(running.changes)
-        new = self.session.new_masks(running.record) if changed else []
+        new = self.session.labels.to_learn_from(running.record.labeled) if changed else []
         if not new:
             return
         try:
-            running.record = self.session.extend_round(running.record, new)
+            running.record = self.session.rounds.extend(running.record, new)
         except SemiGDAError as error:  # they wait for the next round; a full disk is no reason to stop
             self.session.warn(user_message(error))
             return
         running.labeled = (*running.labeled, *new)
-        running.trainer.add_labeled(self.session.labeled_examples(running.labeled))
+        # Not `examples`: an accept that was undone meanwhile must not take an example away.
+        running.trainer.add_labeled(self.session.examples_of(running.labeled, self.session.labels))
 
     def _after_step(self, running: RunningRound, report: StepReport) -> None:
         running.last = report
         try:
-            append_point(self.session.round_folder(running.record.number), asdict(report))
+            append_point(self.session.rounds.folder(running.record.number), asdict(report))
             if running.trainer.seconds_done - running.state_saved >= STATE_INTERVAL:
                 running.state_saved = running.trainer.seconds_done
                 running.trainer.save_state(self._state_file(running.record))
@@ -286,7 +287,7 @@ class RoundRunner:
             record = replace(record, labeled=record.labeled[: trainer.labeled_count])
         if predictor is not None:
             self.models.save(predictor, record.number)
-        ended = self.session.finish_round(
+        ended = self.session.rounds.finish(
             record, status, steps=trainer.steps_done, seconds=trainer.seconds_done, validation=validation
         )
         if status == "complete":
@@ -300,20 +301,20 @@ class RoundRunner:
         aside has learned from it, and leaves it out.
         """
         predictor, dices = self.drafter.ready_predictor(), []
-        for item in self.session.validation:
+        for item in self.session.labels.validation:
             if item.id in record.labeled:
                 continue
             yield from self.drafter.serve_waiting_user()
             try:
-                accepted = self.session.labels(item)
-                with self.session.opened_picture(item) as pixels:
+                accepted = self.session.labels.get(item)
+                with self.session.images.open(item) as pixels:
                     drafted = predictor.draft(pixels, cancelled=lambda: self.requests.closing).labels
             except Cancelled:
                 return None
             except Exception as error:
                 self.session.warn(f"{item.name} was left out of validation. {user_message(error)}")
                 continue
-            dice = None if accepted is None else effort(drafted, accepted, self.session.class_count)[0]
+            dice = None if accepted is None else effort(drafted, accepted, self.session.classes.channels)[0]
             if dice is not None:
                 dices.append(dice)
         return Validation(sum(dices) / len(dices), len(dices)) if dices else None
@@ -328,12 +329,12 @@ class RoundRunner:
             steps = record.steps if trainer is None else trainer.steps_done
             seconds = record.seconds if trainer is None else trainer.seconds_done
             try:
-                record = self.session.finish_round(
+                record = self.session.rounds.finish(
                     record, status, steps=steps, seconds=seconds, message=message
                 )
             except SemiGDAError:  # a full disk must not hide why the round failed
                 logger.exception("The failure of round %d could not be recorded.", record.number)
-                self.session.leave_round(record.number)
+                self.session.rounds.leave(record.number)
         return events.RoundFailed(record, message)
 
     def _release(self) -> None:
@@ -357,4 +358,4 @@ class RoundRunner:
                 torch.mps.empty_cache()
 
     def _state_file(self, record: RoundRecord) -> Path:
-        return self.session.round_folder(record.number) / STATE
+        return self.session.rounds.folder(record.number) / STATE

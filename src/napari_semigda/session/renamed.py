@@ -55,7 +55,7 @@ PATHS = {
 
 _MADE: dict[str, Callable[[Any], Any]] = {
     "has_something_to_learn": lambda session: bool(session.labels.to_learn_from()),
-    "labeled_examples": lambda session: lambda items: session.examples([item.id for item in items])[0],
+    "labeled_examples": lambda session: lambda items: session.examples_of(items, session.labels),
     "new_masks": lambda session: (
         lambda record: session.labels.to_learn_from(() if record is None else record.labeled)
     ),

@@ -408,7 +408,8 @@ class Session(ItemStates, SessionSettings):
         and named in `warnings`.
         """
         labeled, unlabeled = self.labels.for_training(labeled_ids)
-        return self._examples_of(labeled, self.labels), self._examples_of(unlabeled, None)
+        return self.examples_of(labeled, self.labels), self.examples_of(unlabeled, None)
 
-    def _examples_of(self, items: Sequence[Item], labels: LabelStore | None) -> SessionExamples:
+    def examples_of(self, items: Sequence[Item], labels: LabelStore | None) -> SessionExamples:
+        """Return these items as examples, labeled ones with the store of their masks."""
         return SessionExamples(items, self.images, labels, self.settings, self._examples, self.warn)
