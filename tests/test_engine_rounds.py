@@ -432,7 +432,7 @@ def test_drafts_obey_what_the_session_says_of_objects_now(trained: Session, trai
     trained_engine.request_drafts([cells])
     drain(trained_engine)
     assert label(trained.prediction(cells), connectivity=2).max() > 1
-    trained.one_object = True
+    trained.update(one_object=True)
     trained_engine.request_drafts([cells], urgent=True)
     trained_engine.request_maps(cells)
     (mapped,) = of(Mapped, drain(trained_engine))

@@ -1,6 +1,6 @@
 """Ctrl-C on the command line: one line and exit code 130, also while modules are still being imported.
 
-Only the standard library is imported here, because this comes before everything else.
+Only the standard library is imported here, because this is imported first.
 """
 
 import os
@@ -22,20 +22,14 @@ _COMMANDS = ("cli", "__main__", "interrupt")
 
 
 def watch_imports() -> Any:
-    """Let Ctrl-C end the program at once, until `stop_watching`: nothing has begun that could be cut in half.
-
-    Returns
-    -------
-    object
-        For `stop_watching`.
-    """
+    """Let Ctrl-C end the program at once, until `stop_watching` gets what this returns: nothing has begun."""
     if not _is_main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return None
     return signal.signal(signal.SIGINT, _leave)
 
 
 def stop_watching(before: Any) -> None:
-    """Go back to what Ctrl-C did before `watch_imports`."""
+    """Restore what Ctrl-C did before `watch_imports`."""
     if before is not None:
         signal.signal(signal.SIGINT, before)
 
@@ -57,14 +51,14 @@ def interruptible() -> Iterator[None]:
 
 
 def leave_on_interrupt(code: int) -> None:
-    """Let Ctrl-C end the program with its exit code from now on: Python is only clearing up."""
+    """Let Ctrl-C end the program with its exit code from now on: Python only cleans up."""
     if _is_main_thread():
         sys.stdout.flush()
         signal.signal(signal.SIGINT, lambda *_: os._exit(code))
 
 
 class _Interrupts:
-    """What happens on Ctrl-C while a command runs."""
+    """Handles Ctrl-C while a command runs."""
 
     def __init__(self) -> None:
         self._raised = False
@@ -95,27 +89,28 @@ class _Interrupts:
         timer.start()
 
 
-def _leave(_: int, __: FrameType | None) -> None:
+def _leave(*_: Any) -> None:
     os.write(2, f"{MESSAGE}\n".encode())
     os._exit(INTERRUPTED)
 
 
-def _is_importing(frame: FrameType | None) -> bool:
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
+        yield frame
         frame = frame.f_back
-    return False
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    return any(one.f_code.co_filename.startswith("<frozen importlib") for one in _frames(frame))
 
 
 def _has_begun(frame: FrameType | None) -> bool:
     """Return whether a function of this package is at work; commands import what they need first."""
-    while frame is not None:
-        package, _, module = str(frame.f_globals.get("__name__", "")).partition(".")
+    for one in _frames(frame):
+        package, _, module = str(one.f_globals.get("__name__", "")).partition(".")
         own = package == __package__ and module.partition(".")[0] not in _COMMANDS
-        if own and frame.f_code.co_name != "<module>":
+        if own and one.f_code.co_name != "<module>":
             return True
-        frame = frame.f_back
     return False
 
 

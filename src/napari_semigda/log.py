@@ -1,4 +1,4 @@
-"""The log: a file for what only a programmer understands. People are told its place."""
+"""The log file, for what only a programmer understands; users are told its path."""
 
 import logging
 from logging.handlers import RotatingFileHandler
@@ -11,15 +11,14 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def log_file() -> Path:
-    """Where the log is, whether anything was written yet or not."""
+    """Return the path of the log, whether anything was written yet or not."""
     return user_log_path("napari-semigda") / "semigda.log"
 
 
 def keep_log() -> None:
-    """Write the warnings and errors of this package, with their traces, to the log file from now on.
+    """Write the warnings and errors of this package to the log file from now on.
 
-    The file keeps the last megabyte, and the one before it beside it. Where it cannot be written things go
-    on without it.
+    The file and the one before it have at most a megabyte. If it cannot be written, work continues without.
     """
     path, logger = log_file(), logging.getLogger("napari_semigda")
     for handler in logger.handlers:
@@ -32,7 +31,7 @@ def keep_log() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handler = RotatingFileHandler(path, maxBytes=_LARGEST, backupCount=1, encoding="utf-8", delay=True)
     except OSError as error:
-        logger.warning("there is no log file: %s", error)
+        logger.warning("The log file could not be created: %s", error)
         return
     handler.setLevel(logging.WARNING)
     handler.setFormatter(logging.Formatter(_FORMAT))

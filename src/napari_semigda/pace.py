@@ -40,20 +40,14 @@ def tracked(
 
 
 WINDOW = 60.0
-"""Seconds: what was longer ago says nothing of the pace now."""
+"""Seconds over which the pace is measured."""
 
 SHORTEST = 2.0
-"""Seconds that have to be seen before the pace is known."""
+"""Seconds before the pace is known."""
 
 
 class Pace:
-    """How fast a count grows.
-
-    Parameters
-    ----------
-    clock
-        Gives seconds.
-    """
+    """How fast a count grows; ``clock`` gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -64,14 +58,14 @@ class Pace:
         self._points = deque([(self._clock(), 0.0)])
 
     def reach(self, count: float) -> None:
-        """Note how much is done by now."""
+        """Note the count of now."""
         now = self._clock()
         self._points.append((now, count))
         while len(self._points) > 2 and now - self._points[1][0] > WINDOW:
             self._points.popleft()
 
     def remaining(self, total: float) -> float | None:
-        """Seconds until so much is done; None as long as there is nothing to tell it from."""
+        """Return the seconds until the count is ``total``; None while unknown."""
         (since, first), (now, last) = self._points[0], self._points[-1]
         if now - since < SHORTEST or last <= first:
             return None
@@ -79,7 +73,7 @@ class Pace:
 
 
 def time_left(seconds: float) -> str:
-    """Say how long it still takes: ``"about 3 minutes left"``; no finer than anybody can know.
+    """Return how long something still takes in words, no more exactly than anybody can know.
 
     Examples
     --------

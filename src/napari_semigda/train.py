@@ -28,43 +28,43 @@ def train_round(
 ) -> Iterator[StepReport]:
     """Train a round on all accepted masks and all other images of a session.
 
-    Nothing happens before the iterator is asked for its first report. To leave the loop early stops the
-    round: what it learned is kept, and ``resume=True`` goes on with it.
+    Training begins with the first report. Leaving the loop early stops the round: what it learned is kept,
+    and ``resume=True`` continues it.
 
     Parameters
     ----------
     session
-        With at least one accepted mask. The round starts from its last one's weights.
+        With at least one accepted mask.
     seconds
-        How long. 60 if no number of steps is given, either.
+        How long to train; 60 if neither seconds nor steps are given.
     steps
-        After how many optimizer steps it ends at the latest.
+        Largest number of optimizer steps.
     recipe
         ``"default"``, or ``"paper"``: the published schedule, without a limit its 200 + 350 epochs.
     fresh
-        Start from nothing instead of the last round's weights.
+        Train from scratch instead of from the last round's weights.
     resume
-        Go on with the round that was stopped; recipe, length and seed are then those of that round.
+        Resume the stopped round, with its own recipe, length and seed.
     seed
         The same seed gives the same losses on the same machine.
     drafts
-        Predict, after the last report, all images that are neither accepted nor skipped; those that cannot
-        be are named in `Session.warnings`.
+        After the last report, predict all images that are neither accepted nor skipped; those that fail are
+        named in `Session.warnings`.
     device
         ``"auto"`` (CUDA, else MPS, else the CPU), or a device by torch's name.
     weights
-        The autoencoder's file or folder on this machine, if elsewhere than the session says.
+        The autoencoder's file or folder on this machine, if not where the session says.
 
     Yields
     ------
     StepReport
-        After each optimizer step: losses, stage, and how much of the round is done.
+        After each optimizer step: losses, stage, and the fraction of the round that is done.
 
     Raises
     ------
     SemiGDAError
-        If nothing is accepted yet, there is nothing to resume, or the round fails; the weights from before it
-        then stay in use.
+        If nothing is accepted yet, there is nothing to resume, or the round fails; the previous weights then
+        stay in use.
 
     Examples
     --------
