@@ -1,1 +1,1 @@
-"""Reading pictures, writing label maps, and writing any file whole or not at all."""
+"""Reading images, reading and writing label maps, and writing any file completely or not at all."""

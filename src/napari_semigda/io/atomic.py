@@ -177,8 +177,10 @@ def remove_abandoned(folder: Path) -> None:
     """
     with suppress(OSError):
         for entry in os.scandir(folder):
-            if entry.name.startswith(_TEMPORARY) and _distance(entry) > _ABANDONED_AFTER_SECONDS:
-                _remove(Path(entry.path))
+            if entry.name.startswith(_TEMPORARY):
+                age = abs(time.time() - entry.stat(follow_symlinks=False).st_mtime)
+                if age > _ABANDONED_AFTER_SECONDS:
+                    _remove(Path(entry.path))
 
 
 def cannot_write(path: Path, error: OSError | SafetensorError) -> SemiGDAError:
@@ -275,10 +277,6 @@ def _reason(error: OSError | SafetensorError) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
     return str(error).rpartition("I/O error: ")[2].partition(" (os error")[0]
-
-
-def _distance(entry: os.DirEntry[str]) -> float:
-    return abs(time.time() - entry.stat(follow_symlinks=False).st_mtime)
 
 
 def _remove(path: Path) -> None:

@@ -149,7 +149,7 @@ def _kept_open(plane: Plane) -> list[StoredPixels]:
 
 
 class _Keeper:
-    """Closes files when nobody reads from them any more."""
+    """Closes files when nothing reads from them anymore."""
 
     def __init__(self, files: ExitStack) -> None:
         weakref.finalize(self, files.close)

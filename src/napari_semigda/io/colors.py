@@ -63,7 +63,7 @@ class Interpretation:
     ycbcr: tuple[float, ...] = (0.299, 0.587, 0.114, 0, 255, 128, 255, 128, 255)
 
     def as_picture(self, stored: Array) -> Array:
-        """Turn samples (H, W) or (H, W, C) into what is seen, in native byte order.
+        """Return samples (H, W) or (H, W, C) as they are displayed, in native byte order.
 
         Opacity is kept beside colors and dropped beside gray.
         """
@@ -147,7 +147,7 @@ def meaning_of_page(page: Page, tif: tifffile.TiffFile, path: Path) -> Interpret
     bits = 0 if floating else int(key.bitspersample)
     space = _color_space(key, tif, path)
     extra = [int(one) for one in key.extrasamples][-max(key.samplesperpixel - space.samples, 0) :]
-    opacity = next((place for place, kind in enumerate(extra) if kind in (1, 2)), None)
+    opacity = next((index for index, kind in enumerate(extra) if kind in (1, 2)), None)
     if key.samplesperpixel <= space.samples:
         opacity = None
     _refuse_unknown_numbers(key, space, bits, path)
@@ -227,7 +227,7 @@ def _palette(key: tifffile.TiffPage) -> Array:
 def _ycbcr(key: tifffile.TiffPage) -> tuple[float, ...]:
     weights = _ratios(key.tags.valueof(_COEFFICIENTS), 3) or (0.299, 0.587, 0.114)
     limits = _ratios(key.tags.valueof(_REFERENCE), 6) or (0, 255, 128, 255, 128, 255)
-    if weights[1] <= 0 or any(limits[place] >= limits[place + 1] for place in (0, 2, 4)):
+    if weights[1] <= 0 or any(limits[at] >= limits[at + 1] for at in (0, 2, 4)):
         return Interpretation().ycbcr
     return (*weights, *limits)
 
@@ -386,7 +386,7 @@ def _single(samples: Array, alpha: int | None, path: Path) -> Array:
     colors = samples[..., : _CHANNELS_OF_COLOR if count in (3, 4) else 1 if opacity is not None else count]
     if opacity is None:
         return _gray(colors, samples, path)
-    most = 1 if opacity.dtype.kind == "f" else 1 if opacity.dtype.kind == "b" else np.iinfo(opacity.dtype).max
+    most = _most(opacity)
     if (opacity == most).all():
         return _gray(colors, colors, path)
     if not np.isin(opacity, (0, most)).all():

@@ -1,7 +1,7 @@
 """Label maps in files: TIFF that every program opens, and OME-TIFF; read from TIFF, PNG and the like.
 
 What the values mean, the legend, is written into the file itself and read back from it. ImageJ shows it
-under *Image › Show Info…* and keeps it when it saves the file; in an OME-TIFF it stands in a map annotation.
+under *Image › Show Info…* and keeps it when it saves the file; in an OME-TIFF it is a map annotation.
 """
 
 import json

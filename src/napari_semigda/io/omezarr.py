@@ -109,9 +109,9 @@ def list_file(path: Path) -> FileContent:
         name = f"image {number + 1}" if len(images) > 1 else ""
         for index, position in enumerate(np.ndindex(*(length for _, length in image.lead))):
             axes = zip(image.lead, position, strict=True)
-            places = [(axis, place) for (axis, length), place in axes if length > 1]
+            named = [(axis, at) for (axis, length), at in axes if length > 1]
             size = image.pixel_size()
-            planes.append(Plane(path, number, index, plane_name(name, places), image.shape, *size))
+            planes.append(Plane(path, number, index, plane_name(name, named), image.shape, *size))
     return FileContent(planes)
 
 
@@ -124,7 +124,7 @@ def stack_axes(path: Path, series: int) -> tuple[list[tuple[str, int]], float | 
 
 
 def read_plane(plane: Plane) -> Picture:
-    """Read what is seen of one plane."""
+    """Read one plane as it is displayed."""
     image, position = _find(plane)
     return Picture(_open_level(image, 0, position, plane.path)[:], *image.pixel_size())
 
@@ -203,7 +203,7 @@ def _groups(path: Path) -> list[str]:
     else:
         raise UnreadableError("it is no OME-Zarr, for its metadata name no image (“multiscales”).")
     if len(groups) > _MOST_IMAGES:
-        raise UnreadableError(f"it says that it holds {len(groups)} images; it seems damaged.")
+        raise UnreadableError(f"it claims to hold {len(groups)} images; it seems damaged.")
     return groups
 
 

@@ -14,6 +14,7 @@ from napari_semigda.io.masks import UNLABELED, Legend, color_table
 
 Colors = NDArray[np.uint8]
 """(H, W, 3)."""
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _PIXELS_A_LINE = 300  # long side of an image whose outlines are one pixel wide
 _LARGEST_SIDE, _LONGEST_SHEET = 200, 8000  # pixels of a small image, and of the sheet
@@ -59,75 +60,6 @@ def write_png(path: Path | str, picture: Colors) -> None:
         Image.fromarray(picture).save(temporary, format="PNG")
 
 
-class ContactSheet:
-    """Small images in rows, each with its outlines and name, below a title and the colors of the classes.
-
-    The larger the `count` of images, the smaller they are; very small ones have no names.
-    """
-
-    def __init__(self, title: str, legend: Legend, count: int) -> None:
-        self._legend = legend
-        self._columns = max(1, math.ceil(math.sqrt(count * 1.3)))
-        self._side = min(_LARGEST_SIDE, max(16, _LONGEST_SHEET // self._columns - _MARGIN))
-        self._with_names = self._side >= _SMALLEST_WITH_NAME
-        self._height = self._side + _MARGIN + (_TEXT + 4 if self._with_names else 0)
-        self._name_font, self._title_font = (ImageFont.load_default(size) for size in (_TEXT, _TITLE))
-        self._top = 2 * _MARGIN + _TITLE + (_TEXT + _MARGIN if legend.classes else 0)
-        rows = math.ceil(count / self._columns)
-        size = (_MARGIN + self._columns * (self._side + _MARGIN), self._top + rows * self._height + _MARGIN)
-        self._sheet = Image.new("RGB", (max(size[0], 400), size[1]), _PAPER)
-        self._pen = ImageDraw.Draw(self._sheet)
-        self._write((_MARGIN, _MARGIN), title, self._sheet.width - 2 * _MARGIN, self._title_font)
-        self._explain_colors()
-        self._count = 0
-
-    def add(self, picture: Colors, mask: NDArray[np.uint8], name: str) -> None:
-        """Put an image into the next cell."""
-        row, column = divmod(self._count, self._columns)
-        self._count += 1
-        scale = self._side / max(mask.shape)
-        size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
-        small = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0))
-        small_mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-        drawn = Image.fromarray(draw_outlines(small, small_mask, self._legend))
-        left, top = _MARGIN + column * (self._side + _MARGIN), self._top + row * self._height
-        self._sheet.paste(drawn, (left + (self._side - size[0]) // 2, top + self._side - size[1]))
-        if self._with_names:
-            self._write((left, top + self._side + 2), name, self._side, self._name_font)
-
-    def picture(self) -> Colors:
-        """Return the sheet."""
-        return np.asarray(self._sheet)
-
-    def _explain_colors(self) -> None:
-        left, top = _MARGIN, 2 * _MARGIN + _TITLE
-        for one in self._legend.classes:
-            width = math.ceil(self._pen.textlength(_written(one.name), self._name_font))
-            if left + width > self._sheet.width - 3 * _MARGIN:
-                break
-            self._pen.rectangle((left, top + 1, left + _TEXT, top + 1 + _TEXT), one.color, _INK)
-            self._write((left + _TEXT + 5, top), one.name, width, self._name_font)
-            left += width + _TEXT + 5 + 2 * _MARGIN
-
-    def _write(
-        self,
-        at: tuple[int, int],
-        text: str,
-        width: int,
-        font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    ) -> None:
-        """Write a line, without its beginning where it is too long: names differ at their ends."""
-        shown = _written(text)
-        while self._pen.textlength(shown, font) > width and len(shown) > 1:
-            shown = "…" + shown[2:]
-        self._pen.text(at, shown, _INK, font)
-
-
-def _written(text: str) -> str:
-    """Return what a font can draw on one line."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 def write_contact_sheet(
     path: Path | str,
     title: str,
@@ -135,8 +67,53 @@ def write_contact_sheet(
     count: int,
     pictures: Iterable[tuple[Colors, NDArray[np.uint8], str]],
 ) -> None:
-    """Write images, label maps and names as one PNG; see `ContactSheet`."""
-    sheet = ContactSheet(title, legend, count)
-    for picture, mask, name in pictures:
-        sheet.add(picture, mask, name)
-    write_png(path, sheet.picture())
+    """Write small images in rows as one PNG, each with the outlines of its label map and its name.
+
+    A title and the colors of the classes are on top. The larger the `count` of images, the smaller they are;
+    very small ones have no names.
+    """
+    columns = max(1, math.ceil(math.sqrt(count * 1.3)))
+    side = min(_LARGEST_SIDE, max(16, _LONGEST_SHEET // columns - _MARGIN))
+    named = side >= _SMALLEST_WITH_NAME
+    height = side + _MARGIN + (_TEXT + 4 if named else 0)
+    top = 2 * _MARGIN + _TITLE + (_TEXT + _MARGIN if legend.classes else 0)
+    size = _MARGIN + columns * (side + _MARGIN), top + math.ceil(count / columns) * height + _MARGIN
+    sheet = Image.new("RGB", (max(size[0], 400), size[1]), _PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
+    _write(pen, (_MARGIN, _MARGIN), title, sheet.width - 2 * _MARGIN, ImageFont.load_default(_TITLE))
+    _write_classes(pen, legend, sheet.width - 3 * _MARGIN, font)
+    for number, (picture, mask, name) in enumerate(pictures):
+        row, column = divmod(number, columns)
+        scale = side / max(mask.shape)
+        wide, high = (max(1, round(length * scale)) for length in reversed(mask.shape))
+        small = Image.fromarray(picture).resize((wide, high), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        small_mask = Image.fromarray(mask).resize((wide, high), Image.Resampling.NEAREST)
+        drawn = Image.fromarray(draw_outlines(np.asarray(small), np.asarray(small_mask), legend))
+        x, y = _MARGIN + column * (side + _MARGIN), top + row * height + side
+        sheet.paste(drawn, (x + (side - wide) // 2, y - high))
+        if named:
+            _write(pen, (x, y + 2), name, side, font)
+    write_png(path, np.asarray(sheet))
+
+
+def _write_classes(pen: ImageDraw.ImageDraw, legend: Legend, right: int, font: Font) -> None:
+    left, top = _MARGIN, 2 * _MARGIN + _TITLE
+    for one in legend.classes:
+        width = math.ceil(pen.textlength(_printable(one.name), font))
+        if left + width > right:
+            break
+        pen.rectangle((left, top + 1, left + _TEXT, top + 1 + _TEXT), one.color, _INK)
+        _write(pen, (left + _TEXT + 5, top), one.name, width, font)
+        left += width + _TEXT + 5 + 2 * _MARGIN
+
+
+def _write(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, width: int, font: Font) -> None:
+    """Write a line, without its beginning if it is too long: names differ at their ends."""
+    shown = _printable(text)
+    while pen.textlength(shown, font) > width and len(shown) > 1:
+        shown = "…" + shown[2:]
+    pen.text(at, shown, _INK, font)
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

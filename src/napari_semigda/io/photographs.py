@@ -19,7 +19,7 @@ from napari_semigda.io.planes import FileContent, Picture, Plane, StoredPixels, 
 
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "PPM")
 _ORIENTATION = 274
-_PNG_DEPTH, _PNG_COLORS = 24, 25  # where they stand in a file
+_PNG_DEPTH, _PNG_COLORS = 24, 25  # offsets in a file
 _GRAY, _GRAY_AND_OPACITY, _RED_GREEN_BLUE_AND_OPACITY = 0, 4, 6
 
 Array = NDArray[Any]
@@ -39,7 +39,7 @@ def stack_axes(path: Path, series: int) -> tuple[list[tuple[str, int]], float | 
 
 
 def read_plane(plane: Plane) -> Picture:
-    """Read what is seen of a photograph."""
+    """Read a photograph as it is displayed."""
     samples, meaning = read_samples(plane)
     return Picture(meaning.as_picture(samples))
 
@@ -120,12 +120,12 @@ def _indexed(image: Image.Image) -> tuple[Array, Interpretation]:
 def _is_lossy_webp(path: Path) -> bool:
     """Return whether the pixels of a WebP are in a chunk of the kind that changes values."""
     with path.open("rb") as file:
-        place = file.seek(12)
+        at = file.seek(12)
         while len(head := file.read(8)) == 8:
             if head[:4] in (b"VP8 ", b"VP8L"):
                 return head[:4] == b"VP8 "
             length = int.from_bytes(head[4:], "little")
-            place = file.seek(place + 8 + length + length % 2)
+            at = file.seek(at + 8 + length + length % 2)
     return False
 
 

@@ -211,7 +211,7 @@ def refuse_too_many(path: Path, count: int) -> None:
     if not count:
         raise SemiGDAError(f"“{path}” holds no image.")
     if count > MOST_PLANES:
-        raise SemiGDAError(f"“{path}” says that it holds {count} images; it seems damaged.")
+        raise SemiGDAError(f"“{path}” claims to hold {count} images; it seems damaged.")
 
 
 def refuse_implausible(path: Path, size: int) -> None:

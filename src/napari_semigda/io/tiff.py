@@ -87,7 +87,7 @@ def stack_axes(path: Path, series: int) -> tuple[list[tuple[str, int]], float | 
 
 
 def read_plane(plane: Plane) -> Picture:
-    """Read what is seen of one plane."""
+    """Read one plane as it is displayed."""
     with _opened(plane) as stored:
         return Picture(stored.picture(), *stored.size)
 
@@ -416,7 +416,7 @@ class _StoredPlane:
         return stored[..., 0] if stored.shape[-1] == 1 else stored
 
     def picture(self, rows: slice = slice(None), columns: slice = slice(None)) -> Array:
-        """Read what is seen of some rows and columns."""
+        """Read some rows and columns as they are displayed."""
         return self._seen(self._parts(rows, columns))
 
     def by_slices(self) -> StoredPixels:

@@ -1,7 +1,7 @@
 """What a TIFF says of itself: pixel sizes, and the axes and files of an OME-TIFF.
 
 A set of files (OME-TIFF) shares one description. Each of them knows its own parts by an identifier, so that a
-renamed file is still known; a description may also stand in one file for all others. It comes from a file of
+renamed file is still known; one file may also have the description for all others. It comes from a file of
 unknown origin: it opens nothing outside of its folder, and what it claims is bounded.
 """
 
@@ -76,18 +76,16 @@ def check_claims(xml: str, path: Path) -> None:
         planes = math.prod(_whole(pixels.get(f"Size{axis}"), 1) for axis in "ZCT")
         claims = [_whole(value, 0) for part in _named(pixels, "TiffData") for value in part.attrib.values()]
         if max(planes, *claims, 0) > _MOST_PARTS:
-            raise SemiGDAError(
-                f"“{path}” says that it holds {max(planes, *claims)} planes; it seems damaged."
-            )
+            raise SemiGDAError(f"“{path}” claims to hold {max(planes, *claims)} planes; it seems damaged.")
 
 
 def read_set(xml: str, path: Path, page_count: int) -> Description | None:
-    """Read the description in an OME-TIFF whose images lie in several files; None for others.
+    """Read the description in an OME-TIFF whose images are in several files; None for others.
 
     Raises
     ------
     SemiGDAError
-        When the description stands in a file that is not there, or has no part in this file.
+        When the file with the description is missing, or it names no part of this file.
     """
     root = _parsed(xml)
     if root is None:
@@ -153,7 +151,7 @@ def _imagej_unit(tif: tifffile.TiffFile) -> str:
 
 
 def _ratio(value: Any) -> float:
-    """Return the number that a resolution tag stands for, 0 where it stands for none."""
+    """Return the value of a resolution tag, 0 if it is invalid."""
     try:
         return number_in(value[0] / value[1] if isinstance(value, tuple) else value)
     except (ZeroDivisionError, IndexError, TypeError):

@@ -64,7 +64,7 @@ def opened_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
         # Counting follows the chain of pages to its end and notices where a damaged one bites its own tail;
         # looking for series without it would never end then.
         if len(tif.pages) > MOST_PLANES:
-            raise SemiGDAError(f"“{path}” says that it holds {len(tif.pages)} pages; it seems damaged.")
+            raise SemiGDAError(f"“{path}” claims to hold {len(tif.pages)} pages; it seems damaged.")
         yield tif
 
 
@@ -323,8 +323,8 @@ def _from_bits(unpacked: bytes, bits: int, per_row: int) -> Array:
     rows = np.frombuffer(unpacked, np.uint8).reshape(-1, math.ceil(per_row * bits / 8))
     ones = np.unpackbits(rows, axis=1, count=per_row * bits).reshape(len(rows), per_row, bits)
     numbers = np.zeros(ones.shape[:2], np.uint16)
-    for place in range(bits):
-        numbers = numbers << 1 | ones[..., place]
+    for bit in range(bits):
+        numbers = numbers << 1 | ones[..., bit]
     return numbers
 
 
@@ -373,14 +373,14 @@ def _fax_options(key: tifffile.TiffPage) -> list[tuple[int, int]]:
 
 
 def _jpeg_segments(stream: bytes) -> Iterator[bytes]:
-    """The parts of a JPEG without its start, its end, and what programs say about it."""
-    place = 2 if stream[:2] == b"\xff\xd8" else 0
-    while place + 4 <= len(stream) and stream[place] == 0xFF:
-        kind = stream[place + 1]
+    """Yield the parts of a JPEG without its start, its end, and notes of programs."""
+    at = 2 if stream[:2] == b"\xff\xd8" else 0
+    while at + 4 <= len(stream) and stream[at] == 0xFF:
+        kind = stream[at + 1]
         if kind == 0xDA:  # from here on the pixels
-            yield stream[place:]
+            yield stream[at:]
             return
-        length = int.from_bytes(stream[place + 2 : place + 4], "big")
+        length = int.from_bytes(stream[at + 2 : at + 4], "big")
         if not 0xE0 <= kind <= 0xEF:
-            yield stream[place : place + 2 + length]
-        place += 2 + length
+            yield stream[at : at + 2 + length]
+        at += 2 + length
