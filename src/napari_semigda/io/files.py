@@ -169,9 +169,9 @@ def json_or_none(path: Path, within: Path | None = None, *, most: int = MOST_BYT
         return None
 
 
-def read_json_lines(path: Path, within: Path | None = None, *, most: int = MOST_OF_LINES) -> Iterator[Any]:
+def read_json_lines(path: Path, within: Path | None = None) -> Iterator[Any]:
     """Read a file with JSON in each line; lines that hold none (torn by a crash, say) are skipped."""
-    with open_own(path, within, most=most) as file:
+    with open_own(path, within, most=MOST_OF_LINES) as file:
         while line := file.readline(_MOST_LINE):
             whole = line.endswith(b"\n") or len(line) < _MOST_LINE
             while not whole:

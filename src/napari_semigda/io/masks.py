@@ -328,7 +328,6 @@ def write_ome(
     *,
     name: str,
     legend: Legend | None = None,
-    channels: Sequence[str] = ("labels",),
     plane_names: Sequence[str] = (),
 ) -> None:
     """Write planes as a zlib-compressed OME-TIFF, valid by the schema 2016-06. Atomic.
@@ -341,15 +340,15 @@ def write_ome(
         The file, ending in ``.ome.tif``; its folder must exist.
     grid
         A unit that OME does not know becomes its "reference frame".
-    name, channels
-        Of the image, and one a channel.
+    name
+        Of the image.
     legend, plane_names
         Names and colors of the classes, and of the planes; stored in map annotations.
     """
     metadata: dict[str, Any] = {
         "axes": grid.axes,
         "Name": _plain(name),
-        "Channel": {"Name": [_plain(channel) for channel in channels]},
+        "Channel": {"Name": ["labels"]},
         "MapAnnotation": list(_annotations(legend, plane_names)),
     }
     if grid.unit != "pixel":
