@@ -106,7 +106,7 @@ def main() -> None:
             viewer.window._qt_window.show()
             widget.open_session(folder / "session")
             if not is_ahead:
-                widget.controller._look_ahead.cancel()
+                widget.controller.training.prefetch_soon.cancel()
                 widget.controller.annotation.prefetch = _Nothing(widget.controller.session)
             while widget.controller.runner.busy:  # it looks the pictures through for the queue
                 settle(0.5)

@@ -14,25 +14,11 @@ LONGEST_CLASS, LONGEST_FILE = 350, 500
 LONG_CLASSES: set[str] = {
     "session.labels.LabelStore",
     "session.session.Session",
-    "widgets.annotation.Annotation",
-    "widgets.canvas.layers.NapariCanvas",
-    "widgets.controller.Controller",
 }
 LONG_FILES: set[str] = {
     "inference.preparation",
-    "session.labels",
-    "session.session",
-    "widgets.canvas.layers",
-    "widgets.controller",
 }
-IN_A_CIRCLE: set[str] = {
-    "",
-    "session.examples",
-    "session.export",
-    "session.exporting.formats",
-    "session.queue",
-    "session.session",
-}
+IN_A_CIRCLE: set[str] = set()
 
 
 def module_name(path: Path) -> str:

@@ -58,7 +58,7 @@ def preferences(monkeypatch, tmp_path):
     forget()
     yield lambda: get_plugin_settings(keys.PLUGIN)
     forget()
-    keys.look_again()
+    keys.read_again()
     keep_downloads_in(None)
 
 

@@ -117,7 +117,7 @@ def test_a_region_that_changes_nothing_says_so(drafted, viewer, qtbot):
     section = drafted.mask_panel
     section.draft_in_region.press()
     draw_rectangle(viewer, qtbot)
-    assert viewer.status == "The mask is like the draft there already."
+    assert viewer.status == "The mask equals the draft there."
     section.mark_unlabeled.press()
     draw_rectangle(viewer, qtbot)
     assert viewer.status.endswith("pixels changed.")
@@ -249,7 +249,7 @@ def test_looking_at_the_draft_leaves_the_mask_alone_and_nothing_can_be_accepted_
     assert shown.visible
     assert not own.visible
     assert not section.accept.isEnabled()
-    assert "looking at the draft" in section.accept.toolTip()
+    assert "The draft is shown" in section.accept.toolTip()
     section.show_draft.press()
     assert viewer.layers.selection.active == own
     assert own.visible

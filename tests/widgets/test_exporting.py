@@ -154,5 +154,5 @@ def test_a_cancelled_export_ends_and_says_so(widget, make_session, click, qtbot,
     click(widget.export_panel.export)
     click(widget.export_panel.cancel)
     qtbot.waitUntil(lambda: not widget.export_panel.exporter.running, timeout=PATIENCE)
-    assert "cancelled" in widget.export_panel.outcome.text()
+    assert "canceled" in widget.export_panel.outcome.text()
     assert len(list((tmp_path / "out").rglob("*_mask.tif"))) < 40

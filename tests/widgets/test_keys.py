@@ -136,7 +136,7 @@ def test_a_key_that_cannot_be_had_is_told_and_the_usual_one_stays(
 
 def test_a_key_can_be_left_out(opened, preferences, viewer, qtbot):
     preferences().keys.help = ""
-    qtbot.waitUntil(lambda: opened.mask_panel.help.text() == "Keys…")
+    qtbot.waitUntil(lambda: opened.mask_panel.help.text() == "List keys…")
     assert "F1" not in {str(binding) for binding in viewer.keymap}
 
 
@@ -155,7 +155,7 @@ def test_f1_lists_all_keys(opened, press, qtbot):
     assert window.isVisible()
     for key in Key:
         assert f"<b>{key.label}</b>" in window.words.text()
-        assert key.words in window.words.text()
+        assert key.meaning in window.words.text()
     window.close()
 
 

@@ -241,7 +241,7 @@ def test_classes_removed_from_a_model_are_none_of_the_new_session(make_trained, 
 def test_a_device_that_is_not_there_is_told_and_the_work_goes_on(widget, make_session, preferences, notices):
     preferences().computing.device = "cuda" if not torch.cuda.is_available() else "mps"
     widget.controller.adopt(make_session())
-    assert any("quickest device" in notice for notice in notices())
+    assert any("fastest device" in notice for notice in notices())
     assert widget.controller.runner.engine.device.type in ("cpu", "cuda", "mps")
 
 

@@ -144,12 +144,12 @@ def test_when_rounds_begin_and_in_which_order_images_come_is_remembered_with_the
     click(begun.session_panel.close_session)
     begun.controller.adopt(make_session(name="another"))
     assert (section.minutes.value(), section.steps.value(), section.every.value()) == (1, 0, 0)
-    assert begun.controller.annotation.strategy == "mixed"
+    assert begun.controller.navigation.order == "mixed"
     begun.open_session(folder)
     assert (section.minutes.value(), section.steps.value(), section.every.value()) == (2.5, 3, 4)
-    assert begun.controller.round_after == 4
-    assert begun.controller.round_budget == Budget(steps=3, seconds=150)
-    assert begun.controller.annotation.strategy == "in order"
+    assert begun.controller.training.round_after == 4
+    assert begun.controller.training.round_budget == Budget(steps=3, seconds=150)
+    assert begun.controller.navigation.order == "list order"
     assert begun.image_panel.order.currentText() == "list order"
 
 
@@ -306,6 +306,6 @@ def test_images_without_a_draft_are_counted_once_however_often_it_was_tried(
         Path(broken).unlink()
     train(widget, 8)  # tried at each quarter of the round, and at its end
     wait(is_at_rest(widget))
-    (told,) = [notice for notice in notices() if "There is no draft of" in notice]
+    (told,) = [notice for notice in notices() if "could not be drafted" in notice]
     assert "is not there" in told
-    assert told.endswith("(1 more image has no draft, either.)")
+    assert told.endswith("(1 more image has no draft either.)")

@@ -1,24 +1,101 @@
-"""Small work behind the scenes, in a thread of its own: what it returns comes back in the main thread."""
+"""Work beside the window: long jobs as napari workers, and small tasks in a thread of their own."""
 
 import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from napari.qt.threading import create_worker
+from napari.utils import cancelable_progress
 from qtpy.QtCore import QObject, QThreadPool, Signal  # type: ignore[attr-defined]
+from superqt.utils import FunctionWorker
 
-CLOSING_PATIENCE = 5000  # milliseconds; reading one large picture may take some of them
+from napari_semigda.widgets.panels.parts import show_failure
+
+WHOLE = 100
+CLOSING_PATIENCE = 5000  # milliseconds; reading one large image may take some of them
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-class Background(QObject):
-    """One thread, apart from napari's workers, which a round of training may keep busy for an hour.
+class _Reports(QObject):
+    """Hands progress over to the main thread."""
 
-    Tasks are done one after the other. A task says itself in what it returns that something went wrong; what
-    it raises all the same is written to the log, and nobody is told.
+    made = Signal(int, int)
+
+
+class Activity(cancelable_progress):
+    """A line in napari's activity dock with a *Cancel* button; create and close it in the main thread.
+
+    napari tells only a loop over such a line that it was canceled. Work in another thread asks
+    `is_canceled`, or is told by `on_cancel`.
+    """
+
+    def __init__(self, title: str, on_cancel: Callable[[], object] | None = None) -> None:
+        super().__init__(desc=title, total=0, cancel_callback=on_cancel)
+        self._share = 0
+        self._reports = _Reports()
+        self._reports.made.connect(self._show)
+
+    def cancel(self) -> None:
+        """Cancel the work."""
+        super().cancel()
+        if self.cancel_callback is not None:
+            self.cancel_callback()
+
+    def report(self, done: int, total: int) -> None:
+        """Show how much is done; may be called in any thread."""
+        self._reports.made.emit(done, total)
+
+    def _show(self, done: int, total: int) -> None:
+        share = round(WHOLE * done / max(total, 1))
+        if share != self._share:
+            self.total = WHOLE
+            self.update(share - self._share)
+            self._share = share
+
+
+def run_in_background(
+    title: str,
+    function: Callable[..., T],
+    on_done: Callable[[T], object],
+    on_failed: Callable[[Exception], object] = show_failure,
+) -> Activity:
+    """Run a function in a thread, as a line of napari's activity dock.
+
+    Parameters
+    ----------
+    title : str
+        What is being done.
+    function : callable
+        Called with the keywords ``progress``, to call with the numbers done and total, and ``cancelled``,
+        which returns whether the user pressed *Cancel*.
+    on_done, on_failed : callable
+        Called in the main thread with what the function returned, or with the exception it raised.
+    """
+    activity = Activity(title)
+    worker: Any = create_worker(
+        function,
+        progress=activity.report,
+        cancelled=lambda: activity.is_canceled,
+        _worker_class=FunctionWorker,
+        _ignore_errors=True,
+        _start_thread=False,
+    )
+    worker.finished.connect(activity.close)
+    worker.returned.connect(on_done)
+    worker.errored.connect(on_failed)
+    worker.start()
+    return activity
+
+
+class TaskThread(QObject):
+    """A thread that does small tasks one after the other.
+
+    It is none of napari's worker threads, which a round may keep busy for an hour. What a task raises is only
+    logged, so a task has to return what users should be told.
     """
 
     _done = Signal(object, object)
@@ -30,27 +107,27 @@ class Background(QObject):
         self._closed = False
         self._done.connect(self._hand_over)
 
-    def do(self, task: Callable[[], T], then: Callable[[T], object]) -> None:
-        """Do a task when those before it are done, then hand its result over in the main thread."""
+    def run(self, task: Callable[[], T], on_done: Callable[[T], object]) -> None:
+        """Run a task after those before it, and pass its result on in the main thread."""
 
-        def run() -> None:
+        def work() -> None:
             try:
                 result = task()
             except Exception:
-                logger.exception("A task behind the scenes failed.")
+                logger.exception("A background task failed.")
             else:
-                with suppress(RuntimeError):  # nobody is there any more to hand it to
-                    self._done.emit(then, result)
+                with suppress(RuntimeError):  # Qt has deleted this object meanwhile
+                    self._done.emit(on_done, result)
 
         if not self._closed:
-            self._pool.start(run)
+            self._pool.start(work)
 
     def close(self) -> None:
-        """Drop what was not begun, wait for the task at work, and hand over nothing any more."""
+        """Drop waiting tasks, wait for the running one, and pass no more results on."""
         self._closed = True
         self._pool.clear()
         self._pool.waitForDone(CLOSING_PATIENCE)
 
-    def _hand_over(self, then: Callable[[Any], object], result: Any) -> None:
+    def _hand_over(self, on_done: Callable[[Any], object], result: Any) -> None:
         if not self._closed:
-            then(result)
+            on_done(result)

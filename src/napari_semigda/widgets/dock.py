@@ -1,4 +1,4 @@
-"""The dock widget: the sections in the order of work, the keys, and what happens at closing."""
+"""The dock: the panels in the order of work, the keys, and what happens at closing."""
 
 from __future__ import annotations
 
@@ -47,28 +47,20 @@ KEPT_AFTER = 3000  # milliseconds after the last stroke, in case the program is 
 KEYS_AFTER = 800  # milliseconds after the last change of a key in the preferences, for people type
 USUAL_SIZE = QSize(330, 700)
 ENDS_TYPING = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape)
-ALL_ROOM = 100  # as a share, beside the one of the empty space below
+ALL_SPACE = 100  # stretch of a panel, beside 1 of the empty space below
 
 
 class SemiGDAWidget(QWidget):
-    """Segment a folder of images in rounds of annotating and training.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer to show images in.
-    device : str, optional
-        Where to train: ``"auto"``, or a device by torch's name; None takes the one of napari's preferences.
-    """
+    """All panels of the dock, for one viewer; see `napari_semigda.widgets.start.Dock`."""
 
     def __init__(self, napari_viewer: ViewerModel, device: str | None = None) -> None:
         super().__init__()
         self._viewer = napari_viewer = without_proxy(napari_viewer)
         self._window: QMainWindow | None = None
-        self._docked = self._closing = False
+        self._closed = self._closing = False
         self.canvas = NapariCanvas(napari_viewer)
         self.controller = Controller(self.canvas, device)
-        self.controller.opened.connect(self._watch_window)  # one that is never shown can be closed, too
+        self.controller.opened.connect(self._watch_window)  # one that is never shown can be closed as well
         self.session_panel = SessionPanel(self.controller, napari_viewer)
         self.classes_panel = ClassesPanel(self.controller)
         self.table_panel = TablePanel(self.controller)
@@ -78,17 +70,16 @@ class SemiGDAWidget(QWidget):
         self.train_panel = TrainPanel(self.controller)
         self.export_panel = ExportPanel(self.controller)
         self._lay_out()
-        for signal in (self.controller.opened, self.controller.closed):
-            signal.connect(self._show_sections)
-        self.controller.opened.connect(self._fold_sections)
+        self.controller.opened.connect(self._show_sections)
+        self.controller.closed.connect(self._show_sections)
         self._show_sections()
         self._keeping = timer(self, KEPT_AFTER, self._keep)
         self.canvas.painted.connect(self._keep_soon)
         self._held_keys = HeldKeys(self)
         self._bound: list[KeyBinding] = []
-        self._new_keys = timer(self, KEYS_AFTER, self._bind_keys)
+        self._rebinding = timer(self, KEYS_AFTER, self._bind_keys)
         self._bind_keys()
-        keys.on_change(self._bind_keys_soon)
+        keys.changes().connect(self._rebind_keys)
         napari_viewer.events.theme.connect(self._on_theme)
         self._on_theme()
         self._guard = InputGuard(self)
@@ -99,11 +90,11 @@ class SemiGDAWidget(QWidget):
             self.controller.open(Path(folder))
 
     def sizeHint(self) -> QSize:
-        """Wide enough for two buttons side by side."""
+        """Return a size wide enough for two buttons side by side."""
         return USUAL_SIZE.expandedTo(self.minimumSizeHint())
 
     def minimumSizeHint(self) -> QSize:
-        """So wide that no button is cut off, in letters of any size."""
+        """Return a width at which no button is cut off, at any font size."""
         rows = (rows for part in self.sections.values() for rows in part.content().findChildren(Rows))
         widths = [rows.needed_width() for rows in (*rows, *self.main_actions.findChildren(Rows))]
         return QSize(max(widths) + self._column.room_beside(), super().minimumSizeHint().height())
@@ -129,15 +120,14 @@ class SemiGDAWidget(QWidget):
         stack.setSpacing(3)
         for section in self.sections.values():
             stack.addWidget(section)
-        stack.addStretch(1)
-        images = self.sections["Images"]
-        stack.setStretchFactor(images, ALL_ROOM)  # its table can use whatever room there is
-        self.table_panel.narrowed.connect(images.note)
-        self.session_panel.summed_up.connect(self.sections["Session"].note)
-        images.toggled.connect(lambda unfolded: stack.setStretchFactor(images, ALL_ROOM * unfolded))
-        for section in self.sections.values():
             section.toggled.connect(self._remember_folded)
             section.toggleButton().clicked.connect(lambda _, part=section: self._column.reveal(part))
+        stack.addStretch(1)
+        images = self.sections["Images"]
+        stack.setStretchFactor(images, ALL_SPACE)  # its table can use whatever room there is
+        self.table_panel.narrowed.connect(images.note)
+        self.session_panel.summed_up.connect(self.sections["Session"].note)
+        images.toggled.connect(lambda unfolded: stack.setStretchFactor(images, ALL_SPACE * unfolded))
         self._column = Column(column)
         self.main_actions = MainActions(self.mask_panel, self.train_panel, self.export_panel)
         self.export_panel.ended.connect(self._show_exported)
@@ -152,21 +142,13 @@ class SemiGDAWidget(QWidget):
         self._column.reveal(self.export_panel.outcome)
 
     def _show_sections(self) -> None:
-        """Show only what can be used: without a session that is where to get one."""
-        for title, section in self.sections.items():
-            section.setVisible(title == "Session" or self.controller.session is not None)
-        self.main_actions.setVisible(self.controller.session is not None)
-        if self.controller.session is None:
-            self.sections["Session"].expand(animate=False)
-
-    def _fold_sections(self) -> None:
-        """Fold the sections that were folded when the session was on the screen the last time."""
+        """Show only what can be used, folded as it was when the session was closed."""
         session = self.controller.session
-        if session is None:
-            return
-        folded = session.view.folded  # it changes on the way, section by section
+        folded = () if session is None else session.view.folded  # folding changes it
         for title, section in self.sections.items():
+            section.setVisible(title == "Session" or session is not None)
             (section.collapse if title in folded else section.expand)(animate=False)
+        self.main_actions.setVisible(session is not None)
 
     def _remember_folded(self) -> None:
         session = self.controller.session
@@ -183,35 +165,15 @@ class SemiGDAWidget(QWidget):
 
     @property
     def buttons(self) -> dict[Key, ActionButton | MenuAction]:
-        """The button or entry of a menu that each key presses."""
-        mask = self.mask_panel
-        return {
-            Key.ACCEPT_AND_NEXT: self.mask_panel.accept_and_go_on,
-            Key.ACCEPT: self.mask_panel.accept,
-            Key.NO_OBJECT: mask.no_object,
-            Key.UNDO_ACCEPT: mask.undo_accept,
-            Key.PREVIOUS: self.image_panel.previous,
-            Key.NEXT: self.image_panel.next,
-            Key.NEXT_SUGGESTED: self.image_panel.next_suggested,
-            Key.SKIP: self.image_panel.skip,
-            Key.RESET: self.mask_panel.reset,
-            Key.NEXT_CLASS: self.classes_panel.next,
-            Key.SHOW_DRAFT: mask.show_draft,
-            Key.CONTOUR: mask.contour,
-            Key.UNCERTAINTY: mask.uncertainty,
-            Key.FILL_HOLES: mask.fill_holes,
-            Key.REMOVE_SMALL: mask.remove_small,
-            Key.KEEP_LARGEST: mask.keep_largest,
-            Key.SMOOTH: mask.smooth,
-            Key.DRAFT_IN_REGION: mask.draft_in_region,
-            Key.MARK_UNLABELED: mask.mark_unlabeled,
-            Key.HELP: mask.help,
-        }
+        """The button or menu entry that each key presses."""
+        found: list[ActionButton | MenuAction] = self.findChildren(ActionButton)
+        found += self.findChildren(MenuAction)
+        return {one.key: one for one in found if one.key is not None}
 
     def _bind_keys(self) -> None:
-        """Bind the keys of the preferences, and say so where one cannot be had."""
+        """Bind the keys of the preferences, and warn of those that cannot be used."""
         self._unbind_keys()
-        keys.look_again()
+        keys.read_again()
         for key, button in self.buttons.items():
             button.say()
             if key.binding is not None:
@@ -220,8 +182,8 @@ class SemiGDAWidget(QWidget):
         for words in keys.complaints():
             show_warning(words)
 
-    def _bind_keys_soon(self) -> None:
-        self._new_keys.start()
+    def _rebind_keys(self) -> None:
+        self._rebinding.start()
 
     def _unbind_keys(self) -> None:
         for binding in self._bound:
@@ -240,7 +202,7 @@ class SemiGDAWidget(QWidget):
         return press
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Give the keys back to the canvas when Return or Escape was pressed in a box or a line."""
+        """Return the focus to the canvas when Return or Escape is pressed in a box or a line."""
         typing = QApplication.focusWidget()
         if event is None or event.key() not in ENDS_TYPING:
             self._pass_on(event)
@@ -250,7 +212,7 @@ class SemiGDAWidget(QWidget):
             event.ignore()
 
     def keyReleaseEvent(self, event: QKeyEvent | None) -> None:
-        """End what a key that is held down does."""
+        """Pass on that a key is no longer held."""
         self._pass_on(event)
 
     def _pass_on(self, event: QKeyEvent | None) -> None:
@@ -264,16 +226,16 @@ class SemiGDAWidget(QWidget):
     # Closing -----------------------------------------------------------------------------------
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Find the window, whose closing must not lose what was painted."""
+        """Watch the window, whose closing must not lose strokes."""
         super().showEvent(event)
         self._watch_window()
         self._held_keys.watch(self.window() or self)  # another one where the dock floats
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Keep what was painted when napari is about to close, and close the session when it does.
+        """Save strokes when napari is about to close, and close the session when it does.
 
-        Where it cannot be kept, the person decides. Between the two napari asks whether it may close; if not,
-        the window is not hidden.
+        If they cannot be saved, the user decides. In between napari may ask whether to close; if not, the
+        window is not hidden.
         """
         if self._window is not None and watched is self._window and event is not None:
             if event.type() == QEvent.Type.Close:
@@ -282,42 +244,32 @@ class SemiGDAWidget(QWidget):
                     event.ignore()
                     return True
                 self._closing = True
-                if not self._window.isVisible():  # then nothing asks, and nothing will be hidden
+                if not self._window.isVisible():  # then napari does not ask, and nothing will be hidden
                     self.close_down(window_closes=True)
             elif event.type() == QEvent.Type.Hide and self._closing and not event.spontaneous():
                 self.close_down(window_closes=True)
         return False
 
-    def event(self, event: QEvent | None) -> bool:
-        """Close the session when the dock is taken away (napari then leaves this widget without a parent)."""
-        handled = super().event(event)
-        if event is not None and event.type() == QEvent.Type.ParentChange:
-            if self.parent() is not None:
-                self._docked = True
-            elif self._docked:
-                self.close_down()
-        return bool(handled)
-
     def close_down(self, *, window_closes: bool = False) -> None:
-        """Close the session and leave the viewer as if this widget had never been there.
+        """Close the session, and disconnect from the viewer.
 
-        Where the window closes its layers stay: taking them away one by one would keep people waiting.
+        When the window closes its layers stay: removing them one by one takes long.
         """
-        if not self._docked:
+        if self._closed:
             return
-        self._docked = False
+        self._closed = True
         if self._window is not None:
             self._window.removeEventFilter(self)
             self._window = None
         self._viewer.events.theme.disconnect(self._on_theme)
-        keys.no_more_on_change(self._bind_keys_soon)
-        self._new_keys.stop()
+        keys.changes().disconnect(self._rebind_keys)
+        self._rebinding.stop()
         self._unbind_keys()
         kept = self.controller.close(layers_stay=window_closes)
         self.canvas.close(layers_stay=window_closes or not kept)
 
     def _watch_window(self) -> None:
-        if self._window is None and self._docked:  # Qt shows it once more when a window closes
+        if self._window is None and not self._closed:  # Qt shows it once more when a window closes
             self._window = _main_window(self)
             if self._window is not None:
                 self._window.installEventFilter(self)
@@ -332,16 +284,16 @@ class SemiGDAWidget(QWidget):
                 self.controller.annotation.keep()
 
     def _may_close(self) -> bool:
-        """Ask, where something painted would be lost."""
+        """Ask if strokes would be lost."""
         annotation = self.controller.annotation
         if annotation is None or annotation.item is None or annotation.why_unsaved is None:
             return True
         answer = ask(
             self,
-            "Strokes that are not saved",
+            "Unsaved strokes",
             f"What you painted on {annotation.item.name} could not be saved.\n\n{annotation.why_unsaved}",
             ("Close and lose them",),
-            more="Close napari all the same? What you accepted before stays as it is.",
+            more="Close napari anyway? Accepted masks are not affected.",
         )
         return answer is not None
 

@@ -1,24 +1,18 @@
-"""One filter for all that can be typed, dragged or turned in the dock and its dialogs.
+"""Wheel and keys in the dock and its dialogs.
 
-The wheel scrolls the dock and changes nothing that nobody clicked on, and the keys go back to the canvas.
+The wheel scrolls, and changes only a box that was clicked; keys return to the canvas.
 """
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QApplication, QComboBox, QScrollBar, QWidget
 
-TURNABLE = (QAbstractSpinBox, QAbstractSlider, QComboBox)  # what Qt changes with the wheel
+BOXES = (QAbstractSpinBox, QAbstractSlider, QComboBox)  # what Qt changes with the wheel
 COMMANDS = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
 
 
 class InputGuard(QObject):
-    """Watches a widget, all inside of it, and whatever comes into it later, dialogs too.
-
-    Parameters
-    ----------
-    root : QWidget
-        The dock, or a dialog.
-    """
+    """Watches a widget and all its children, also those added later."""
 
     def __init__(self, root: QWidget) -> None:
         super().__init__(root)
@@ -29,39 +23,39 @@ class InputGuard(QObject):
     def _watch(self, widget: QWidget) -> None:
         for one in (widget, *widget.findChildren(QWidget)):
             one.installEventFilter(self)
-            if _is_turnable(one) and one.focusPolicy() == Qt.FocusPolicy.WheelFocus:
+            if _is_box(one) and one.focusPolicy() == Qt.FocusPolicy.WheelFocus:
                 one.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Stop what must not happen; everything else is none of our business."""
+        """Stop the wheel and keys where they should act elsewhere."""
         if event is None or watched is None:
             return False
         match event.type():
             case QEvent.Type.Wheel:
                 return self._stop_wheel(watched, event)
-            case QEvent.Type.ChildPolished:  # when it is added, it may not be built yet
+            case QEvent.Type.ChildPolished:  # when it is added it may not be complete
                 child = event.child()  # type: ignore[attr-defined]
                 if isinstance(child, QWidget):
                     self._watch(child)
             case QEvent.Type.MouseButtonPress:
-                self._clicked = _turnable_around(watched)
+                self._clicked = _box_around(watched)
             case QEvent.Type.FocusOut if watched is self._clicked:
                 self._clicked = None
             case QEvent.Type.KeyPress:
-                return self._hand_over(watched, event)
+                return self._pass_on(watched, event)
             case QEvent.Type.Leave if watched is self._root:
-                self._give_keys_back()
+                self._return_focus()
         return False
 
     def _stop_wheel(self, watched: QObject, event: QEvent) -> bool:
-        """Leave the wheel to what is around, unless the person clicked on this and works with it."""
-        if not _is_turnable(watched) or (watched is self._clicked and watched is QApplication.focusWidget()):
+        """Leave the wheel to the parent, unless the user clicked on this box and it has the focus."""
+        if not _is_box(watched) or (watched is self._clicked and watched is QApplication.focusWidget()):
             return False
-        event.ignore()  # so that Qt offers it to the parents, of which one scrolls
+        event.ignore()  # so that Qt passes it to the parents, of which one scrolls
         return True
 
-    def _hand_over(self, watched: QObject, event: QEvent) -> bool:
-        """Give letters typed in a box for a number to the canvas, whose keys they are."""
+    def _pass_on(self, watched: QObject, event: QEvent) -> bool:
+        """Pass letters typed in a number box to the canvas."""
         assert isinstance(event, QKeyEvent)
         if not isinstance(watched, QAbstractSpinBox) or not self._root.isAncestorOf(watched):
             return False
@@ -71,20 +65,20 @@ class InputGuard(QObject):
         QApplication.sendEvent(self._root, event)
         return True
 
-    def _give_keys_back(self) -> None:
-        """Whoever leaves the dock with the mouse is done with its numbers; text may be half typed."""
+    def _return_focus(self) -> None:
+        """Return the focus when the mouse leaves the dock; text may be half typed, so lines keep it."""
         focused = QApplication.focusWidget()
-        if isinstance(focused, TURNABLE) and self._root.isAncestorOf(focused):
+        if isinstance(focused, BOXES) and self._root.isAncestorOf(focused):
             focused.clearFocus()
 
 
-def _turnable_around(widget: QObject) -> QObject | None:
-    """What is turned where a widget was clicked on: the box around a line, for example."""
+def _box_around(widget: QObject) -> QObject | None:
+    """The box that a clicked widget is part of."""
     found: QObject | None = widget
-    while found is not None and not _is_turnable(found):
+    while found is not None and not _is_box(found):
         found = found.parent()
     return found
 
 
-def _is_turnable(widget: QObject) -> bool:
-    return isinstance(widget, TURNABLE) and not isinstance(widget, QScrollBar)
+def _is_box(widget: QObject) -> bool:
+    return isinstance(widget, BOXES) and not isinstance(widget, QScrollBar)

@@ -1,10 +1,9 @@
-"""Keys of the widget: none that napari or its Labels layers use, and others where the person wants others.
+"""Keys of the dock: none that napari or its Labels layers use.
 
-What each key does, in words, and its usual choice stand in the plugin's manifest, under `configurations`:
-napari shows them in its preferences, and keeps what was chosen there in its own folder of settings.
+Their titles and defaults are in the plugin's manifest, under `configurations`: napari shows them in its
+preferences, and stores what users choose there.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
 from functools import cache
@@ -21,14 +20,14 @@ from qtpy.QtWidgets import QWidget
 from napari_semigda.widgets.preferences import PLUGIN
 from napari_semigda.widgets.settings import get_plugin_settings
 
-REPEATED_WITHIN = 20  # milliseconds between a release and a press that no finger makes
+REPEATED_WITHIN = 20  # milliseconds between a release and a press; no finger is as fast
 NO_KEY = "there is no such key. Write it like A, Shift+A or Alt+F2."
 
 _NO_KEYS = {None, KeyCode.UNKNOWN, KeyCode.Shift, KeyCode.Ctrl, KeyCode.Alt, KeyCode.Meta}
 
 
 class Key(StrEnum):
-    """What can be done with a key, by its name in the preferences."""
+    """What keys do. The values are names in users' settings, so they stay as they are."""
 
     ACCEPT_AND_NEXT = "accept_and_go_on"
     ACCEPT = "accept"
@@ -53,25 +52,25 @@ class Key(StrEnum):
 
     @property
     def binding(self) -> KeyBinding | None:
-        """The key as napari binds it; None where there is none."""
+        """The key as napari binds it; None without."""
         return _chosen()[0][self]
 
     @property
     def label(self) -> str:
-        """The key as people write it; empty where there is none."""
+        """The key as text; empty without."""
         return "" if self.binding is None else str(self.binding)
 
     @property
-    def words(self) -> str:
-        """What it does, in a sentence without its stop."""
+    def meaning(self) -> str:
+        """What it does, as in the preferences."""
         return str(_field(self).title)
 
 
 class HeldKeys(QObject):
-    """Drops presses of a key that is held, of which Qt says that they are new.
+    """Drops repeated presses of a held key that Qt takes for new ones.
 
-    On X11 a held key is released and pressed again and again. Qt takes the two for a repetition only where it
-    has the press already when it reads the release, which is not always so.
+    On X11 a held key is released and pressed again and again, which Qt takes for a repetition only if it
+    already has the press when it reads the release.
     """
 
     def __init__(self, parent: QObject) -> None:
@@ -79,13 +78,13 @@ class HeldKeys(QObject):
         self._released: dict[int, int] = {}
 
     def watch(self, window: QWidget) -> None:
-        """Watch a window, where it is on the screen."""
+        """Watch a window, if it is on screen."""
         handle = window.windowHandle()
         if handle is not None:
             handle.installEventFilter(self)  # a second time changes nothing
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Drop a press in the moment of a release."""
+        """Drop a press at the moment of a release."""
         if not isinstance(event, QKeyEvent):
             return False
         key, at = event.key(), event.timestamp()
@@ -97,48 +96,42 @@ class HeldKeys(QObject):
 
 
 def complaints() -> tuple[str, ...]:
-    """Say which keys of the preferences cannot be used, and why."""
+    """Return which keys of the preferences cannot be used, and why."""
     return _chosen()[1]
 
 
-def on_change(action: Callable[[], object]) -> None:
-    """Have something done after keys were changed in the preferences."""
-    _settings().events.connect(action)
+def changes() -> Any:
+    """Return the events of keys changed in the preferences."""
+    return _settings().events
 
 
-def no_more_on_change(action: Callable[[], object]) -> None:
-    """Undo `on_change`."""
-    _settings().events.disconnect(action)
-
-
-def look_again() -> None:
-    """Read the preferences anew."""
+def read_again() -> None:
+    """Read the preferences again."""
     _chosen.cache_clear()
 
 
 @cache
 def _chosen() -> tuple[dict[Key, KeyBinding | None], tuple[str, ...]]:
-    """Which key does what, and what is wrong with the preferences.
+    """The key for each action, and what is wrong with the preferences.
 
-    A key that is none, or is taken, gives way to the usual one.
+    An invalid key, or one in use, is replaced by the default.
     """
     taken = _keys_of_napari()
     chosen: dict[Key, KeyBinding | None] = {}
     wrong = []
-    usual_first = sorted(Key, key=lambda key: _text(key) != _usual(key))
-    for key in usual_first:
+    for key in sorted(Key, key=lambda key: _text(key) != _default(key)):  # unchanged ones first
         binding, why_not = _read(_text(key), taken)
         if why_not is not None:
-            wrong.append(f"“{_text(key)}” cannot be the key for “{key.words}”: {why_not}")
-            binding, _ = _read(_usual(key), taken)
+            wrong.append(f"“{_text(key)}” cannot be the key for “{key.meaning}”: {why_not}")
+            binding, _ = _read(_default(key), taken)
         chosen[key] = binding
         if binding is not None:
-            taken[binding] = f"it is the key for “{key.words}”."
+            taken[binding] = f"it is the key for “{key.meaning}”."
     return chosen, tuple(wrong)
 
 
 def _read(text: str, taken: dict[KeyBinding, str]) -> tuple[KeyBinding | None, str | None]:
-    """The key that is meant, or why it cannot be used."""
+    """The key, or why it cannot be used."""
     if not text.strip():
         return None, None
     try:
@@ -151,16 +144,16 @@ def _read(text: str, taken: dict[KeyBinding, str]) -> tuple[KeyBinding | None, s
 
 
 def _keys_of_napari() -> dict[KeyBinding, str]:
-    """What napari uses itself: in the viewer, in image and label layers, and in its menus."""
+    """Keys that napari uses: in the viewer, in image and label layers, and in its menus."""
     taken = {
         binding: "napari uses it."
         for kind in (Image, Labels, *ViewerModel.__mro__)
         for binding in getattr(kind, "class_keymap", ())
     }
-    with suppress(ImportError):  # napari has no public name for it: should this one go, menus go unasked
+    with suppress(ImportError):  # private to napari: should it go, its menus are not checked
         from napari._app_model import get_app_model
 
-        taken |= {rule.keybinding: "it is in napari's menus." for rule in get_app_model().keybindings}
+        taken |= {rule.keybinding: "it is used in napari's menus." for rule in get_app_model().keybindings}
     return taken
 
 
@@ -168,7 +161,7 @@ def _text(key: Key) -> str:
     return str(getattr(_settings(), key.value))
 
 
-def _usual(key: Key) -> str:
+def _default(key: Key) -> str:
     return str(_field(key).default)
 
 

@@ -1,4 +1,4 @@
-"""A small window with all keys."""
+"""A small window that lists all keys."""
 
 from html import escape
 
@@ -10,18 +10,18 @@ from napari_semigda.widgets.panels.parts import dialog_buttons
 
 OF_NAPARI = {
     "2 or P, 1 or E": "Brush, eraser (click and drag)",
-    "4 or F": "Fill what is clicked on",
-    "3": "Polygon: click its corners, double-click at the end",
+    "4 or F": "Fill the clicked area",
+    "3": "Polygon: click its corners, double-click to finish",
     "[ and ]": "Smaller and larger brush",
     "Ctrl+Z, Ctrl+Shift+Z": "Undo, redo",
-    "Space": "Move the image while held",
+    "Space": "Pan the image while held",
 }
-MARGIN = 48  # pixels around the words, and around the window with its frame
-ELSEWHERE = "Other keys can be chosen in <i>File › Preferences › SemiGDA</i>."
+MARGIN = 48  # pixels around the text, and around the window with its frame
+ELSEWHERE = "You can change keys in <i>File › Preferences › SemiGDA</i>."
 
 
 class KeysWindow(QDialog):
-    """Lists what each key does, of the plugin and of napari's label layers."""
+    """Lists the keys of the plugin and of napari's label layers."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -30,7 +30,7 @@ class KeysWindow(QDialog):
         self.words = QLabel(_table())
         self.words.setTextFormat(Qt.TextFormat.RichText)
         buttons = dialog_buttons(self, ends_with="Close")
-        area = QScrollArea()  # a small screen, or a large scaling, cannot hold them all
+        area = QScrollArea()  # they may not fit on a small screen
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setWidgetResizable(True)
         area.setWidget(self.words)
@@ -40,15 +40,15 @@ class KeysWindow(QDialog):
         self.resize(self._fitting_size(buttons.sizeHint().height()))
 
     def _fitting_size(self, below: int) -> QSize:
-        """As large as the words, with what stands below them, or as the screen."""
-        self.words.ensurePolished()  # in the letters of napari's theme, not of the desktop
+        """As large as the text with the button below, but no larger than the screen."""
+        self.words.ensurePolished()  # in the font of napari's theme, not the desktop's
         needed, screen = self.words.sizeHint(), self.screen()
         size = QSize(needed.width() + MARGIN, needed.height() + below + MARGIN)
         return size if screen is None else size.boundedTo(screen.availableSize() - QSize(MARGIN, MARGIN))
 
 
 def show_keys(parent: QWidget) -> KeysWindow:
-    """Show the window beside the work, or bring the one that is open to the front."""
+    """Show the window, or bring the open one to the front."""
     window: KeysWindow = parent.findChild(KeysWindow) or KeysWindow(parent)
     window.show()
     window.raise_()
@@ -56,9 +56,9 @@ def show_keys(parent: QWidget) -> KeysWindow:
 
 
 def _table() -> str:
-    rows = [(key.label, key.words) for key in Key if key.label]
+    rows = [(key.label, key.meaning) for key in Key if key.label]
     text = "".join(_row(*row) for row in rows)
-    text += "<tr><td colspan=2><br><b>Of napari, in the mask</b></td></tr>"
+    text += "<tr><td colspan=2><br><b>napari's keys for masks</b></td></tr>"
     text += "".join(_row(*row) for row in OF_NAPARI.items())
     notes = "".join(f"<br>{escape(words)}" for words in complaints())
     return f"<table cellpadding=2>{text}</table><p>{ELSEWHERE}{notes}</p>"

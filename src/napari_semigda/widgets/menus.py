@@ -28,7 +28,7 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.masks import Legend, LegendEntry
 from napari_semigda.session.classes import named_classes
 from napari_semigda.session.trained_model import TrainedModel
-from napari_semigda.widgets.activity import WHOLE, Activity
+from napari_semigda.widgets.background import WHOLE, Activity
 from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.layer_files import meaning
 from napari_semigda.widgets.opening import session_in
@@ -43,7 +43,7 @@ from napari_semigda.widgets.panels.parts import (
     wrapping_label,
 )
 from napari_semigda.widgets.panels.session_plan import model_at
-from napari_semigda.widgets.preferences import chosen_device, heed_cache_folder
+from napari_semigda.widgets.preferences import chosen_device, use_cache_folder
 from napari_semigda.widgets.segmentation import Segmentation, layer_data, placement
 from napari_semigda.widgets.viewer import without_proxy
 
@@ -88,7 +88,7 @@ def segment_layer(viewer: napari.viewer.Viewer) -> None:
 
 def begin(viewer: napari.viewer.Viewer, segmentation: Segmentation) -> Any:
     """Segment in a worker, with progress and *Cancel* in the activity dock; adds a layer at the end."""
-    heed_cache_folder()
+    use_cache_folder()
     worker = create_worker(segmentation.work, _ignore_errors=True, _start_thread=False)
     bar = Activity(f"SemiGDA: segmenting {segmentation.layers[0].name}", worker.quit)
     worker.yielded.connect(lambda share: bar.report(round(share * WHOLE), WHOLE))

@@ -15,15 +15,7 @@ WIDGET = "Annotate and train"
 
 
 def open_in_napari(session: Path, *, run: bool = True) -> napari.Viewer:
-    """Open a napari window with the dock widget on a session folder.
-
-    Parameters
-    ----------
-    session : Path
-        Folder of the session.
-    run : bool
-        Whether to wait until the window is closed.
-    """
+    """Open a napari window with the dock widget on a session folder."""
     viewer = napari.Viewer()
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     widget.open_session(session)

@@ -1,4 +1,4 @@
-"""What people chose in napari's preferences for this plugin, besides its keys."""
+"""The plugin's settings in napari's preferences, besides its keys."""
 
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,22 @@ PLUGIN = "napari-semigda"
 
 
 def chosen_device() -> str:
-    """Where to train and predict: ``"auto"``, or a device by torch's name."""
+    """Return where to train and predict: ``"auto"``, or torch's name of a device."""
     return str(_computing().device)
 
 
 def chosen_preset() -> str:
-    """The network that a new session is suggested."""
+    """Return the default network of new sessions."""
     return str(_computing().preset)
 
 
 def accepts_empty() -> bool:
-    """Whether an empty mask that nobody painted on is accepted without *No object here*."""
+    """Return whether an empty mask that nobody painted on is accepted without *No object here*."""
     return bool(get_plugin_settings(PLUGIN).accepting.accept_empty)
 
 
-def heed_cache_folder() -> None:
-    """Have what is fetched from the network kept in the folder that was chosen, if one was."""
+def use_cache_folder() -> None:
+    """Keep downloads in the chosen folder, if there is one."""
     named = str(_computing().cache_folder).strip()
     keep_downloads_in(Path(named).expanduser() if named else None)
 

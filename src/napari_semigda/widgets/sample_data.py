@@ -17,8 +17,8 @@ from napari_semigda.downloads import download_folder
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.samples import sample_pairs
 from napari_semigda.samples.nuclei import NUCLEI, Archive, fetch_nuclei
-from napari_semigda.widgets.activity import Activity
-from napari_semigda.widgets.preferences import heed_cache_folder
+from napari_semigda.widgets.background import Activity
+from napari_semigda.widgets.preferences import use_cache_folder
 
 LayerData = tuple[Any, dict[str, Any], str]
 Pairs = Sequence[tuple[Path, Path]]
@@ -40,7 +40,7 @@ def nuclei(archive: Archive = NUCLEI) -> list[LayerData]:
     The first time they are downloaded, with progress and *Cancel* in the activity dock. Where they could not
     be, or the person canceled, a `SemiGDAError` is raised, for napari expects layers.
     """
-    heed_cache_folder()
+    use_cache_folder()
     folder = download_folder() / "nuclei"
     try:
         pairs = _meanwhile(

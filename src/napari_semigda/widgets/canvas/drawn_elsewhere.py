@@ -1,4 +1,4 @@
-"""What a person drew in a layer of their own, where it was meant for the mask."""
+"""What the user drew in a layer of their own, where it was meant for the mask."""
 
 from __future__ import annotations
 
@@ -15,19 +15,11 @@ from scipy import ndimage
 from napari_semigda.model.annotation import UNKNOWN
 
 DRAWABLE = (Labels, Points, Shapes)
-LARGEST = 2**28  # bytes of a layer of labels that is remembered, to see what is drawn in it
+LARGEST = 2**28  # bytes of a Labels layer that is copied, to see what is drawn in it
 
 
 class DrawnElsewhere:
-    """Compares the labels, shapes and points of a viewer with those that were there when an image appeared.
-
-    Parameters
-    ----------
-    viewer
-        The viewer.
-    is_ours
-        Tells the layers that are no concern of this.
-    """
+    """Compares labels, shapes and points of other layers with those there when an image appeared."""
 
     def __init__(self, viewer: ViewerModel, is_ours: Callable[[Layer], bool]) -> None:
         self._viewer = viewer
@@ -37,56 +29,47 @@ class DrawnElsewhere:
         viewer.layers.events.inserted.connect(self._on_inserted)
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Disconnect from the viewer."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
 
     def begin(self, mask: Labels | None) -> None:
-        """Remember what is drawn now: from here on, more counts."""
+        """Compare with what is drawn now, for this mask."""
         self._mask = mask
         self._before = {layer.unique_id: _content(layer) for layer in self._drawable()}
 
+    def ignore(self) -> None:
+        """Ignore what was drawn so far."""
+        self.begin(self._mask)
+
     def find(self) -> Layer | None:
-        """The uppermost layer in which something was drawn since; None without."""
+        """Return the uppermost layer in which something was drawn since; None without."""
         return next((layer for layer in reversed(self._drawable()) if self._is_drawn(layer)), None)
 
     def take(self, value: int, values: Collection[int]) -> NDArray[np.uint8] | None:
-        """The mask with what was drawn in that layer, which is hidden and asked about no more.
-
-        Parameters
-        ----------
-        value
-            The class of what has no class: shapes, points, and labels that are no class.
-        values
-            Of the classes.
-
-        Returns
-        -------
-        ndarray or None
-            (H, W) uint8; None where nothing was drawn elsewhere.
-        """
+        """Return the mask with what was drawn in that layer, (H, W), and hide the layer; None without."""
         layer, mask = self.find(), self._mask
         if layer is None or mask is None:
             return None
-        taken = np.array(mask.data)
+        combined = np.array(mask.data)
         before = self._before.get(layer.unique_id)
         if isinstance(layer, Labels):
-            labels, drawn = self._seen_through(mask, layer, before)
+            labels, drawn = self._in_pixels_of(mask, layer, before)
             known = np.isin(labels, (0, UNKNOWN, *values))
-            taken[drawn] = np.where(known, labels, value)[drawn]
+            combined[drawn] = np.where(known, labels, value)[drawn]
         else:
-            taken[_shapes_inside(mask, layer, before or [])] = value
+            combined[_shapes_inside(mask, layer, before or [])] = value
         layer.visible = False
         self._before[layer.unique_id] = _content(layer)
-        return taken
+        return combined
 
     def _drawable(self) -> list[Layer]:
         return [one for one in self._viewer.layers if isinstance(one, DRAWABLE) and not self._is_ours(one)]
 
     def _on_inserted(self, event: Any) -> None:
-        """A copy of the mask is a draft of its own: also what is erased in it counts."""
+        """Compare a copy of the mask with the mask: also what is erased in it counts."""
         layer, mask = event.value, self._mask
         if mask is not None and isinstance(layer, Labels) and not self._is_ours(layer):
-            with suppress(TypeError, ValueError):  # labels that are computed when they are seen
+            with suppress(TypeError, ValueError):  # labels that are computed when they are shown
                 if np.array_equal(layer.data, mask.data):
                     self._before[layer.unique_id] = _content(layer)
 
@@ -94,14 +77,14 @@ class DrawnElsewhere:
         before = self._before.get(layer.unique_id)
         if not isinstance(layer, Labels):
             return any(one not in (before or []) for one in _content(layer))
-        if not _is_remembered(layer):
+        if not _is_copied(layer):
             return False
         return bool(layer.data.any() if before is None else not np.array_equal(layer.data, before))
 
-    def _seen_through(
+    def _in_pixels_of(
         self, mask: Labels, layer: Labels, before: NDArray[Any] | None
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """The labels of a layer in the mask's pixels, and where they were drawn."""
+        """A layer's labels in the mask's pixels, and where they were drawn."""
         drawn = layer.data != (0 if before is None or before.shape != layer.data.shape else before)
         plane, drawn = (_plane(self._viewer, layer, data) for data in (layer.data, drawn))
         points = [_through(mask, layer, point) for point in ((0, 0), (1, 0), (0, 1))]
@@ -119,30 +102,28 @@ class DrawnElsewhere:
         return moved(plane), moved(drawn.astype(np.uint8)).astype(bool)
 
 
-def _is_remembered(layer: Labels) -> bool:
+def _is_copied(layer: Labels) -> bool:
     return isinstance(layer.data, np.ndarray) and layer.data.nbytes <= LARGEST
 
 
 def _content(layer: Layer) -> Any:
-    """What is drawn in a layer, for comparing it later; of shapes and points as text, for `in`."""
+    """What is drawn in a layer; of shapes and points as bytes, for `in`."""
     if isinstance(layer, Labels):
-        return layer.data.copy() if _is_remembered(layer) else None
-    if isinstance(layer, Points):
-        return [point.tobytes() for point in np.asarray(layer.data)]
-    return [np.asarray(shape).tobytes() for shape in layer.data]
+        return layer.data.copy() if _is_copied(layer) else None
+    return [np.asarray(drawn).tobytes() for drawn in layer.data]
 
 
 def _plane(viewer: ViewerModel, layer: Labels, data: NDArray[Any]) -> NDArray[Any]:
-    """The plane of a layer's data that is on the screen."""
+    """The plane of a layer's data that is on screen."""
     if data.ndim == 2:
         return data
-    place = np.round(layer.world_to_data(viewer.dims.point[-layer.ndim :])).astype(int)
-    plane: NDArray[Any] = data[tuple(np.clip(place[:-2], 0, np.array(data.shape[:-2]) - 1))]
+    index = np.round(layer.world_to_data(viewer.dims.point[-layer.ndim :])).astype(int)
+    plane: NDArray[Any] = data[tuple(np.clip(index[:-2], 0, np.array(data.shape[:-2]) - 1))]
     return plane
 
 
 def _through(source: Layer, target: Layer, point: Any) -> NDArray[np.float64]:
-    """Where a point of one layer lies in another, in the last two axes of both."""
+    """Where a point of one layer is in another, in the last two axes of both."""
     world = np.zeros(max(source.ndim, target.ndim))
     world[-2:] = source.data_to_world((*(0.0,) * (source.ndim - 2), *point))[-2:]
     return np.asarray(target.world_to_data(world[-target.ndim :]))[-2:]
@@ -150,8 +131,7 @@ def _through(source: Layer, target: Layer, point: Any) -> NDArray[np.float64]:
 
 def _shapes_inside(mask: Labels, layer: Layer, before: list[bytes]) -> NDArray[np.bool_]:
     """The mask's pixels inside of shapes, or under points, that were not there before."""
-    contents = zip(_content(layer), layer.data, strict=True)
-    new = [place for place, (content, _) in enumerate(contents) if content not in before]
+    new = [index for index, content in enumerate(_content(layer)) if content not in before]
     if isinstance(layer, Points):
         corners = [_around(np.asarray(layer.data[one])[-2:], float(layer.size[one])) for one in new]
         kinds = ["ellipse"] * len(new)

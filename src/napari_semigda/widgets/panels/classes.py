@@ -22,7 +22,7 @@ from napari_semigda.session.classes import MOST_NAMED, ClassInfo
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.mask_changes import ChangedMask
 from napari_semigda.session.session import Session
-from napari_semigda.widgets.controller import Controller
+from napari_semigda.widgets.controller import NO_SESSION, Controller
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.panels.parts import (
     ActionButton,
@@ -33,7 +33,6 @@ from napari_semigda.widgets.panels.parts import (
     errors_shown,
     wrapped,
 )
-from napari_semigda.widgets.panels.status import NO_SESSION
 
 T = TypeVar("T")
 

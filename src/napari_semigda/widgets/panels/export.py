@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QWidget
 
 from napari_semigda.session.export import Existing, Export
 from napari_semigda.session.exporting.formats import FORMATS, STACKS, Format
-from napari_semigda.widgets.controller import Controller
+from napari_semigda.widgets.controller import NO_SESSION, Controller
 from napari_semigda.widgets.exporter import Exporter
 from napari_semigda.widgets.panels.parts import (
     ActionButton,
@@ -20,7 +20,6 @@ from napari_semigda.widgets.panels.parts import (
     wrapped,
     wrapping_label,
 )
-from napari_semigda.widgets.panels.status import NO_SESSION
 
 ONLY_NEW, OVERWRITE = "Write missing or changed", "Overwrite all"
 NAMED = 3  # existing files that are named; the others are counted

@@ -10,8 +10,9 @@ from superqt.utils import signals_blocked
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.ranking import DEFAULT_ORDER, EXPLANATIONS, ORDERS, Order
 from napari_semigda.widgets.annotation import Annotation
-from napari_semigda.widgets.controller import Controller
+from napari_semigda.widgets.controller import NO_SESSION, Controller
 from napari_semigda.widgets.keys import Key
+from napari_semigda.widgets.navigation import Navigation
 from napari_semigda.widgets.panels.parts import (
     ActionButton,
     NameLabel,
@@ -20,7 +21,7 @@ from napari_semigda.widgets.panels.parts import (
     set_up_number,
     wrapped,
 )
-from napari_semigda.widgets.panels.status import NO_SESSION, image_status
+from napari_semigda.widgets.panels.status import image_status
 
 SCORE_MEANS = (
     "Acquisition score, 0 to 1: how much the two branches of the network contradict each other, or are "
@@ -43,7 +44,7 @@ class ImagePanel(QWidget):
         for line in (self.name, self.state):  # a crowded dock would cut off their descenders
             line.setSizePolicy(line.sizePolicy().horizontalPolicy(), QSizePolicy.Policy.Fixed)
         self.previous = ActionButton(
-            "◂ Back", "Show the image that was on screen before.", self._do(Annotation.go_back), Key.PREVIOUS
+            "◂ Back", "Show the image that was on screen before.", self._do(Navigation.go_back), Key.PREVIOUS
         )
         self.next = ActionButton(
             "Next ▸", "Show the next image of the list.", self._do(lambda on: on.go(1)), Key.NEXT
@@ -51,11 +52,11 @@ class ImagePanel(QWidget):
         self.next_suggested = ActionButton(
             "Next suggested image",
             "Show the first image in the order below; the mask on screen is kept, but not accepted.",
-            self._do(Annotation.show_next),
+            self._do(Navigation.show_next),
             Key.NEXT_SUGGESTED,
         )
         self.skip = ActionButton(
-            "Skip", "Leave this image out of training and of the queue.", self._do(_skip_or_unskip), Key.SKIP
+            "Skip", "Leave this image out of training and of the queue.", self._skip_or_unskip, Key.SKIP
         )
         self.validation = QCheckBox("Validation")
         self.validation.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -78,20 +79,26 @@ class ImagePanel(QWidget):
         controller.closed.connect(self._refresh)
         self._refresh()
 
-    def _do(self, action: Callable[[Annotation], object]) -> Callable[[], None]:
+    def _do(self, action: Callable[[Navigation], object]) -> Callable[[], None]:
         def act() -> None:
-            if self._controller.annotation is not None:
-                action(self._controller.annotation)
+            if self._controller.navigation is not None:
+                action(self._controller.navigation)
 
         return act
+
+    def _skip_or_unskip(self) -> None:
+        annotation, navigation = self._controller.annotation, self._controller.navigation
+        if annotation is not None and navigation is not None:
+            skipped = annotation.state is ItemState.SKIPPED
+            (navigation.unskip if skipped else navigation.skip)()
 
     def _choose_order(self) -> None:
         order: Order = self.order.currentData()
         self.order.setToolTip(wrapped(EXPLANATIONS[order]))
-        annotation = self._controller.annotation
-        if annotation is not None:
-            annotation.strategy = order
-            annotation.session.remember(order=order)
+        session, navigation = self._controller.session, self._controller.navigation
+        if session is not None and navigation is not None:
+            navigation.order = order
+            session.remember(order=order)
             self._controller.states_changed.emit()  # another one is next now
 
     def _keep_for_validation(self, keep: bool) -> None:
@@ -118,14 +125,15 @@ class ImagePanel(QWidget):
 
     def _refresh(self) -> None:
         annotation, session = self._controller.annotation, self._controller.session
+        navigation = self._controller.navigation
         item = None if annotation is None else annotation.item
         for part in (self.name, self.state, self.jump, self.validation):
             part.setVisible(item is not None)
-        if annotation is None or session is None or item is None:
+        if annotation is None or navigation is None or session is None or item is None:
             for button in (self.previous, self.next, self.next_suggested, self.skip):
                 button.allow(NO_SESSION)
             return
-        self.previous.allow(None if annotation.can_go_back else "No image was shown before this one.")
+        self.previous.allow(None if navigation.can_go_back else "No image was shown before this one.")
         self._show_number(annotation.position, len(session.items))
         self.name.setText(item.name)
         self.name.setToolTip(wrapped(str(session.images.path(item))))
@@ -152,13 +160,6 @@ class ImagePanel(QWidget):
             self.jump.setRange(1, count)
             self.jump.setSuffix(f" of {count}")
             self.jump.setValue(index + 1)
-
-
-def _skip_or_unskip(annotation: Annotation) -> None:
-    if annotation.state is ItemState.SKIPPED:
-        annotation.unskip()
-    else:
-        annotation.skip()
 
 
 def _choice_of_orders() -> QComboBox:

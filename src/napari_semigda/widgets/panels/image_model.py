@@ -18,7 +18,7 @@ from napari_semigda.io.bands import opened_copy
 from napari_semigda.session.items import Item, Status, size_for_people
 from napari_semigda.session.overview import STATUSES, Indices, Key, Overview
 from napari_semigda.session.session import Session
-from napari_semigda.widgets.background import Background
+from napari_semigda.widgets.background import TaskThread
 from napari_semigda.widgets.panels.image import SCORE_MEANS
 from napari_semigda.widgets.panels.parts import wrapped
 
@@ -65,7 +65,7 @@ class Thumbnails(QObject):
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._session = session
-        self._background = Background(self)
+        self._tasks = TaskThread(self)
         self._kept: OrderedDict[str, QIcon] = OrderedDict()
         self._wanted: OrderedDict[str, Item] = OrderedDict()
         self._busy = False
@@ -86,16 +86,14 @@ class Thumbnails(QObject):
     def close(self) -> None:
         """Make no more."""
         self._wanted.clear()
-        self._background.close()
+        self._tasks.close()
 
     def _make_next(self) -> None:
         if self._busy or not self._wanted:
             return
         item_id, item = self._wanted.popitem()
         self._busy = True
-        self._background.do(
-            lambda: thumbnail(self._session, item), lambda pixels: self._take(item_id, pixels)
-        )
+        self._tasks.run(lambda: thumbnail(self._session, item), lambda pixels: self._take(item_id, pixels))
 
     def _take(self, item_id: str, pixels: NDArray[np.uint8] | None) -> None:
         self._busy = False

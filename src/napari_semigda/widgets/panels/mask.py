@@ -12,7 +12,7 @@ from superqt.utils import signals_blocked
 
 from napari_semigda.inference.draft_maps import DRAFT_THRESHOLD
 from napari_semigda.widgets.annotation import Annotation
-from napari_semigda.widgets.controller import Controller
+from napari_semigda.widgets.controller import NO_SESSION, Controller
 from napari_semigda.widgets.corrections import Corrections
 from napari_semigda.widgets.keys import Key
 from napari_semigda.widgets.keys_window import show_keys
@@ -26,7 +26,7 @@ from napari_semigda.widgets.panels.parts import (
     wrapped,
     wrapping_label,
 )
-from napari_semigda.widgets.panels.status import DRAW, NO_SESSION, MaskStatus
+from napari_semigda.widgets.panels.status import DRAW, MaskStatus
 
 LOWEST, HIGHEST, STEP = 0.05, 0.95, 0.01
 THRESHOLD_TIP = (
@@ -68,7 +68,7 @@ class MaskPanel(QWidget):
         self._fill_correct_menu(self.correct.entries)
         self._fill_view_menu(self.view.entries)
         self.cancel_region = ActionButton(
-            "Cancel region  (Esc)", "Stop drawing, and change nothing.", controller.canvas.cancel_region
+            "Cancel region  (Esc)", "Stop drawing, and change nothing.", controller.canvas.region.cancel
         )
         self.notice = wrapping_label()
         rows = Rows(self)
@@ -79,8 +79,8 @@ class MaskPanel(QWidget):
         controller.opened.connect(self._on_opened)
         controller.closed.connect(self._refresh)
         controller.states_changed.connect(self._refresh)
-        controller.canvas.region_drawn.connect(self._on_region)
-        controller.canvas.region_ended.connect(self._refresh)
+        controller.canvas.region.drawn.connect(self._on_region)
+        controller.canvas.region.ended.connect(self._refresh)
         self._refresh()
 
     # Parts -------------------------------------------------------------------------------------
@@ -229,12 +229,15 @@ class MaskPanel(QWidget):
         annotation = self._controller.annotation
         if annotation is None or not annotation.just_shown:
             return False
-        self._controller.canvas.say(TOO_SOON)
+        self._controller.canvas.show_status(TOO_SOON)
         return True
 
     def _accept_and_next(self, *, no_object: bool = False) -> None:
-        annotation = self._controller.annotation
-        if annotation is not None and not annotation.accept_and_next(no_object=no_object):
+        annotation, navigation = self._controller.annotation, self._controller.navigation
+        if annotation is None or navigation is None:
+            return
+        annotation.accept(no_object=no_object)
+        if not navigation.show_next():
             show_info("Every image is accepted or skipped. The masks can be exported.")
 
     def _do(self, action: Callable[[Annotation], object]) -> None:
@@ -255,7 +258,7 @@ class MaskPanel(QWidget):
         if self._controller.corrections is not None:
             changed = action(self._controller.corrections)
             pixels = "1 pixel" if changed == 1 else f"{changed} pixels"
-            self._controller.canvas.say(f"{pixels} changed." if changed else nothing)
+            self._controller.canvas.show_status(f"{pixels} changed." if changed else nothing)
 
     def _turn_threshold(self, threshold: float) -> None:
         with errors_shown():
@@ -268,7 +271,7 @@ class MaskPanel(QWidget):
     def _draw_region(self, name: str, use: RegionUse, unchanged: str) -> None:
         self._use_region, self._unchanged = use, unchanged
         self._controller.canvas.draw_region(name)
-        self._controller.canvas.say(DRAW)  # the notice may be scrolled away
+        self._controller.canvas.show_status(DRAW)  # the notice may be scrolled away
         self._refresh()
 
     def _on_region(self, region: NDArray[np.bool_]) -> None:
@@ -359,7 +362,7 @@ class MaskPanel(QWidget):
         self.find_moved.allow(None if session is None else session.read_only)
         for button in (self.use_layer, self.ignore_layer):
             button.setVisible(status.drawn_elsewhere is not None)
-        self.cancel_region.setVisible(self._controller.canvas.drawing_region)
+        self.cancel_region.setVisible(self._controller.canvas.region.active)
         self._check_shown(self._controller.corrections)
         self.notice.setText(status.notice)
         self.notice.setVisible(bool(status.notice))

@@ -30,7 +30,7 @@ from napari_semigda.model.presets import PRESETS
 from napari_semigda.session.finding import find_files
 from napari_semigda.session.mask_names import masks_beside
 from napari_semigda.session.trained_model import TrainedModel
-from napari_semigda.widgets.background import Background
+from napari_semigda.widgets.background import TaskThread
 from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.panels.parts import (
     HEADING,
@@ -165,7 +165,7 @@ class NewSessionDialog(QDialog):
             self.from_layers.setToolTip(wrapped("No image layer is open in napari."))
         self._counted = Path()
         self._counting = timer(self, COUNTED_AFTER, self._count)
-        self._background = Background(self)
+        self._tasks = TaskThread(self)
         self._tips = {part: part.toolTip() for part in self._set_by_model()}
         self._lay_out()
         self._connect()
@@ -261,7 +261,7 @@ class NewSessionDialog(QDialog):
         """Stop counting."""
         self._counting.stop()
         self._counted = Path()
-        self._background.close()
+        self._tasks.close()
         super().done(result)
 
     def plan(self) -> SessionPlan:
@@ -334,7 +334,7 @@ class NewSessionDialog(QDialog):
                 self._check()
 
         self._counted = images
-        self._background.do(lambda: _found(images, folder, is_over), show)
+        self._tasks.run(lambda: _found(images, folder, is_over), show)
 
     def _find_model(self) -> None:
         """Show the settings of the model to start from, if there is one."""

@@ -246,14 +246,14 @@ class Acting(Allowing):
     _before_key = "  ({})"
 
     def _prepare(self, text: str, tip: str, action: Callable[[], object], key: Key | None) -> None:
-        self._words, self._action, self._key = text, action, key
+        self._words, self._action, self.key = text, action, key
         self.say()
         self._explain(tip)
 
     def say(self, text: str | None = None) -> None:
         """Change the label; without a text only look up the key again."""
         self._words = self._words if text is None else text
-        label = "" if self._key is None else self._key.label
+        label = "" if self.key is None else self.key.label
         words = self._words.replace("&", "&&")  # Qt takes one for an underlined letter
         self.setText(words + (self._before_key.format(label) if label else ""))
 

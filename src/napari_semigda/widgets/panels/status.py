@@ -9,9 +9,8 @@ from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 from napari_semigda.session.trained_model import weights_in_words
 from napari_semigda.widgets.annotation import Annotation
-from napari_semigda.widgets.controller import Controller
+from napari_semigda.widgets.controller import NO_SESSION, Controller
 
-NO_SESSION = "Open a session first."
 NO_MASK = "There is no mask on screen."
 NO_DRAFT = "There is no draft of this image yet: train a round first."
 NO_WEIGHTS = "There are no weights yet: train a round first."
@@ -97,7 +96,7 @@ class MaskStatus:
         if item is not None:
             if deleted:
                 notice = annotation.failure or MASK_DELETED
-            elif controller.canvas.drawing_region:
+            elif controller.canvas.region.active:
                 notice = DRAW
             elif draft_shown is not None:
                 notice = draft_shown

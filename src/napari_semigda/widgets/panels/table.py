@@ -17,8 +17,8 @@ from qtpy.QtWidgets import (
 from napari_semigda.session.items import Item, Status
 from napari_semigda.session.overview import STATUSES, Overview
 from napari_semigda.session.session import Session
-from napari_semigda.widgets.background import Background
-from napari_semigda.widgets.controller import Controller
+from napari_semigda.widgets.background import TaskThread
+from napari_semigda.widgets.controller import NO_SESSION, Controller
 from napari_semigda.widgets.panels.image_model import (
     EFFORT,
     MEANINGS,
@@ -31,7 +31,6 @@ from napari_semigda.widgets.panels.image_model import (
     Thumbnails,
 )
 from napari_semigda.widgets.panels.parts import Rows, elided, errors_shown, wrapped
-from napari_semigda.widgets.panels.status import NO_SESSION
 
 ROW, LOW_ROW = SIDE + 2, 28
 FEWEST_ROWS = 5  # the dock has other panels, too; where it has room, the table takes it
@@ -144,7 +143,7 @@ class TablePanel(QWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self._background: Background | None = None
+        self._tasks: TaskThread | None = None
         self._thumbnails: Thumbnails | None = None
         self._shown: Item | None = None
         self.model = ImageModel(self)
@@ -170,8 +169,8 @@ class TablePanel(QWidget):
         session, annotation = self._controller.session, self._controller.annotation
         assert session is not None
         assert annotation is not None
-        self._background = Background(self)
-        self._background.do(session.overview, lambda overview: self._begin(session, overview))
+        self._tasks = TaskThread(self)
+        self._tasks.run(session.overview, lambda overview: self._begin(session, overview))
         annotation.changed.connect(self._follow)
         self._enable(True)
 
@@ -182,11 +181,11 @@ class TablePanel(QWidget):
         self._mark_shown()
 
     def _on_closed(self) -> None:
-        for part in (self._background, self._thumbnails):
+        for part in (self._tasks, self._thumbnails):
             if part is not None:
                 part.close()
                 part.deleteLater()
-        self._background = self._thumbnails = self._shown = None
+        self._tasks = self._thumbnails = self._shown = None
         self.model.clear()
         self._enable(False)
         self._count()

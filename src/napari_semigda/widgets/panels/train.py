@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QSpinBox, QWidget
 from superqt.utils import signals_blocked
 
 from napari_semigda.training.recipe import Budget
-from napari_semigda.widgets.controller import NO_WEIGHTS, Controller
+from napari_semigda.widgets.controller import NO_SESSION, Controller
 from napari_semigda.widgets.panels.curves import Curves, RoundCurves
 from napari_semigda.widgets.panels.parts import (
     ActionButton,
@@ -18,7 +18,7 @@ from napari_semigda.widgets.panels.parts import (
     wrapping_label,
 )
 from napari_semigda.widgets.panels.round_progress import Phase, in_words
-from napari_semigda.widgets.panels.status import NO_SESSION
+from napari_semigda.widgets.training import NO_WEIGHTS
 
 REFRESHED_EVERY = 100  # milliseconds
 NOTHING_TO_LEARN = (
@@ -63,13 +63,11 @@ class TrainPanel(QWidget):
         )
         self.pause = ActionButton("Pause", "Pause the round after its current step.", self._pause_or_continue)
         self.stop = ActionButton(
-            "Stop", "End the round after its current step, and use what it learned.", controller.stop
+            "Stop", "End the round after its current step, and use what it learned.", self._stop
         )
-        self.resume = ActionButton(
-            "Resume round", "Continue the stopped round where it ended.", controller.resume_round
-        )
+        self.resume = ActionButton("Resume round", "Continue the stopped round where it ended.", self._resume)
         self.draft_all = ActionButton(
-            "Draft all", "Compute drafts of all images that are not accepted.", controller.draft_all
+            "Draft all", "Compute drafts of all images that are not accepted.", self._draft_all
         )
         self.bar = ThinBar()
         self.state = wrapping_label()
@@ -96,7 +94,7 @@ class TrainPanel(QWidget):
         rows.add(self.rounds)
 
     def _train(self) -> None:
-        self._controller.train(self._budget(), fresh=self.fresh.isChecked())
+        self._controller.training.train(self._budget(), fresh=self.fresh.isChecked())
         self.fresh.setChecked(False)
 
     def _budget(self) -> Budget:
@@ -114,8 +112,8 @@ class TrainPanel(QWidget):
         self._refresh()
 
     def _on_plan(self) -> None:
-        self._plan()
         if self._controller.session is not None:
+            self._plan()
             self._controller.session.remember(
                 round_after=self.every.value(),
                 round_seconds=self.minutes.value() * 60,
@@ -123,14 +121,23 @@ class TrainPanel(QWidget):
             )
 
     def _plan(self) -> None:
-        self._controller.round_after = self.every.value()
-        self._controller.round_budget = self._budget()
+        training = self._controller.training
+        training.round_after, training.round_budget = self.every.value(), self._budget()
 
     def _pause_or_continue(self) -> None:
         if self._progress.phase is Phase.PAUSED:
-            self._controller.unpause()
+            self._controller.training.unpause()
         else:
-            self._controller.pause()
+            self._controller.training.pause()
+
+    def _stop(self) -> None:
+        self._controller.training.stop()
+
+    def _resume(self) -> None:
+        self._controller.training.resume_round()
+
+    def _draft_all(self) -> None:
+        self._controller.training.draft_all()
 
     def _follow(self) -> None:
         """Show a new phase at once, and new numbers a few times a second."""
