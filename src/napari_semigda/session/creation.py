@@ -116,14 +116,10 @@ def new_items(
 
     Parameters
     ----------
-    folder
-        The session's.
-    images
-        Files and folders, or images in memory.
-    known
-        The session's items.
-    masks
-        See `Session.create`.
+    folder, known
+        The session's folder and items.
+    images, masks
+        See `Session.create` and `Session.from_arrays`.
     progress, cancelled
         Called after and before each image.
 
@@ -188,7 +184,7 @@ def _items_of_files(
 
 
 def _new_pictures(folder: Path, arrays: Arrays, known: Sequence[Item]) -> dict[str, tuple[str, Picture]]:
-    """Return the names and images that are not among the known items, by ids that no file has."""
+    """Return the names and images that are new, by ids that no file has."""
     if not arrays:
         raise SemiGDAError("There is no image to create a session of. Open one first.")
     by_name = defaultdict(list)
@@ -254,11 +250,6 @@ def choose_settings(preset: str, items: Iterable[Item], working_size: int | None
         The session's; at least one.
     working_size
         Side of the network's input in pixels; None takes the preset's.
-
-    Raises
-    ------
-    SemiGDAError
-        When there is no such preset.
     """
     if preset not in PRESETS:
         raise SemiGDAError(f"There is no preset “{preset}”; choose one of: {', '.join(PRESETS)}.")

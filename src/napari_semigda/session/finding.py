@@ -40,17 +40,7 @@ class NamedPlane(NamedTuple):
 
 @dataclass(frozen=True)
 class Files:
-    """The image files that were found, and what was skipped.
-
-    Parameters
-    ----------
-    named
-        Each file once, with its name for people.
-    repeated
-        Other names (links) of these files, each with the name that was taken.
-    listings
-        What the searched folders hold.
-    """
+    """Image files, each once with its name for people; other names (links) of them; listings of folders."""
 
     named: list[tuple[Path, str]]
     repeated: list[tuple[Path, Path]]
@@ -176,13 +166,7 @@ def item_files(items: Iterable[Item], folder: Path) -> dict[Path, Item]:
 def read_headers(
     files: Sequence[tuple[Path, str]], progress: Progress | None = None, cancelled: Cancel | None = None
 ) -> tuple[list[NamedPlane], list[LeftOut]]:
-    """List the planes of all files; those that cannot be read are reported, and the others go on.
-
-    Raises
-    ------
-    Cancelled
-        When the person canceled.
-    """
+    """List the planes of all files; those that cannot be read are reported, and the others go on."""
     planes: list[NamedPlane] = []
     left_out: list[LeftOut] = []
     read: list[tuple[Path, FileContent]] = []
@@ -217,17 +201,9 @@ def without_masks(
 ) -> tuple[list[NamedPlane], list[str]]:
     """Leave out files that are masks of others, and say which.
 
-    What is named as the mask of an image beside it is one if it has the image's size. In the folder of masks
-    everything is one; where that is a folder of images, too, what is named as a mask.
-
-    Parameters
-    ----------
-    images
-        Where images were looked for.
-    masks
-        The folder with masks that are imported afterwards, if it is known.
-    known
-        Files that are images to label already.
+    What is named as the mask of an image beside it is one if it has the image's size. In the folder of
+    `masks` everything is one; where that is a folder of `images`, too, what is named as a mask. Known files
+    stay images.
     """
     files: dict[str, NamedPlane] = {}
     for named in planes:
@@ -268,10 +244,7 @@ def _skipped(count: int, why: str) -> str:
 def plane_suffixes(planes: Sequence[tuple[str, int, int]]) -> list[str]:
     """Return what tells planes of one file apart in file names, such as ``_p0003`` or ``_s2_p0003``.
 
-    Parameters
-    ----------
-    planes
-        (file, series, index) of each plane; the only plane of a file gets no suffix.
+    Planes are given as (file, series, index); the only plane of a file gets no suffix.
     """
     in_file = Counter(file for file, _, _ in planes)
     series_of = defaultdict(set)

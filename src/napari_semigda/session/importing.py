@@ -44,10 +44,8 @@ class ImportRow(NamedTuple):
 
     Parameters
     ----------
-    image
-        Name of the item; empty for a mask file alone.
-    mask
-        Path of the mask file below its folder; posix; empty where there is none.
+    image, mask
+        Name of the item, and path of the mask file below its folder; empty where there is none.
     result, reason
         What was done, and why.
     nearest
@@ -286,17 +284,7 @@ class _Images:
 
 
 class _MaskFiles:
-    """The files of a folder of masks, without those that are images of the session.
-
-    Attributes
-    ----------
-    paths
-        Of each mask file, one.
-    names
-        Of each mask file its paths below the folder; several where links lead to it.
-    images
-        Files that are images of the session, with the name of the item.
-    """
+    """The mask files of a folder, each with its paths below it: several where links lead to it."""
 
     def __init__(self, files: Sequence[Path], folder: Path, images: dict[tuple[int, int], Item]) -> None:
         by_file: dict[object, list[Path]] = defaultdict(list)

@@ -59,8 +59,7 @@ class SessionLock:
     folder
         The session's.
     recover
-        Is called once the lock is held, before anything is written. If it raises a `SemiGDAError`, this
-        program may only read.
+        Is called once the lock is held; if it raises a `SemiGDAError`, this program may only read.
 
     Attributes
     ----------
@@ -131,11 +130,8 @@ class SessionLock:
     def check(self) -> None:
         """Make sure that this program may write, and that the session is still where it was.
 
-        Raises
-        ------
-        SemiGDAError
-            If it may only read, the disk or network share with the session is gone, or it came back and
-            somebody else began to write meanwhile.
+        Raises a `SemiGDAError` if it may only read, or the disk with the session is gone or came back with
+        another owner.
         """
         if self.refused is not None:
             raise SemiGDAError(self.refused)
@@ -171,7 +167,6 @@ class SessionLock:
         return False
 
     def _identity(self) -> tuple[int, int] | None:
-        """Return what distinguishes the locked file from another of its name; None where there is none."""
         with suppress(OSError):
             status = (self._folder / LOCK).stat()
             return status.st_dev, status.st_ino

@@ -44,30 +44,10 @@ _MOST_PIXELS = 10**11
 class Manifest:
     """The choices that define a session, and its items.
 
-    Parameters
-    ----------
-    classes
-        In the order of their values, without removed ones.
-    preset
-        A key of `napari_semigda.model.presets.PRESETS`.
-    settings
-        How images become the network's input.
-    items
-        What is to be labeled.
-    one_object
-        Whether the annotator said that there is at most one object in an image.
-    weights
-        The autoencoder's file or folder, where it is not the preset's own.
-    encoder
-        Name of a pre-trained encoder that an earlier version used. No longer supported: kept, but not used.
-    created
-        When, in UTC, ISO 8601.
-    validation
-        Ids of the items kept for validation: once accepted they are compared with, not trained on.
-    framing_by_objects
-        Whether training from scratch chooses framing and zoom by the size of the accepted objects.
-    schema_version
-        Of the file that it was read from.
+    Classes are in the order of their values, without removed ones. Items of `validation` (ids) are compared
+    with once accepted, not trained on. `framing_by_objects`: training from scratch chooses framing and zoom
+    by the size of the accepted objects. `encoder` names a pre-trained encoder of earlier versions, kept but
+    not used. `created` is in UTC, ISO 8601; `schema_version` that of the file that was read.
     """
 
     classes: tuple[ClassInfo, ...]
@@ -86,13 +66,6 @@ class Manifest:
 class ManifestFile:
     """The manifest of an opened session: a change counts once it is on the disk.
 
-    Parameters
-    ----------
-    folder, lock
-        The session's.
-    manifest
-        As it is on the disk.
-
     Attributes
     ----------
     manifest : Manifest
@@ -108,14 +81,8 @@ class ManifestFile:
     def change(self, **changes: Any) -> None:
         """Give fields of the manifest other values, and save.
 
-        A manifest of an older version is kept beside it, as `semigda.v1.json`, `semigda.v2.json`, …
-
-        Raises
-        ------
-        SemiGDAError
-            When it cannot be written; then nothing is changed.
-        MayNotLast
-            When it is written, but the disk failed then.
+        A manifest of an older version is kept beside it, as `semigda.v1.json`, `semigda.v2.json`, … Nothing
+        is changed when it cannot be written; `MayNotLast` says that it is written, but the disk failed then.
         """
         with self._lock:
             changed, content = self.changed(**changes)
@@ -127,13 +94,7 @@ class ManifestFile:
             self.manifest = changed
 
     def changed(self, **changes: Any) -> tuple[Manifest, bytes]:
-        """Return the manifest with other values in some fields, and the content of its file.
-
-        Raises
-        ------
-        SemiGDAError
-            When a manifest of an older version cannot be kept beside it.
-        """
+        """Return the manifest with other values in some fields, and the content of its file."""
         with self._lock:
             if self.manifest.schema_version < SCHEMA_VERSION:
                 _keep_older(self.folder, self.manifest.schema_version)
@@ -149,18 +110,11 @@ class ManifestFile:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the `semigda.json` of a new session, atomically; one that exists already is never replaced.
-
-    Raises
-    ------
-    SemiGDAError
-        When it cannot be written, or another program created a session there in this moment.
-    """
+    """Write the `semigda.json` of a new session; one that exists already is never replaced."""
     write_bytes(folder / MANIFEST_NAME, _content(manifest, _text_of(manifest.items)), new=True)
 
 
 def _content(manifest: Manifest, items: str) -> bytes:
-    """Return a manifest as JSON, given that of its items, which is nearly all of it and seldom changes."""
     value = {
         "schema_version": SCHEMA_VERSION,
         "created": manifest.created,
@@ -179,7 +133,6 @@ def _content(manifest: Manifest, items: str) -> bytes:
 
 
 def _text_of(items: Iterable[Item]) -> str:
-    """Write items as JSON, one a line."""
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     return ",\n".join(f"  {encode(_item_values(item))}" for item in items)
 
@@ -199,7 +152,6 @@ def _item_values(item: Item) -> dict[str, Any]:
 
 
 def _keep_older(folder: Path, version: int) -> None:
-    """Copy a manifest before it is written in a newer form; a copy that exists already stays."""
     path, number = folder / MANIFEST_NAME, 1
     try:
         content = read_own(path)
@@ -220,8 +172,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises
     ------
     SemiGDAError
-        When the folder is no session, a newer version wrote it, or a field is not what it should be; the
-        message names the file and the field.
+        When the folder is no session, a newer version wrote it, or a field is wrong; the message names both.
     """
     path = folder / MANIFEST_NAME
     current = path

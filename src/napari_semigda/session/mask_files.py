@@ -31,10 +31,8 @@ class MaskFolder:
 
     Parameters
     ----------
-    folder
-        Where the masks are; it need not exist.
-    ids
-        Of the session's items; files of other names are ignored.
+    folder, ids
+        Where the masks are, and the ids of the session's items; files of other names are ignored.
     class_values
         Returns the values that the classes have now.
     lock
@@ -45,11 +43,6 @@ class MaskFolder:
         Whether a value that is no class counts as background (the class was removed), or is refused.
     transactions
         The session's, which know masks that are not renamed yet.
-
-    Raises
-    ------
-    SemiGDAError
-        When the folder cannot be read.
     """
 
     def __init__(
@@ -87,17 +80,13 @@ class MaskFolder:
         return self.folder / f"{self._stems.get(item_id, item_id)}.tif"
 
     def _current(self, item_id: str) -> Path:
-        """Return the file that holds the mask of an item now."""
         file = self.file(item_id)
         return file if self._transactions is None else self._transactions.current(file)
 
     def read(self, item: Item) -> NDArray[np.uint8] | None:
-        """Read the mask of an item: (H, W) uint8; None without.
+        """Read the mask of an item: (H, W) uint8; None without one.
 
-        Raises
-        ------
-        SemiGDAError
-            When the file is damaged or does not fit the image; it is left as it is.
+        Raises a `SemiGDAError` when the file is damaged or does not fit the image; it is left as it is.
         """
         if item.id not in self:
             return None
@@ -124,12 +113,7 @@ class MaskFolder:
     def write(self, item: Item, mask: NDArray[np.uint8], *, durable: bool = True) -> None:
         """Write a checked mask; the earlier one stays until this one is complete.
 
-        Raises
-        ------
-        SemiGDAError
-            When it cannot be written.
-        MayNotLast
-            When it is written, but the disk failed then.
+        Raises `MayNotLast` when it is written, but the disk failed then.
         """
         with self._lock:
             make_folder(self.folder)
@@ -141,18 +125,11 @@ class MaskFolder:
             self._note(item.id)
 
     def _note(self, item_id: str) -> None:
-        """Note that a mask was written."""
         self._present.add(item_id)
         self._changed(item_id)
 
     def stage(self, item: Item, mask: NDArray[np.uint8]) -> Path:
-        """Write a mask under another name, for a transaction, and return the file.
-
-        Raises
-        ------
-        SemiGDAError
-            When it cannot be written.
-        """
+        """Write a mask under another name, for a transaction, and return the file."""
         path = pending_name(self.file(item.id))
         write_labels(path, mask, item.pixel_size, item.unit, durable=False)
         return path
@@ -164,17 +141,9 @@ class MaskFolder:
 
     @contextmanager
     def staged(self, item: Item, mask: NDArray[np.uint8]) -> Iterator[Callable[[], None]]:
-        """Write a checked mask that can be computed again under another name, without holding the lock.
+        """Write a mask that can be computed again under another name, without holding the lock.
 
-        Yields
-        ------
-        callable
-            Renames it at once; to be called under the session's lock.
-
-        Raises
-        ------
-        SemiGDAError
-            When it cannot be written.
+        Yields a function that renames it at once, to be called under the session's lock.
         """
         make_folder(self.folder)
         path = self.file(item.id)
@@ -210,13 +179,7 @@ class MaskFolder:
                 self._changed(item_id)
 
     def stamp(self, item_id: str) -> tuple[int, int] | None:
-        """Return what changes whenever the file of an item does, whoever changes it; None without a file.
-
-        Raises
-        ------
-        SemiGDAError
-            When the disk fails.
-        """
+        """Return what changes whenever the file of an item does, whoever changes it; None without a file."""
         path = self._current(item_id)
         try:
             status = path.lstat()
@@ -258,23 +221,11 @@ class MaskFolder:
         return sorted(found)
 
     def read_copy(self, item: Item, path: Path) -> NDArray[np.uint8]:
-        """Read a copy of an item's mask: (H, W) uint8.
-
-        Raises
-        ------
-        SemiGDAError
-            When it is none.
-        """
+        """Read a copy of an item's mask: (H, W) uint8."""
         return self.checked(item, self._read_file(path))
 
     def set_aside(self, item: Item) -> Path:
-        """Copy the file of an item's mask to `<id>.replaced-N.tif`, and return the copy; a link is moved.
-
-        Raises
-        ------
-        SemiGDAError
-            When the copy cannot be written.
-        """
+        """Copy the file of an item's mask to `<id>.replaced-N.tif`, and return the copy; a link is moved."""
         path, kept = self.file(item.id), self.kept_name(item.id)
         try:
             if not is_own_file(path, self.folder.parent):
@@ -289,10 +240,8 @@ class MaskFolder:
     def checked(self, item: Item, labels: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the mask as uint8 if it is one for this item.
 
-        Raises
-        ------
-        SemiGDAError
-            When its size is not the image's, or it holds a value that is neither a class nor `UNKNOWN`.
+        Raises a `SemiGDAError` when its size is not the image's, or it holds a value that is neither a class
+        nor 255.
         """
         mask = np.asarray(labels)
         if mask.ndim != 2 or mask.dtype.kind not in "bui":

@@ -33,8 +33,7 @@ class ImageName(NamedTuple):
     name
         Its path below the folder of images; posix.
     suffixes
-        What the name of a mask file for one plane adds to the image's name, for each plane in order;
-        empty where the file holds one plane.
+        What the name of a mask file for one plane adds, for each plane; empty where the file holds one plane.
     title
         Another name without endings that it goes by; empty for none.
     folder
@@ -118,23 +117,12 @@ def _is_mask_folder(part: str) -> bool:
 
 
 def masks_beside(names: Sequence[str], shapes: Sequence[tuple[int, int]] | None = None) -> dict[int, int]:
-    """Find image files that are masks of others, by their names.
+    """Find image files that are masks of others, by their names (paths below the folder of images; posix).
 
     A file is the mask of another in the same folder that has its name without a suffix such as ``_mask``, or
     it is in a folder such as ``masks`` and the other, in the same place, is not. Where no name fits, a file
-    in ``masks`` is the mask of some image in ``images`` beside it.
-
-    Parameters
-    ----------
-    names
-        Paths below the folder of images; posix.
-    shapes
-        (height, width) of each; a mask has the size of its image. None ignores sizes.
-
-    Returns
-    -------
-    dict
-        Index of the mask to index of its image.
+    in ``masks`` is the mask of some image in ``images`` beside it. If shapes (height, width) are given, a
+    mask has to have the size of its image. Returns the index of each mask with that of its image.
 
     Examples
     --------

@@ -37,16 +37,9 @@ class Target(NamedTuple):
 class Matching:
     """How image and mask files match; both are given by their index in the arguments of `match`.
 
-    Parameters
-    ----------
-    taken
-        The mask file of each target that has one.
-    how
-        For each mask file that was taken, how it was recognized.
-    why_no_mask
-        For image files with candidates none of which is taken, why.
-    why_not_used
-        For mask files that are not taken, why.
+    `taken` has the mask file of each target; `how` says for each mask file that was taken how it was
+    recognized; `why_no_mask` is for image files with candidates none of which is taken; `why_not_used` for
+    the other mask files.
     """
 
     taken: dict[Target, int] = field(default_factory=dict)

@@ -65,13 +65,7 @@ def pending_name(place: Path) -> Path:
 
 
 def digest(path: Path) -> str:
-    """Return a digest of a file's content; empty where there is no regular file.
-
-    Raises
-    ------
-    SemiGDAError
-        When the disk fails while it is read.
-    """
+    """Return a digest of a file's content; empty where there is no regular file."""
     try:
         check_own(path)
     except SemiGDAError:
@@ -85,13 +79,7 @@ def digest(path: Path) -> str:
 
 
 def current_manifest(folder: Path) -> Path:
-    """Return the file that holds the manifest of a session now, for reading.
-
-    Raises
-    ------
-    SemiGDAError
-        When the record of a transaction is damaged.
-    """
+    """Return the file that holds the manifest of a session now, for reading."""
     record = _read_record(folder)
     for step in () if record is None else record.steps:
         if step.place == MANIFEST_NAME and (folder / step.new).exists():
@@ -102,12 +90,7 @@ def current_manifest(folder: Path) -> Path:
 class Transactions:
     """The transactions of an opened session, one at a time.
 
-    Parameters
-    ----------
-    folder, lock
-        The session's.
-    warn
-        Is called with what went wrong without stopping anything, and what opening had to finish.
+    `warn` is called with what went wrong without stopping anything, and what opening had to finish.
     """
 
     def __init__(self, folder: Path, lock: threading.RLock, warn: Callable[[str], None]) -> None:
@@ -160,10 +143,7 @@ class Transactions:
     def recover(self) -> None:
         """Finish what a killed program left, or undo what it had not recorded; from now on this one writes.
 
-        Raises
-        ------
-        SemiGDAError
-            When the record is damaged, or comes from a newer version.
+        Raises a `SemiGDAError` when the record is damaged, or comes from a newer version.
         """
         self._writes = True
         record = _read_record(self.folder)
@@ -198,11 +178,6 @@ class Transactions:
             A new file, the file that it replaces, and another name to keep that one by; a manifest first.
         entries
             For the journal.
-
-        Raises
-        ------
-        SemiGDAError
-            When it cannot be recorded; then nothing is changed.
         """
         with self._lock:
             self.finish()
@@ -234,10 +209,7 @@ class Transactions:
     def finish(self) -> None:
         """Complete what is recorded, where the disk had failed.
 
-        Raises
-        ------
-        SemiGDAError
-            When files still cannot be renamed; then nothing else may be written, either.
+        Raises a `SemiGDAError` when files still cannot be renamed; then nothing else may be written, either.
         """
         with self._lock:
             if self._withdrawn:
@@ -348,10 +320,7 @@ def _remove_pending(folder: Path, recorded: Iterable[Step]) -> int:
 def _read_record(folder: Path) -> _Record | None:
     """Read the record of a session, which may come from a stranger.
 
-    Raises
-    ------
-    SemiGDAError
-        When it is damaged, names files that no transaction changes, or comes from a newer version.
+    Raises a `SemiGDAError` when it is damaged, names other files, or comes from a newer version.
     """
     path = folder / TRANSACTION
     try:
@@ -401,7 +370,6 @@ def _checked_step(folder: Path, values: Any) -> Step:
 
 
 def _stem(kind: re.Pattern[str], path: str, within: str | None = None) -> str:
-    """Return the stem of a name of this kind in a folder; empty if it is none."""
     folder, _, name = path.rpartition("/")
     found = kind.fullmatch(name)
     if found is None or (within is not None and folder != within):

@@ -66,17 +66,7 @@ class View(BaseModel):
 
 
 class ViewFile:
-    """The view of an opened session. A convenience: what cannot be read or saved stops nothing.
-
-    Parameters
-    ----------
-    path
-        The file.
-    lock
-        The session's.
-    warn
-        Is called when it could not be saved.
-    """
+    """The view of an opened session. A convenience: what cannot be read or saved stops nothing."""
 
     def __init__(self, path: Path, lock: threading.RLock, warn: Callable[[str], None]) -> None:
         self._path, self._lock, self._warn = path, lock, warn

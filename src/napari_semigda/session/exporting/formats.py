@@ -50,16 +50,9 @@ STACKS: tuple[Stacks, ...] = get_args(Stacks)
 
 
 class Output(NamedTuple):
-    """One file of an export.
+    """One file of an export: its name below the export folder (posix), what it is made of, and its writer.
 
-    Parameters
-    ----------
-    name
-        Relative to the export folder, posix.
-    items
-        What it is made of.
-    write
-        Writes it to the path given; raises `NotExported` if there turns out to be nothing to write.
+    The writer raises `NotExported` if there turns out to be nothing to write.
     """
 
     name: str

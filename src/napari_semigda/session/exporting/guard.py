@@ -15,14 +15,10 @@ _FILES = frozenset((MANIFEST_NAME, JOURNAL, SKIPPED, VIEW, LOCK, OWNER, TRANSACT
 
 
 class Guard:
-    """Refuses targets of an export; what counts is where they really are, whatever their names and links say.
+    """Refuses targets of an export by where they really are, whatever their names and links say.
 
-    Parameters
-    ----------
-    session
-        Folder of the session that is exported.
-    images
-        Its image files, or folders of OME-Zarr.
+    `session` is the folder of the session that is exported, `images` its image files (or folders of
+    OME-Zarr).
     """
 
     def __init__(self, session: Path, images: Iterable[Path]) -> None:
@@ -32,20 +28,7 @@ class Guard:
         self._numbers = {number for path in images if (number := _number(path)) is not None}
 
     def check(self, target: Path, named: Path | None = None) -> None:
-        """Refuse a file that must not be written.
-
-        Parameters
-        ----------
-        target
-            The file.
-        named
-            What the message names; None is the file.
-
-        Raises
-        ------
-        SemiGDAError
-            When it belongs to a session.
-        """
+        """Refuse a file that belongs to a session or is one of its images; the message shows `named`."""
         if reason := self._reason_against(target):
             raise SemiGDAError(f"“{named or target}” {reason}. Choose another folder to export to.")
 
@@ -62,13 +45,7 @@ class Guard:
 
 
 def refuse_files_of_sessions(target: Path) -> None:
-    """Refuse a file that a session keeps: a mask there would count as accepted.
-
-    Raises
-    ------
-    SemiGDAError
-        When it is one.
-    """
+    """Refuse a file that a session keeps: a mask there would count as accepted."""
     if reason := _reason_of_sessions(target):
         raise SemiGDAError(f"“{target}” {reason}. Choose another place to write to.")
 

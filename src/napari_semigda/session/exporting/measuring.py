@@ -31,15 +31,7 @@ IMAGE_COLUMNS = (
 
 
 class Objects(NamedTuple):
-    """The objects of one label map.
-
-    Parameters
-    ----------
-    numbers
-        (H, W) int32: 0, and 1 … n for the objects, class by class.
-    classes
-        The class of each object, in the order of their numbers.
-    """
+    """The objects of one label map: (H, W) int32 with 0 and 1 … n, class by class, and the class of each."""
 
     numbers: NDArray[np.int32]
     classes: list[int]
@@ -48,14 +40,7 @@ class Objects(NamedTuple):
 def number_objects(mask: NDArray[np.uint8], classes: Sequence[int], minimum_size: int = 1) -> Objects:
     """Number the connected parts of each class; pixels that touch at a corner are connected.
 
-    Parameters
-    ----------
-    mask
-        (H, W) label map; values that are not in `classes` belong to no object.
-    classes
-        Values whose parts are objects.
-    minimum_size
-        In pixels; smaller parts are no objects.
+    Parts smaller than `minimum_size` pixels, and values that are not in `classes`, belong to no object.
     """
     numbers = np.zeros(mask.shape, np.int32)
     found: list[int] = []
