@@ -32,7 +32,7 @@ def test_a_session_that_vanishes_saves_nowhere_else_and_goes_on_when_it_is_back(
     if mount_point_stays:
         session.folder.mkdir()
     for save in (session.accept, session.labels.keep_edit):
-        with pytest.raises(SemiGDAError, match=r"is not there any more.*share, then try again"):
+        with pytest.raises(SemiGDAError, match=r"is no longer there.*share, then try again"):
             save("image_1", 1 - mask)
     with pytest.raises(SemiGDAError):
         session.labels.get("image_1")
@@ -107,7 +107,7 @@ def test_a_disk_that_answers_with_errors_is_told_in_words_and_loses_nothing(
             lambda: session.labels.starting_mask("a"),
             lambda: session.labels.get("a"),
             lambda: session.picture("a"),
-            lambda: session.rounds,
+            lambda: tuple(session.rounds),
             lambda: session.rounds.last_model(),
             session.labels.journal,
         ]

@@ -184,15 +184,15 @@ def read_headers(
 def _missing_of_sets(read: Sequence[tuple[Path, FileContent]]) -> Iterator[LeftOut]:
     """Report files that others name as part of their set and that are not there, under any name."""
     there = {content.identifier for _, content in read}
-    told: set[tuple[Path, str]] = set()
+    reported: set[tuple[Path, str]] = set()
     for file, content in read:
         for identifier, name in content.missing:
-            if identifier not in there and (file.parent, name) not in told:
-                told.add((file.parent, name))
+            if identifier not in there and (file.parent, name) not in reported:
+                reported.add((file.parent, name))
                 yield (
                     file.with_name(Path(name).name or file.name),
                     f"“{name[:100]}”, which “{file}” names as part of its set (OME-TIFF), is missing, so its "
-                    "images were skipped. Bring it back, then add the folder again.",
+                    "images were skipped. Restore it, then add the folder again.",
                 )
 
 

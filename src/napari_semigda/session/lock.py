@@ -184,8 +184,8 @@ class SessionLock:
 
     def _not_there(self) -> SemiGDAError:
         return SemiGDAError(
-            f"The session “{self._folder}” is not there any more, so nothing could be written. "
-            "Bring back the disk or network share, then try again."
+            f"The session “{self._folder}” is no longer there, so nothing could be written. "
+            "Reconnect its disk or network share, then try again."
         )
 
 

@@ -35,7 +35,7 @@ class ImageName(NamedTuple):
     suffixes
         What the name of a mask file for one plane adds, for each plane; empty where the file holds one plane.
     title
-        Another name without endings that it goes by; empty for none.
+        An alternative name without endings; empty for none.
     folder
         The last folders that hold the file, where its name has none; posix.
     """
@@ -120,7 +120,7 @@ def masks_beside(names: Sequence[str], shapes: Sequence[tuple[int, int]] | None 
     """Find image files that are masks of others, by their names (paths below the folder of images; posix).
 
     A file is the mask of another in the same folder that has its name without a suffix such as ``_mask``, or
-    it is in a folder such as ``masks`` and the other, in the same place, is not. Where no name fits, a file
+    it is in a folder such as ``masks`` and the other, beside it, is not. Where no name fits, a file
     in ``masks`` is the mask of some image in ``images`` beside it. If shapes (height, width) are given, a
     mask has to have the size of its image. Returns the index of each mask with that of its image.
 

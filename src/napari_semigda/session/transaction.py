@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import cannot_read, cannot_write, flush_file, flush_folder, put, write_json
@@ -33,21 +33,21 @@ TRANSACTION = "transaction.json"
 _VERSION = 1
 _PENDING = re.compile(r"(?P<stem>[^./\\]+)\.pending-[0-9a-f]{8}(?P<ending>\.tif|\.json)")
 _KEPT = re.compile(r"(?P<stem>[^./\\]+)\.replaced-[1-9][0-9]{0,8}(?P<ending>\.tif)")
-_PLACE = re.compile(r"(?P<stem>[^./\\]+)(?P<ending>\.tif|\.json)")
+_TARGET = re.compile(r"(?P<stem>[^./\\]+)(?P<ending>\.tif|\.json)")
 
 
 class Step(BaseModel):
     """One file of a transaction; names are relative to the session's folder, posix."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", populate_by_name=True)
 
     new: str
     """The new file."""
-    place: str
+    target: str = Field(validation_alias="place", serialization_alias="place")
     """The file that it replaces."""
     before: str
     after: str
-    """Digests of the content of `place`, see `digest`."""
+    """Digests of the content of `target`, see `digest`."""
     kept: str | None = None
     """Another name for the file that was there before; None keeps nothing."""
 
@@ -59,9 +59,9 @@ class _Record:
     entries: tuple[JournalEntry, ...]
 
 
-def pending_name(place: Path) -> Path:
+def pending_name(target: Path) -> Path:
     """Return a name for a new file, beside the one that it will replace."""
-    return place.with_name(f"{place.stem}.pending-{secrets.token_hex(4)}{place.suffix}")
+    return target.with_name(f"{target.stem}.pending-{secrets.token_hex(4)}{target.suffix}")
 
 
 def digest(path: Path) -> str:
@@ -82,7 +82,7 @@ def current_manifest(folder: Path) -> Path:
     """Return the file that holds the manifest of a session now, for reading."""
     record = _read_record(folder)
     for step in () if record is None else record.steps:
-        if step.place == MANIFEST_NAME and (folder / step.new).exists():
+        if step.target == MANIFEST_NAME and (folder / step.new).exists():
             return folder / step.new
     return folder / MANIFEST_NAME
 
@@ -106,17 +106,17 @@ class Transactions:
 
     # Reading
 
-    def current(self, place: Path) -> Path:
+    def current(self, target: Path) -> Path:
         """Return the file to read instead of this one: the recorded new one, if there is one."""
         for step in self._steps_to_come():
-            if self.folder / step.place == place and (new := self.folder / step.new).exists():
+            if self.folder / step.target == target and (new := self.folder / step.new).exists():
                 return new
-        return place
+        return target
 
     def stems(self, folder: Path) -> dict[str, str]:
         """Return the stems of the recorded files of a folder, by their NFC."""
-        places = [self.folder / step.place for step in self._steps_to_come()]
-        stems = [place.stem for place in places if place.parent == folder]
+        targets = [self.folder / step.target for step in self._steps_to_come()]
+        stems = [target.stem for target in targets if target.parent == folder]
         return {unicodedata.normalize("NFC", stem): stem for stem in stems}
 
     def _steps_to_come(self) -> Sequence[Step]:
@@ -194,7 +194,7 @@ class Transactions:
             except OSError as error:
                 raise cannot_write(self._path, error) from error
             try:
-                steps_on_disk = [step.model_dump() for step in record.steps]
+                steps_on_disk = [step.model_dump(by_alias=True) for step in record.steps]
                 on_disk = {"version": _VERSION, "what": what, "steps": steps_on_disk}
                 write_json(self._path, {**on_disk, "entries": [asdict(entry) for entry in record.entries]})
             except BaseException:
@@ -237,30 +237,30 @@ class Transactions:
                 return
             self._record = None
 
-    def _step(self, new: Path, place: Path, kept: Path | None) -> Step:
+    def _step(self, new: Path, target: Path, kept: Path | None) -> Step:
         def named(path: Path) -> str:
             return path.relative_to(self.folder).as_posix()
 
         return Step(
             new=named(new),
-            place=named(place),
-            before=digest(place),
+            target=named(target),
+            before=digest(target),
             after=digest(new),
             kept=None if kept is None else named(kept),
         )
 
     def _rename(self, record: _Record) -> None:
         for step in record.steps:
-            new, place = self.folder / step.new, self.folder / step.place
+            new, target = self.folder / step.new, self.folder / step.target
             if not new.exists():
                 continue
-            if place.exists() and digest(place) != step.before:
-                self._warn(f"“{place}” was changed by another program, and was left as it is.")
+            if target.exists() and digest(target) != step.before:
+                self._warn(f"“{target}” was changed by another program, and was left as it is.")
                 if _PENDING.fullmatch(new.name):
                     new.unlink()
                 continue
-            put(new, place, None if step.kept is None else self.folder / step.kept)
-        for folder in {(self.folder / step.place).parent for step in record.steps}:
+            put(new, target, None if step.kept is None else self.folder / step.kept)
+        for folder in {(self.folder / step.target).parent for step in record.steps}:
             flush_folder(folder)
 
     def _write_journal(self, entries: Iterable[JournalEntry]) -> None:
@@ -293,11 +293,11 @@ class Transactions:
 
 def _is_whole(folder: Path, record: _Record) -> bool:
     """Whether a record can be carried out, or has been: each new file is there, or was renamed."""
-    in_place = [digest(folder / step.place) == step.after for step in record.steps]
+    in_place = [digest(folder / step.target) == step.after for step in record.steps]
     waiting = [(folder / step.new).exists() for step in record.steps]
     if any(in_place):
         return True
-    manifest = next((step for step in record.steps if step.place == MANIFEST_NAME), None)
+    manifest = next((step for step in record.steps if step.target == MANIFEST_NAME), None)
     if manifest is not None and digest(folder / MANIFEST_NAME) != manifest.before:
         return False  # somebody wrote another one since
     return all(waiting)
@@ -355,15 +355,15 @@ def _read_record(folder: Path) -> _Record | None:
 def _checked_step(folder: Path, values: Any) -> Step:
     """Return a step if it could be one of ours: it names a mask or the manifest, and files beside it."""
     step = Step.model_validate(values)
-    within, _, name = step.place.rpartition("/")
-    stems = {_stem(_PLACE, name), _stem(_PENDING, step.new, within) or _stem(_KEPT, step.new, within)}
+    within, _, name = step.target.rpartition("/")
+    stems = {_stem(_TARGET, name), _stem(_PENDING, step.new, within) or _stem(_KEPT, step.new, within)}
     if step.kept is not None:
         stems.add(_stem(_KEPT, step.kept, within))
     stem = stems.pop()
-    sound = is_safe_id(stem) if within in (LABELS, EDITS) else step.place == MANIFEST_NAME
+    sound = is_safe_id(stem) if within in (LABELS, EDITS) else step.target == MANIFEST_NAME
     if stems or not sound or Path(name).suffix != Path(step.new).suffix:
         raise ValueError("it names other files")
-    for file in (step.new, step.place, step.kept):
+    for file in (step.new, step.target, step.kept):
         if file is not None:
             check_own(folder / file, folder)
     return step

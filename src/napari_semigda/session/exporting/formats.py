@@ -313,7 +313,7 @@ class Overlays(_OneEach):
 
     def write(self, item: Item, path: Path, source: Source) -> None:
         """Write the image of an item with outlines."""
-        write_png(path, draw_outlines(source.picture(item), source.mask(item), source.legend))
+        write_png(path, draw_outlines(source.image(item), source.mask(item), source.legend))
 
 
 @dataclass(frozen=True)
@@ -406,10 +406,10 @@ def _plane(item: Item, exported: bool, source: Source) -> Mask:
 def _images(items: Sequence[Item], source: Source) -> Iterator[tuple[NDArray[np.uint8], Mask, str]]:
     for item, mask in source.masks(items):
         try:
-            picture = source.picture(item)
+            image = source.image(item)
         except NotExported:
             continue  # reported where its own file was to be written
-        yield picture, mask, item.name
+        yield image, mask, item.name
 
 
 def _frames(items: Sequence[Item]) -> Grid:

@@ -47,7 +47,7 @@ class Guard:
 def refuse_files_of_sessions(target: Path) -> None:
     """Refuse a file that a session keeps: a mask there would count as accepted."""
     if reason := _reason_of_sessions(target):
-        raise SemiGDAError(f"“{target}” {reason}. Choose another place to write to.")
+        raise SemiGDAError(f"“{target}” {reason}. Choose another folder or name.")
 
 
 def _reason_of_sessions(target: Path) -> str:

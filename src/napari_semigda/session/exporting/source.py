@@ -94,7 +94,7 @@ class Source:
                 yield item, mask
             self.step()
 
-    def picture(self, item: Item) -> NDArray[np.uint8]:
+    def image(self, item: Item) -> NDArray[np.uint8]:
         """Read the image of an item as the network sees it: (H, W, 3) uint8."""
         try:
             seen = normalize(self.images.read(item).pixels, self.settings)
