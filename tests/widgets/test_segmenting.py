@@ -113,7 +113,7 @@ def test_layers_can_be_the_channels(model):
     assert finish(Segmentation((one, other), model, "cpu"))[0].shape == (30, 40)
     assert "same layer" in Segmentation((one, one), model).missing()
     colors = Image(np.zeros((30, 40, 3), np.uint8), rgb=True)
-    assert "choose no others" in Segmentation((colors, one), model).missing()
+    assert "choose no other layer" in Segmentation((colors, one), model).missing()
     assert "same size" in Segmentation((one, Image(np.zeros((8, 8)))), model).missing()
 
 
@@ -131,7 +131,7 @@ def test_cancelling_adds_nothing(viewer, model, qtbot, notices):
     layer = viewer.add_image(np.zeros((400, 64, 64), np.uint8))
     begin(viewer, Segmentation((layer,), model, "cpu"))
     activity("segmenting").cancel()
-    qtbot.waitUntil(lambda: any("cancelled" in notice for notice in notices()), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: any("canceled" in notice for notice in notices()), timeout=PATIENCE)
     assert list(viewer.layers) == [layer]
 
 

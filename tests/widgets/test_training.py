@@ -171,11 +171,11 @@ def test_the_image_on_screen_is_drafted_while_a_round_runs(begun, train, wait, c
     session = begun.controller.session
     item = session.items[4]
     weights = begun.session_panel.weights
-    assert weights.text() == "Weights: those that compact comes with, until the first round"
+    assert weights.text() == "Weights: those that come with compact, until the first round"
     session.skip(item)
     train(begun, 3)
     wait(is_at_rest(begun))
-    assert weights.text() == "Weights: of round 1 (preset compact)"
+    assert weights.text() == "Weights: round 1 (preset compact)"
     session.labels.unskip(item)
     assert session.prediction(item) is None
     train(begun, MANY_STEPS)
