@@ -1,8 +1,8 @@
 """Semi-supervised segmentation in active-labeling rounds, inside napari.
 
-The way data takes, which is also the order of imports: ``io`` reads a picture, ``model`` is the
+The path of the data is also the order of imports: ``io`` reads an image, ``model`` is the
 network, ``training`` and ``inference`` use it, ``session`` is the folder being labeled, ``engine``
-owns the device, and ``widgets``, ``cli`` and ``train`` are what people see.
+owns the device, and ``widgets``, ``cli`` and ``train`` are what users see.
 """
 
 from importlib import import_module

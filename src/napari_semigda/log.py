@@ -1,4 +1,4 @@
-"""The log file, for what only a programmer understands; users are told its path."""
+"""The log file, with what only a programmer understands; messages name its path."""
 
 import logging
 from logging.handlers import RotatingFileHandler

@@ -1,4 +1,4 @@
-"""Telling how far work is and how long it still takes, and asking whether it was canceled."""
+"""Progress: how much is done, how long the rest takes, and whether it was canceled."""
 
 import time
 from collections import deque
@@ -11,13 +11,13 @@ Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
 Cancel = Callable[[], bool]
-"""Asked between two steps whether the person canceled."""
+"""Asked between two steps whether the user canceled."""
 
 _Thing = TypeVar("_Thing")
 
 
 def check(cancelled: Cancel | None) -> None:
-    """Raise `Cancelled` if the person canceled."""
+    """Raise `Cancelled` if the user canceled."""
     if cancelled is not None and cancelled():
         raise Cancelled
 
@@ -30,7 +30,7 @@ def tracked(
     Raises
     ------
     Cancelled
-        When the person canceled.
+        When the user canceled.
     """
     for done, thing in enumerate(things, start=1):
         check(cancelled)
@@ -73,7 +73,7 @@ class Pace:
 
 
 def time_left(seconds: float) -> str:
-    """Return how long something still takes in words, no more exactly than anybody can know.
+    """Return how long something still takes in words, roughly.
 
     Examples
     --------

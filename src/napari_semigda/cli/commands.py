@@ -36,6 +36,7 @@ from napari_semigda.pace import counted
 from napari_semigda.training.recipe import DEFAULT_SECONDS, Recipe, chosen_budget
 
 if TYPE_CHECKING:
+    from napari_semigda.session.rounds import RoundRecord
     from napari_semigda.session.session import Session
 
 _ROWS_SHOWN = 20  # images and mask files that need attention
@@ -263,22 +264,18 @@ def _about_session(folder: Path) -> dict[str, Any]:
             "images": len(session.items),
             "states": {state.value: count for state, count in session.counts().items()},
             "model": None if model is None else str(model),
-            "rounds": [
-                {
-                    "number": record.number,
-                    "status": record.status,
-                    "labeled": len(record.labeled),
-                    "unlabeled": record.unlabeled,
-                    "warm": record.warm,
-                    "steps": record.steps,
-                    "seconds": record.seconds,
-                    "message": record.message,
-                    "drafts_corrected": len(corrected := dice.get(record.number, [])),
-                    "draft_dice": sum(corrected) / len(corrected) if corrected else None,
-                }
-                for record in session.rounds
-            ],
+            "rounds": [_about_round(record, dice.get(record.number, [])) for record in session.rounds],
         }
+
+
+def _about_round(record: RoundRecord, dice: list[float]) -> dict[str, Any]:
+    names = ("number", "status", "unlabeled", "warm", "steps", "seconds", "message")
+    return {
+        **{name: getattr(record, name) for name in names},
+        "labeled": len(record.labeled),
+        "drafts_corrected": len(dice),
+        "draft_dice": sum(dice) / len(dice) if dice else None,
+    }
 
 
 def _with_old_spelling(value: Any) -> Any:

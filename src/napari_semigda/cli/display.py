@@ -118,7 +118,7 @@ def follow(engine: Engine, display: EngineDisplay, *, with_drafts: bool = True) 
                 if display.round_is_over and not with_drafts:
                     engine.close()
     if interrupted:
-        display.tell_how_to_continue(engine.session)
+        display.show_how_to_continue(engine.session)
         return INTERRUPTED
     return display.finish()
 
@@ -217,7 +217,7 @@ class EngineDisplay:
                 warn(f"{item.name}: {message}")
                 self._drafted(drafts)
 
-    def tell_how_to_continue(self, session: Session) -> None:
+    def show_how_to_continue(self, session: Session) -> None:
         """Say how to continue what was interrupted."""
         stopped = self._record is not None and self._record.status == "stopped"
         command = f"semigda {'train --resume' if stopped else 'predict'} {shlex.quote(str(session.folder))}"

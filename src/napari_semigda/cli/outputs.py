@@ -27,7 +27,7 @@ from napari_semigda.cli.parser import (
     positive_integer,
 )
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.pace import counted
+from napari_semigda.pace import counted, tracked
 
 if TYPE_CHECKING:
     from napari_semigda.io.pictures import Plane
@@ -56,11 +56,7 @@ EXPORT_FORMATS = (
     "predict",
     "predict the images of a session, or any images with a model",
     option("paths", type=Path, nargs="+", metavar="PATH", help="a session; with --model, images or folders"),
-    option(
-        "--all",
-        action="store_true",
-        help="session: also images whose draft is up to date, accepted or skipped",
-    ),
+    option("--all", action="store_true", help="session: also accepted, skipped and already drafted images"),
     option("--model", type=Path, metavar="PATH", help="a session, or a model.safetensors"),
     option("--output", type=Path, metavar="FOLDER", help="with --model: folder to write the masks to"),
     option("--overwrite", action="store_true", help="with --model: replace existing files"),
@@ -113,12 +109,11 @@ def _predict_images(given: argparse.Namespace, console: SafeConsole) -> int:
     _refuse_conflicts(targets, [file for file, _ in files.named], given.overwrite)
     failed = []
     with progress_bar(console, "Predicting") as progress:
-        for done, ((plane, name), target) in enumerate(zip(planes, targets, strict=True), start=1):
+        for (plane, name), target in tracked(list(zip(planes, targets, strict=True)), progress):
             try:
                 _predict_plane(model, plane, target)
             except SemiGDAError as error:
                 failed.append(f"{name}: {error}")
-            progress(done, len(planes))
     warn(*(reason for _, reason in left_out), *failed)
     if len(failed) == len(planes):
         raise SemiGDAError("No image could be predicted.")

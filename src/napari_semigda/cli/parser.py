@@ -1,4 +1,4 @@
-"""Commands and their options: each command names its own, and the parser is made of them."""
+"""Commands with their options, and the parser of all of them."""
 
 import argparse
 import re

@@ -1,1 +1,1 @@
-"""The thread that owns the device: rounds and drafts, and what it tells while it works."""
+"""The thread that owns the device: rounds, drafts, and the events it reports."""

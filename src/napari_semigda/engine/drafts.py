@@ -31,7 +31,7 @@ class Drafter:
     session: Session
     models: Models
     requests: Requests
-    tell: Callable[[events.Drafting], None]
+    report: Callable[[events.Drafting], None]
     clock: Callable[[], float]
     predictor: Predictor | None = None  # None: that of the last saved weights, when next needed
     round: int = 0  # whose weights the predictor has; 0: imported
@@ -99,7 +99,7 @@ class Drafter:
                 pixels = opened.enter_context(self.session.images.open(item))
                 draft = predictor.draft(
                     pixels,
-                    progress=lambda done, total: self._tell_share(item, done / total),
+                    progress=lambda done, total: self._report_share(item, done / total),
                     cancelled=lambda: requests.closing or requests.dropped or unless(),
                 )
                 info = self.session.drafts.store(item, draft, self.round)
@@ -135,7 +135,7 @@ class Drafter:
         return (events.Mapped(item, maps),)
 
     def serve_waiting_user(self) -> Iterator[Event]:
-        """Make the drafts and maps that somebody waits for."""
+        """Make the drafts and maps that the user waits for."""
         while self.requests.urgent and not self.requests.closing:
             yield from self.draft(self.requests.urgent)
         if self.requests.maps is not None and not self.requests.closing:
@@ -189,7 +189,7 @@ class Drafter:
 
     @contextmanager
     def _going_without(self, item: Item) -> Iterator[None]:
-        """The queue does without features; whoever shows, drafts or trains on the image reports the error."""
+        """Record images without features; an unreadable image is reported where it is shown or trained on."""
         try:
             yield
         except Cancelled:
@@ -201,10 +201,10 @@ class Drafter:
                 with self.requests.lock:
                     self.requests.features.clear()
 
-    def _tell_share(self, item: Item, share: float) -> None:
+    def _report_share(self, item: Item, share: float) -> None:
         if share < 1:
             self._reach(math.floor(self.done) + share)
-            self.tell(events.Drafting(item, share))
+            self.report(events.Drafting(item, share))
 
     def _reach(self, count: float) -> None:
         with self.requests.lock:

@@ -1,6 +1,6 @@
 """The one thread that owns the device: trains rounds and serves drafts between their steps.
 
-`Engine.work` is a plain generator. Whoever iterates it is that thread: a napari worker in the plugin, the
+`Engine.work` is a plain generator. The thread that iterates it is the one: a napari worker in the plugin, the
 main thread on the command line and in tests. The other methods only leave requests and may be called
 from any thread; they take effect at the next step, and nothing is ever terminated.
 """
@@ -85,7 +85,7 @@ class Engine:
         return [
             (lambda: requests.stop and rounds.running, rounds.stop),
             (lambda: requests.closing, None),
-            (lambda: requests.paused and rounds.running and not rounds.running.pause_told, rounds.tell_pause),
+            (lambda: requests.paused and rounds.pause_is_new, rounds.report_pause),
             (lambda: requests.urgent and drafter.has_model, lambda: drafter.draft(requests.urgent)),
             (lambda: requests.maps and drafter.has_model, drafter.maps),
             (lambda: requests.round, rounds.begin),
@@ -151,7 +151,7 @@ class Engine:
         """Request the image features that the queue compares images by, of all items without them.
 
         They need only the autoencoder. Where its weights may have to be downloaded they wait until there is a
-        trained model: nobody asked for a download by looking at images.
+        trained model: looking at images must not start a download.
         """
         self._drafter.request_features()
 
@@ -165,7 +165,7 @@ class Engine:
         with self._requests.lock:
             self._requests.paused = False
             if self._rounds.running is not None:
-                self._rounds.running.pause_told = False
+                self._rounds.running.pause_reported = False
 
     def stop_round(self) -> None:
         """End the round after its current step; it can be resumed, and what it learned is used."""
@@ -211,7 +211,7 @@ class Engine:
         return self._drafter.progress
 
     def wants_draft(self, item: Item) -> bool:
-        """Return whether a new draft of this item, which nobody has accepted, would be by newer weights."""
+        """Return whether the item is not accepted and its draft is missing or of older weights."""
         if not self.session.state(item).waits:
             return False
         info = self.session.drafts.info(item)
@@ -239,7 +239,7 @@ class Engine:
         try:
             while (task := self._take_task()) is not None:
                 yield from task()
-                if not self._requests.closing:  # then somebody waits for the end
+                if not self._requests.closing:  # then the user waits for the end
                     self.give_memory_back()
         except BaseException:
             with self._requests.lock:
@@ -249,7 +249,7 @@ class Engine:
     def _take_task(self) -> Task:
         with self._requests.lock:
             task = self._next_task()
-            # Set under the lock: a later request finds nobody working and starts again.
+            # Set under the lock: after a later request, `start_work` returns True.
             self._working = task is not None
             return task
 
@@ -259,6 +259,6 @@ class Engine:
     def give_memory_back(self) -> None:
         """Free the memory of a round that is over for other programs; takes a moment.
 
-        After a round this happens by itself; after `close`, call it when nobody waits.
+        After a round this happens by itself; after `close`, call it when the user no longer waits.
         """
         self._rounds.give_memory_back()

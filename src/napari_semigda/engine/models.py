@@ -31,7 +31,7 @@ class Models:
     session: Session
     device: torch.device
     weights: Path | None  # the autoencoder's on this machine, if not where the session says
-    tell: Callable[[ModelLoading], None]
+    report: Callable[[ModelLoading], None]
     cancelled: Callable[[], bool]
     clock: Callable[[], float]
 
@@ -108,6 +108,6 @@ class Models:
     def _loading(self) -> dict[str, Any]:
         return {
             "weights": self.weights or self.session.weights,
-            "progress": lambda done, total: self.tell(ModelLoading("Fetching weights", done, total)),
+            "progress": lambda done, total: self.report(ModelLoading("Fetching weights", done, total)),
             "cancelled": self.cancelled,
         }

@@ -32,9 +32,9 @@ class Requests:
     stop: bool = False
     paused: bool = False
     closing: bool = False
-    dropped: bool = False  # nobody wants the draft that is being made anymore
+    dropped: bool = False  # the draft that is being made is no longer wanted
     maps: str | None = None
-    urgent: Waiting = field(default_factory=OrderedDict)  # drafts that somebody waits for
+    urgent: Waiting = field(default_factory=OrderedDict)  # drafts that the user waits for
     refresh: Waiting = field(default_factory=OrderedDict)  # drafts of the next images while a round runs
     background: Waiting = field(default_factory=OrderedDict)  # all other drafts
     features: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Requests:
                 self.background[item.id] = None
 
     def add_urgent(self, items: Iterable[Item]) -> None:
-        """Put items before all other drafts: somebody looks at them now."""
+        """Put items before all other drafts: the user looks at them now."""
         with self.lock:
             for item in reversed(list(items)):
                 self.refresh.pop(item.id, None)
@@ -55,7 +55,7 @@ class Requests:
                 self.urgent.move_to_end(item.id, last=False)
 
     def drop_drafts(self) -> None:
-        """Forget all drafts, maps and image features, also the draft that is being made."""
+        """Drop all drafts, maps and image features, also the draft that is being made."""
         with self.lock:
             self.dropped = True
             self.maps = None

@@ -35,7 +35,7 @@ REFRESHED = 8
 """How many images at most are drafted again while a round runs; the others when it has ended."""
 
 REFRESH_SHARE = 0.1
-"""Share of a round's time that these drafts may take: whoever waits for the round waits for them, too."""
+"""Largest share of a round's time for these drafts: they make the round last longer."""
 
 SMALLER_BATCH = (
     "There is too little memory for this many images at once: the round continues with half of them a step. "
@@ -45,7 +45,7 @@ SMALLER_BATCH = (
 
 @dataclass
 class RunningRound:
-    """A round in memory; `pause_told` is set once `RoundPaused` was yielded."""
+    """A round in memory; `pause_reported` is set once `RoundPaused` was yielded."""
 
     record: RoundRecord
     trainer: Round
@@ -56,7 +56,7 @@ class RunningRound:
     refreshed: float = 0.0
     last: StepReport | None = None
     changes: int = 0
-    pause_told: bool = False
+    pause_reported: bool = False
 
     @property
     def remaining(self) -> float | None:
@@ -78,7 +78,7 @@ class RoundRunner:
     models: Models
     drafter: Drafter
     requests: Requests
-    tell: Callable[[events.ModelLoading], None]
+    report: Callable[[events.ModelLoading], None]
     clock: Callable[[], float]
     running: RunningRound | None = None
     memory_is_due: bool = False
@@ -95,7 +95,7 @@ class RoundRunner:
         assert request is not None
         record = message = framing = None
         try:
-            self.tell(events.ModelLoading("Preparing the model"))
+            self.report(events.ModelLoading("Preparing the model"))
             resumed = self.resumable() if request.resume else None
             if resumed is None and (request.fresh or self.session.rounds.last_model() is None):
                 framing = self.session.fit_framing()  # no weights of an earlier round depend on it
@@ -204,7 +204,7 @@ class RoundRunner:
         )
 
     def refresh(self) -> Iterator[Event]:
-        """Make the next of these drafts, unless somebody wants something else meanwhile."""
+        """Make the next of these drafts, unless something more urgent is requested."""
         running, began, requests = self.running, self.clock(), self.requests
         assert running is not None
         shown = self.session.current_item
@@ -217,23 +217,28 @@ class RoundRunner:
         yield from self.drafter.draft(
             requests.refresh,
             unless=lambda: (
-                requests.stop or bool(requests.urgent) or (requests.paused and not running.pause_told)
+                requests.stop or bool(requests.urgent) or (requests.paused and not running.pause_reported)
             ),
         )
         if not requests.paused:
             running.seconds_drafting += self.clock() - began
 
-    def tell_pause(self) -> Iterable[Event]:
+    @property
+    def pause_is_new(self) -> bool:
+        """Whether there is a round whose pause was not reported yet."""
+        return self.running is not None and not self.running.pause_reported
+
+    def report_pause(self) -> Iterable[Event]:
         """Report at once that the round is paused, before drafts that may take a while."""
         assert self.running is not None
-        self.running.pause_told = True
+        self.running.pause_reported = True
         return (events.RoundPaused(self.running.record),)
 
     def stop(self) -> Iterator[Event]:
         """End the round before its budget is used up."""
         assert self.running is not None
         with self.requests.lock:
-            self.requests.stop = self.requests.paused = self.running.pause_told = False
+            self.requests.stop = self.requests.paused = self.running.pause_reported = False
         return self._finish("stopped")
 
     def _finish(self, status: Literal["complete", "stopped"]) -> Iterator[Event]:
@@ -256,7 +261,7 @@ class RoundRunner:
             record = self._save(running, status, predictor, validation)
         except (OSError, SemiGDAError) as error:
             message = user_message(error)
-        if message is not None and self.requests.closing:  # nobody will end it again
+        if message is not None and self.requests.closing:  # there is no later chance to save it
             resumable = self._state_file(running.record).is_file()
             yield self._fail(running.record, message, "stopped" if resumable else "failed")
             return
