@@ -16,7 +16,7 @@ from napari_semigda.io.atomic import write_table
 from napari_semigda.io.masks import Legend, read_labels, read_legend
 from napari_semigda.io.pictures import Plane, list_folder, list_planes
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.pace import Cancel, Progress, tracked
+from napari_semigda.pace import Cancel, Progress, counted, tracked
 from napari_semigda.session.classes import ClassInfo
 from napari_semigda.session.finding import item_files, plane_suffixes
 from napari_semigda.session.items import (
@@ -100,7 +100,7 @@ class ImportReport:
 
     def in_words(self) -> str:
         """Return a sentence on what was done."""
-        parts = [f"{len(self.accepted)} {'mask' if len(self.accepted) == 1 else 'masks'} accepted"]
+        parts = [f"{counted(len(self.accepted), 'mask')} accepted"]
         if self.recognized:
             parts[0] += f" ({', '.join(f'{count} {how}' for how, count in self.recognized)})"
         counts = Counter(row.result for row in self.rows)
@@ -314,8 +314,9 @@ class _MaskFile(NamedTuple):
             if len(planes) != len(items):
                 whole = f"the image {items[0].name}" if len(items) == 1 else "the image file"
                 raise SemiGDAError(
-                    f"“{path}” has {_counted(planes)}, but {whole} has {_counted(items)}. Save a mask with "
-                    "as many pages as the image."
+                    f"“{path}” has {counted(len(planes), 'page')}, "
+                    f"but {whole} has {counted(len(items), 'page')}. "
+                    "Save a mask with as many pages as the image."
                 )
             axes = [_axes(names) for names in ([one.name for one in planes], [one.name for one in items])]
             if all(axes) and axes[0] != axes[1]:
@@ -341,10 +342,6 @@ class _MaskFile(NamedTuple):
 
 def _last_folders(folder: PurePath) -> str:
     return "/".join([part for part in folder.parts if part != ".." and part != folder.anchor][-2:])
-
-
-def _counted(pages: Sequence[object]) -> str:
-    return f"{len(pages)} page{'' if len(pages) == 1 else 's'}"
 
 
 def _axes(names: Sequence[str]) -> list[tuple[str, ...]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.pace import Cancel, Progress, tracked
+from napari_semigda.pace import Cancel, Progress, counted, tracked
 from napari_semigda.session.folder import SessionFolder
 from napari_semigda.session.item_list import ItemList
 from napari_semigda.session.items import Item
@@ -131,7 +131,7 @@ class MaskChanges:
             items = [one.item for one in as_left if one.masks is self.accepted]
             entries = [JournalEntry(now(), item.id, "mask restored", note=note) for item in items]
             if steps:
-                self._folder.transactions.commit(f"{what} {masks_counted(len(steps))}", steps, entries)
+                self._folder.transactions.commit(f"{what} {counted(len(steps), 'mask')}", steps, entries)
             for one in as_left:
                 self._note_changed(one.masks, one.item)
         return items
@@ -177,17 +177,17 @@ class MaskChanges:
             steps.append((copy, accepted.file(item_id), None))
             entries.append(JournalEntry(now(), item_id, "mask restored", note=note))
         if steps:
-            self._folder.transactions.commit(f"Restoring {masks_counted(len(steps))}", steps, entries)
+            self._folder.transactions.commit(f"Restoring {counted(len(steps), 'mask')}", steps, entries)
             for entry in entries:
                 self._note_changed(accepted, self._items.get(entry.item))
             self._folder.warn(
-                f"Removing a class was interrupted by the end of the program: {masks_counted(len(steps))} "
+                f"Removing a class was interrupted by the end of the program: {counted(len(steps), 'mask')} "
                 "without it were restored."
             )
         if older:
             self._folder.warn(
-                f"{masks_counted(len(older))} may lack a class: an older version may have been stopped while "
-                f"it removed one. Compare with the copy “{older[0]}”."
+                f"{counted(len(older), 'mask')} may lack a class: an older version may have been stopped "
+                f"while it removed one. Compare with the copy “{older[0]}”."
             )
 
     def _masks(self, among: Collection[str] | None) -> list[tuple[MaskFolder, Item]]:
@@ -215,7 +215,7 @@ class MaskChanges:
                 text = f"{note}; the mask before is kept as {kept.name}"
                 entries.append(JournalEntry(now(), item.id, event, note=text))
         if steps:
-            self._folder.transactions.commit(f"{what} {masks_counted(len(changed))}", steps, entries)
+            self._folder.transactions.commit(f"{what} {counted(len(changed), 'mask')}", steps, entries)
         for one in changed:
             self._note_changed(one.masks, one.item)
         return changed
@@ -294,8 +294,3 @@ def _unlabeled_class(masks: MaskFolder, item: Item, copy: Path) -> int | None:
 def replaced(value: int, by: int) -> Change:
     """Return the change of one value into another."""
     return lambda mask: np.where(mask == value, np.uint8(by), mask)
-
-
-def masks_counted(count: int) -> str:
-    """Return ``"1 mask"`` or ``"3 masks"``."""
-    return "1 mask" if count == 1 else f"{count} masks"

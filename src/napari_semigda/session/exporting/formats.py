@@ -29,6 +29,7 @@ from napari_semigda.io.masks import (
 )
 from napari_semigda.io.overlays import draw_outlines, write_contact_sheet, write_png
 from napari_semigda.io.pictures import stack_axes
+from napari_semigda.pace import counted
 from napari_semigda.session.exporting.measuring import (
     IMAGE_COLUMNS,
     OBJECT_COLUMNS,
@@ -303,7 +304,7 @@ class Overlays(_OneEach):
 
     def outputs(self, source: Source, items: Sequence[Item]) -> list[Output]:
         """Plan a file for each item, and the sheet."""
-        title = f"{source.name}: {len(items)} image{'' if len(items) == 1 else 's'}"
+        title = f"{source.name}: {counted(len(items), 'image')}"
 
         def write_sheet(path: Path, source: Source) -> None:
             write_contact_sheet(path, title, source.legend, len(items), _images(items, source))

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_semigda.model.annotation import UNKNOWN
+from napari_semigda.pace import counted
 from napari_semigda.session.class_list import ClassUse
 from napari_semigda.session.classes import MOST_NAMED, ClassInfo
 from napari_semigda.session.items import ItemState
@@ -352,7 +353,7 @@ class ClassesPanel(QWidget):
         accepted = f"{'all' if count == use.images else count or 'none'} of them accepted"
         if use.images == 1:
             accepted = "which is accepted" if use.accepted else "which is not accepted"
-        words = f"“{info.name}” is painted in {_images(use.images)}, {accepted}."
+        words = f"“{info.name}” is painted in {counted(use.images, 'image')}, {accepted}."
         return ask(self, "Remove class", words, (REMOVE,), more=OF_REMOVED) == REMOVE
 
 
@@ -363,10 +364,6 @@ def _accepted(session: Session | None) -> int:
 def _flags(classes: Sequence[ClassInfo]) -> Any:
     flags = Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsEditable
     return flags | Qt.ItemFlag.ItemIsUserCheckable if len(classes) > 1 else flags
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
 
 
 def _swatch(color: QColor) -> QIcon:

@@ -11,6 +11,7 @@ from superqt import QLabeledDoubleSlider
 from superqt.utils import signals_blocked
 
 from napari_semigda.inference.draft_maps import DRAFT_THRESHOLD
+from napari_semigda.pace import counted
 from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.controller import NO_SESSION, Controller
 from napari_semigda.widgets.corrections import Corrections
@@ -257,7 +258,7 @@ class MaskPanel(QWidget):
         """Correct, and show how many pixels changed, or why none did."""
         if self._controller.corrections is not None:
             changed = action(self._controller.corrections)
-            pixels = "1 pixel" if changed == 1 else f"{changed} pixels"
+            pixels = counted(changed, "pixel")
             self._controller.canvas.show_status(f"{pixels} changed." if changed else nothing)
 
     def _turn_threshold(self, threshold: float) -> None:

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QDialog, QFileDialog, QWidget
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_json
 from napari_semigda.io.pictures import MANIFEST_NAME
+from napari_semigda.pace import counted
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
 from napari_semigda.widgets.controller import Controller
@@ -218,7 +219,7 @@ class SessionPanel(QWidget):
         accepted = counts[ItemState.ACCEPTED]
         parts = [f"{accepted} of {len(session.items)} accepted"]
         if drafts := counts[ItemState.DRAFT]:
-            parts.append("1 draft" if drafts == 1 else f"{drafts} drafts")
+            parts.append(counted(drafts, "draft"))
         if skipped := counts[ItemState.SKIPPED]:
             parts.append(f"{skipped} skipped")
         read_only = " (read-only)" if session.read_only is not None else ""
