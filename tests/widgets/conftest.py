@@ -74,12 +74,12 @@ def make_trained(make_session):
 
     def make(**choices):
         session = make_session(**choices)
-        record = session.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
-        model = SemiGDANet("compact", session.class_count)
+        record = session.rounds.begin(Recipe(), Budget(steps=1), 0, warm=False)
+        model = SemiGDANet("compact", session.classes.channels)
         metadata = {"round": record.number, "class_names": [info.name for info in session.classes]}
         metadata["settings"] = session.settings.to_dict()
-        save_checkpoint(session.round_folder(record.number) / MODEL, model, metadata)
-        session.finish_round(record, "complete", steps=1, seconds=0.0)
+        save_checkpoint(session.rounds.folder(record.number) / MODEL, model, metadata)
+        session.rounds.finish(record, "complete", steps=1, seconds=0.0)
         return session
 
     return make

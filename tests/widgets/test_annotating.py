@@ -54,7 +54,7 @@ def test_accepting_without_going_on_stays(opened, viewer, click):
 def test_an_empty_mask_is_accepted_as_an_image_without_an_object(opened, click):
     first = opened.controller.annotation.item
     click(opened.mask_panel.no_object)
-    assert not opened.controller.session.labels(first).any()
+    assert not opened.controller.session.labels.get(first).any()
     assert opened.controller.session.state(first) is ItemState.ACCEPTED
 
 
@@ -79,7 +79,7 @@ def test_what_was_painted_but_not_accepted_is_there_again_on_coming_back(opened,
     painted = paint(viewer)
     assert "painted by you" in opened.image_panel.state.text()
     click(opened.image_panel.next)
-    assert opened.controller.session.labels(opened.controller.session.items[0]) is None
+    assert opened.controller.session.labels.get(opened.controller.session.items[0]) is None
     click(opened.image_panel.previous)
     np.testing.assert_array_equal(mask_layer(viewer).data, painted)
     assert annotation.state is ItemState.DRAFT
@@ -113,7 +113,7 @@ def test_correcting_an_accepted_mask_counts_only_when_accepted_again(opened, vie
     click(opened.mask_panel.accept)
     mask_layer(viewer).fill((0, 0), 1)
     click(opened.image_panel.next)
-    np.testing.assert_array_equal(session.labels(first), painted)
+    np.testing.assert_array_equal(session.labels.get(first), painted)
     click(opened.image_panel.previous)
     assert mask_layer(viewer).data.all()
     click(opened.mask_panel.to_accepted)
@@ -121,7 +121,7 @@ def test_correcting_an_accepted_mask_counts_only_when_accepted_again(opened, vie
     mask_layer(viewer).undo()
     assert mask_layer(viewer).data.all()
     click(opened.mask_panel.accept)
-    assert session.labels(first).all()
+    assert session.labels.get(first).all()
 
 
 def test_clearing_is_one_step_that_undo_takes_back(opened, viewer, click):
@@ -212,9 +212,9 @@ def test_an_unreadable_image_is_told_and_can_be_passed(widget, make_session, tmp
     session = make_session(3)
     broken = session.items[1]
     copied = tmp_path / "broken.png"
-    copied.write_bytes(session.picture_path(broken).read_bytes())
+    copied.write_bytes(session.images.path(broken).read_bytes())
     folder = tmp_path / "with broken"
-    paths = [session.picture_path(session.items[0]), copied, session.picture_path(session.items[2])]
+    paths = [session.images.path(session.items[0]), copied, session.images.path(session.items[2])]
     Session.create(folder, paths).close()
     copied.write_bytes(b"not a picture")
     widget.open_session(folder)
@@ -243,15 +243,15 @@ def test_taking_the_dock_away_keeps_the_strokes(opened, viewer):
     painted = paint(viewer)
     viewer.window.remove_dock_widget(opened)
     with Session.open(session.folder) as again:
-        np.testing.assert_array_equal(again.edit(item), painted)
+        np.testing.assert_array_equal(again.labels.edit(item), painted)
     assert not viewer.layers
 
 
 def test_strokes_are_kept_soon_after_they_are_made(opened, viewer, qtbot):
     session, item = opened.controller.session, opened.controller.annotation.item
     painted = paint(viewer)
-    qtbot.waitUntil(lambda: session.edit(item) is not None, timeout=10_000)
-    np.testing.assert_array_equal(session.edit(item), painted)
+    qtbot.waitUntil(lambda: session.labels.edit(item) is not None, timeout=10_000)
+    np.testing.assert_array_equal(session.labels.edit(item), painted)
 
 
 def test_a_folder_that_is_no_session_is_refused_in_a_sentence(widget, tmp_path, notices):
@@ -276,4 +276,4 @@ def test_an_image_that_cannot_be_shown_does_not_lend_its_name_to_the_mask_before
     assert not annotation.visible
     with pytest.raises(SemiGDAError, match="could not be shown"):
         annotation.accept()
-    assert session.labels(other) is None
+    assert session.labels.get(other) is None

@@ -32,7 +32,7 @@ def test_closing_the_window_keeps_the_strokes(shown):
     viewer.window.close()
     assert widget.controller.session is None
     with Session.open(session.folder) as again:
-        np.testing.assert_array_equal(again.edit(session.items[1]), painted)
+        np.testing.assert_array_equal(again.labels.edit(session.items[1]), painted)
 
 
 def press(question, words):
@@ -83,7 +83,7 @@ def test_closing_the_window_during_a_round_stops_it_so_that_it_can_be_resumed(sh
     viewer.window.close()
     with Session.open(session.folder) as again:
         assert again.rounds[-1].status == "stopped"
-        assert again.labels(session.items[0]).any()
+        assert again.labels.get(session.items[0]).any()
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ def drafted(widget, make_trained, qtbot):
 
 
 def ring(viewer, value=1):
-    """Paint a ring with one speck beside it, as the person would."""
+    """Paint a ring with a small object beside it, as a user would."""
     layer = mask_layer(viewer)
     y, x = np.indices(layer.data.shape)
     distance = np.hypot(y - 60, x - 60)
@@ -44,7 +44,7 @@ def undone(viewer):
     return mask_layer(viewer).data
 
 
-def test_holes_are_filled_and_specks_dropped_in_one_step_each(opened, viewer):
+def test_holes_are_filled_and_small_objects_removed_in_one_step_each(opened, viewer):
     section = opened.mask_panel
     painted = ring(viewer)
     section.fill_holes.press()
@@ -73,7 +73,7 @@ def test_the_class_being_painted_is_corrected_and_with_background_all_are(opened
     assert mask_layer(viewer).data[60, 60] == 2
 
 
-def test_each_class_keeps_its_own_size_of_specks(opened, viewer):
+def test_each_class_has_its_own_size_of_small_objects(opened, viewer):
     section = opened.mask_panel
     section.smallest.setValue(500)
     mask_layer(viewer).selected_label = 2
@@ -98,7 +98,7 @@ def draw_rectangle(viewer, qtbot, top=10, left=10, bottom=40, right=50):
     qtbot.waitUntil(lambda: not any(isinstance(one, Shapes) for one in viewer.layers))
 
 
-def test_a_region_is_marked_as_not_looked_at(opened, viewer, qtbot):
+def test_a_region_is_marked_as_unlabeled(opened, viewer, qtbot):
     section = opened.mask_panel
     painted = paint(viewer)
     section.mark_unlabeled.press()
@@ -126,7 +126,7 @@ def test_a_region_that_changes_nothing_says_so(drafted, viewer, qtbot):
     assert viewer.status == "The region is already unlabeled."
 
 
-def test_drawing_a_region_can_be_given_up(opened, viewer, click):
+def test_drawing_a_region_can_be_canceled(opened, viewer, click):
     section = opened.mask_panel
     section.mark_unlabeled.press()
     click(section.cancel_region)
@@ -140,7 +140,7 @@ def test_drawing_a_region_can_be_given_up(opened, viewer, click):
     assert not mask_layer(viewer).data.any()
 
 
-def test_escape_gives_the_drawing_of_a_region_up(opened, viewer, qtbot):
+def test_escape_cancels_drawing_a_region(opened, viewer, qtbot):
     opened.mask_panel.mark_unlabeled.press()
     qtbot.keyClick(viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Escape)
     assert not any(isinstance(layer, Shapes) for layer in viewer.layers)
@@ -232,7 +232,7 @@ def test_the_next_image_begins_with_its_own_draft(drafted, viewer, qtbot, click)
     assert section.threshold.value() == pytest.approx(0.5)
     for _ in range(3):
         undone(viewer)
-    starting = drafted.controller.session.starting_mask(drafted.controller.annotation.item)
+    starting = drafted.controller.session.labels.starting_mask(drafted.controller.annotation.item)
     np.testing.assert_array_equal(mask_layer(viewer).data, starting)
 
 
@@ -255,7 +255,7 @@ def test_looking_at_the_draft_leaves_the_mask_alone_and_nothing_can_be_accepted_
     assert own.visible
     np.testing.assert_array_equal(own.data, painted)
     click(section.accept)
-    np.testing.assert_array_equal(annotation.session.labels(annotation.item), painted)
+    np.testing.assert_array_equal(annotation.session.labels.get(annotation.item), painted)
 
 
 def test_another_image_is_shown_with_its_mask_not_the_draft(drafted, viewer, click):
@@ -302,5 +302,5 @@ def test_corrections_are_kept_as_strokes_are(opened, viewer, click):
     opened.mask_panel.fill_holes.press()
     corrected = mask_layer(viewer).data.copy()
     click(opened.image_panel.next)
-    np.testing.assert_array_equal(session.edit(item), corrected)
+    np.testing.assert_array_equal(session.labels.edit(item), corrected)
     assert session.state(item) is ItemState.DRAFT

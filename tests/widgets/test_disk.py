@@ -84,16 +84,16 @@ def test_a_mask_that_cannot_be_saved_stays_on_the_screen_until_it_can(
         assert annotation.item == item, "leaving the image would lose what was painted"
         np.testing.assert_array_equal(mask_layer(viewer).data, painted)
 
-    np.testing.assert_array_equal(session.labels(item), before)
+    np.testing.assert_array_equal(session.labels.get(item), before)
     click(widget.mask_panel.accept)
     assert state.text() == "accepted"
-    np.testing.assert_array_equal(session.labels(item), painted)
+    np.testing.assert_array_equal(session.labels.get(item), painted)
     click(widget.image_panel.next)
     assert annotation.item != item
     widget.controller.close()
     with Session.open(session.folder) as again:
         assert again.state(item) is ItemState.ACCEPTED
-        np.testing.assert_array_equal(again.labels(item), painted)
+        np.testing.assert_array_equal(again.labels.get(item), painted)
         assert not list((session.folder / "labels").glob("*replaced*"))
 
 

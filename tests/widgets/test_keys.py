@@ -126,7 +126,7 @@ def test_a_key_can_be_chosen_in_the_preferences(opened, preferences, viewer, pre
 @pytest.mark.parametrize(
     ("text", "words"), [("P", "napari uses it"), ("S", "Back to the image"), ("nonsense", "no such key")]
 )
-def test_a_key_that_cannot_be_had_is_told_and_the_usual_one_stays(
+def test_a_key_that_cannot_be_used_is_reported_and_the_default_stays(
     opened, preferences, notices, qtbot, text, words
 ):
     preferences().keys.skip = text

@@ -1,4 +1,4 @@
-"""Only what the person saw and meant is accepted, where it was painted, and an accept can be undone."""
+"""Only what the user saw and meant is accepted, where it was painted, and an accept can be undone."""
 
 import shutil
 
@@ -35,7 +35,7 @@ def drafted(session, place, value=1):
     item = session.items[place]
     draft = np.zeros(item.shape, np.uint8)
     draft[10:20, 10:20] = value
-    session.store_prediction(item, Prediction(np.zeros((3, 1, 1), np.float32), draft, draft, 0.5), 1)
+    session.drafts.store(item, Prediction(np.zeros((3, 1, 1), np.float32), draft, draft, 0.5), 1)
     return draft
 
 
@@ -50,14 +50,14 @@ def test_an_empty_mask_nobody_painted_on_is_not_accepted(opened, viewer, notices
     item = opened.controller.annotation.item
     for button in (opened.mask_panel.accept, opened.mask_panel.accept_and_go_on):
         click(button)
-        assert opened.controller.session.labels(item) is None
+        assert opened.controller.session.labels.get(item) is None
         assert opened.controller.annotation.item == item
         assert "choose No object here" in notices()[-1]
     paint(viewer)  # and rub it out
     opened.controller.annotation.keep()
     mask_layer(viewer).undo()
     click(opened.mask_panel.accept)
-    assert opened.controller.session.labels(item) is None
+    assert opened.controller.session.labels.get(item) is None
     assert "No object here" in notices()[-1]
 
 
@@ -67,24 +67,24 @@ def test_an_empty_draft_is_not_accepted_but_one_that_was_cleared_is(opened, clic
     drafted(session, 2)
     opened.image_panel.jump.setValue(2)
     click(opened.mask_panel.accept)
-    assert session.labels(session.items[1]) is None
+    assert session.labels.get(session.items[1]) is None
     opened.image_panel.jump.setValue(3)
     click(opened.mask_panel.clear)
     click(opened.mask_panel.accept)
-    assert not session.labels(session.items[2]).any()
+    assert not session.labels.get(session.items[2]).any()
 
 
 def test_no_object_is_not_said_of_objects_and_can_be_left_unsaid(opened, viewer, click, notices, preferences):
     item = opened.controller.annotation.item
     painted = paint(viewer)
     click(opened.mask_panel.no_object)
-    assert opened.controller.session.labels(item) is None
+    assert opened.controller.session.labels.get(item) is None
     assert "is not empty" in notices()[-1]
     np.testing.assert_array_equal(mask_layer(viewer).data, painted)
     mask_layer(viewer).undo()
     preferences().accepting.accept_empty = True
     click(opened.mask_panel.accept)
-    assert not opened.controller.session.labels(item).any()
+    assert not opened.controller.session.labels.get(item).any()
 
 
 class KeyAt(QKeyEvent):
@@ -155,12 +155,12 @@ def test_a_hidden_mask_is_shown_before_it_is_accepted(opened, viewer, click, not
         for name, value in hide.items():
             setattr(mask_layer(viewer), name, value)
         click(opened.mask_panel.accept)
-        assert opened.controller.session.labels(item) is None
+        assert opened.controller.session.labels.get(item) is None
         assert "was hidden" in notices()[-1]
         assert mask_layer(viewer).visible
         assert mask_layer(viewer).opacity > 0.1
     click(opened.mask_panel.accept)
-    np.testing.assert_array_equal(opened.controller.session.labels(item), painted)
+    np.testing.assert_array_equal(opened.controller.session.labels.get(item), painted)
 
 
 # Undoing an accept -----------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def test_accepts_are_undone_one_by_one_also_after_going_on(opened, viewer, click
         click(section.undo_accept)
         assert opened.controller.annotation.item == session.items[number - 1]
         np.testing.assert_array_equal(mask_layer(viewer).data, painted[number])
-        assert session.labels(session.items[number - 1]) is None
+        assert session.labels.get(session.items[number - 1]) is None
         assert "painted by you, not accepted" in opened.image_panel.state.text()
     assert not section.undo_accept.isEnabled()
     assert "No mask was accepted" in section.undo_accept.toolTip()
@@ -192,14 +192,14 @@ def test_undoing_brings_back_the_draft_or_the_mask_accepted_before(opened, viewe
     click(section.accept)
     click(section.undo_accept)
     assert session.state(session.items[1]) is ItemState.DRAFT
-    assert session.edit(session.items[1]) is None
+    assert session.labels.edit(session.items[1]) is None
     np.testing.assert_array_equal(mask_layer(viewer).data, draft)
     first = paint(viewer)
     click(section.accept)
     second = paint(viewer, (90, 90))
     click(section.accept)
     click(section.undo_accept)
-    np.testing.assert_array_equal(session.labels(session.items[1]), first)
+    np.testing.assert_array_equal(session.labels.get(session.items[1]), first)
     np.testing.assert_array_equal(mask_layer(viewer).data, second)
     click(section.to_accepted)
     np.testing.assert_array_equal(mask_layer(viewer).data, first)
@@ -263,7 +263,7 @@ def test_a_value_that_is_no_class_can_neither_be_picked_nor_accepted(opened, vie
         assert layer.selected_label == 1
         layer.paint((40, 40), value)
         click(opened.mask_panel.accept)
-        assert opened.controller.session.labels(item) is None
+        assert opened.controller.session.labels.get(item) is None
         assert f"value {value}" in notices()[-1]
 
 
@@ -286,7 +286,7 @@ def test_painting_goes_on_beside_stacks_and_in_grid_mode(opened, viewer, click):
     viewer.grid.enabled = True
     painted = paint(viewer)
     click(opened.mask_panel.accept)
-    np.testing.assert_array_equal(opened.controller.session.labels(item), painted)
+    np.testing.assert_array_equal(opened.controller.session.labels.get(item), painted)
 
 
 # Drawn elsewhere -------------------------------------------------------------------------------
@@ -325,7 +325,7 @@ def test_what_was_drawn_in_another_layer_is_offered(opened, viewer, click, notic
         item, layer = opened.controller.annotation.item, draw(viewer)
         for button in (section.accept, section.no_object):
             click(button)
-            assert session.labels(item) is None
+            assert session.labels.get(item) is None
             assert layer.name in notices()[-1]
         click(section.use_layer)
         assert set(np.unique(mask.data)) == {0, 1}
@@ -334,7 +334,7 @@ def test_what_was_drawn_in_another_layer_is_offered(opened, viewer, click, notic
         assert not layer.visible
         assert section.use_layer.isHidden()
         click(section.accept)
-        np.testing.assert_array_equal(session.labels(item), mask.data)
+        np.testing.assert_array_equal(session.labels.get(item), mask.data)
 
 
 def test_an_untouched_draft_is_asked_about_too_and_a_layer_can_be_ignored(opened, viewer, click):
@@ -343,10 +343,10 @@ def test_an_untouched_draft_is_asked_about_too_and_a_layer_can_be_ignored(opened
     opened.image_panel.jump.setValue(2)
     shapes = in_shapes(viewer)
     click(section.accept)
-    assert session.labels(session.items[1]) is None
+    assert session.labels.get(session.items[1]) is None
     click(section.ignore_layer)
     click(section.accept)
-    np.testing.assert_array_equal(session.labels(session.items[1]), draft)
+    np.testing.assert_array_equal(session.labels.get(session.items[1]), draft)
     assert shapes.visible
 
 
@@ -361,7 +361,7 @@ def test_only_what_was_drawn_since_the_image_appeared_is_taken(opened, viewer, c
         click(section.use_layer)
     mask = next(one for one in viewer.layers if one.name.endswith(" mask")).data
     assert not mask[:50, :50].any()
-    assert session.labels(session.items[1]) is None
+    assert session.labels.get(session.items[1]) is None
 
 
 # A file that is missing ------------------------------------------------------------------------
@@ -372,11 +372,11 @@ def test_a_missing_image_is_told_and_can_be_looked_for(widget, make_session, tmp
     folder = tmp_path / "pictures"
     folder.mkdir()
     for item in bundled.items:
-        shutil.copy(bundled.picture_path(item), folder)
+        shutil.copy(bundled.images.path(item), folder)
     Session.create(tmp_path / "own", folder).close()
     widget.open_session(tmp_path / "own")
     session, section = widget.controller.session, widget.mask_panel
-    gone = session.picture_path(session.items[1])
+    gone = session.images.path(session.items[1])
     gone.unlink()
     widget.image_panel.jump.setValue(2)
     assert f"“{gone}” is missing" in notices()[-1]
@@ -431,8 +431,8 @@ def test_a_hidden_class_is_shown_before_a_mask_with_it_is_accepted(opened, viewe
     opened.canvas.selected_label = 1  # the class that is painted cannot be hidden
     opened.canvas.hidden_classes = {2}
     click(opened.mask_panel.accept)
-    assert session.labels(item) is None
+    assert session.labels.get(item) is None
     assert not opened.canvas.hidden_classes
     assert opened.classes_panel.list.item(1).checkState() == Qt.CheckState.Checked
     click(opened.mask_panel.accept)
-    assert (session.labels(item) == 2).any()
+    assert (session.labels.get(item) == 2).any()

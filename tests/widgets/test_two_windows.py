@@ -49,7 +49,7 @@ def test_the_second_window_looks_and_goes_on_when_the_first_is_done(
     widget.controller.close()
     other.open_session(first.folder)
     assert other.controller.session.read_only is None
-    np.testing.assert_array_equal(other.controller.session.labels(item), painted)
+    np.testing.assert_array_equal(other.controller.session.labels.get(item), painted)
     other.controller.annotation.show(item)
     again = paint(other_viewer, (20, 20))
     click(other.mask_panel.accept)
@@ -76,5 +76,5 @@ def test_the_lock_of_a_killed_program_is_taken_over(viewer, widget, make_session
     painted = paint(viewer)
     click(widget.mask_panel.accept)
     np.testing.assert_array_equal(
-        widget.controller.session.labels(widget.controller.annotation.item), painted
+        widget.controller.session.labels.get(widget.controller.annotation.item), painted
     )

@@ -15,7 +15,7 @@ from tests.widgets.conftest import PATIENCE
 
 
 def drafted(session):
-    return [session.prediction_info(item) is not None for item in session.items]
+    return [session.drafts.info(item) is not None for item in session.items]
 
 
 # The way back
@@ -60,12 +60,12 @@ def test_back_keeps_what_was_painted_and_passes_images_that_are_gone(widget, tmp
     mask = np.zeros(session.items[4].shape, np.uint8)
     mask[10:30, 10:30] = 1
     widget.canvas.edit_mask(mask)
-    session.picture_path(session.items[2]).unlink()
+    session.images.path(session.items[2]).unlink()
     click(widget.image_panel.previous)
     assert (annotation.position, annotation.visible) == (2, False)
     click(widget.image_panel.previous)
     assert (annotation.position, annotation.visible) == (0, True)
-    np.testing.assert_array_equal(session.edit(session.items[4]), mask)
+    np.testing.assert_array_equal(session.labels.edit(session.items[4]), mask)
 
 
 # The image to begin with
@@ -110,7 +110,7 @@ def test_making_drafts_of_all_can_be_stopped(widget, make_trained, click, qtbot)
     assert section.draft_all.isEnabled()
 
 
-def test_without_weights_there_are_no_drafts_to_be_had(widget, make_session):
+def test_without_weights_there_are_no_drafts(widget, make_session):
     widget.controller.adopt(make_session())
     assert not widget.train_panel.draft_all.isEnabled()
     assert "train a round" in widget.train_panel.draft_all.toolTip()
