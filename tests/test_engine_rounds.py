@@ -165,7 +165,7 @@ def test_why_there_are_no_maps_is_told(trained_engine: Engine, trained: Session,
     picture = tmp_path / "gone.png"
     picture.write_bytes(trained.images.path(trained.items[0]).read_bytes())
     with Session.create(tmp_path / "other", [picture], settings=trained.settings) as other:
-        TrainedModel.find(trained.folder).bring_along(other.folder)
+        TrainedModel.find(trained.folder).import_into(other.folder)
         picture.unlink()
         lost = Engine(other, "cpu")
         lost.request_maps(other.items[0])

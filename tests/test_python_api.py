@@ -1,4 +1,4 @@
-"""What a script or a notebook uses: `SemiGDA`, `Session` and `train_round`, from the package itself."""
+"""What a script or a notebook uses: `Segmenter`, `Session` and `train_round`, from the package itself."""
 
 import subprocess
 import sys
@@ -9,11 +9,20 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import tifffile
+import torch
 import xarray
 from skimage.measure import label
 
 import napari_semigda
-from napari_semigda import ImageSettings, SemiGDA, SemiGDAError, Session, export_masks, train_round
+from napari_semigda import (
+    ImageSettings,
+    Segmenter,
+    SemiGDAError,
+    SemiGDANet,
+    Session,
+    export_masks,
+    train_round,
+)
 from napari_semigda.cli import main
 from napari_semigda.samples import sample_pairs
 
@@ -31,8 +40,8 @@ def accepted(folder: Path, count: int = 2, **choices: object) -> Session:
 
 
 @pytest.fixture(scope="module")
-def model(trained_once: Path) -> SemiGDA:
-    return SemiGDA.from_pretrained(trained_once / "session", device="cpu")
+def model(trained_once: Path) -> Segmenter:
+    return Segmenter.from_pretrained(trained_once / "session", device="cpu")
 
 
 # --- importing ----------------------------------------------------------------------------------
@@ -63,7 +72,7 @@ def test_nothing_of_it_needs_a_window() -> None:
 
 
 def test_it_says_what_it_offers() -> None:
-    assert {"SemiGDA", "Session", "train_round"} <= set(dir(napari_semigda))
+    assert {"Segmenter", "SemiGDANet", "Session", "train_round"} <= set(dir(napari_semigda))
     with pytest.raises(AttributeError, match="has no attribute 'semigda'"):
         _ = napari_semigda.semigda
 
@@ -71,7 +80,7 @@ def test_it_says_what_it_offers() -> None:
 # --- the model ----------------------------------------------------------------------------------
 
 
-def test_a_model_predicts_what_the_session_drafted(trained: Path, model: SemiGDA) -> None:
+def test_a_model_predicts_what_the_session_drafted(trained: Path, model: Segmenter) -> None:
     with Session.open(trained / "session") as session:
         item = session.items[-1]
         np.testing.assert_array_equal(
@@ -79,32 +88,44 @@ def test_a_model_predicts_what_the_session_drafted(trained: Path, model: SemiGDA
         )
 
 
-def test_a_saved_model_is_the_same_elsewhere(model: SemiGDA, tmp_path: Path) -> None:
-    model.save(tmp_path / "lesions.safetensors")
-    again = SemiGDA.from_pretrained(tmp_path / "lesions.safetensors", device="cpu")
+def test_a_saved_model_is_the_same_elsewhere(model: Segmenter, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path / "lesions.safetensors")
+    again = Segmenter.from_pretrained(tmp_path / "lesions.safetensors", device="cpu")
     assert again.class_names == model.class_names == ("object",)
     assert again.settings == model.settings == SETTINGS
     image = iio.imread(sample_pairs()[9][0])
     np.testing.assert_array_equal(again.predict(image).probabilities, model.predict(image).probabilities)
 
 
-def test_what_is_no_model_is_refused_in_words(tmp_path: Path, model: SemiGDA) -> None:
+def test_names_of_earlier_versions_are_the_same_things() -> None:
+    assert napari_semigda.SemiGDA is Segmenter
+    assert Segmenter.save is Segmenter.save_pretrained
+
+
+def test_the_network_is_a_module_with_a_channel_per_class() -> None:
+    network = SemiGDANet("compact", classes=3).eval()
+    probabilities = network(torch.zeros(1, 3, 64, 96))
+    assert probabilities.shape == (1, 3, 64, 96)
+    assert Segmenter(network, SETTINGS, ["cell", "edge"]).predict(np.zeros((40, 50))).labels.shape == (40, 50)
+
+
+def test_what_is_no_model_is_refused_in_words(tmp_path: Path, model: Segmenter) -> None:
     with pytest.raises(SemiGDAError, match="no file"):
-        SemiGDA.from_pretrained(tmp_path / "absent.safetensors")
+        Segmenter.from_pretrained(tmp_path / "absent.safetensors")
     with pytest.raises(SemiGDAError, match="no weights yet"), accepted(tmp_path / "untrained") as session:
-        SemiGDA.from_pretrained(session.folder)
+        Segmenter.from_pretrained(session.folder)
     with pytest.raises(SemiGDAError, match="could not be written"):
         model.save(tmp_path)
 
 
-def test_a_removed_class_is_not_predicted(model: SemiGDA) -> None:
+def test_a_removed_class_is_not_predicted(model: Segmenter) -> None:
     image = iio.imread(sample_pairs()[9][0])
     assert model.predict(image).labels.any()
-    without = SemiGDA(model.model, model.settings, [""])
+    without = Segmenter(model.model, model.settings, [""])
     assert not without.predict(image).labels.any()
 
 
-def test_any_array_is_predicted_as_its_numbers_are(model: SemiGDA) -> None:
+def test_any_array_is_predicted_as_its_numbers_are(model: Segmenter) -> None:
     image = np.random.default_rng(0).integers(0, 4000, (40, 56), np.uint16)
     expected = model.predict(image).probabilities
     arrays = [
@@ -118,7 +139,7 @@ def test_any_array_is_predicted_as_its_numbers_are(model: SemiGDA) -> None:
         np.testing.assert_array_equal(model.predict(array).probabilities, expected)
 
 
-def test_channels_may_come_first_where_axes_have_names(model: SemiGDA) -> None:
+def test_channels_may_come_first_where_axes_have_names(model: Segmenter) -> None:
     image = np.random.default_rng(0).integers(0, 255, (40, 56, 3), np.uint8)
     named = xarray.DataArray(np.moveaxis(image, -1, 0), dims=("c", "y", "x"))
     np.testing.assert_array_equal(model.predict(named).labels, model.predict(image).labels)
@@ -226,12 +247,12 @@ def test_at_most_one_object_is_in_whatever_is_predicted(tmp_path: Path) -> None:
     with accepted(tmp_path / "session", one_object=True) as session:
         list(train_round(session, steps=STEPS, device="cpu"))
         item = session.items[5]
-        model = SemiGDA.from_pretrained(session.folder, device="cpu")
+        model = Segmenter.from_pretrained(session.folder, device="cpu")
         model.save(tmp_path / "one.safetensors")
         masks = {
             "draft": session.prediction(item),
             "model": model.predict(iio.imread(image)).labels,
-            "file": SemiGDA.from_pretrained(tmp_path / "one.safetensors", device="cpu")
+            "file": Segmenter.from_pretrained(tmp_path / "one.safetensors", device="cpu")
             .predict(iio.imread(image))
             .labels,
             "stored": tifffile.imread(session.folder / "predictions" / f"{item.id}.tif"),

@@ -14,16 +14,19 @@ from napari_semigda.version import __version__
 if TYPE_CHECKING:
     from napari_semigda.inference.preparation import ImageSettings
     from napari_semigda.io.pictures import Picture
+    from napari_semigda.model.network import SemiGDANet
     from napari_semigda.session.export import export_masks
     from napari_semigda.session.session import Session
-    from napari_semigda.session.trained_model import SemiGDA
+    from napari_semigda.session.trained_model import Segmenter, SemiGDA
     from napari_semigda.train import train_round
 
 __all__ = [
     "ImageSettings",
     "Picture",
+    "Segmenter",
     "SemiGDA",
     "SemiGDAError",
+    "SemiGDANet",
     "Session",
     "__version__",
     "export_masks",
@@ -33,7 +36,9 @@ __all__ = [
 _MODULES = {
     "ImageSettings": "inference.preparation",
     "Picture": "io.pictures",
+    "Segmenter": "session.trained_model",
     "SemiGDA": "session.trained_model",
+    "SemiGDANet": "model.network",
     "Session": "session.session",
     "export_masks": "session.export",
     "train_round": "train",

@@ -31,6 +31,15 @@ def test_as_many_classes_as_asked_for(classes: int) -> None:
     assert image_branch.shape == mask_branch.shape == (1, classes, 32, 32)
 
 
+def test_it_predicts_the_weighted_mean_of_its_branches(model: SemiGDANet) -> None:
+    """Channels count the background, as in segmentation_models_pytorch."""
+    probabilities = model.eval()(pictures(2, 32, 48))
+    image_branch, mask_branch = model.branches(pictures(2, 32, 48))
+    share = model.image_branch_share
+    torch.testing.assert_close(probabilities, share * image_branch + (1 - share) * mask_branch)
+    assert probabilities.shape == (2, model.classes, 32, 48)
+
+
 def test_latents_are_those_of_the_method(model: SemiGDANet) -> None:
     image = pictures()
     model.eval()

@@ -69,7 +69,7 @@ def test_brought_along_it_is_what_the_first_round_starts_from(
 ) -> None:
     model = TrainedModel.find(trained.folder)
     with Session.create(tmp_path / "today", pictures, classes=["cell", "edge"]) as today:
-        model.bring_along(today.folder)
+        model.import_into(today.folder)
         path = today.last_model()
         assert path is not None
         assert path.read_bytes() == model.path.read_bytes()

@@ -123,7 +123,7 @@ def test_drafts_of_imported_weights_come_for_all_images_and_are_named(
     session = make_session(name="new")
     trained.close()
     session.close()
-    TrainedModel.find(trained.folder).bring_along(session.folder)
+    TrainedModel.find(trained.folder).import_into(session.folder)
     widget.open_session(session.folder)
     session = widget.controller.session
     qtbot.waitUntil(lambda: all(drafted(session)), timeout=PATIENCE)

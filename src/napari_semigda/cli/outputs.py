@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_semigda.session.exporting.formats import Format
     from napari_semigda.session.items import Item
     from napari_semigda.session.session import Session
-    from napari_semigda.session.trained_model import SemiGDA
+    from napari_semigda.session.trained_model import Segmenter
 
 EXPORT_FORMATS = (
     "tiff",
@@ -99,9 +99,9 @@ def _predict_images(given: argparse.Namespace, console: SafeConsole) -> int:
     from napari_semigda.session.creation import make_items
     from napari_semigda.session.exporting.names import export_names
     from napari_semigda.session.finding import find_files, read_headers
-    from napari_semigda.session.trained_model import SemiGDA
+    from napari_semigda.session.trained_model import Segmenter
 
-    model = SemiGDA.from_pretrained(given.model, device=given.device, weights=given.weights)
+    model = Segmenter.from_pretrained(given.model, device=given.device, weights=given.weights)
     files = find_files(given.paths, given.output)
     planes, left_out = read_headers(files.named)
     left_out = [*files.left_out(), *left_out]
@@ -136,7 +136,7 @@ def _refuse_conflicts(targets: Sequence[Path], images: Sequence[Path], overwrite
             )
 
 
-def _predict_plane(model: SemiGDA, plane: Plane, target: Path) -> None:
+def _predict_plane(model: Segmenter, plane: Plane, target: Path) -> None:
     import numpy as np
 
     from napari_semigda.io.bands import opened_plane
@@ -259,7 +259,7 @@ def import_checkpoint(given: argparse.Namespace, console: SafeConsole) -> int:
     from napari_semigda.inference.preparation import ImageSettings
     from napari_semigda.model.presets import PRESETS
     from napari_semigda.model.released import import_released
-    from napari_semigda.session.trained_model import SemiGDA
+    from napari_semigda.session.trained_model import Segmenter
 
     if given.output.exists() and not given.overwrite:
         raise SemiGDAError(f"“{given.output}” exists already. Choose another file, or allow --overwrite.")
@@ -267,6 +267,6 @@ def import_checkpoint(given: argparse.Namespace, console: SafeConsole) -> int:
     settings = ImageSettings(working_size=given.working_size or PRESETS["sd"].default_working_size)
     with progress_bar(console, "Loading weights") as progress:
         network = import_released(given.checkpoint, len(names) + 1, weights=given.weights, progress=progress)
-    SemiGDA(network, settings, names).save(given.output)
+    Segmenter(network, settings, names).save_pretrained(given.output)
     console.say(f"The model is in {given.output}")
     return DONE

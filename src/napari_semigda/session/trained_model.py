@@ -1,4 +1,4 @@
-"""A trained network: what it says of itself on the disk, and how it is used elsewhere."""
+"""Trained models: found by their session or file, loaded to predict with, imported into other sessions."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from napari_semigda.session.rounds import MODEL, newest_model
 
 ORIGIN = "origin.json"
 _MOST_ORIGIN = 2**16
-BROUGHT_ALONG = 0
-"""Number of the round that stands for weights from elsewhere."""
+IMPORTED = 0
+"""Number of the round that stands for imported weights."""
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A checkpoint, and what has to be known to use it for other pictures.
+    """A checkpoint, and what has to be known to use it on other images.
 
     Parameters
     ----------
@@ -41,15 +41,15 @@ class TrainedModel:
     preset
         A key of `napari_semigda.model.presets.PRESETS`.
     class_names
-        By value, from 1 on; empty for classes that were removed.
+        By value, from 1 on; empty for removed classes.
     settings
-        How pictures were seen in training.
+        How images were normalized and framed in training.
     origin
-        Where it is from, for people.
+        Where it comes from, for people.
     weights
         The autoencoder's file or folder, where it is not the preset's own.
     one_object
-        Whether the pictures have at most one object; in a session that is what the session says now.
+        Whether there is at most one object in an image; in a session that is the session's current choice.
     """
 
     path: Path
@@ -61,56 +61,48 @@ class TrainedModel:
     one_object: bool = False
 
     @classmethod
-    def find(cls, place: Path) -> TrainedModel:
+    def find(cls, path: Path) -> TrainedModel:
         """Read what is known of a checkpoint, without its weights.
 
         Parameters
         ----------
-        place
+        path
             A `.safetensors` file; or a session's folder or `semigda.json`: its newest weights are meant.
 
         Raises
         ------
         SemiGDAError
-            When there is no checkpoint of ours, or it does not say how its pictures were seen.
+            If there is no checkpoint of ours, or it has no image settings.
         """
-        place = place.resolve()
-        if place.name == MANIFEST_NAME:
-            place = place.parent
-        path = _newest_of_session(place) if place.is_dir() else place
+        path = path.resolve()
+        if path.name == MANIFEST_NAME:
+            path = path.parent
+        if path.is_dir():
+            path = _newest_of_session(path)
         metadata = read_metadata(path)
-        folder, weights = _session_of(path), None
-        origin, one_object = path.name, metadata.get("one_object") is True
-        if folder is not None:
+        origin, weights, one_object = path.name, None, metadata.get("one_object") is True
+        if (folder := _session_of(path)) is not None:
             with suppress(SemiGDAError):
                 manifest = read_manifest(folder)
                 weights, one_object = manifest.weights, manifest.one_object
             origin = f"{weights_in_words(path)} of “{folder.name}”"
-        return cls(
-            path=path,
-            preset=metadata["preset"],
-            class_names=_class_names(path, metadata),
-            settings=settings_of(path, metadata),
-            origin=origin,
-            weights=weights,
-            one_object=one_object,
-        )
+        names, settings = _class_names(path, metadata), settings_of(path, metadata)
+        return cls(path, metadata["preset"], names, settings, origin, weights, one_object)
 
     @property
     def values(self) -> tuple[int, ...]:
-        """The values of its classes."""
+        """The values of its classes in label maps."""
         return tuple(value for value, name in enumerate(self.class_names, start=1) if name)
 
     def in_words(self) -> str:
-        """What it is, in a sentence or two."""
+        """Describe it in a sentence or two."""
+        settings = self.settings
         names = ", ".join(name for name in self.class_names if name)
-        channels = self.settings.channels
-        seen = self.settings.in_words()
-        seen += "" if channels is None else f", channels {', '.join(map(str, channels))}"
-        low, high = self.settings.percentiles
+        channels = "" if settings.channels is None else f", channels {', '.join(map(str, settings.channels))}"
+        low, high = settings.percentiles
         return (
             f"Weights of {self.origin}. Classes: {names}. Network {self.preset}; "
-            f"{seen}; 8-bit images as they are, others stretched from "
+            f"{settings.in_words()}{channels}; 8-bit images as they are, others stretched from "
             f"{low:g} to {high:g} %.{' At most one object in an image.' if self.one_object else ''}"
         )
 
@@ -121,69 +113,67 @@ class TrainedModel:
         *,
         weights: Path | None = None,
         cancelled: Callable[[], bool] | None = None,
-    ) -> SemiGDA:
-        """Load the network, to predict with; see `SemiGDA.from_pretrained`.
-
-        Parameters
-        ----------
-        settings
-            How pictures are seen, if not as in training.
-        """
+    ) -> Segmenter:
+        """Load the network to predict with, see `Segmenter.from_pretrained`; `settings` replace its own."""
         chosen = choose_device(device)
         network, _ = load_checkpoint(self.path, weights or self.weights, cancelled=cancelled)
-        return SemiGDA(
-            network, settings or self.settings, self.class_names, chosen, one_object=self.one_object
-        )
+        settings = settings or self.settings
+        return Segmenter(network, settings, self.class_names, chosen, one_object=self.one_object)
 
-    def bring_along(self, folder: Path) -> None:
-        """Put a copy of the weights into another session, as what its first round starts from.
-
-        Parameters
-        ----------
-        folder
-            The session's.
+    def import_into(self, folder: Path) -> None:
+        """Copy the weights into another session's folder; its first round starts from them.
 
         Raises
         ------
         SemiGDAError
-            When it cannot be read or written.
+            If a file cannot be read or written.
         """
-        place = folder / ROUNDS / f"{BROUGHT_ALONG:03d}"
-        make_folder(place)
+        target = folder / ROUNDS / f"{IMPORTED:03d}"
+        make_folder(target)
         try:
             content = self.path.read_bytes()
         except OSError as error:
             raise cannot_read(self.path, error) from error
-        write_json(place / ORIGIN, {"from": self.origin, "path": self.path.as_posix()})
-        write_bytes(place / MODEL, content)
+        write_json(target / ORIGIN, {"from": self.origin, "path": self.path.as_posix()})
+        write_bytes(target / MODEL, content)
 
 
-class SemiGDA(Predictor):
-    """A trained model: segments pictures of any size and type, and can be saved as one file.
+class Segmenter(Predictor):
+    """A trained model that segments images of any size and type.
 
-    `from_pretrained` gives one that was trained in a session.
+    `from_pretrained` loads one that was trained in a session, `save_pretrained` writes it into one file.
+    It is a predictor, not an ``nn.Module``: the network itself is `model`, a `SemiGDANet`.
 
     Parameters
     ----------
     network
-        A `napari_semigda.model.network.SemiGDANet`, with its weights; moved to the device.
+        A `SemiGDANet` with its weights; moved to the device.
     settings
-        How pictures are normalized and framed.
+        How images are normalized and framed.
     class_names
-        By value, from 1 on; empty texts stand for classes that were removed, and are not predicted.
+        By value, from 1 on; empty texts stand for removed classes, which are not predicted.
     device
         Where to compute.
     one_object
-        Whether there is at most one object in a picture: of what is predicted the largest is kept.
+        Whether there is at most one object in an image: only the largest one predicted is kept.
 
     Attributes
     ----------
     class_names : tuple of str
-        As above: ``class_names[0]`` is the class with the value 1 in label maps.
+        ``class_names[0]`` is the class with the value 1 in label maps.
     settings : ImageSettings
         As above.
     device : torch.device
         As above.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> network = SemiGDANet("compact", classes=2)
+    >>> segmenter = Segmenter(network, ImageSettings(), ["cell"])
+    >>> prediction = segmenter.predict(np.zeros((100, 120), np.uint8))
+    >>> prediction.labels.shape, prediction.labels.dtype, prediction.probabilities.shape
+    ((100, 120), dtype('uint8'), (2, 100, 120))
     """
 
     def __init__(
@@ -201,37 +191,37 @@ class SemiGDA(Predictor):
 
     @classmethod
     def from_pretrained(
-        cls, place: Path | str, *, device: str = "auto", weights: Path | str | None = None
-    ) -> SemiGDA:
+        cls, path: Path | str, *, device: str = "auto", weights: Path | str | None = None
+    ) -> Segmenter:
         """Load a trained model; no code in its file is executed.
 
         Parameters
         ----------
-        place
-            A session's folder (its newest weights are meant), or a file: a `model.safetensors` of a round,
-            or what `save` wrote.
+        path
+            A session's folder (its newest weights are loaded), a `model.safetensors` of a round, or a file
+            written by `save_pretrained`.
         device
             ``"auto"`` (CUDA, else MPS, else the CPU), or a device by torch's name.
         weights
-            File or folder of the frozen autoencoder on this machine. None: where the model's session says,
-            else the package or the model hub.
+            File or folder of the frozen autoencoder on this machine. None: the session's choice, else those
+            of the package or the model hub.
 
         Raises
         ------
         SemiGDAError
-            When there is no model, its autoencoder or the device cannot be had, or the file is damaged.
+            If there is no model, the file is damaged, or its autoencoder or the device is not available.
 
         Examples
         --------
-        >>> model = SemiGDA.from_pretrained("liver")
-        >>> model.class_names
+        >>> segmenter = Segmenter.from_pretrained("liver")
+        >>> segmenter.class_names
         ('lesion',)
         """
-        found = TrainedModel.find(Path(place))
+        found = TrainedModel.find(Path(path))
         return found.load(device, weights=None if weights is None else Path(weights))
 
-    def save(self, path: Path | str) -> None:
-        """Write the model into one file for `from_pretrained`, and for ``semigda predict --model``.
+    def save_pretrained(self, path: Path | str) -> None:
+        """Write the model into one file for `from_pretrained` and ``semigda predict --model``.
 
         The frozen autoencoder is not in it: with the presets ``taesd`` and ``sd`` the other machine needs
         its weights, too.
@@ -239,12 +229,12 @@ class SemiGDA(Predictor):
         Parameters
         ----------
         path
-            The `.safetensors` file; one that is there is replaced as a whole.
+            The `.safetensors` file; an existing one is replaced.
 
         Raises
         ------
         SemiGDAError
-            If the file cannot be written; what stood there is unchanged then.
+            If the file cannot be written; an existing one is unchanged then.
         """
         metadata = {
             "class_names": list(self.class_names),
@@ -253,11 +243,17 @@ class SemiGDA(Predictor):
         }
         save_checkpoint(path, cast(SemiGDANet, self.model), metadata)
 
+    save = save_pretrained
+
+
+SemiGDA = Segmenter
+"""Name of `Segmenter` in earlier versions."""
+
 
 def weights_in_words(path: Path) -> str:
-    """Say which weights of a session these are: those of a round, or brought along from elsewhere."""
+    """Return where weights of a session come from: ``"round 3"``, or the origin of imported ones."""
     number = int(path.parent.name)
-    if number != BROUGHT_ALONG:
+    if number != IMPORTED:
         return f"round {number}"
     values = json_or_none(path.parent / ORIGIN, path.parents[2], most=_MOST_ORIGIN)
     origin = values.get("from") if isinstance(values, dict) else None
@@ -274,7 +270,7 @@ def _newest_of_session(folder: Path) -> Path:
 
 
 def _session_of(path: Path) -> Path | None:
-    """The session whose weights these are, if they lie where a session puts them."""
+    """Return the session in whose folder of rounds these weights are, if any."""
     if (
         path.name != MODEL
         or not (path.parent.name.isascii() and path.parent.name.isdigit())
@@ -295,20 +291,7 @@ def _class_names(path: Path, metadata: dict[str, Any]) -> tuple[str, ...]:
 
 
 def settings_of(path: Path, metadata: dict[str, Any]) -> ImageSettings:
-    """How the images were seen that a checkpoint was trained on.
-
-    Parameters
-    ----------
-    path
-        The checkpoint, to name it in messages.
-    metadata
-        Its header, as `model.checkpoint` reads it.
-
-    Raises
-    ------
-    SemiGDAError
-        If the header does not tell, or nothing sensible.
-    """
+    """Return the image settings in a checkpoint's header; a `SemiGDAError` if missing or damaged."""
     if not isinstance(metadata.get("settings"), dict):
         raise SemiGDAError(f"“{path}” does not say how its images were seen: choose a session's model.")
     try:

@@ -1,15 +1,18 @@
-"""How a round trains: every choice that is not the network itself, and how long it may take."""
+"""How a round trains, and how long it may take."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, get_args
+from dataclasses import asdict, field, replace
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from napari_semigda.errors import SemiGDAError
 
 DEFAULT_SECONDS = 60.0
-"""How long a round trains if nothing else is said."""
+"""Length of a round by default."""
 
 _ON_DISK = {
     "labeled": "labelled",
@@ -26,31 +29,55 @@ _ON_DISK = {
 
 _NO_LONGER_USED = ("backbone_rate",)
 
-OptimizerKind = Literal["adamw", "sgd"]
-PseudoLabel = Literal["soft", "hard"]
+_MOST = 10**9
+_STORED = ConfigDict(extra="forbid")
+
+Count = Annotated[int, Field(strict=True, ge=0, le=_MOST)]
+Batch = Annotated[int, Field(strict=True, ge=0, le=1024)]
+Number = Annotated[float, Field(strict=True, ge=0, le=_MOST, allow_inf_nan=False)]
+Switch = Annotated[bool, Field(strict=True)]
 
 
-@dataclass(frozen=True)
+class _Stored:
+    """What is stored in the record of a round, which anybody may have written."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return what `to_dict` wrote; a `SemiGDAError` names a damaged field."""
+        try:
+            return TypeAdapter(cls).validate_python(values)
+        except (SemiGDAError, ValidationError) as error:
+            field = error.errors()[0]["loc"][-1] if isinstance(error, ValidationError) else "budget"
+            raise SemiGDAError(
+                f"The record of the round is damaged (“{field}”). Start a new round."
+            ) from error
+
+
+@dataclass(frozen=True, config=_STORED)
 class OptimizerSettings:
     """One optimizer of a stage; the learning rate decays polynomially to 0 over the stage."""
 
-    kind: OptimizerKind = "adamw"
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    momentum: float = 0.9
+    kind: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: Number = 2e-3
+    weight_decay: Number = 1e-4
+    momentum: Number = 0.9
 
 
 _PAPER_SGD = OptimizerSettings("sgd", 0.01, 1e-4, 0.9)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """The knobs of a round. `Recipe()` suits a waiting person, `Recipe.paper()` is the published one.
+@dataclass(frozen=True, config=_STORED)
+class Recipe(_Stored):
+    """The settings of a round. `Recipe()` suits a waiting user, `Recipe.paper()` is the published one.
 
     Attributes
     ----------
     name : str
-        Shown to people.
+        For display.
     stage_one_share : float or None
         Part of the budget that the first round spends on stage 1 (latent alignment), in [0, 1); None shares
         it as the epochs of both stages would.
@@ -89,29 +116,29 @@ class Recipe:
     """
 
     name: str = "default"
-    stage_one_share: float | None = 0.1
-    stage_one_batch: int = 4
-    stage_two_batch: int = 2
+    stage_one_share: Number | None = 0.1
+    stage_one_batch: Batch = 4
+    stage_two_batch: Batch = 2
     mapping_optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     encoder_optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     stage_two_optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    trained_before: float = 0.25
-    align_in_stage_two: bool = True
-    unlabeled_peak: float = 0.1
-    unlabeled_from: float = 0.5
-    mixing_from: float = 0.5
-    mixing_side: float = 2 / 3
-    pseudo_label: PseudoLabel = "soft"
-    temperature: float = 0.1
-    one_object: bool = False
-    noise_probability: float = 0.5
-    averaging: float = 0.98
-    stage_one_epochs: int = 200
-    stage_two_epochs: int = 350
+    trained_before: Number = 0.25
+    align_in_stage_two: Switch = True
+    unlabeled_peak: Number = 0.1
+    unlabeled_from: Number = 0.5
+    mixing_from: Number = 0.5
+    mixing_side: Number = 2 / 3
+    pseudo_label: Literal["soft", "hard"] = "soft"
+    temperature: Number = 0.1
+    one_object: Switch = False
+    noise_probability: Number = 0.5
+    averaging: Number = 0.98
+    stage_one_epochs: Count = 200
+    stage_two_epochs: Count = 350
 
     @classmethod
     def paper(cls) -> Recipe:
-        """The published schedule: 200 + 350 epochs, AdamW on the mapping and SGD on everything else."""
+        """Return the published schedule: 200 + 350 epochs, AdamW on the mapping and SGD on the rest."""
         return cls(
             name="paper",
             stage_one_share=None,
@@ -126,7 +153,7 @@ class Recipe:
 
     @classmethod
     def named(cls, name: str) -> Recipe:
-        """The recipe of this name, ``"default"`` or ``"paper"``."""
+        """Return the recipe of this name, ``"default"`` or ``"paper"``."""
         if name == "default":
             return cls()
         if name == "paper":
@@ -134,33 +161,18 @@ class Recipe:
         raise SemiGDAError(f"There is no recipe “{name}”; choose “default” or “paper”.")
 
     def with_one_object(self, one_object: bool) -> Recipe:
-        """The same recipe for a session whose images hold one object each, or not."""
+        """Return the same recipe for images with at most one object each, or not."""
         return replace(self, one_object=one_object)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
-
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """The recipe that `to_dict` wrote.
-
-        Raises
-        ------
-        SemiGDAError
-            When it is none.
-        """
-        values = {name: value for name, value in values.items() if name not in _NO_LONGER_USED}
-        _check_like(values, cls().to_dict())
-        optimizers = {
-            key: OptimizerSettings(**value) for key, value in values.items() if isinstance(value, dict)
-        }
-        return cls(**{**values, **optimizers})
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return what `to_dict` wrote; a `SemiGDAError` names a damaged field."""
+        return super().from_dict({name: values[name] for name in values if name not in _NO_LONGER_USED})
 
 
-@dataclass(frozen=True)
-class Budget:
-    """How long a round may take; where both are given the first to be used up ends it.
+@dataclass(frozen=True, config=_STORED)
+class Budget(_Stored):
+    """How long a round may take; where both limits are given, the first one reached ends it.
 
     Attributes
     ----------
@@ -170,15 +182,17 @@ class Budget:
         Time spent in steps; waiting, pausing and serving predictions do not count.
     """
 
-    steps: int | None = None
-    seconds: float | None = None
+    steps: Annotated[int, Field(strict=True)] | None = None
+    seconds: Annotated[float, Field(strict=True)] | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is not None and self.steps < 1) or (self.seconds is not None and not self.seconds > 0):
             raise SemiGDAError("A round needs at least one step and more than zero seconds.")
+        if (self.steps or 0) > _MOST or (self.seconds or 0) > _MOST:
+            raise SemiGDAError("A round can have at most a billion steps, and as many seconds.")
 
     def split(self, share: float) -> tuple[Budget, Budget]:
-        """Two budgets of this ``share`` (in (0, 1)) and the rest; each has at least one step."""
+        """Return two budgets of this ``share`` (in (0, 1)) and the rest; each has at least one step."""
         seconds: tuple[float | None, float | None] = (None, None)
         if self.seconds is not None:
             seconds = (self.seconds * share, self.seconds * (1 - share))
@@ -188,7 +202,7 @@ class Budget:
         return Budget(first, seconds[0]), Budget(self.steps - first, seconds[1])
 
     def used(self, steps: int, seconds: float) -> float:
-        """How much of the budget is used, in [0, 1]; 0 for a budget without limits."""
+        """Return how much of the budget is used, in [0, 1]; 0 for a budget without limits."""
         parts = [0.0]
         if self.steps is not None:
             parts.append(steps / self.steps)
@@ -196,53 +210,12 @@ class Budget:
             parts.append(seconds / self.seconds)
         return min(1.0, max(parts))
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Budget:
-        """The budget that `to_dict` wrote.
-
-        Raises
-        ------
-        SemiGDAError
-            When it is none.
-        """
-        _check_like(values, {"steps": 1, "seconds": 1.0})
-        return cls(**values)
-
 
 def chosen_budget(recipe: str, steps: int | None = None, seconds: float | None = None) -> Budget:
-    """How long a round takes that was asked for by the name of its recipe; the paper's knows itself."""
+    """Return the budget of a round with this recipe; the paper's has its own length."""
     if steps is None and seconds is None and recipe != "paper":
         return Budget(seconds=DEFAULT_SECONDS)
     return Budget(steps, seconds)
-
-
-def _check_like(values: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
-    """Make sure that stored values are of the kinds of the usual ones; the file may be anybody's."""
-    for name, value in values.items():
-        if name not in usual or not _is_like(name, value, usual[name]):
-            raise SemiGDAError(f"The record of the round is damaged (“{name}”). Start a new round.")
-
-
-def _is_like(name: str, value: Any, usual: Any) -> bool:
-    if isinstance(usual, dict):
-        if isinstance(value, dict):
-            _check_like(value, usual)
-        return isinstance(value, dict)
-    if isinstance(usual, bool | str):
-        return isinstance(value, type(usual)) and value in _CHOICES.get(name, (value,))
-    if value is None:
-        return name in _MAY_BE_NONE
-    kind = (int,) if isinstance(usual, int) else (int, float)
-    return type(value) in kind and 0 <= value <= _MOST.get(name, 1e9) and value == value
-
-
-_CHOICES = {"pseudo_label": get_args(PseudoLabel), "kind": get_args(OptimizerKind)}
-_MAY_BE_NONE = ("stage_one_share", "steps", "seconds")
-_MOST = {"stage_one_batch": 1024, "stage_two_batch": 1024}
 
 
 def to_disk(values: Mapping[str, Any]) -> dict[str, Any]:

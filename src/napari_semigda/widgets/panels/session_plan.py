@@ -124,7 +124,7 @@ class SessionPlan:
             for value, name in enumerate(self.start.class_names, start=1):
                 if not name:
                     session.classes.remove(value)
-            self.start.bring_along(session.folder)
+            self.start.import_into(session.folder)
         elif self.framing is None:
             settings = replace(session.settings, working_size=self.working_size, channels=self.channels)
             session.update(settings=settings)
