@@ -5,7 +5,7 @@ Only this module knows the session: `source_of` hands its masks and images to th
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import cache
@@ -23,6 +23,7 @@ from napari_semigda.session.exporting.record import RECORD_NAME, ExportRecord, s
 from napari_semigda.session.exporting.source import NotExported, Source
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.layout import PREDICTIONS
+from napari_semigda.session.mask_names import listed
 from napari_semigda.session.trained_model import TrainedModel
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ class Export:
         if found:
             raise SemiGDAError(
                 f"{len(found)} of {len(self._outputs)} files exist already, and nothing was written: "
-                f"{_listed(found)}. Choose another folder, or allow overwriting."
+                f"{listed([path.name for path in found])}. Choose another folder, or allow overwriting."
             )
 
 
@@ -284,11 +285,6 @@ def predictor_of(
         return TrainedModel.find(path).load(device, session.settings, weights=weights, cancelled=cancelled)
 
     return load
-
-
-def _listed(paths: Iterable[Path]) -> str:
-    names = [path.name for path in paths]
-    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def _make_parent(target: Path, folder: Path) -> None:

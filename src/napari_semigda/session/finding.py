@@ -20,15 +20,13 @@ from napari_semigda.session.items import (
     real_place,
     tell_apart,
 )
-from napari_semigda.session.mask_names import has_mask_suffix, masks_beside
+from napari_semigda.session.mask_names import has_mask_suffix, listed, masks_beside
 
 Images = Path | str | Sequence[Path | str]
 """A folder (searched with its subfolders), a file (or the folder of an OME-Zarr), or several of these."""
 
 LeftOut = tuple[Path, str]
 """A file that did not become an item, and why."""
-
-_SHOWN = 3  # file names in one sentence
 
 
 class NamedPlane(NamedTuple):
@@ -59,13 +57,9 @@ class Files:
         if not self.repeated:
             return []
         (link, file), count = self.repeated[0], len(self.repeated)
-        files = (
-            "1 file was skipped because it is a link"
-            if count == 1
-            else f"{count} files were skipped because they are links"
-        )
+        skipped = _skipped(count, "it is a link", "they are links")
         more = f", and {count - 1} more" if count > 1 else ""
-        return [f"{files} to an image that is already included: “{link}” is “{file}”{more}."]
+        return [f"{skipped} to an image that is already included: “{link}” is “{file}”{more}."]
 
 
 def paths_of(images: Images) -> list[Path]:
@@ -222,23 +216,19 @@ def without_masks(
     left_out = [names[number] for number in sorted(found) if paths[number] not in known]
     if not left_out or len(found) == len(names):
         return list(planes), []
-    shown = ", ".join(f"“{name}”" for name in left_out[:_SHOWN])
-    if len(left_out) > _SHOWN:
-        shown += f" and {len(left_out) - _SHOWN} more"
-    files_are = (
-        "1 file was skipped because it is"
-        if len(left_out) == 1
-        else f"{len(left_out)} files were skipped because they are"
-    )
-    notice = f"{files_are} named like masks: {shown}."
+    notice = f"{_skipped(len(left_out), 'it is', 'they are')} named like masks: {listed(left_out)}."
     if masks is None:
         notice += " Import masks with “semigda import”; to label these files as images, rename them."
     skipped = set(left_out)
     return [named for named in planes if named.name not in skipped], [notice]
 
 
-def _skipped(count: int, why: str) -> str:
-    return f"{'1 file was' if count == 1 else f'{count} files were'} skipped because {why}"
+def _skipped(count: int, it_is: str, they_are: str) -> str:
+    return (
+        f"1 file was skipped because {it_is}"
+        if count == 1
+        else f"{count} files were skipped because {they_are}"
+    )
 
 
 def plane_suffixes(planes: Sequence[tuple[str, int, int]]) -> list[str]:

@@ -22,6 +22,7 @@ _MASK_FOLDER_WORDS = re.compile(rf"({_MASK_WORDS}|ground[-_ ]?truth)(tr|ts)?", r
 _IMAGE_FOLDER_WORDS = re.compile(r"(images?|imgs?)(tr|ts)?", re.IGNORECASE)
 _BEFORE_NAME = re.compile(rf"({_MASK_WORDS}|images?|imgs?)[-_. ]+(?=.)", re.IGNORECASE)
 CHANNEL = re.compile(r"(?P<base>.+)_(?P<channel>\d{4})")
+_LISTED = 3  # names in one sentence
 _SIMILAR = 0.6  # the least similarity, of 1, of a name that is shown as the nearest one
 
 
@@ -114,6 +115,12 @@ def in_mask_folder(name: str) -> bool:
 @lru_cache(maxsize=10_000)
 def _is_mask_folder(part: str) -> bool:
     return any(_MASK_FOLDER_WORDS.fullmatch(word) for word in (part, *re.split(r"[-_ .]", part)))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Write the first names, and the number of the others."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(f"“{name}”" for name in names[:_LISTED]) + more
 
 
 def masks_beside(names: Sequence[str], shapes: Sequence[tuple[int, int]] | None = None) -> dict[int, int]:

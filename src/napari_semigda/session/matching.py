@@ -17,13 +17,12 @@ from napari_semigda.session.mask_names import (
     file_of,
     home_of,
     in_mask_folder,
+    listed,
     parent_of,
     plain_folder,
     readings_of_image,
     readings_of_mask,
 )
-
-_NAMED = 3  # names in one reason
 
 
 class Target(NamedTuple):
@@ -208,7 +207,7 @@ class _Matcher:
         candidates = [number for number in candidates if number not in self._edges_of_mask]
         if not candidates:
             return
-        images = _listed([self._images[number].name for number in named])
+        images = listed([self._images[number].name for number in named])
         masks = self._masks_listed(candidates)
         advice = "Give masks the folders and names of the images"
         why_no_mask = why_not_used = "several files have this name: "
@@ -298,8 +297,8 @@ class _Matcher:
             why_no_mask = f"several masks match: {several}. Keep one of them"
             why_not_used = f"several masks match “{self._images[image].name}”: {several}"
         elif len(others) > 1:
-            several = _listed([self._images[one.target.image].name for one in others])
-            file = f"{_listed(names)} are one file, which" if len(names) > 1 else f"“{names[0]}”"
+            several = listed([self._images[one.target.image].name for one in others])
+            file = f"{listed(names)} are one file, which" if len(names) > 1 else f"“{names[0]}”"
             why_no_mask = f"{file} matches several images: {several}"
             why_not_used = f"it matches several images: {several}"
         else:
@@ -308,7 +307,7 @@ class _Matcher:
         self._found.why_no_mask[image], self._found.why_not_used[edge.mask] = why_no_mask, why_not_used
 
     def _masks_listed(self, numbers: Sequence[int]) -> str:
-        return _listed([self._masks[number][0] for number in numbers])
+        return listed([self._masks[number][0] for number in numbers])
 
 
 def _targets_of(images: Sequence[ImageName]) -> Iterator[tuple[Target, list[Reading]]]:
@@ -329,9 +328,3 @@ def _targets_of(images: Sequence[ImageName]) -> Iterator[tuple[Target, list[Read
 
 def _exact_ones(edges: Sequence[_Edge]) -> list[_Edge]:
     return [edge for edge in edges if edge.exact] or list(edges)
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Write the first names, and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(f"“{name}”" for name in names[:_NAMED]) + more

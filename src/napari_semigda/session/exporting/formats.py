@@ -126,10 +126,10 @@ class _OneEach(Format):
 class PlainTiff(_OneEach):
     """One gray TIFF for each image: 0 background, 1 … K-1 classes, 255 unlabeled."""
 
-    key: ClassVar[str] = "tiff"
-    title: ClassVar[str] = "TIFF, one per image"
-    about: ClassVar[str] = "Label maps: 0 is background, 1, 2, … are the classes. Any program reads them."
-    ending: ClassVar[str] = "_mask.tif"
+    key = "tiff"
+    title = "TIFF, one per image"
+    about = "Label maps: 0 is background, 1, 2, … are the classes. Any program reads them."
+    ending = "_mask.tif"
 
     def write(self, item: Item, path: Path, source: Source) -> None:
         """Write the mask of an item."""
@@ -198,10 +198,10 @@ class _Stackable(_OneEach):
 class ImageJTiff(_Stackable):
     """ImageJ hyperstacks, with a color table that shows the classes in their colors."""
 
-    key: ClassVar[str] = "imagej"
-    title: ClassVar[str] = "ImageJ / Fiji"
-    about: ClassVar[str] = "Label maps that Fiji opens in the colors of the classes, with the pixel size."
-    ending: ClassVar[str] = "_mask.tif"
+    key = "imagej"
+    title = "ImageJ / Fiji"
+    about = "Label maps that Fiji opens in the colors of the classes, with the pixel size."
+    ending = "_mask.tif"
 
     def _write(self, path: Path, stack: _Stack, legend: Legend) -> None:
         colors, text = color_table(legend), legend.to_text()
@@ -214,12 +214,10 @@ class ImageJTiff(_Stackable):
 class OmeTiff(_Stackable):
     """OME-TIFF with physical sizes and units; the names of the classes are in a map annotation."""
 
-    key: ClassVar[str] = "ome-tiff"
-    title: ClassVar[str] = "OME-TIFF"
-    about: ClassVar[str] = (
-        "Label maps with physical sizes, units and the names of the classes: for OMERO, QuPath."
-    )
-    ending: ClassVar[str] = "_mask.ome.tif"
+    key = "ome-tiff"
+    title = "OME-TIFF"
+    about = "Label maps with physical sizes, units and the names of the classes: for OMERO, QuPath."
+    ending = "_mask.ome.tif"
 
     def _write(self, path: Path, stack: _Stack, legend: Legend) -> None:
         names = stack.plane_names
@@ -246,10 +244,10 @@ class _OfObjects(Format):
 class ObjectTiff(_OfObjects, _OneEach):
     """One TIFF for each image in which each object has its own number."""
 
-    key: ClassVar[str] = "objects"
-    title: ClassVar[str] = "Numbered objects"
-    about: ClassVar[str] = "TIFF, one per image, in which each connected object has its own number."
-    ending: ClassVar[str] = "_objects.tif"
+    key = "objects"
+    title = "Numbered objects"
+    about = "TIFF, one per image, in which each connected object has its own number."
+    ending = "_objects.tif"
 
     def write(self, item: Item, path: Path, source: Source) -> None:
         """Write the numbered objects of an item."""
@@ -261,14 +259,14 @@ class ObjectTiff(_OfObjects, _OneEach):
 class Probabilities(_OneEach):
     """One float32 TIFF for each image: the foreground's probability, or a channel for each class."""
 
-    key: ClassVar[str] = "probabilities"
-    title: ClassVar[str] = "Probabilities"
-    about: ClassVar[str] = (
+    key = "probabilities"
+    title = "Probabilities"
+    about = (
         "Probabilities of the newest network for all images that are not skipped: 32-bit TIFF, from 0 to 1."
     )
-    reads_pictures: ClassVar[bool] = True
-    predicts: ClassVar[bool] = True
-    ending: ClassVar[str] = "_probability.tif"
+    reads_pictures = True
+    predicts = True
+    ending = "_probability.tif"
 
     def write(self, item: Item, path: Path, source: Source) -> None:
         """Predict an item and write its probabilities."""
@@ -293,13 +291,11 @@ class Overlays(_OneEach):
         Whether to make the sheet.
     """
 
-    key: ClassVar[str] = "overlays"
-    title: ClassVar[str] = "Images with outlines"
-    about: ClassVar[str] = (
-        "PNG for slides and for checking: each image with its outlines in the classes' colors."
-    )
-    reads_pictures: ClassVar[bool] = True
-    ending: ClassVar[str] = "_overlay.png"
+    key = "overlays"
+    title = "Images with outlines"
+    about = "PNG for slides and for checking: each image with its outlines in the classes' colors."
+    reads_pictures = True
+    ending = "_overlay.png"
     contact_sheet: bool = True
 
     def outputs(self, source: Source, items: Sequence[Item]) -> list[Output]:
@@ -327,9 +323,9 @@ class Coco(_OfObjects):
         Outlines instead of run lengths.
     """
 
-    key: ClassVar[str] = "coco"
-    title: ClassVar[str] = "COCO"
-    about: ClassVar[str] = "annotations.json with every object of all images, to train other programs with."
+    key = "coco"
+    title = "COCO"
+    about = "annotations.json with every object of all images, to train other programs with."
     polygons: bool = False
 
     def outputs(self, source: Source, items: Sequence[Item]) -> list[Output]:
@@ -352,9 +348,9 @@ class Coco(_OfObjects):
 class Measurements(_OfObjects):
     """Two CSV tables: areas, lengths and positions of all objects; counts and areas of each class."""
 
-    key: ClassVar[str] = "measurements"
-    title: ClassVar[str] = "Measurements"
-    about: ClassVar[str] = "CSV: areas and lengths of each object, counts and areas of each class by image."
+    key = "measurements"
+    title = "Measurements"
+    about = "CSV: areas and lengths of each object, counts and areas of each class by image."
 
     def outputs(self, source: Source, items: Sequence[Item]) -> list[Output]:
         """Plan the two tables."""
