@@ -25,31 +25,24 @@ MOST_OF_LINES = 2 * MOST_BYTES
 _MOST_LINE = 2**20
 _LARGEST_HEADER = 16 * 2**20  # a hundred times what the largest network needs; it is parsed as a whole
 _MOST_VALUES, _MOST_CONTAINERS = 16 * 2**20, 4 * 2**20  # of JSON; each container takes 64 bytes of memory
-_FLAGS = {
-    "rb": os.O_RDONLY,
-    "a+b": os.O_RDWR | os.O_APPEND | os.O_CREAT,
-}
+_FLAGS = {"rb": os.O_RDONLY, "a+b": os.O_RDWR | os.O_APPEND | os.O_CREAT}
 # A pipe must not be waited for; a terminal must not become this program's.
 _ALWAYS = sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY", "O_NOINHERIT")
 )
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 _BY_FOLDERS = bool(_NO_LINK) and os.open in os.supports_dir_fd
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def open_own(
-    path: Path,
-    within: Path | None = None,
-    *,
-    mode: Literal["rb", "a+b"] = "rb",
-    most: int | None = None,
+    path: Path, within: Path | None = None, *, mode: Literal["rb", "a+b"] = "rb", most: int | None = None
 ) -> BinaryIO:
     """Open a file of a session, or of another folder that a stranger may have made.
 
@@ -277,7 +270,7 @@ def _content(file: BinaryIO, path: Path, most: int | None) -> bytes:
 
 def _check_kind(found: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
-        kind = next((word for is_kind, word in _KINDS if is_kind(found.st_mode)), "no regular file")
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "no regular file")
         raise SemiGDAError(
             f"“{path}” is {kind} where a file should be; it is not opened. Replace it with a file."
         )

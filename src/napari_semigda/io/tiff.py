@@ -4,8 +4,8 @@ import itertools
 import math
 import operator
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,19 +88,21 @@ def stack_axes(path: Path, series: int) -> tuple[list[tuple[str, int]], float | 
 
 def read_plane(plane: Plane) -> Picture:
     """Read one plane as it is displayed."""
-    with _opened(plane) as stored:
+    with ExitStack() as stack:
+        stored = _open(plane, stack)
         return Picture(stored.picture(), *stored.size)
 
 
 def read_samples(plane: Plane) -> tuple[Array, Interpretation]:
     """Read the samples of one plane as they are stored, upright, and what they mean."""
-    with _opened(plane) as stored:
+    with ExitStack() as stack:
+        stored = _open(plane, stack)
         return stored.samples(), stored.meaning
 
 
 def open_levels(plane: Plane, stack: ExitStack) -> list[StoredPixels]:
     """Open a plane and its smaller copies until `stack` is closed; none where it has to be read whole."""
-    full = _StoredPlane(_image(plane.path, plane.series, stack), plane.index, upright=plane.upright)
+    full = _open(plane, stack)
     if full.block is None:
         return []
     levels = [level.by_slices() for level in (full, *full.smaller())]
@@ -108,10 +110,8 @@ def open_levels(plane: Plane, stack: ExitStack) -> list[StoredPixels]:
     return [level for level in levels if (level.dtype, level.shape[2:]) == (like.dtype, like.shape[2:])]
 
 
-@contextmanager
-def _opened(plane: Plane) -> Iterator["_StoredPlane"]:
-    with ExitStack() as stack:
-        yield _StoredPlane(_image(plane.path, plane.series, stack), plane.index, upright=plane.upright)
+def _open(plane: Plane, stack: ExitStack) -> "_StoredPlane":
+    return _StoredPlane(_image(plane.path, plane.series, stack), plane.index, upright=plane.upright)
 
 
 # Images of a file -------------------------------------------------------------------------------------
@@ -293,12 +293,7 @@ def _has_channels_last(series: tifffile.TiffPageSeries) -> bool:
 
 
 def _image_of_set(
-    path: Path,
-    tif: tifffile.TiffFile,
-    number: int,
-    image: OmeImage,
-    stack: ExitStack,
-    lock: threading.Lock,
+    path: Path, tif: tifffile.TiffFile, number: int, image: OmeImage, stack: ExitStack, lock: threading.Lock
 ) -> _Image:
     key = keyframe(tif.pages[next((part.page for part in image.parts.values() if not part.file), 0)])
     files: dict[str, tifffile.TiffFile] = {"": tif}
