@@ -1,6 +1,5 @@
 """TIFF in all its kinds: which planes a file holds, and the pixels of one of them, whole or by windows."""
 
-import itertools
 import math
 import operator
 import threading
@@ -169,8 +168,7 @@ class _Image:
             range(length) if isinstance(part, slice) else (part,)
             for part, length in zip(self.window(index), lengths, strict=False)
         ]
-        positions = np.array(list(itertools.product(*kept)), np.intp).T
-        return [int(number) for number in np.ravel_multi_index(tuple(positions), lengths)]
+        return [int(number) for number in np.ravel_multi_index(np.ix_(*kept), lengths).flat]
 
     def listed(self) -> Iterable[int]:
         """Return the planes of this file: of a set those whose first channel it holds, the others there."""
