@@ -44,8 +44,12 @@ def made_up(strategy, dice, changed=0.1, seed=0, **more):
     } | more
 
 
+MAIN = ("mixed", "unet-random")
+REST = sorted({*ORDERS} - {*MAIN})
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", [*ORDERS, "unet-random"])
+@pytest.mark.parametrize("strategy", [*MAIN, *(pytest.param(one, marks=pytest.mark.nightly) for one in REST)])
 def test_an_annotator_works_through_a_pack(make_pack, tmp_path, strategy):
     output = tmp_path / "results"
     assert run(make_pack([""] * 12), output, "--strategies", strategy, "--rest") == 0

@@ -17,15 +17,16 @@ from faults import (
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_when_a_working_process_is_killed():
-    tally = killed(3, longest=4.0, seed=0)
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.nightly)])
+def test_nothing_is_lost_when_a_working_process_is_killed(times):
+    tally = killed(times, longest=4.0, seed=0)
 
-    assert tally.times == 3
+    assert tally.times == times
     assert tally.masks > 0
     assert tally.faults == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(not WrongClock.library.exists(), reason=f"needs {WrongClock.library} (libfaketime)")
 def test_nothing_is_lost_when_the_clock_goes_back_and_forth():
     tally = killed(2, longest=3.0, seed=0, clock=WrongClock())
@@ -44,10 +45,11 @@ def test_nothing_is_lost_on_a_disk_that_answers_with_errors():
 
 
 @pytest.mark.slow
-def test_rounds_started_and_stopped_hold_no_more_memory():
-    tally = started_and_stopped(3, "cpu")
+@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.nightly)])
+def test_rounds_started_and_stopped_hold_no_more_memory(times):
+    tally = started_and_stopped(times, "cpu")
 
-    assert tally.interrupted == {"complete": 2, "stopped": 1}
+    assert tally.interrupted == {"complete": (times + 1) // 2, "stopped": times // 2}
     assert tally.faults == []
 
 

@@ -1,5 +1,6 @@
 """The autoencoder shipped with the package carries masks it has never seen."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -104,30 +105,41 @@ def test_real_masks_come_back_at_the_paper_s_working_size(autoencoder, pack, lea
     assert np.mean(scores) >= least
 
 
-def train_twice(script, folder):
-    """Run a training script for a moment, then let it go on; the last line of its curve after each."""
+SCRIPTS = {"train_compact": "compact.safetensors", "pretrain_compact": "compact_start.safetensors"}
 
+
+def check_weights(path):
+    """They load where they belong."""
+    if path.name == "compact.safetensors":
+        assert load_autoencoder("compact", path).source == "file"
+    else:
+        SemiGDANet("compact").load_trainable_state(load_file(path))
+
+
+def last_point(folder):
+    return json.loads((folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_moment_of_training_writes_weights_that_load(tmp_path, monkeypatch, script):
+    monkeypatch.setattr(sys, "argv", [script, str(tmp_path), "--seconds", "0.1", "--pool", "2"])
+    importlib.import_module(script).main()
+
+    assert last_point(tmp_path)["step"] > 0
+    check_weights(tmp_path / SCRIPTS[script])
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_training_goes_on_where_it_stopped(tmp_path, script):
     def train(seconds, *more):
-        path = Path(__file__).parents[2] / "benchmarks" / script
-        command = [sys.executable, path, folder, "--seconds", seconds, "--pool", 2, *more]
+        path = Path(__file__).parents[2] / "benchmarks" / f"{script}.py"
+        command = [sys.executable, path, tmp_path, "--seconds", seconds, "--pool", 2, *more]
         subprocess.run([str(part) for part in command], check=True, timeout=200)
-        return json.loads((folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+        return last_point(tmp_path)
 
     first = train(0.1)
-    return first, train(first["seconds"] + 1, "--resume")
-
-
-@pytest.mark.slow
-def test_the_autoencoder_s_training_writes_weights_that_load_and_goes_on_where_it_stopped(tmp_path):
-    first, second = train_twice("train_compact.py", tmp_path)
-
+    second = train(first["seconds"] + 1, "--resume")
     assert 0 < first["step"] < second["step"]
-    assert load_autoencoder("compact", tmp_path / "compact.safetensors").source == "file"
-
-
-@pytest.mark.slow
-def test_pretraining_writes_a_state_that_fits_and_goes_on_where_it_stopped(tmp_path):
-    first, second = train_twice("pretrain_compact.py", tmp_path)
-
-    assert 0 < first["step"] < second["step"]
-    SemiGDANet("compact").load_trainable_state(load_file(tmp_path / "compact_start.safetensors"))
+    check_weights(tmp_path / SCRIPTS[script])

@@ -7,7 +7,7 @@ import napari.settings
 import pytest
 from napari.utils import progress
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_semigda.downloads import keep_downloads_in
@@ -25,9 +25,9 @@ TITLE = "Annotate and train"
 PATIENCE = 60_000  # milliseconds; nothing waits that long unless something is broken
 
 
-@pytest.fixture(scope="session", autouse=True)
-def quick_collections():
-    """Take what is imported for good out of the garbage collections that napari asks for again and again."""
+def leave_out_of_collections():
+    """Leave what earlier tests imported or kept out of the collections that napari asks for, four a test."""
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     gc.collect()
     gc.freeze()
 
@@ -87,6 +87,7 @@ def make_trained(make_session):
 
 @pytest.fixture
 def viewer(make_napari_viewer):
+    leave_out_of_collections()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield make_napari_viewer()
