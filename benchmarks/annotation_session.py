@@ -48,8 +48,8 @@ from napari_semigda.session.efforts import measure as effort
 from napari_semigda.session.items import Item
 from napari_semigda.session.ranking import ORDERS
 from napari_semigda.session.session import Session
+from napari_semigda.training.data import mixed_seed
 from napari_semigda.training.recipe import Budget, Recipe
-from napari_semigda.training.sampling import mixed_seed
 from packs import Pair, Split, is_pack, split_pack, truth
 from scores import scores
 from tables import SPLITS, read_result

@@ -20,11 +20,9 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.device import autocast
 from napari_semigda.training.augmentation import augment
-from napari_semigda.training.examples import Batch, Example, draw_batch
+from napari_semigda.training.data import Batch, Example, Stream, draw_batch, mixed_seed
 from napari_semigda.training.losses import dice_loss, one_hot
-from napari_semigda.training.recipe import Budget
-from napari_semigda.training.sampling import Stream, mixed_seed
-from napari_semigda.training.schedule import averaging_decay, polynomial_decay, unlabeled_weight
+from napari_semigda.training.recipe import Budget, averaging_decay, polynomial_decay, unlabeled_weight
 
 BATCH = 4
 """Labeled examples a step; Mean Teacher draws as many unlabeled ones."""

@@ -23,7 +23,7 @@ from napari_semigda.inference.preparation import ImageSettings, frame, normalize
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.network import SemiGDANet
 from napari_semigda.training import objective
-from napari_semigda.training.examples import Example
+from napari_semigda.training.data import Example
 from napari_semigda.training.losses import dice_loss, segmentation_loss
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round

@@ -25,7 +25,7 @@ from napari_semigda.model.device import choose_device
 from napari_semigda.model.loading import random_autoencoder
 from napari_semigda.model.network import SemiGDANet
 from napari_semigda.model.presets import PRESETS
-from napari_semigda.training.examples import Example
+from napari_semigda.training.data import Example
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round
 

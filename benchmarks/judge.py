@@ -8,7 +8,7 @@ import imageio.v3 as iio
 import torch
 from torch import Tensor, nn
 
-from napari_semigda.inference.class_masks import label_map
+from napari_semigda.inference.postprocessing import label_map
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from packs import Pair, class_names, truth

@@ -37,10 +37,9 @@ from napari_semigda.model.device import choose_device, has_bfloat16_units
 from napari_semigda.model.loading import load_autoencoder
 from napari_semigda.model.network import SemiGDANet
 from napari_semigda.model.presets import PRESETS
-from napari_semigda.training.examples import Example
+from napari_semigda.training.data import Example, mixed_seed
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round
-from napari_semigda.training.sampling import mixed_seed
 from packs import Pair, Split, class_names, is_pack, split_pack, truth
 from tables import RESULTS, read_result, run_table
 

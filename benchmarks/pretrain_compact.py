@@ -28,10 +28,9 @@ from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.device import autocast
 from napari_semigda.model.network import SemiGDANet
 from napari_semigda.training.augmentation import augment
-from napari_semigda.training.examples import Batch
+from napari_semigda.training.data import Batch
 from napari_semigda.training.objective import Objective
-from napari_semigda.training.recipe import Recipe
-from napari_semigda.training.schedule import averaging_decay
+from napari_semigda.training.recipe import Recipe, averaging_decay
 from scenes import draw_scene
 from train_compact import Muon
 

@@ -8,7 +8,7 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.training.examples import Batch
+from napari_semigda.training.data import Batch
 from napari_semigda.training.recipe import Budget
 from tests.training.conftest import SIZE, disc_example
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from napari_semigda.errors import Cancelled
-from napari_semigda.inference.draft_maps import draft_maps
-from napari_semigda.inference.predictor import Predictor
+from napari_semigda.inference.predictor import Predictor, draft_maps
 from napari_semigda.inference.preparation import ImageSettings
 from tests.inference.test_predictor import Brightness, count_objects, discs
 

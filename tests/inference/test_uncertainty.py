@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_semigda.inference.uncertainty import PictureScore, uncertainty_map
+from napari_semigda.inference.postprocessing import ImageScore, uncertainty_map
 
 
 def two_classes(*foreground):
@@ -41,7 +41,7 @@ def test_uncertainty_is_symmetric_and_in_range(classes, seed, sharpness):
 
 
 def score(foreground, uncertainty):
-    picture = PictureScore()
+    picture = ImageScore()
     picture.add(torch.stack([1 - foreground, foreground]), uncertainty)
     return picture.value
 
@@ -71,11 +71,11 @@ def test_a_few_doubtful_specks_do_not_make_an_empty_picture_urgent():
 
 def test_a_picture_scores_the_same_in_pieces():
     foreground, uncertainty = torch.rand(40, 50), torch.rand(40, 50)
-    pieces = PictureScore()
+    pieces = ImageScore()
     for rows in (slice(0, 7), slice(7, 40)):
         pieces.add(torch.stack([1 - foreground[rows], foreground[rows]]), uncertainty[rows])
     assert pieces.value == pytest.approx(score(foreground, uncertainty))
 
 
 def test_nothing_scores_zero():
-    assert PictureScore().value == 0
+    assert ImageScore().value == 0

@@ -14,7 +14,7 @@ from napari_semigda.inference.preparation import ImageSettings, frame, normalize
 from napari_semigda.io import bands
 from napari_semigda.session.examples import ExampleCache
 from napari_semigda.session.session import Session
-from napari_semigda.training.examples import Example, cut_window, draw_batch
+from napari_semigda.training.data import Example, cut_window, draw_batch
 from tests.stores import noise, write_store
 
 

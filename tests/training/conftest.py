@@ -4,7 +4,7 @@ import torch
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.loading import random_autoencoder
 from napari_semigda.model.network import SemiGDANet
-from napari_semigda.training.examples import Example
+from napari_semigda.training.data import Example
 
 SIZE = 32
 

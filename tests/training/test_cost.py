@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.network import SemiGDANet
-from napari_semigda.training.examples import Example
+from napari_semigda.training.data import Example
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round
 from tests.training.conftest import SIZE

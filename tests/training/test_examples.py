@@ -4,8 +4,7 @@ from hypothesis import strategies as st
 
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.training.augmentation import augment
-from napari_semigda.training.examples import Batch, Example, cut_window, draw_batch
-from napari_semigda.training.sampling import Stream
+from napari_semigda.training.data import Batch, Example, Stream, cut_window, draw_batch
 from tests.training.conftest import disc_example
 
 

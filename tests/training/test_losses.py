@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_semigda.model.annotation import image_to_probabilities, labels_to_image
+from napari_semigda.training.augmentation import mix, random_boxes
 from napari_semigda.training.losses import (
     alignment_loss,
     cross_entropy_loss,
@@ -15,7 +16,6 @@ from napari_semigda.training.losses import (
     pseudo_labels,
     segmentation_loss,
 )
-from napari_semigda.training.mixing import mix, random_boxes
 
 seeds = st.integers(0, 2**31)
 

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.training.recipe import Budget, Recipe
-from napari_semigda.training.schedule import averaging_decay, polynomial_decay, unlabeled_weight
+from napari_semigda.training.recipe import Budget, Recipe, averaging_decay, polynomial_decay, unlabeled_weight
 
 
 @pytest.mark.parametrize("name", ["default", "paper"])

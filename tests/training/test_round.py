@@ -14,7 +14,7 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.model.loading import random_autoencoder
 from napari_semigda.model.network import SemiGDANet
-from napari_semigda.training.examples import Batch, Example
+from napari_semigda.training.data import Batch, Example
 from napari_semigda.training.losses import dice_loss
 from napari_semigda.training.objective import Objective
 from napari_semigda.training.recipe import Budget, Recipe

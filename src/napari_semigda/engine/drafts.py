@@ -12,9 +12,8 @@ from napari_semigda.engine.events import Event
 from napari_semigda.engine.models import Models
 from napari_semigda.engine.requests import Requests, Waiting
 from napari_semigda.errors import Cancelled, user_message
-from napari_semigda.inference.draft_maps import draft_maps
 from napari_semigda.inference.features import FeatureExtractor
-from napari_semigda.inference.predictor import Network, Predictor
+from napari_semigda.inference.predictor import Network, Predictor, draft_maps
 from napari_semigda.inference.preparation import Pixels
 from napari_semigda.pace import Pace
 from napari_semigda.session.items import Item

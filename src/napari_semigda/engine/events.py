@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from napari_semigda.inference.draft_maps import DraftMaps
+from napari_semigda.inference.predictor import DraftMaps
 from napari_semigda.session.drafts import DraftInfo
 from napari_semigda.session.items import Item
 from napari_semigda.session.rounds import RoundRecord

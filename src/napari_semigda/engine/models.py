@@ -18,10 +18,9 @@ from napari_semigda.model.network import SemiGDANet
 from napari_semigda.session.rounds import MODEL, RoundRecord
 from napari_semigda.session.session import Session
 from napari_semigda.session.trained_model import settings_of
-from napari_semigda.training.examples import Example
+from napari_semigda.training.data import Example, mixed_seed
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.training.round import Round
-from napari_semigda.training.sampling import mixed_seed
 
 
 @dataclass

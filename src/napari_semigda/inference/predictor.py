@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_semigda.errors import Cancelled
-from napari_semigda.inference.class_masks import label_map, one_object
+from napari_semigda.inference.postprocessing import ImageScore, label_map, one_object, uncertainty_map
 from napari_semigda.inference.preparation import (
     Framed,
     ImageSettings,
@@ -27,7 +27,6 @@ from napari_semigda.inference.preparation import (
     unframe,
 )
 from napari_semigda.inference.tiling import Axis, RowBlender
-from napari_semigda.inference.uncertainty import PictureScore, uncertainty_map
 from napari_semigda.model.device import autocast
 
 PIXELS_AT_ONCE = {"cuda": 2**19}
@@ -35,6 +34,10 @@ PIXELS_AT_ONCE = {"cuda": 2**19}
 
 FEWER_PIXELS_AT_ONCE = 2**16
 """The same on devices that gain nothing from large batches; small enough to cancel within a second."""
+
+
+DRAFT_THRESHOLD = 0.5
+"""Foreground is what is more probable than background."""
 
 
 class Network(Protocol):
@@ -67,7 +70,7 @@ class Prediction:
     uncertainty
         (H, W) float32 in [0, 1], see `uncertainty_map`.
     score
-        In [0, 1], see `PictureScore`: the higher, the sooner somebody should look at the picture.
+        In [0, 1], see `ImageScore`: the higher, the sooner somebody should look at the picture.
     """
 
     probabilities: NDArray[np.float32]
@@ -91,6 +94,37 @@ class Draft:
     labels: NDArray[np.uint8]
     score: float
     uncertainty: float
+
+
+@dataclass(frozen=True)
+class DraftMaps:
+    """Maps of one picture of which drafts of any threshold are made at once.
+
+    Parameters
+    ----------
+    foreground
+        (H, W) float32 in [0, 1]: probability of the most probable class against background, of these two
+        (for two classes: the foreground's probability).
+    best
+        (H, W) uint8: the most probable class besides background.
+    uncertainty
+        (H, W) float32 in [0, 1], see `uncertainty_map`.
+    one_object
+        Whether a draft has at most one object, see `one_object`.
+    """
+
+    foreground: NDArray[np.float32]
+    best: NDArray[np.uint8]
+    uncertainty: NDArray[np.float32]
+    one_object: bool = False
+
+    def labels(self, threshold: float = DRAFT_THRESHOLD) -> NDArray[np.uint8]:
+        """Make the draft of which foreground is what is more probable than `threshold`; (H, W) uint8.
+
+        The lower the threshold, the more foreground. At one half it is the draft the predictor makes.
+        """
+        labels = np.where(self.foreground > threshold, self.best, np.uint8(0))
+        return one_object(labels) if self.one_object else labels
 
 
 class Strip(NamedTuple):
@@ -121,7 +155,7 @@ class Summary:
     """
 
     def __init__(self) -> None:
-        self._score = PictureScore()
+        self._score = ImageScore()
 
     @property
     def score(self) -> float:
@@ -146,7 +180,7 @@ class Predictor:
         Where to compute. On CUDA in bfloat16 where the card has it, otherwise in float32.
     one_object
         Whether there is at most one object in a picture: of what is predicted the largest is kept, see
-        `class_masks.one_object`. Probabilities and uncertainty stay as they are.
+        `one_object`. Probabilities and uncertainty stay as they are.
     removed
         Classes that are background where they are the most probable ones.
     """
@@ -388,6 +422,48 @@ class Predictor:
             layers = torch.cat([mean, uncertainty[:, None]], dim=1).cpu()
         work.done(len(tiles))
         return layers
+
+
+def draft_maps(
+    predictor: Predictor,
+    pixels: Pixels,
+    classes: Collection[int] | None = None,
+    *,
+    cancelled: Callable[[], bool] | None = None,
+) -> DraftMaps:
+    """Predict a picture, strip by strip, and keep what thresholds need.
+
+    Parameters
+    ----------
+    predictor
+        The network and how it sees pictures.
+    pixels
+        As for `Predictor.predict`.
+    classes
+        Values the network may choose; None lets it choose all it knows.
+    cancelled
+        Asked before each batch of tiles.
+
+    Raises
+    ------
+    SemiGDAError, Cancelled
+        As `Predictor.predict`.
+    """
+    height, width = pixels.shape[:2]
+    foreground, uncertainty = np.zeros((2, height, width), np.float32)
+    best = np.zeros((height, width), np.uint8)
+    for strip in predictor.fill(np.empty((height, width), np.uint8), pixels, cancelled=cancelled):
+        rows = slice(strip.top, strip.top + len(strip.labels))
+        values = [
+            value for value in range(1, len(strip.probabilities)) if classes is None or value in classes
+        ]
+        uncertainty[rows] = strip.uncertainty
+        if values:
+            of_classes = strip.probabilities[values]
+            most = of_classes.max(axis=0)
+            best[rows] = np.array(values, np.uint8)[of_classes.argmax(axis=0)]
+            foreground[rows] = most / np.maximum(most + strip.probabilities[0], np.finfo(np.float32).tiny)
+    return DraftMaps(foreground, best, uncertainty, predictor.one_object)
 
 
 class _Work:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.inference.class_masks import one_object
+from napari_semigda.inference.postprocessing import one_object
 from napari_semigda.io.atomic import write_json
 from napari_semigda.io.files import json_or_none
 from napari_semigda.session.folder import SessionFolder

@@ -18,7 +18,7 @@ from napari_semigda.inference.preparation import (
 from napari_semigda.session.images import ImageFiles
 from napari_semigda.session.items import Item
 from napari_semigda.session.labels import LabelStore
-from napari_semigda.training.examples import Example
+from napari_semigda.training.data import Example
 
 DEFAULT_ROOM = 512 * 2**20
 """Bytes of prepared examples that a session keeps in memory."""

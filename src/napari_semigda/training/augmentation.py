@@ -1,4 +1,4 @@
-"""Random changes of a batch on its device; labels and validity always move with the image."""
+"""Random changes of a batch on its device, and CutMix; labels and validity always move with the image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.training.examples import Batch
+from napari_semigda.training.data import Batch
 
 
 def augment(batch: Batch, generator: torch.Generator) -> Batch:
@@ -89,3 +89,48 @@ def _jitter(images: Tensor, generator: torch.Generator) -> Tensor:
     contrasted = (bright - mean) * contrast + mean
     gray = contrasted.mean(dim=1, keepdim=True)
     return ((contrasted - gray) * saturation + gray).clamp(0, 1) * 2 - 1
+
+
+def random_boxes(count: int, size: int, side: float, generator: torch.Generator) -> Tensor:
+    """One random square a pair of images, each at its own place.
+
+    Parameters
+    ----------
+    count : int
+        Number of pairs B.
+    size : int
+        Side S of the images in pixels.
+    side : float
+        Side of the box as a fraction of S, in (0, 1].
+    generator : torch.Generator
+        On the CPU.
+
+    Returns
+    -------
+    Tensor, bool, shape (B, S, S)
+        True inside the box.
+    """
+    length = max(1, round(size * side))
+    corners = torch.randint(size - length + 1, (count, 2), generator=generator)
+    positions = torch.arange(size)
+    inside = (positions >= corners[..., None]) & (positions < corners[..., None] + length)
+    return inside[:, 0, :, None] & inside[:, 1, None, :]
+
+
+def mix(first: Tensor, second: Tensor, boxes: Tensor) -> Tensor:
+    """Both images of each pair with the contents of the box swapped.
+
+    Parameters
+    ----------
+    first, second : Tensor, shape (B, …, S, S)
+        Images, probabilities or maps, equal in shape.
+    boxes : Tensor, bool, shape (B, S, S)
+        From `random_boxes`.
+
+    Returns
+    -------
+    Tensor, shape (2B, …, S, S)
+        The first images with boxes of the second, then the second ones with boxes of the first.
+    """
+    inside = boxes if first.dim() == 3 else boxes[:, None]
+    return torch.cat([torch.where(inside, second, first), torch.where(inside, first, second)])

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from napari_semigda.model.network import Latents, SemiGDANet
-from napari_semigda.training.examples import Batch
+from napari_semigda.training.augmentation import mix, random_boxes
+from napari_semigda.training.data import Batch
 from napari_semigda.training.losses import (
     alignment_loss,
     latent_weights,
@@ -16,9 +17,7 @@ from napari_semigda.training.losses import (
     pseudo_labels,
     segmentation_loss,
 )
-from napari_semigda.training.mixing import mix, random_boxes
-from napari_semigda.training.recipe import Recipe
-from napari_semigda.training.schedule import unlabeled_weight
+from napari_semigda.training.recipe import Recipe, unlabeled_weight
 
 #: Name of a term → its weight in the sum and its value.
 Terms = dict[str, tuple[float, Tensor]]

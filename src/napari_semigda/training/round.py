@@ -21,11 +21,17 @@ from napari_semigda.io.files import check_own, opened_tensors, parse_json
 from napari_semigda.model.device import autocast
 from napari_semigda.model.network import SemiGDANet
 from napari_semigda.training.augmentation import augment
-from napari_semigda.training.examples import Batch, Example, draw_batch
+from napari_semigda.training.data import Batch, Example, Stream, draw_batch, mixed_seed
 from napari_semigda.training.objective import Objective, Terms
-from napari_semigda.training.recipe import Budget, OptimizerSettings, Recipe, from_disk, to_disk
-from napari_semigda.training.sampling import Stream, mixed_seed
-from napari_semigda.training.schedule import averaging_decay, polynomial_decay
+from napari_semigda.training.recipe import (
+    Budget,
+    OptimizerSettings,
+    Recipe,
+    averaging_decay,
+    from_disk,
+    polynomial_decay,
+    to_disk,
+)
 
 _MOST = 10**12  # steps or seconds
 

@@ -21,7 +21,7 @@ from napari_semigda.inference.correction import (
     smooth_outlines,
     taken_inside,
 )
-from napari_semigda.inference.draft_maps import DRAFT_THRESHOLD, DraftMaps
+from napari_semigda.inference.predictor import DRAFT_THRESHOLD, DraftMaps
 from napari_semigda.session.items import Item
 from napari_semigda.widgets.annotation import Annotation, Mask
 

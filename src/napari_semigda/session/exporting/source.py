@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.inference.class_masks import one_object
+from napari_semigda.inference.postprocessing import one_object
 from napari_semigda.inference.preparation import ImageSettings, normalize
 from napari_semigda.io.masks import UNLABELED, Legend
 from napari_semigda.pace import Cancel, Progress, check

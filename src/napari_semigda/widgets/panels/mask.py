@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QSpinBox, QWidget, QWidge
 from superqt import QLabeledDoubleSlider
 from superqt.utils import signals_blocked
 
-from napari_semigda.inference.draft_maps import DRAFT_THRESHOLD
+from napari_semigda.inference.predictor import DRAFT_THRESHOLD
 from napari_semigda.pace import counted
 from napari_semigda.widgets.annotation import Annotation
 from napari_semigda.widgets.controller import NO_SESSION, Controller

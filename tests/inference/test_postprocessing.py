@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from napari_semigda.inference import class_masks
-from napari_semigda.inference.class_masks import one_object
+from napari_semigda.inference import postprocessing
+from napari_semigda.inference.postprocessing import one_object
 
 label_maps = arrays(
     np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=14), elements=st.sampled_from([0, 0, 0, 1, 2])
@@ -25,7 +25,7 @@ def test_the_largest_object_stays_as_it_is_and_nothing_else_does(labels: np.ndar
     """In whatever bands components are numbered."""
     numbered, count = objects(labels)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(class_masks, "_PIXELS_AT_ONCE", at_once)
+        patch.setattr(postprocessing, "_PIXELS_AT_ONCE", at_once)
         kept = one_object(labels.copy())
     assert objects(kept)[1] == min(count, 1)
     assert ((kept == labels) | (kept == 0)).all()
