@@ -631,6 +631,7 @@ def renamed(folder):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 def test_every_output_can_show_every_name(renamed, encoding):
     done = run_program("info", renamed, PYTHONIOENCODING=encoding)
@@ -694,6 +695,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
 @pytest.mark.parametrize("module", ["argparse", "rich.table", "napari_semigda.cli.display", "numpy", "torch"])
 def test_ctrl_c_while_modules_are_imported_is_one_line(folder, module):
@@ -737,6 +739,7 @@ sys.exit(cli.main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
 @pytest.mark.parametrize("place", ["anywhere", "destructor", "late import"])
 def test_ctrl_c_is_one_line_wherever_it_comes(folder, place):

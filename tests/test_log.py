@@ -19,6 +19,7 @@ def place(tmp_path, monkeypatch):
     log.keep_log()  # later tests do not write into a folder that is gone
 
 
+@pytest.mark.slow
 def test_errors_go_to_the_file_with_their_trace_and_only_once():
     log.keep_log()
     log.keep_log()
@@ -39,6 +40,7 @@ def test_a_place_that_cannot_be_written_keeps_nobody_from_working(place):
     assert (place / "napari-semigda").read_text() == "in the way"
 
 
+@pytest.mark.slow
 def test_the_command_line_names_the_file(tmp_path, monkeypatch, capsys):
     def breaks(*_args, **_options):
         raise RuntimeError("out of paper")

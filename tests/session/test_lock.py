@@ -35,6 +35,7 @@ def holding(session):
         program.kill()
 
 
+@pytest.mark.slow
 def test_a_session_open_in_another_program_can_be_looked_at_and_names_who_has_it(session, holding):
     again = Session.open(session.folder)
 
@@ -77,6 +78,7 @@ def test_what_the_other_one_saves_goes_on_being_saved(session):
     assert Session.open(session.folder).state("image_1") is ItemState.ACCEPTED
 
 
+@pytest.mark.slow
 def test_a_program_that_was_killed_keeps_nobody_out(session, holding):
     holding.kill()
     holding.wait()

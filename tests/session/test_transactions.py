@@ -141,6 +141,7 @@ OPERATIONS = pytest.mark.parametrize("operation", [remove, add])
 @FORKS
 @HOWS
 @OPERATIONS
+@pytest.mark.slow
 def test_it_is_made_wholly_or_not_at_all(
     accepted: Path, operation: Callable[[Session], None], how: int | None
 ) -> None:

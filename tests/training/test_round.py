@@ -130,6 +130,7 @@ def test_labeled_examples_that_come_later_join_where_an_epoch_begins(unlabeled: 
         training.add_labeled(discs[:5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped_after", [2, 3, 5])
 def test_a_round_that_others_joined_is_resumed_as_exactly(
     stopped_after: int, unlabeled: list[Example], tmp_path: Path
@@ -180,6 +181,7 @@ def test_a_round_of_some_epochs_is_no_longer_for_those_that_joined(tmp_path: Pat
     assert len(list(resumed.run())) == len(list(steps)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped_after", [1, 2, 3])
 def test_a_resumed_round_ends_as_if_it_had_never_stopped(
     stopped_after: int, labeled: list[Example], unlabeled: list[Example], tmp_path: Path

@@ -25,6 +25,18 @@ TITLE = "Annotate and train"
 PATIENCE = 60_000  # milliseconds; nothing waits that long unless something is broken
 
 
+QUICK = {"test_annotating", "test_correcting", "test_menus", "test_new_labels", "test_reasons", "test_tips"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Tests with a window take a second each: those of the daily work alone belong to the quick part."""
+    for item in items:
+        in_a_window = "make_napari_viewer" in getattr(item, "fixturenames", ())
+        if in_a_window and item.path.stem not in QUICK:
+            item.add_marker(pytest.mark.slow)
+
+
 def leave_out_of_collections():
     """Leave what earlier tests imported or kept out of the collections that napari asks for, four a test."""
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
