@@ -120,48 +120,27 @@ def opened_array(folder: Path, zarr_format: int, compressions: tuple[str, ...], 
     """
     import zarr  # takes a third of a second
 
-    store = _regular_files()(folder, read_only=True)
     if zarr_format == 2:
-        checked = _checked_store()(store, compressions[-1] if compressions else "", chunk_size)
-        return zarr.open_array(store=checked, mode="r", zarr_format=2)
+        store = _checked_store(folder, compressions[-1] if compressions else "", chunk_size)
+        return zarr.open_array(store=store, mode="r", zarr_format=2)
     with zarr.config.set({"codecs": {**zarr.config.get("codecs"), **_register_codecs()}}):
-        return zarr.open_array(store=store, mode="r", zarr_format=3)
+        return zarr.open_array(store=_checked_store(folder), mode="r", zarr_format=3)
 
 
-@cache
-def _regular_files() -> Any:
-    """Return the class of stores that do not wait for a pipe in place of a chunk."""
+def _checked_store(folder: Path, compression: str = "", size: int = 0) -> Any:
+    """Return a store that refuses a pipe in place of a chunk, and checks chunks whose `size` is given."""
     from zarr.storage import LocalStore
 
-    class RegularFiles(LocalStore):
+    class CheckedStore(LocalStore):  # a class for each array, so that no copy of a store can lose its checks
         async def get(self, key: str, *given: Any, **named: Any) -> Any:
             with suppress(OSError):  # zarr reports what is not there
                 check_regular(self.root / key)
-            return await super().get(key, *given, **named)
-
-    return RegularFiles
-
-
-@cache
-def _checked_store() -> Any:
-    """Return the class of stores of zarr 2 that hand out checked chunks only."""
-    from zarr.storage import WrapperStore
-
-    class CheckedStore(WrapperStore):
-        def __init__(self, store: Any, compression: str = "", size: int = 0) -> None:
-            super().__init__(store)
-            self._compression, self._size = compression, size
-
-        def _with_store(self, store: Any) -> Any:
-            return type(self)(store, self._compression, self._size)
-
-        async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-            value = await super().get(key, prototype, byte_range)
-            if value is not None and not key.rpartition("/")[2].startswith((".z", "zarr.json")):
-                check_chunk(self._compression, value.to_bytes(), self._size)
+            value = await super().get(key, *given, **named)
+            if size and value is not None and not key.rpartition("/")[2].startswith((".z", "zarr.json")):
+                check_chunk(compression, value.to_bytes(), size)
             return value
 
-    return CheckedStore
+    return CheckedStore(folder, read_only=True)
 
 
 @cache
