@@ -92,6 +92,6 @@ def time_left(seconds: float) -> str:
     return f"about {' '.join(parts)} left"
 
 
-def counted(number: int, word: str) -> str:
+def counted(number: int, word: str, words: str = "") -> str:
     """Return a number with its word: ``"1 image"``, ``"2 images"``."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+    return f"{number} {word if number == 1 else words or f'{word}s'}"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.omezarr import is_zarr
 from napari_semigda.io.pictures import FileContent, Listing, Plane, list_file, list_folder
-from napari_semigda.pace import Cancel, Progress, check, tracked
+from napari_semigda.pace import Cancel, Progress, check, counted, tracked
 from napari_semigda.session.items import (
     Item,
     file_identity,
@@ -224,11 +224,7 @@ def without_masks(
 
 
 def _skipped(count: int, it_is: str, they_are: str) -> str:
-    return (
-        f"1 file was skipped because {it_is}"
-        if count == 1
-        else f"{count} files were skipped because {they_are}"
-    )
+    return counted(count, f"file was skipped because {it_is}", f"files were skipped because {they_are}")
 
 
 def plane_suffixes(planes: Sequence[tuple[str, int, int]]) -> list[str]:

@@ -42,14 +42,8 @@ _MANY_VALUES = 20
 class ImportRow(NamedTuple):
     """The result for one image, or for one mask file that belongs to no image.
 
-    Parameters
-    ----------
-    image, mask
-        Name of the item, and path of the mask file below its folder; empty where there is none.
-    result, reason
-        What was done, and why.
-    nearest
-        The most similar name: of a mask file for an image without one, of an image for a mask file.
+    `image` is the name of the item, `mask` the path of the mask file below its folder; one may be empty.
+    `nearest` is the most similar name, of a mask file for an image without one, or the other way round.
     """
 
     image: str
@@ -74,11 +68,9 @@ class ImportReport:
     accepted
         Items that have a mask now.
     left_out
-        Items that a mask file was found for, but not accepted, and why.
+        Items whose mask file was not accepted, and why.
     rows
-        Every image and every mask file, and what became of it.
-    recognized
-        How the masks were found (such as “by path and “_mask””), with how many each.
+        The result for every image and every mask file.
     skipped
         What in the folder of masks cannot be read, in sentences.
     """
@@ -86,7 +78,6 @@ class ImportReport:
     accepted: tuple[Item, ...]
     left_out: tuple[tuple[Item, str], ...]
     rows: tuple[ImportRow, ...] = ()
-    recognized: tuple[tuple[str, int], ...] = ()
     skipped: tuple[str, ...] = ()
 
     @property
@@ -101,8 +92,9 @@ class ImportReport:
     def in_words(self) -> str:
         """Return a sentence on what was done."""
         parts = [f"{counted(len(self.accepted), 'mask')} accepted"]
-        if self.recognized:
-            parts[0] += f" ({', '.join(f'{count} {how}' for how, count in self.recognized)})"
+        how = Counter(row.reason for row in self.rows if row.result == "accepted").most_common()
+        if how:
+            parts[0] += f" ({', '.join(f'{count} {reason}' for reason, count in how)})"
         counts = Counter(row.result for row in self.rows)
         words: tuple[tuple[Result, str, str], ...] = (
             ("not accepted", "not accepted", "not accepted"),
@@ -110,21 +102,11 @@ class ImportReport:
             ("not used", "mask file not used", "mask files not used"),
             ("image", "file is an image of the session", "files are images of the session"),
         )
-        parts += [
-            f"{counts[result]} {one if counts[result] == 1 else many}"
-            for result, one, many in words
-            if counts[result]
-        ]
+        parts += [counted(counts[result], one, many) for result, one, many in words if counts[result]]
         return "; ".join(parts)
 
     def write(self, path: Path | str) -> None:
-        """Write all rows as CSV.
-
-        Raises
-        ------
-        SemiGDAError
-            When the file cannot be written.
-        """
+        """Write all rows as CSV; raises a `SemiGDAError` when that fails."""
         write_table(path, COLUMNS, self.rows)
 
 
@@ -189,7 +171,7 @@ def import_masks(
         if item.id in chosen
     ]
     results: dict[str, tuple[Result, str]] = {}
-    accepted, left_out, how = [], [], Counter[str]()
+    accepted, left_out = [], []
     opened: dict[Target, _MaskFile | SemiGDAError] = {}
     for target, page, item in tracked(wanted, progress, cancelled):
         number = found.taken[target]
@@ -205,14 +187,12 @@ def import_masks(
             results[item.id] = "not accepted", str(error)
         else:
             accepted.append(item)
-            how[found.how[number]] += 1
             results[item.id] = "accepted", found.how[number]
     left_out += [(item, why) for item, why in images.ambiguous(found) if item.id not in results]
     return ImportReport(
         tuple(sorted(accepted, key=images.index_of)),
         tuple(sorted(left_out, key=lambda one: images.index_of(one[0]))),
         tuple(_rows(images, masks, found, results)),
-        tuple(how.most_common()),
         tuple(listing.skipped(everything=not listing.pictures)),
     )
 

@@ -19,15 +19,7 @@ _ENOUGH = 2  # files of one name, to know that the name is ambiguous
 
 @dataclass(frozen=True)
 class Relocation:
-    """The result of looking for images in another folder.
-
-    Parameters
-    ----------
-    found
-        The items that were found again, with their new paths.
-    missing
-        The items whose images are still missing, and why, as a sentence.
-    """
+    """The items that were found again, with their new paths, and those still missing, with a sentence why."""
 
     found: tuple[Item, ...]
     missing: tuple[tuple[Item, str], ...]

@@ -28,22 +28,9 @@ class NotExported(SemiGDAError):
 class Source:
     """What an export reads: masks and images of a session, and what is to be known of them.
 
-    Parameters
-    ----------
-    name
-        The session's.
-    items
-        All of the session, in the order of the list.
-    legend
-        The session's classes.
-    include_predicted
-        Whether drafts fill what is unlabeled.
-    predictor
-        Loads the network of the newest round.
-    progress, cancelled
-        Called after and before each item; `total` is their number.
-    left_out
-        Items that turned out to be unreadable, and why.
+    `include_predicted`: drafts fill what is unlabeled. `predictor` loads the network of the newest round.
+    `progress` and `cancelled` are called after and before each of `total` items. `left_out` collects items
+    that turn out to be unreadable, and why.
     """
 
     name: str
