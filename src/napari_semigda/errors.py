@@ -2,8 +2,6 @@
 
 import logging
 
-from napari_semigda.log import log_file
-
 logger = logging.getLogger(__name__)
 
 
@@ -19,6 +17,8 @@ def user_message(error: BaseException) -> str:
     """Return what to tell the user about an error; anything but a `SemiGDAError` is logged with its trace."""
     if isinstance(error, SemiGDAError):
         return str(error)
+    from napari_semigda.log import log_file  # not before Ctrl-C is handled on the command line
+
     logger.error("Unexpected error", exc_info=error)
     if isinstance(error, MemoryError) or is_out_of_memory(error):
         return "There is too little memory. Choose a smaller preset or working size, or the CPU."
