@@ -15,7 +15,7 @@ from napari_semigda.log import log_file
         (RuntimeError("CUDA error: unspecified launch failure"), "graphics card stopped responding"),
         (
             PermissionError(13, "Permission denied", "/data/a.tif"),
-            "“/data/a.tif” could not be read or written",
+            "“/data/a.tif” could not be read",
         ),
         (OSError("disk gone"), "disk gone"),
         (ValueError("odd"), "ValueError: odd"),
