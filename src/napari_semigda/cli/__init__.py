@@ -8,7 +8,6 @@ from napari_semigda.interrupt import MESSAGE, interruptible, leave_on_interrupt,
 
 _before_imports = watch_imports()
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -55,26 +54,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    parser = make_parser()
+    parser, errors, given = make_parser(), SafeConsole(stderr=True), None
     try:
         if any("\0" in one for one in arguments):
             parser.error("an argument holds a null character")
-        return _run_command(parser.parse_args(arguments))
+        given = parser.parse_args(arguments)
+        keep_log()
+        return int(given.run(given, SafeConsole()))
     except SystemExit as end:  # argparse has printed the error, or the help
         return int(end.code or DONE)
-
-
-def _run_command(given: argparse.Namespace) -> int:
-    errors = SafeConsole(stderr=True)
-    try:
-        keep_log()
-        code: int = given.run(given, SafeConsole())
-        return code
     except (Cancelled, KeyboardInterrupt):
         errors.print(MESSAGE, style="yellow")
         return INTERRUPTED
     except Exception as error:
-        if given.debug:
+        if given is None or given.debug:
             raise
         errors.print(escape(user_message(error)), style="red", soft_wrap=True, highlight=False)
         return FAILED

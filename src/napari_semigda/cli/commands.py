@@ -26,7 +26,6 @@ from napari_semigda.cli.parser import (
     WEIGHTS,
     channels,
     command,
-    one_of,
     option,
     positive,
     positive_integer,
@@ -168,10 +167,10 @@ def _accept_masks(session: Session, given: argparse.Namespace, console: SafeCons
     option("--steps", type=positive_integer, help="number of optimizer steps"),
     option("--seconds", type=positive, help=f"how long to train (default: {DEFAULT_SECONDS:g})"),
     option("--recipe", choices=("default", "paper"), help="the paper's without a limit: its epochs"),
-    one_of(
+    [
         option("--fresh", action="store_true", help="train from scratch, not from the last round's weights"),
         option("--resume", action="store_true", help="resume the stopped round"),
-    ),
+    ],
     option("--seed", type=int, help="seed of the round (default: 0)"),
     option("--no-drafts", action="store_true", help="do not predict the other images afterwards"),
     DEVICE,

@@ -17,15 +17,7 @@ from napari_semigda.cli.display import (
     progress_bar,
     warn,
 )
-from napari_semigda.cli.parser import (
-    DEVICE,
-    SESSION,
-    WEIGHTS,
-    command,
-    one_of,
-    option,
-    positive_integer,
-)
+from napari_semigda.cli.parser import DEVICE, SESSION, WEIGHTS, command, option, positive_integer
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.pace import counted, tracked
 
@@ -183,10 +175,10 @@ def _predict_plane(model: Segmenter, plane: Plane, target: Path) -> None:
         default=None,
         help="overlays: omit the sheet of all images",
     ),
-    one_of(
+    [
         option("--overwrite", action="store_true", help="replace existing files"),
         option("--update", action="store_true", help="write only what changed since the last export"),
-    ),
+    ],
     DEVICE,
     WEIGHTS,
 )

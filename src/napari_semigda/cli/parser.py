@@ -4,64 +4,35 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from rich.console import Console
+from napari_semigda.version import __version__
 
-from napari_semigda import __version__
+Option = tuple[tuple[str, ...], dict[str, Any]]
+"""Arguments of `argparse.ArgumentParser.add_argument`."""
 
-
-class Option(NamedTuple):
-    """One argument of a command; `settings` as for `argparse.ArgumentParser.add_argument`."""
-
-    names: tuple[str, ...]
-    settings: dict[str, Any]
-
-
-class OneOf(NamedTuple):
-    """Options of which at most one may be given."""
-
-    options: tuple[Option, ...]
-
-
-class Command(NamedTuple):
-    """What `semigda NAME` does: `run` takes the parsed arguments and returns the exit code."""
-
-    summary: str
-    options: tuple[Option | OneOf, ...]
-    run: Callable[[argparse.Namespace, Console], int]
-
-
-COMMANDS: dict[str, Command] = {}
+COMMANDS: dict[str, tuple[str, tuple[Option | list[Option], ...], Callable[..., int]]] = {}
+"""Name: summary, options (a list: at most one of them), and what runs it and returns the exit code."""
 
 
 def option(*names: str, **settings: Any) -> Option:
-    """Describe an option of a command."""
-    return Option(names, settings)
+    """Describe an option of a command, as for argparse."""
+    return names, settings
+
+
+def command(name: str, summary: str, *options: Option | list[Option]) -> Callable[..., Any]:
+    """Register the decorated function, which gets the parsed arguments and a console, as a command."""
+
+    def register(run: Callable[..., int]) -> Callable[..., int]:
+        COMMANDS[name] = summary, options, run
+        return run
+
+    return register
 
 
 SESSION = option("folder", type=Path, help="the session")
 DEVICE = option("--device", default="auto", help="auto (default), cuda, cuda:1, mps or cpu")
-WEIGHTS = option(
-    "--weights",
-    type=Path,
-    help="weights of the autoencoder on this machine, if not where the session says",
-)
-
-
-def one_of(*options: Option) -> OneOf:
-    """Describe options that exclude each other."""
-    return OneOf(options)
-
-
-def command(name: str, summary: str, *options: Option | OneOf) -> Callable[..., Any]:
-    """Register the decorated function as a command."""
-
-    def register(run: Callable[[argparse.Namespace, Console], int]) -> Any:
-        COMMANDS[name] = Command(summary, options, run)
-        return run
-
-    return register
+WEIGHTS = option("--weights", type=Path, help="the autoencoder's weights, if not where the session says")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -78,9 +49,12 @@ def make_parser() -> argparse.ArgumentParser:
         added.add_argument("--debug", action="store_true", help="show the traceback of an error")
         added.set_defaults(run=run, usage_error=added.error)
         for one in options:
-            group = added.add_mutually_exclusive_group() if isinstance(one, OneOf) else added
-            for names, settings in one.options if isinstance(one, OneOf) else (one,):
-                group.add_argument(*names, **settings)
+            if isinstance(one, list):
+                group = added.add_mutually_exclusive_group()
+                for names, settings in one:
+                    group.add_argument(*names, **settings)
+            else:
+                added.add_argument(*one[0], **one[1])
     return parser
 
 

@@ -84,14 +84,12 @@ class Drafter:
             item = self.session.item(waiting.popitem(last=False)[0])
             requests.dropped = False
         try:
-            predictor, message = self.ready_predictor(), None
+            predictor = self.ready_predictor()
         except Cancelled:
             return
         except Exception as error:
             requests.drop_drafts()  # without weights the others would only fail one by one
-            message = user_message(error)
-        if message is not None:
-            yield events.PredictionFailed(item, message)
+            yield events.PredictionFailed(item, user_message(error))
             return
         with ExitStack() as opened:
             try:
@@ -106,11 +104,10 @@ class Drafter:
                 self.restart_progress()
                 return
             except Exception as error:
-                message = user_message(error)
-            self._reach(math.floor(self.done) + 1)
-            if message is not None:
-                yield events.PredictionFailed(item, message)
+                self._reach(math.floor(self.done) + 1)
+                yield events.PredictionFailed(item, user_message(error))
                 return
+            self._reach(math.floor(self.done) + 1)
             yield events.Predicted(item, info)
             if self._lacks_features(item):  # the image and the autoencoder are at hand
                 with self._going_without(item):

@@ -93,7 +93,8 @@ class RoundRunner:
         with self.requests.lock:
             request, self.requests.round = self.requests.round, None
         assert request is not None
-        record = message = framing = None
+        record = framing = None
+        message = ""
         try:
             self.report(events.ModelLoading("Preparing the model"))
             resumed = self.resumable() if request.resume else None
@@ -110,10 +111,10 @@ class RoundRunner:
             message = user_message(error)
         if framing is not None:
             yield events.FramingFitted(framing)
-        if message is not None:  # a stopped round that could not be resumed stays stopped
-            yield self._fail(record, message, "stopped" if request.resume else "failed")
-        elif record is not None:
+        if record is not None and not message:
             yield events.RoundStarted(record)
+        else:  # a stopped round that could not be resumed stays stopped
+            yield self._fail(record, message, "stopped" if request.resume else "failed")
 
     def _new_record(self, request: RoundRequest) -> RoundRecord:
         last = None if request.fresh else self.session.rounds.last_model()
@@ -245,31 +246,20 @@ class RoundRunner:
         """Keep what was learned, then request drafts of everything that is not accepted."""
         running = self.running
         assert running is not None
-        predictor = message = validation = None
+        predictor = validation = None
         try:
             if status == "complete" or running.can_draft:
                 predictor = self.models.predictor_of(running.trainer)
                 self.drafter.use(predictor, running.record.number)
         except Exception as error:
-            message = user_message(error)
-        if message is not None:
-            yield self._fail(running.record, message)
+            yield self._fail(running.record, user_message(error))
             return
         if predictor is not None:
             validation = yield from self._validate(running.record)
         try:
             record = self._save(running, status, predictor, validation)
         except (OSError, SemiGDAError) as error:
-            message = user_message(error)
-        if message is not None and self.requests.closing:  # there is no later chance to save it
-            resumable = self._state_file(running.record).is_file()
-            yield self._fail(running.record, message, "stopped" if resumable else "failed")
-            return
-        if message is not None:
-            with self.requests.lock:
-                self.requests.paused = True
-            message += " The round is paused and nothing is lost. Free disk space, then continue or stop it."
-            yield events.RoundNotSaved(running.record, message)
+            yield self._not_saved(running, user_message(error))
             return
         self._release()
         self.drafter.restart_progress()
@@ -277,6 +267,15 @@ class RoundRunner:
             self.drafter.request_features()
             self.requests.add_drafts(self.session.queue())
         yield events.RoundEnded(record)
+
+    def _not_saved(self, running: RunningRound, message: str) -> Event:
+        if self.requests.closing:  # there is no later chance to save it
+            resumable = self._state_file(running.record).is_file()
+            return self._fail(running.record, message, "stopped" if resumable else "failed")
+        with self.requests.lock:
+            self.requests.paused = True
+        message += " The round is paused and nothing is lost. Free disk space, then continue or stop it."
+        return events.RoundNotSaved(running.record, message)
 
     def _save(
         self,
