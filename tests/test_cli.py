@@ -16,7 +16,7 @@ from napari_semigda import SemiGDA
 from napari_semigda.cli import main
 from napari_semigda.cli.outputs import EXPORT_FORMATS
 from napari_semigda.io.masks import read_labels
-from napari_semigda.model.presets import build_model
+from napari_semigda.model.network import SemiGDANet
 from napari_semigda.session.exporting.formats import FORMATS
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
@@ -593,7 +593,7 @@ def test_a_checkpoint_of_the_authors_becomes_a_model(tmp_path, monkeypatch, caps
 
     def small(source, classes, **_):
         assert (source, classes) == (tmp_path / "stage2.pth", 3)
-        return build_model("compact", classes)
+        return SemiGDANet("compact", classes)
 
     monkeypatch.setattr("napari_semigda.model.released.import_released", small)
     written = tmp_path / "model.safetensors"
