@@ -117,7 +117,7 @@ def test_a_region_that_changes_nothing_says_so(drafted, viewer, qtbot):
     section = drafted.mask_panel
     section.draft_in_region.press()
     draw_rectangle(viewer, qtbot)
-    assert viewer.status == "The mask equals the draft there."
+    assert viewer.status == "The mask already equals the draft there."
     section.mark_unlabeled.press()
     draw_rectangle(viewer, qtbot)
     assert viewer.status.endswith("pixels changed.")

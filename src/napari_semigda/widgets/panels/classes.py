@@ -52,7 +52,7 @@ OF_REMOVED = (
 )
 UNLABEL, KEEP = "Unlabel background", "Keep background"
 OF_BACKGROUND = (
-    "Nobody painted it there, so it counts as background, and training would learn that. Unlabeled "
+    "Nobody could paint it there, so it counts as background, and training would learn that. Unlabeled "
     "pixels are left out of training; painted pixels do not change. Edit class… › Restore background "
     "undoes this."
 )
@@ -94,7 +94,7 @@ class ClassesPanel(QWidget):
         self.rename = MenuAction(menu, "Rename", "Give the class another name.", self._edit_name)
         self.recolor = MenuAction(menu, "Change color…", "Show the class in another color.", self._recolor)
         self.remove = MenuAction(
-            menu, "Remove class…", "Shows first how many images contain the class.", self._remove
+            menu, "Remove class…", "You see first how many images contain the class.", self._remove
         )
         self.unlabel = MenuAction(
             menu,

@@ -40,7 +40,7 @@ class Column(NamedTuple):
 
 COLUMNS = (
     Column("Image", "The image; sorted in the order of the list.", "index"),
-    Column("Status", "How far the image is.", "status"),
+    Column("Status", "What was done with the image.", "status"),
     Column("Score", SCORE_MEANS, "score"),
     Column("Effort", "Share of the draft's pixels that you changed before you accepted it.", "effort"),
 )

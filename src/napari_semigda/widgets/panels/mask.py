@@ -143,7 +143,7 @@ class MaskPanel(QWidget):
         self.fill_holes = MenuAction(
             menu,
             "Fill holes",
-            "Give background enclosed by a class to that class.",
+            "Fill background that a class encloses with that class.",
             lambda: self._count("There are no holes.", lambda on: on.fill_holes(self._values())),
             Key.FILL_HOLES,
         )
@@ -173,7 +173,9 @@ class MaskPanel(QWidget):
             menu,
             "Smooth outlines",
             "Make outlines smoother; repeat for more.",
-            lambda: self._count("The outlines are smooth.", lambda on: on.smooth(RADIUS, self._values())),
+            lambda: self._count(
+                "The outlines are already smooth.", lambda on: on.smooth(RADIUS, self._values())
+            ),
             Key.SMOOTH,
         )
         menu.addSeparator()
@@ -182,7 +184,7 @@ class MaskPanel(QWidget):
             "Use draft in region",
             "Draw around a region to replace the mask there with the newest draft.",
             lambda: self._draw_region(
-                "Use draft", Corrections.use_draft_inside, "The mask equals the draft there."
+                "Use draft", Corrections.use_draft_inside, "The mask already equals the draft there."
             ),
             Key.DRAFT_IN_REGION,
         )
@@ -211,7 +213,7 @@ class MaskPanel(QWidget):
         self.uncertainty = MenuAction(
             menu,
             "Show uncertainty",
-            "Show over the image where the network is unsure.",
+            "Overlay where the network is unsure.",
             lambda: self._correct(Corrections.toggle_uncertainty),
             Key.UNCERTAINTY,
         )

@@ -54,11 +54,13 @@ FRAMINGS = {
 WORKING_SIZE_TIP = (
     "Side in pixels of what the network sees: doubling it shows finer detail, and takes four times as long."
 )
-START_TIP = "A session's semigda.json (for its newest weights), or a checkpoint (.safetensors). It is copied."
+START_TIP = (
+    "A session's semigda.json (for its newest weights), or a checkpoint (.safetensors); they are copied."
+)
 CHANNELS_TIP = "Channels that the network sees, counted from 0, at most three, such as 0, 2."
 OF_THE_MODEL = "Fixed by the model you start from."
-CLASSES_TIP = "Names of what you outline, separated by commas; background is not listed."
-CLASSES_OF_MODEL = "The model's classes, in its order. You can rename them, and add new ones behind them."
+CLASSES_TIP = "Names of what you outline, separated by commas; background needs none."
+CLASSES_OF_MODEL = "The model's classes, in its order. You can rename them, and add new ones at the end."
 LAYERS_TIP = "Checked layers become images of the session."
 AS_CHANNELS_TIP = "Each plane is then one image, instead of one per layer."
 ADD_LAYERS = (
@@ -391,7 +393,7 @@ def _found(images: Path, folder: Path, is_over: Callable[[], bool]) -> str:
         return str(error)
     masks = len(masks_beside([name for _, name in files.named]))
     count = len(files.named) - masks
-    beside = f" {masks} more are named like their masks." if masks else ""
+    beside = f" {masks} more files look like masks." if masks else ""
     skipped = " ".join(files.skipped(everything=not count))
     return f"{_images(count) if count else 'No image was found.'}{beside} {skipped}".strip()
 

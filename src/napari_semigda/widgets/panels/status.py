@@ -20,7 +20,7 @@ DRAFT_SHOWN = "The draft is shown. Back to your mask: {}."
 DRAW = "Draw around the region with the mouse (a lasso; rectangles are among the layer's tools)."
 MASK_DELETED = "The mask layer was deleted. What you painted is kept."
 UNCERTAINTY_MEANS = (
-    "Uncertainty: 0 is certain (no color), 0.5 undecided, 1 means that the network's branches contradict."
+    "Uncertainty: 0 is certain (no color), 0.5 undecided, 1 means that the network contradicts itself."
 )
 NOT_SAVED = "painted by you, NOT SAVED"
 STATES = {
