@@ -184,7 +184,7 @@ def test_the_image_on_screen_is_drafted_while_a_round_runs(begun, train, wait, c
     wait(lambda: session.prediction(item) is not None)
     assert begun.controller.progress.phase is Phase.TRAINING
     made_by = session.drafts.info(item).round
-    wait(lambda: f"of round {made_by}" in weights.text())
+    wait(lambda: f"round {made_by}" in weights.text())
     click(begun.train_panel.stop)
     wait(is_at_rest(begun))
 
