@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import napari
+from qtpy.QtWidgets import QLabel
 
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.session import Session
+from napari_semigda.widgets import start
 from napari_semigda.widgets.opening import open_in_napari
 
 
@@ -17,3 +19,13 @@ def test_napari_opens_on_a_session(tmp_path: Path, make_napari_viewer) -> None:
         assert viewer.layers[0].data.shape == (128, 128)
     finally:
         viewer.close()
+
+
+def test_an_older_napari_is_named_in_a_sentence(viewer, dock, monkeypatch, qtbot, notices):
+    monkeypatch.setattr(start, "WHOLE", "napari_semigda.imported_nowhere")
+    monkeypatch.setattr("napari.__version__", "0.5.6")
+    opened = dock()
+    qtbot.waitUntil(lambda: bool(notices()))
+    assert "needs napari 0.6 or newer, and this is napari 0.5.6" in notices()[-1]
+    assert not opened.ready
+    assert any("or newer" in label.text() for label in opened.findChildren(QLabel))

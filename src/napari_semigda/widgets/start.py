@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import re
 import sys
 import threading
 from contextlib import suppress
@@ -15,10 +16,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import napari
 from napari.components import ViewerModel
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_semigda.errors import SemiGDAError
 from napari_semigda.log import keep_log
 from napari_semigda.widgets.background import TaskThread
 from napari_semigda.widgets.panels.parts import ActionButton, Rows, ThinBar, show_failure, wrapping_label
@@ -31,6 +34,8 @@ ALL_SPACE = 100_000  # stretch, beside that of the empty space below, which grow
 USUAL_SIZE = QSize(330, 700)
 LOADING_NOTE = "Loading PyTorch, which takes some seconds. You can use napari meanwhile."
 FAILED = "SemiGDA could not be loaded ({}). Install it again, then restart napari."
+OLDEST_NAPARI = (0, 6)
+OUTDATED = "SemiGDA needs napari {}.{} or newer, and this is napari {}. Update napari, then restart it."
 SWITCH_INTERVAL = 0.0005  # seconds for which the importing thread may keep the window waiting
 
 _RENAMED = {
@@ -141,6 +146,7 @@ class Dock(QWidget):
         gc.disable()
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
         try:
+            _check_napari()
             _load_libraries()
             import_module(WHOLE)
             import_module("napari_semigda.widgets.canvas.colors").warm_up()
@@ -157,7 +163,7 @@ class Dock(QWidget):
     def _on_imported(self, error: Exception | None) -> None:
         if error is not None and self._waiting is not None:
             self.unsetCursor()
-            self._waiting.fail(FAILED.format(error))
+            self._waiting.fail(str(error) if isinstance(error, SemiGDAError) else FAILED.format(error))
             show_failure(error)
         elif self._whole is None:
             self._build()
@@ -199,6 +205,11 @@ class _WaitingPage(QWidget):
         """Show why the panels cannot be loaded."""
         self._text.setText(text)
         self._bar.hide()
+
+
+def _check_napari() -> None:
+    if tuple(map(int, re.findall(r"\d+", napari.__version__)[:2])) < OLDEST_NAPARI:
+        raise SemiGDAError(OUTDATED.format(*OLDEST_NAPARI, napari.__version__))
 
 
 def _load_libraries() -> None:
