@@ -14,6 +14,7 @@ from functools import reduce
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 
@@ -154,9 +155,9 @@ def _unpack(path: Path, folder: Path, watch: _Watch) -> None:
         for number, (identity, entry) in enumerate(sorted(images.items())):
             watch.at(1, number / len(images))
             name = f"{identity}.png"
-            _write(folder / "images" / name, _without_alpha(_read(archive, entry)))
+            iio.imwrite(folder / "images" / name, _without_alpha(_read(archive, entry)))
             nuclei = (_read(archive, one) > 0 for one in masks[identity])
-            _write(folder / "masks" / name, reduce(np.logical_or, nuclei).astype(np.uint8) * 255)
+            iio.imwrite(folder / "masks" / name, reduce(np.logical_or, nuclei).astype(np.uint8) * 255)
 
 
 def _by_image(entries: Iterable[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -175,16 +176,8 @@ def _by_image(entries: Iterable[str]) -> tuple[dict[str, str], dict[str, list[st
 
 
 def _read(archive: zipfile.ZipFile, entry: str) -> NDArray[np.uint8]:
-    import imageio.v3 as iio
-
     pixels: NDArray[np.uint8] = iio.imread(archive.read(entry), extension=".png")
     return pixels
-
-
-def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
-    import imageio.v3 as iio
-
-    iio.imwrite(path, pixels)
 
 
 def _without_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +46,6 @@ from napari_semigda.version import __version__
 
 Stacks = Literal["image", "file", "session"]
 """One file for each image, for each image file with all its planes, or for all images of the session."""
-
-STACKS: tuple[Stacks, ...] = get_args(Stacks)
 
 
 class Output(NamedTuple):

@@ -3,11 +3,11 @@
 from dataclasses import fields
 from pathlib import Path
 
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QWidget
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QCheckBox, QLabel, QSpinBox, QWidget
 
 from napari_semigda.session.export import Existing, Export
-from napari_semigda.session.exporting.formats import FORMATS, STACKS, Format
+from napari_semigda.session.exporting.formats import FORMATS, Format
 from napari_semigda.widgets.controller import NO_SESSION, Controller
 from napari_semigda.widgets.exporter import Exporter
 from napari_semigda.widgets.panels.parts import (
@@ -16,6 +16,7 @@ from napari_semigda.widgets.panels.parts import (
     Rows,
     ThinBar,
     ask,
+    choice,
     set_up_number,
     wrapped,
     wrapping_label,
@@ -127,12 +128,8 @@ class FormatChoice(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.formats, self.stacks = QComboBox(), QComboBox()
-        for format in FORMATS.values():
-            _add_item(self.formats, format.title, format.key, format.about)
-        for stacks in STACKS:
-            title, tip = STACK_WORDS[stacks]
-            _add_item(self.stacks, title, stacks, tip)
+        self.formats = choice((format.title, format.key, format.about) for format in FORMATS.values())
+        self.stacks = choice((title, stacks, tip) for stacks, (title, tip) in STACK_WORDS.items())
         self.stacks.setToolTip(wrapped("Which masks share a file."))
         self.with_drafts = _check_box("Include unaccepted drafts", WITH_DRAFTS_TIP)
         self.polygons = _check_box("Use polygons", POLYGONS_TIP)
@@ -192,8 +189,3 @@ def _check_box(text: str, tip: str) -> QCheckBox:
     box = QCheckBox(text)
     box.setToolTip(wrapped(tip))
     return box
-
-
-def _add_item(box: QComboBox, text: str, data: str, tip: str) -> None:
-    box.addItem(text, data)
-    box.setItemData(box.count() - 1, wrapped(tip), Qt.ItemDataRole.ToolTipRole)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSizePolicy, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QLabel, QSizePolicy, QSpinBox, QWidget
 from superqt import QElidingLabel
 from superqt.utils import signals_blocked
 
@@ -17,6 +17,7 @@ from napari_semigda.widgets.panels.parts import (
     ActionButton,
     NameLabel,
     Rows,
+    choice,
     errors_shown,
     set_up_number,
     wrapped,
@@ -61,7 +62,8 @@ class ImagePanel(QWidget):
         self.validation = QCheckBox("Validation")
         self.validation.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.validation.clicked.connect(self._keep_for_validation)
-        self.order = _choice_of_orders()
+        self.order = choice((order, order, EXPLANATIONS[order]) for order in ORDERS)
+        self.order.setToolTip(wrapped(EXPLANATIONS[DEFAULT_ORDER]))
         self.order.currentIndexChanged.connect(self._choose_order)
         self.jump = QSpinBox()
         set_up_number(self.jump, 0, 0, 0, 1, "Type an image's number to show it.")
@@ -160,14 +162,3 @@ class ImagePanel(QWidget):
             self.jump.setRange(1, count)
             self.jump.setSuffix(f" of {count}")
             self.jump.setValue(index + 1)
-
-
-def _choice_of_orders() -> QComboBox:
-    box = QComboBox()
-    box.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # as for buttons: a click leaves the keys to the canvas
-    for index, order in enumerate(ORDERS):
-        box.addItem(order, order)
-        box.setItemData(index, wrapped(EXPLANATIONS[order]), Qt.ItemDataRole.ToolTipRole)
-    box.setCurrentIndex(ORDERS.index(DEFAULT_ORDER))
-    box.setToolTip(wrapped(EXPLANATIONS[DEFAULT_ORDER]))
-    return box

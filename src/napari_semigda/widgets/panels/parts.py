@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -21,6 +21,7 @@ from qtpy.QtGui import (  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
+    QComboBox,
     QDialog,
     QDialogButtonBox,
     QDoubleSpinBox,
@@ -383,6 +384,16 @@ def set_up_number(
     box.setValue(value)  # type: ignore[arg-type]
     box.setToolTip(wrapped(tip))
     box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)  # napari's take half the box
+
+
+def choice(entries: Iterable[tuple[str, Any, str]]) -> QComboBox:
+    """Return a box to choose from entries, each a text, its data and a tooltip."""
+    box = QComboBox()
+    box.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the canvas
+    for index, (text, data, tip) in enumerate(entries):
+        box.addItem(text, data)
+        box.setItemData(index, wrapped(tip), Qt.ItemDataRole.ToolTipRole)
+    return box
 
 
 def dialog_buttons(

@@ -4,7 +4,6 @@ from qtpy.QtCore import QEvent, QModelIndex, QSize, Qt, Signal  # type: ignore[a
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QHeaderView,
     QLineEdit,
     QStyle,
@@ -30,7 +29,7 @@ from napari_semigda.widgets.panels.image_model import (
     ImageModel,
     Thumbnails,
 )
-from napari_semigda.widgets.panels.parts import Rows, elided, errors_shown, wrapped
+from napari_semigda.widgets.panels.parts import Rows, choice, elided, errors_shown, wrapped
 
 ROW, LOW_ROW = SIDE + 2, 28
 FEWEST_ROWS = 5  # the dock has other panels, too; where it has room, the table takes it
@@ -151,7 +150,8 @@ class TablePanel(QWidget):
         self.search = QLineEdit()
         self.search.setPlaceholderText("Find by name")
         self.search.setClearButtonEnabled(True)
-        self.states = _choice_of_states()
+        states = ((WORDS[status], (status,), MEANINGS[status]) for status in Status)
+        self.states = choice([("Any status", STATUSES, ""), *states])
         rows = Rows(self)
         rows.add(self.search, self.states, shares=(7, 5))
         rows.add(self.table)
@@ -228,13 +228,3 @@ class TablePanel(QWidget):
     def _count(self) -> None:
         shown, total = self.model.rowCount(), self.model.total
         self.narrowed.emit("" if shown == total else f"{shown} of {total}" if shown else f"none of {total}")
-
-
-def _choice_of_states() -> QComboBox:
-    box = QComboBox()
-    box.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # as for buttons: a click leaves the keys to the canvas
-    box.addItem("Any status", STATUSES)
-    for index, status in enumerate(Status, start=1):
-        box.addItem(WORDS[status], (status,))
-        box.setItemData(index, wrapped(MEANINGS[status]), Qt.ItemDataRole.ToolTipRole)
-    return box
