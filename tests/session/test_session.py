@@ -405,9 +405,9 @@ def test_a_foreign_label_file_is_kept_when_a_mask_is_accepted_over_it(session: S
         assert content is not None
         path.write_bytes(content)
         again = Session.open(session.folder)
-        with pytest.raises(SemiGDAError, match=r"labels.image_1\.tif” cannot be used"):
+        with pytest.raises(SemiGDAError, match=r"labels.image_1\.tif” could not be used"):
             again.labels.get("image_1")
-        with pytest.raises(SemiGDAError, match=r"labels.image_1\.tif” cannot be used"):
+        with pytest.raises(SemiGDAError, match=r"labels.image_1\.tif” could not be used"):
             again.labels.starting_mask("image_1")
         assert path.read_bytes() == content
         entry = again.accept("image_1", square(again, "image_1"))

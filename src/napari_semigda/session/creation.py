@@ -50,8 +50,7 @@ Arrays = Mapping[str, Picture | Pixels | tuple[Pixels, tuple[float, float], str]
 
 _NUMBER = re.compile(r" \(\d+\)$")
 
-_TILES_FROM = 4
-"""Images whose long side is more working sizes than this are processed in tiles."""
+_TILES_FROM = 4  # images whose long side is more working sizes than this are processed in tiles
 
 
 class Choices(NamedTuple):
@@ -185,8 +184,6 @@ def _items_of_files(
 
 def _new_pictures(folder: Path, arrays: Arrays, known: Sequence[Item]) -> dict[str, tuple[str, Picture]]:
     """Return the names and images that are new, by ids that no file has."""
-    if not arrays:
-        raise SemiGDAError("There is no image to create a session of. Open one first.")
     by_name = defaultdict(list)
     for item in known:
         by_name[_NUMBER.sub("", item.name)].append(item)
@@ -195,8 +192,10 @@ def _new_pictures(folder: Path, arrays: Arrays, known: Sequence[Item]) -> dict[s
         for name, picture in ((name, _picture(given)) for name, given in arrays.items())
         if not any(_shows(item, folder, picture.pixels) for item in by_name[name])
     ]
-    if not new:
+    if not new and known:
         raise SemiGDAError("The session has these images already.")
+    if not new:
+        raise SemiGDAError("There is no image to create a session of. Open one first.")
     names = numbered((name for name, _ in new), (looks(item.name) for item in known))
     there = [file_stem(file) for file in (folder / IMAGES).glob("*")] if known else []
     ids = unique_ids(names, [*(item.id for item in known), *there])
