@@ -108,7 +108,7 @@ class FakeExtractor:
     def signature(self) -> dict:
         return {"cells": 1, "settings": {}, "autoencoder": [0.0]}
 
-    def describe(self, pixels: np.ndarray, *, cancelled: Callable[[], bool]) -> np.ndarray:
+    def extract(self, pixels: np.ndarray, *, cancelled: Callable[[], bool]) -> np.ndarray:
         return np.array([np.mean(pixels), np.std(pixels)], np.float32)
 
 

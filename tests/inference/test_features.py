@@ -10,7 +10,7 @@ import pytest
 
 from lesions_and_cells import generate
 from napari_semigda.errors import Cancelled, SemiGDAError
-from napari_semigda.inference.features import FeatureExtractor, is_same_describer
+from napari_semigda.inference.features import FeatureExtractor, are_comparable
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.loading import load_autoencoder
 
@@ -30,7 +30,7 @@ def autoencoder():
 )
 def test_every_picture_has_the_same_number_of_numbers(autoencoder, settings, shape):
     pixels = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
-    latent = FeatureExtractor(autoencoder, settings).describe(pixels)
+    latent = FeatureExtractor(autoencoder, settings).extract(pixels)
     assert (latent.shape, latent.dtype) == ((128,), np.float32)
     assert np.isfinite(latent).all()
     assert (latent[64:] >= 0).all()  # the second half are deviations
@@ -43,7 +43,7 @@ def test_pictures_that_look_alike_have_close_latents(autoencoder, settings):
     noise = np.random.default_rng(0).integers(-8, 9, lesion.shape)
     retaken = (lesion.astype(int) + noise).clip(0, 255).astype(np.uint8)
     cells, _ = generate(1, "cells", size=200)
-    one, alike, other = (describer.describe(pixels) for pixels in (lesion, retaken, cells))
+    one, alike, other = (describer.extract(pixels) for pixels in (lesion, retaken, cells))
     assert np.linalg.norm(one - alike) < 0.4 * np.linalg.norm(one - other)
 
 
@@ -51,7 +51,7 @@ def test_a_latent_knows_where_in_the_picture_something_is(autoencoder):
     picture = np.zeros((64, 64), np.uint8)
     picture[:20, :20] = 255
     here, there = (
-        FeatureExtractor(autoencoder, WHOLE).describe(pixels) for pixels in (picture, picture[::-1])
+        FeatureExtractor(autoencoder, WHOLE).extract(pixels) for pixels in (picture, picture[::-1])
     )
     assert np.linalg.norm(here - there) > 1
 
@@ -60,7 +60,7 @@ def test_a_latent_knows_little_of_padding(autoencoder):
     """A strip of a uniform picture is described much like the whole of it."""
     white, black = np.full((64, 64), 255, np.uint8), np.zeros((64, 64), np.uint8)
     describer = FeatureExtractor(autoencoder, WHOLE)
-    strip, whole, other = (describer.describe(pixels) for pixels in (white[:20], white, black))
+    strip, whole, other = (describer.extract(pixels) for pixels in (white[:20], white, black))
     assert np.linalg.norm(strip - whole) < 0.2 * np.linalg.norm(whole - other)
 
 
@@ -79,27 +79,27 @@ def test_sixteen_tiles_stand_for_a_large_picture(autoencoder):
             return np.full((len(rows), len(columns)), 7, np.uint8)
 
     picture = Counting()
-    FeatureExtractor(autoencoder, TILES).describe(picture)
+    FeatureExtractor(autoencoder, TILES).extract(picture)
     assert picture.pixels == 16 * 64 * 64
 
 
 def test_describing_can_be_cancelled_and_refuses_what_is_no_picture(autoencoder):
     describer = FeatureExtractor(autoencoder, TILES)
     with pytest.raises(Cancelled):
-        describer.describe(np.zeros((300, 300), np.uint8), cancelled=lambda: True)
+        describer.extract(np.zeros((300, 300), np.uint8), cancelled=lambda: True)
     with pytest.raises(SemiGDAError, match="dimensions"):
-        describer.describe(np.zeros((3, 4, 5, 6), np.uint8))
+        describer.extract(np.zeros((3, 4, 5, 6), np.uint8))
 
 
 def test_descriptions_are_compared_only_where_they_were_made_alike(autoencoder):
     signature = FeatureExtractor(autoencoder, WHOLE).signature()
     nearly = signature | {"autoencoder": [number + 1e-4 for number in signature["autoencoder"]]}
-    assert is_same_describer(signature, nearly)
+    assert are_comparable(signature, nearly)
     other = signature | {"autoencoder": [number + 1 for number in signature["autoencoder"]]}
-    assert not is_same_describer(signature, other)
-    assert not is_same_describer(signature, FeatureExtractor(autoencoder, TILES).signature())
+    assert not are_comparable(signature, other)
+    assert not are_comparable(signature, FeatureExtractor(autoencoder, TILES).signature())
     for nonsense in (None, [], {}, signature | {"autoencoder": "of another kind"}):
-        assert not is_same_describer(signature, nonsense)
+        assert not are_comparable(signature, nonsense)
 
 
 @pytest.mark.slow
@@ -118,7 +118,7 @@ def test_the_nearest_picture_is_a_near_duplicate_where_there_is_one(autoencoder)
     group = np.repeat(np.arange(90), [len(stems) for stems in several + single])
     describer = FeatureExtractor(autoencoder, ImageSettings(working_size=128))
     pictures = (iio.imread(pack / "images" / f"{stem}.png") for stems in several + single for stem in stems)
-    latents = np.stack([describer.describe(pixels) for pixels in pictures])
+    latents = np.stack([describer.extract(pixels) for pixels in pictures])
     distances = ((latents[:, None] - latents) ** 2).sum(axis=-1)
     np.fill_diagonal(distances, np.inf)
     repeated = group < len(several)

@@ -9,11 +9,11 @@ from scipy import ndimage
 
 from napari_semigda.inference.correction import (
     classes_in,
-    drop_specks,
     fill_holes,
-    not_looked_at,
+    mark_unlabeled,
+    remove_small_objects,
     smooth_outlines,
-    taken_inside,
+    use_inside,
 )
 from napari_semigda.model.annotation import UNKNOWN
 
@@ -74,7 +74,7 @@ def test_a_speck_inside_another_class_leaves_no_hole():
     labels = disc((30, 30), (15, 15), 10).astype(np.uint8) * 2
     labels[15, 15] = 1
     labels[1, 1] = 1
-    cleaned = drop_specks(labels, 5)
+    cleaned = remove_small_objects(labels, 5)
     assert cleaned[15, 15] == 2
     assert cleaned[1, 1] == 0
 
@@ -82,24 +82,24 @@ def test_a_speck_inside_another_class_leaves_no_hole():
 def test_each_class_has_its_own_smallest_size():
     labels = np.zeros((10, 10), np.uint8)
     labels[1, 1:4], labels[5, 1:4] = 1, 2
-    cleaned = drop_specks(labels, {1: 4})
+    cleaned = remove_small_objects(labels, {1: 4})
     assert classes_in(cleaned) == [2]
 
 
 @quick
 @given(MAPS, st.integers(0, 12))
 def test_after_dropping_specks_every_piece_is_large_enough(labels, smallest):
-    cleaned = drop_specks(labels, smallest)
+    cleaned = remove_small_objects(labels, smallest)
     for value in classes_in(cleaned):
         assert areas(cleaned == value).min() >= smallest
     np.testing.assert_array_equal(cleaned == UNKNOWN, (labels == UNKNOWN) | (cleaned == UNKNOWN))
-    np.testing.assert_array_equal(drop_specks(cleaned, smallest), cleaned)
+    np.testing.assert_array_equal(remove_small_objects(cleaned, smallest), cleaned)
 
 
 @quick
 @given(MAPS)
 def test_large_pieces_are_not_touched(labels):
-    cleaned = drop_specks(labels, {1: 3, 2: 3})
+    cleaned = remove_small_objects(labels, {1: 3, 2: 3})
     for value in (1, 2):
         numbered, count = ndimage.label(labels == value, TOUCHING)
         for number in range(1, count + 1):
@@ -139,16 +139,18 @@ def test_smoothing_keeps_every_class_and_what_was_not_looked_at(labels, values, 
 def test_a_region_is_taken_from_the_draft_and_the_rest_stays(labels, data):
     region = data.draw(hnp.arrays(bool, labels.shape))
     draft = data.draw(hnp.arrays(np.uint8, labels.shape, elements=st.integers(0, 2)))
-    taken = taken_inside(labels, draft, region)
+    taken = use_inside(labels, draft, region)
     np.testing.assert_array_equal(taken[region], draft[region])
     np.testing.assert_array_equal(taken[~region], labels[~region])
-    unseen = not_looked_at(labels, region)
+    unseen = mark_unlabeled(labels, region)
     assert unseen.dtype == np.uint8
     assert (unseen[region] == UNKNOWN).all()
     np.testing.assert_array_equal(unseen[~region], labels[~region])
 
 
-@pytest.mark.parametrize("correct", [fill_holes, smooth_outlines, lambda labels: drop_specks(labels, 9)])
+@pytest.mark.parametrize(
+    "correct", [fill_holes, smooth_outlines, lambda labels: remove_small_objects(labels, 9)]
+)
 def test_corrections_return_new_label_maps(correct):
     labels = np.zeros((12, 12), np.uint8)
     labels[3:7, 3:7] = 1

@@ -56,7 +56,7 @@ def test_images_kept_with_half_the_precision_train_as_float32() -> None:
     assert torch.equal(batch.images, torch.stack([example.image for example in halved]).float())
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000))
 def test_augmentation_moves_labels_with_the_image(seed: int) -> None:
     size = 64

@@ -180,7 +180,7 @@ class Drafter:
             self.extractor = self.models.feature_extractor(self.predictor)
             if self.session.features.begin(self.extractor.signature()):
                 self.request_features()
-        features = self.extractor.describe(pixels, cancelled=lambda: self.requests.closing)
+        features = self.extractor.extract(pixels, cancelled=lambda: self.requests.closing)
         self.session.features.store(item.id, features)
 
     @contextmanager

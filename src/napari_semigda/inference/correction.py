@@ -1,7 +1,7 @@
-"""What brush, eraser and fill lack when a draft is nearly right: pure functions from label map to label map.
+"""Corrections that brush, eraser and fill cannot do: pure functions from label map to label map.
 
-Label maps are (H, W), uint8: 0 background, 1, 2, … classes, `UNKNOWN` (255) where nobody looked. All
-functions return a new array; what was not looked at stays so unless they are about just that.
+Label maps are (H, W), uint8: 0 background, 1, 2, … classes, `UNKNOWN` (255) unlabeled. All functions return a
+new array.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,15 +21,15 @@ _NONE, _LEAST = 256, -1
 
 
 def classes_in(labels: LabelMap) -> list[int]:
-    """List the classes that occur, without background and what was not looked at."""
+    """List the classes that occur, without background and unlabeled pixels."""
     return [value for value in np.unique(labels).tolist() if value not in (0, UNKNOWN)]
 
 
 def fill_holes(labels: LabelMap, values: Collection[int] | None = None) -> LabelMap:
-    """Give holes the class around them.
+    """Fill holes with the class around them.
 
-    A hole is a connected piece of background that nothing but one class surrounds and that does not reach the
-    edge of the picture. Background that touches another class or a place not looked at is no hole.
+    A hole is a connected piece of background that is surrounded by one class only and does not reach the edge
+    of the image. Background that touches another class or unlabeled pixels is not a hole.
 
     Parameters
     ----------
@@ -47,24 +47,23 @@ def fill_holes(labels: LabelMap, values: Collection[int] | None = None) -> Label
     return np.where(numbered > 0, new[numbered], labels)
 
 
-def drop_specks(labels: LabelMap, smallest: int | Mapping[int, int]) -> LabelMap:
+def remove_small_objects(labels: LabelMap, smallest: int | Mapping[int, int]) -> LabelMap:
     """Remove connected pieces that are too small.
 
-    A piece becomes what surrounds it, where that is one thing only, else background: a speck of one class
-    inside another leaves no hole. Pixels that touch at a corner are connected.
+    A piece becomes what surrounds it, where that is one label only, else background: a small piece of one
+    class inside another leaves no hole. Pixels that touch at a corner are connected.
 
     Parameters
     ----------
     labels
         The label map.
     smallest
-        Number of pixels from which on pieces stay, or such a number for each class; classes without one
-        keep all their pieces.
+        Pieces with fewer pixels are removed; or such a number for each class (classes without one are kept).
     """
     smallest = smallest if isinstance(smallest, Mapping) else dict.fromkeys(classes_in(labels), smallest)
     cleaned = labels.copy()
     found = True
-    while found:  # a speck that takes its surroundings' class may make a new one of it; there are ever fewer
+    while found:  # a piece that takes its surroundings' class may leave a new small one; there are ever fewer
         found = False
         for value, least in smallest.items():
             numbered, count = ndimage.label(cleaned == value, _DIAGONALS_TOO)
@@ -77,16 +76,16 @@ def drop_specks(labels: LabelMap, smallest: int | Mapping[int, int]) -> LabelMap
 
 
 def keep_largest(labels: LabelMap, values: Collection[int] | None = None) -> LabelMap:
-    """Keep the largest connected piece of each class, and remove the others.
+    """Keep the largest connected piece of each class, and remove the others as `remove_small_objects` does.
 
-    They become what `drop_specks` makes of small ones. Of two pieces of one size the upper one stays.
+    Of two pieces of the same size the upper one is kept.
 
     Parameters
     ----------
     labels
         The label map.
     values
-        Classes of which one piece stays; None leaves one of each class.
+        Classes of which one piece is kept; None: all.
     """
     kept = labels.copy()
     for value in classes_in(labels):
@@ -99,10 +98,9 @@ def keep_largest(labels: LabelMap, values: Collection[int] | None = None) -> Lab
 
 
 def smooth_outlines(labels: LabelMap, radius: float = 2.0, values: Collection[int] | None = None) -> LabelMap:
-    """Take the roughness out of outlines.
+    """Smooth outlines: each pixel takes the most frequent class around it (weighted by a Gaussian).
 
-    Each pixel takes the class that is most frequent around it (weighted by a Gaussian). Pieces so small or
-    thin that they would vanish stay as they are, and so does what was not looked at.
+    Pieces so small or thin that they would vanish are not changed, and neither are unlabeled pixels.
 
     Parameters
     ----------
@@ -111,7 +109,7 @@ def smooth_outlines(labels: LabelMap, radius: float = 2.0, values: Collection[in
     radius
         Standard deviation of the Gaussian, in pixels.
     values
-        Classes whose outlines are smoothed; None smooths all.
+        Classes whose outlines are smoothed; None: all.
     """
     wanted = [one for one in classes_in(labels) if values is None or one in values]
     if not wanted:
@@ -130,42 +128,34 @@ def smooth_outlines(labels: LabelMap, radius: float = 2.0, values: Collection[in
     return smooth
 
 
-def taken_inside(labels: LabelMap, other: LabelMap, region: Region) -> LabelMap:
-    """Take another label map inside a region, and leave everything else as it is.
-
-    Parameters
-    ----------
-    labels, other
-        Label maps of the same size.
-    region
-        (H, W) bool.
-    """
+def use_inside(labels: LabelMap, other: LabelMap, region: Region) -> LabelMap:
+    """Replace a label map by another one of the same size inside a region, (H, W) bool."""
     return np.where(region, other, labels)
 
 
-def not_looked_at(labels: LabelMap, region: Region) -> LabelMap:
-    """Mark a region as not looked at, so that it trains nothing."""
+def mark_unlabeled(labels: LabelMap, region: Region) -> LabelMap:
+    """Mark a region as unlabeled, so that it trains nothing."""
     return np.where(region, np.uint8(UNKNOWN), labels)
 
 
 def _without(
     labels: LabelMap, numbered: NDArray[np.integer], count: int, pieces: NDArray[np.bool_]
 ) -> LabelMap:
-    """Give numbered pieces the label around them, where that is one only, else background."""
+    """Give numbered pieces the label around them, where there is one only, else background."""
     around = _around(numbered, count, labels)
     new = np.where(around.alone, around.lowest, 0).astype(np.uint8)
     return np.where(pieces[numbered], new[numbered], labels)
 
 
 class _Around(NamedTuple):
-    """The lowest and highest label beside each numbered piece; index 0 is no piece."""
+    """The lowest and highest label next to each numbered piece; index 0 is no piece."""
 
     lowest: NDArray[np.intp]
     highest: NDArray[np.intp]
 
     @property
     def alone(self) -> NDArray[np.bool_]:
-        """Whether there is one label only, beside each piece."""
+        """Whether each piece has only one label next to it."""
         alone: NDArray[np.bool_] = self.lowest == self.highest
         return alone
 

@@ -1,4 +1,4 @@
-"""What a picture looks like, in a few numbers that tell how unlike two pictures are; nothing is learned."""
+"""Image features: a few numbers whose distance measures how different two images look. Nothing is learned."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from napari_semigda.inference.preparation import (
 from napari_semigda.model.autoencoder import Autoencoder
 
 CELLS = 4
-"""A picture is described in so many rows and columns of cells."""
+"""Rows and columns of cells that features are pooled in."""
 
 
 class FeatureExtractor:
-    """Describe pictures by their pooled latents, with nothing but the frozen autoencoder.
+    """Extract image features with nothing but the frozen autoencoder: pooled latents.
 
     Parameters
     ----------
     autoencoder
         Moved to the device.
     settings
-        How pictures are normalized and framed: those of the session.
+        How images are normalized and framed: those of the session.
     device
         Where to compute.
     """
@@ -47,11 +47,11 @@ class FeatureExtractor:
         self.autoencoder = autoencoder.to(self.device)
         self.settings = settings
 
-    def describe(self, pixels: Pixels, *, cancelled: Callable[[], bool] | None = None) -> NDArray[np.float32]:
-        """Pool the latent of a picture: mean and standard deviation of each channel in each of 4 × 4 cells.
+    def extract(self, pixels: Pixels, *, cancelled: Callable[[], bool] | None = None) -> NDArray[np.float32]:
+        """Pool the latent of an image: mean and standard deviation of each channel in each of 4 × 4 cells.
 
-        With the framing ``"whole"`` the cells divide the picture, without its padding. With ``"tiles"`` one
-        tile in the middle of each cell stands for it, so that a large picture costs sixteen looks at most.
+        With the framing ``"whole"`` the cells divide the image, without its padding. With ``"tiles"`` one
+        tile in the middle of each cell is used, so that a large image costs at most sixteen tiles.
 
         Parameters
         ----------
@@ -64,21 +64,21 @@ class FeatureExtractor:
         -------
         ndarray
             (2 · channels · 16,) float32 of order 1: all means, then all deviations. The Euclidean distance of
-            two of them tells how unlike the pictures are.
+            two of them measures how different the images are.
 
         Raises
         ------
         SemiGDAError
-            If the array is no picture, or lacks a chosen channel.
+            If the array is not an image, or lacks a chosen channel.
         Cancelled
-            If `cancelled` said so.
+            If `cancelled` returned True.
         """
         check_pixels(pixels, self.settings)
         whole = self.settings.framing == "whole"
         return (self._whole(pixels) if whole else self._tiles(pixels, cancelled)).flatten().numpy()
 
     def signature(self) -> dict[str, Any]:
-        """What descriptions depend on beside the picture, as JSON values; see `is_same_describer`."""
+        """Return what features depend on besides the image, as JSON values; see `are_comparable`."""
         return {
             "cells": CELLS,
             "settings": self.settings.to_dict(),
@@ -114,8 +114,8 @@ class FeatureExtractor:
         return torch.cat([mean, (square - mean**2).clamp(min=0).sqrt()])
 
 
-def is_same_describer(one: Any, other: Any) -> bool:
-    """Whether descriptions by two describers can be compared, told from their signatures.
+def are_comparable(one: Any, other: Any) -> bool:
+    """Return whether features with these two signatures can be compared.
 
     The autoencoder's numbers need not be equal to the last digit: another device rounds differently.
     """
@@ -131,7 +131,7 @@ def is_same_describer(one: Any, other: Any) -> bool:
 
 
 def _middle_tiles(length: int, tile: int) -> list[slice]:
-    """One tile in the middle of each cell of an axis; one for all where the axis is no longer than a tile."""
+    """One tile in the middle of each cell of an axis; a single one if the axis is no longer than a tile."""
     if length <= tile:
         return [slice(0, length)]
     middles = (np.arange(CELLS) + 0.5) * length / CELLS

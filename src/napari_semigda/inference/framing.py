@@ -1,4 +1,4 @@
-"""Whether pictures are best seen whole or in tiles: a matter of how thick the outlined objects are."""
+"""Choose whether images are resized whole or split into tiles, by the thickness of the labeled objects."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ LEAST_THICKNESS = 6.0
 """Pixels of the network below which an object is thin: its finest level sees squares of 2 × 2."""
 
 WORTH_TILES = 1.25
-"""Tiles have to show objects so many times as large as the whole picture would, for what they cost."""
+"""Tiles cost more: they have to show objects this much larger than the whole image would."""
 
 MASKS_MEASURED = 8
-"""So many masks tell how thick the objects of a session are."""
+"""Number of masks from which the thickness of a session's objects is measured."""
 
 _WINDOW = 1024
 """Side in pixels of the part of a large label map that is measured."""
@@ -33,15 +33,15 @@ def settings_for_objects(masks: Iterable[NDArray[np.integer]], settings: ImageSe
     Parameters
     ----------
     masks
-        Label maps (H, W): 0 background, `UNKNOWN` not looked at.
+        Label maps (H, W): 0 background, `UNKNOWN` unlabeled.
     settings
-        What stays: working size, channels, percentiles; and all of it where no mask holds an object.
+        Working size, channels and percentiles, which are kept; without any object, all of it is.
 
     Returns
     -------
     ImageSettings
         ``"whole"`` where that shows half of the masks' objects thick enough, or tiles would not show them
-        larger; else ``"tiles"``, with a `zoom` below 1 where the pictures have more resolution than it takes.
+        larger; else ``"tiles"``, with a `zoom` below 1 where the images have more resolution than needed.
     """
     measured = [
         (thickness, thickness * settings.working_size / max(mask.shape))
@@ -59,17 +59,13 @@ def settings_for_objects(masks: Iterable[NDArray[np.integer]], settings: ImageSe
 
 
 def object_thickness(labels: NDArray[np.integer]) -> float | None:
-    """Measure how thick the objects of a label map are, in its own pixels.
-
-    Parameters
-    ----------
-    labels
-        (H, W): 0 background, `UNKNOWN` not looked at. Of a large one only a part with objects is measured.
+    """Measure the thickness of the objects in a label map (H, W), in its own pixels.
 
     Returns
     -------
     float or None
         Twice the median distance of the objects' middle lines from their outlines; None without objects.
+        Of a large label map only a part with objects is measured.
     """
     objects = _part_with_objects((labels > 0) & (labels != UNKNOWN))
     if not objects.any():

@@ -14,46 +14,34 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 _PIXELS_AT_ONCE = 2**22
-"""Components of a large label map are numbered in bands of so many pixels: numbers take 4 bytes each."""
+"""Components of a large label map are numbered in bands of this many pixels: numbers take 4 bytes each."""
 
 CERTAIN_SHARE = 0.01
-"""Share of a picture that counts as certain, whatever was predicted: it keeps a few doubtful specks
-in an otherwise empty picture from looking as urgent as an object with a doubtful outline."""
+"""Share of an image that counts as certain, whatever was predicted: it keeps a few doubtful pixels in an
+otherwise empty image from looking as urgent as an object with a doubtful outline."""
 
 _DIAGONALS_TOO = np.ones((3, 3), bool)
 
 
 def label_map(probabilities: Tensor) -> Tensor:
-    """Choose the most probable class of each pixel.
-
-    Parameters
-    ----------
-    probabilities
-        (K, H, W) float.
-
-    Returns
-    -------
-    Tensor
-        (H, W) uint8; for two classes 1 where the foreground's probability is above one half.
-    """
+    """Choose each pixel's most probable class: (K, H, W) to (H, W) uint8; for K = 2, 1 where p > 0.5."""
     if len(probabilities) == 2:
         return (probabilities[1] > 0.5).byte()
     return probabilities.argmax(dim=0).byte()
 
 
 def one_object(labels: NDArray[np.uint8], certain: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
-    """Keep the largest object of a label map; what lies apart from it becomes background.
+    """Keep the largest object of a label map; everything else becomes background.
 
-    An object is a connected piece of foreground, of whatever classes it consists: a nucleus inside its
-    cytoplasm is one object. Pixels that touch at a corner are connected.
+    An object is a connected piece of foreground, of whatever classes: a nucleus inside its cytoplasm is one
+    object. Pixels that touch at a corner are connected.
 
     Parameters
     ----------
     labels
         (H, W): 0 background, 1, 2, … classes.
     certain
-        (H, W) where somebody accepted the labels. Objects that reach into it stay, and where there is one,
-        they are what stays.
+        (H, W) where labels were accepted. Where objects reach into it, these are kept instead of the largest.
 
     Returns
     -------
@@ -77,14 +65,14 @@ def one_object(labels: NDArray[np.uint8], certain: NDArray[np.bool_] | None = No
 
 
 def uncertainty_map(mean: Tensor, image_branch: Tensor, mask_branch: Tensor) -> Tensor:
-    """Tell for each pixel how unsure the two branches are, and how much they contradict each other.
+    """Compute how unsure the two branches are at each pixel, and how much they contradict each other.
 
     With *m* the (weighted) mean of both branches' probabilities *a* and *b* of K classes::
 
         uncertainty = (entropy(m) / log K  +  ½ Σ |a − b|) / 2
 
-    Both halves are in [0, 1]. A pixel on a blurred edge, where both branches say ½, reaches 0.5; only a
-    pixel where each is sure of something else reaches 1.
+    Both halves are in [0, 1]. A pixel on a blurred edge, where both branches say ½, reaches 0.5; only a pixel
+    where each is sure of something else reaches 1.
 
     Parameters
     ----------
@@ -102,12 +90,12 @@ def uncertainty_map(mean: Tensor, image_branch: Tensor, mask_branch: Tensor) -> 
 
 
 class ImageScore:
-    """The score of one picture, gathered piece by piece: how much it is worth looking at.
+    """The score of one image, added up piece by piece: how much it is worth labeling.
 
-    The mean uncertainty near what was predicted: each pixel weighs as much as its probability of not
-    being background, or its uncertainty where that is larger. So a large certain background dilutes
-    nothing. One hundredth of the picture's area (`CERTAIN_SHARE`) is added as certain, so an empty,
-    certain prediction scores close to 0, with no division by zero.
+    The mean uncertainty near what was predicted: each pixel weighs as much as its probability of not being
+    background, or its uncertainty where that is larger. So a large certain background dilutes nothing. One
+    hundredth of the image's area (`CERTAIN_SHARE`) is added as certain, so an empty, certain prediction
+    scores close to 0.
     """
 
     def __init__(self) -> None:
@@ -116,15 +104,7 @@ class ImageScore:
         self._pixels = 0
 
     def add(self, probabilities: Tensor, uncertainty: Tensor) -> None:
-        """Count a piece of the picture.
-
-        Parameters
-        ----------
-        probabilities
-            (K, h, w) float, background first.
-        uncertainty
-            (h, w) float in [0, 1], from `uncertainty_map`.
-        """
+        """Add a piece: probabilities (K, h, w), background first, and uncertainty (h, w) in [0, 1]."""
         weights = torch.maximum(1 - probabilities[0], uncertainty).clamp(0, 1)
         self._weighted += float((weights * uncertainty).sum(dtype=torch.float64))
         self._weights += float(weights.sum(dtype=torch.float64))
@@ -132,7 +112,7 @@ class ImageScore:
 
     @property
     def value(self) -> float:
-        """Score in [0, 1]; higher means: look at this picture sooner. 0 before anything was added."""
+        """Score in [0, 1]; higher: label this image sooner. 0 before anything was added."""
         if not self._pixels:
             return 0.0
         return self._weighted / (self._weights + CERTAIN_SHARE * self._pixels)

@@ -1,4 +1,4 @@
-"""From a picture's pixels to class probabilities, a label map, an uncertainty map and a score."""
+"""From an image's pixels to class probabilities, a label map, an uncertainty map and a score."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ DRAFT_THRESHOLD = 0.5
 
 
 class Network(Protocol):
-    """What a predictor asks of a network: `napari_semigda.model.network.SemiGDANet` has it."""
+    """What a predictor needs of a network; `napari_semigda.model.network.SemiGDANet` has it."""
 
     classes: int
     image_branch_share: float
 
     def latents(self, image: Tensor, /) -> Any:
-        """Whatever both branches decode, of (B, 3, S, S) images."""
+        """Latents of both branches, of images (B, 3, S, S)."""
 
     def decode_image_branch(self, latents: Any, /) -> Tensor:
         """Class probabilities (B, K, S, S) of the image branch."""
@@ -58,19 +58,19 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says about one picture, in the picture's own pixels.
+    """The prediction of one image, in the image's own pixels.
 
     Parameters
     ----------
     probabilities
         (K, H, W) float32 in [0, 1], adding up to one: the weighted mean of both branches.
     labels
-        (H, W) uint8, the most probable class; for two classes 1 where the foreground's probability
-        is above one half.
+        (H, W) uint8, the most probable class; for two classes 1 where the foreground's probability is above
+        one half.
     uncertainty
         (H, W) float32 in [0, 1], see `uncertainty_map`.
     score
-        In [0, 1], see `ImageScore`: the higher, the sooner somebody should look at the picture.
+        In [0, 1], see `ImageScore`: the higher, the sooner the image should be labeled.
     """
 
     probabilities: NDArray[np.float32]
@@ -88,7 +88,7 @@ class Draft:
     labels, score
         As in `Prediction`.
     uncertainty
-        Mean over the picture, in [0, 1].
+        Mean over the image, in [0, 1].
     """
 
     labels: NDArray[np.uint8]
@@ -98,7 +98,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class DraftMaps:
-    """Maps of one picture of which drafts of any threshold are made at once.
+    """Maps of one image from which drafts with any threshold are computed at once.
 
     Parameters
     ----------
@@ -119,28 +119,15 @@ class DraftMaps:
     one_object: bool = False
 
     def labels(self, threshold: float = DRAFT_THRESHOLD) -> NDArray[np.uint8]:
-        """Make the draft of which foreground is what is more probable than `threshold`; (H, W) uint8.
-
-        The lower the threshold, the more foreground. At one half it is the draft the predictor makes.
+        """Return the draft, (H, W) uint8: foreground above `threshold`; at one half, what the predictor
+        drafts.
         """
         labels = np.where(self.foreground > threshold, self.best, np.uint8(0))
         return one_object(labels) if self.one_object else labels
 
 
 class Strip(NamedTuple):
-    """Some whole rows of a prediction.
-
-    Parameters
-    ----------
-    top
-        First row, counted in the picture's own pixels.
-    probabilities
-        (K, n, W) float32.
-    labels
-        (n, W) uint8.
-    uncertainty
-        (n, W) float32.
-    """
+    """Some whole rows of a prediction, from row `top` on: (K, n, W), (n, W) uint8 and (n, W) float32."""
 
     top: int
     probabilities: NDArray[np.float32]
@@ -149,17 +136,14 @@ class Strip(NamedTuple):
 
 
 class Summary:
-    """What is known of a picture as a whole once all its strips have gone by.
-
-    Hand a new one to `Predictor.stream`, and read it after the last strip.
-    """
+    """The score of an image, complete once all strips were yielded; pass a new one to `Predictor.stream`."""
 
     def __init__(self) -> None:
         self._score = ImageScore()
 
     @property
     def score(self) -> float:
-        """Score of what has gone by, in [0, 1]."""
+        """Score so far, in [0, 1]."""
         return self._score.value
 
     def _add_strip(self, probabilities: Tensor, uncertainty: Tensor) -> None:
@@ -167,22 +151,22 @@ class Summary:
 
 
 class Predictor:
-    """Predict pictures of any size and type with one network.
+    """Predict images of any size and type with one network.
 
     Parameters
     ----------
     model
-        A `SemiGDANet` (or anything with its `Network` interface). It is moved to the device; its
-        training mode is left as it was found.
+        A `SemiGDANet` (or anything with its `Network` interface). It is moved to the device; its training
+        mode is restored afterwards.
     settings
-        How pictures are normalized and framed: those the network was trained with.
+        How images are normalized and framed: those the network was trained with.
     device
-        Where to compute. On CUDA in bfloat16 where the card has it, otherwise in float32.
+        Where to compute. On CUDA in bfloat16 where the card supports it, otherwise in float32.
     one_object
-        Whether there is at most one object in a picture: of what is predicted the largest is kept, see
-        `one_object`. Probabilities and uncertainty stay as they are.
+        Whether there is at most one object in an image: only the largest one predicted is kept, see
+        `one_object`. Probabilities and uncertainty are not changed.
     removed
-        Classes that are background where they are the most probable ones.
+        Classes that become background where they are the most probable ones.
     """
 
     def __init__(
@@ -207,24 +191,24 @@ class Predictor:
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Prediction:
-        """Predict one picture.
+        """Predict one image.
 
         Parameters
         ----------
         pixels
-            (H, W) or (H, W, C), any integer, floating or boolean type. Of an xarray with axes named "y" and
-            "x" the order does not matter.
+            (H, W) or (H, W, C), any integer, floating or boolean type. The order of axes named "y" and "x"
+            (as in xarray) does not matter.
         progress
-            Called with the tiles done and the tiles in all, after each batch of tiles.
+            Called with the number of tiles done and of all tiles, after each batch of tiles.
         cancelled
-            Asked several times a tile.
+            Asked several times per tile.
 
         Raises
         ------
         SemiGDAError
-            If the array is no picture, or lacks a chosen channel.
+            If the array is not an image, or lacks a chosen channel.
         Cancelled
-            If `cancelled` said so.
+            If `cancelled` returned True.
         """
         pixels = in_picture_order(pixels)
         check_pixels(pixels, self.settings)
@@ -247,20 +231,7 @@ class Predictor:
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Draft:
-        """Predict one picture, keeping no more of it than labels: one byte a pixel.
-
-        Parameters
-        ----------
-        pixels
-            As in `stream`.
-        progress, cancelled
-            As in `predict`.
-
-        Raises
-        ------
-        SemiGDAError, Cancelled
-            As in `predict`.
-        """
+        """Predict one image, keeping labels only, one byte per pixel; arguments and errors as `predict`."""
         pixels = in_picture_order(pixels)
         check_pixels(pixels, self.settings)
         labels = np.empty(pixels.shape[:2], np.uint8)
@@ -279,27 +250,11 @@ class Predictor:
         cancelled: Callable[[], bool] | None = None,
         summary: Summary | None = None,
     ) -> Iterator[Strip]:
-        """Predict one picture into a label map, strip by strip.
+        """Predict one image into a label map (H, W) uint8, strip by strip; arguments and errors as in
+        `stream`.
 
-        The label map is right once the iteration has ended. Only then is it known which of several objects is
-        the largest: with `one_object` the strips may have more of them.
-
-        Parameters
-        ----------
-        labels
-            (H, W) uint8, written to.
-        pixels, progress, cancelled, summary
-            As in `stream`.
-
-        Yields
-        ------
-        Strip
-            As `stream` does.
-
-        Raises
-        ------
-        SemiGDAError, Cancelled
-            As in `predict`.
+        The label map is complete when the iteration has ended. Only then is the largest of several objects
+        known: with `one_object` the strips may have more of them.
         """
         strips = self._strips(pixels, progress=progress, cancelled=cancelled, summary=summary)
         for strip in strips:
@@ -316,29 +271,26 @@ class Predictor:
         cancelled: Callable[[], bool] | None = None,
         summary: Summary | None = None,
     ) -> Iterator[Strip]:
-        """Predict one picture from top to bottom, strip by strip.
+        """Predict one image from top to bottom, strip by strip.
 
-        With the framing ``"tiles"`` neither the picture nor the prediction is ever whole in memory: it
-        grows with the picture's width, not with its height. With ``"whole"`` there is one strip. With
-        `one_object` no strip is handed on before the last is made, and all of them are in memory; where
-        labels are all that is wanted, `draft` and `fill` need less.
+        With the framing ``"tiles"`` neither the image nor the prediction is ever whole in memory: memory
+        grows with the image's width, not with its height. With ``"whole"`` there is one strip. With
+        `one_object` all strips are in memory before the first is yielded; where labels are enough, `draft`
+        and `fill` need less.
 
         Parameters
         ----------
         pixels
-            As in `predict`; only ever sliced, so a memory map, a zarr or a dask array is read piece
-            by piece. All of it is normalized with the same intensity limits.
-        progress
-            As in `predict`.
-        cancelled
+            As in `predict`; only ever sliced, so a memory map, a zarr or a dask array is read piece by piece.
+        progress, cancelled
             As in `predict`.
         summary
-            Gathers the picture's score as the strips go by.
+            Computes the image's score as the strips are yielded.
 
         Yields
         ------
         Strip
-            One after the other without a gap; together they cover the picture.
+            One after the other without a gap; together they cover the image.
 
         Raises
         ------
@@ -362,7 +314,7 @@ class Predictor:
         cancelled: Callable[[], bool] | None,
         summary: Summary | None,
     ) -> Iterator[Strip]:
-        """Predict strip by strip; labels are those of each pixel by itself."""
+        """Predict strip by strip; `one_object` is not applied yet."""
         summary = Summary() if summary is None else summary
         pixels = in_picture_order(pixels)
         limits = intensity_limits(pixels, self.settings, cancelled=cancelled)
@@ -411,7 +363,7 @@ class Predictor:
         return (starts[first : first + size] for first in range(0, len(starts), size))
 
     def _infer(self, tiles: list[Framed], work: _Work) -> Tensor:
-        """Probabilities and, as the last layer, uncertainty of some tiles: (B, K + 1, S, S) on the CPU."""
+        """Return probabilities and, as the last layer, uncertainty of tiles: (B, K + 1, S, S) on the CPU."""
         work.check()
         with _predicting(self.model), autocast(self.device):
             latents = self._network.latents(torch.stack([tile.image for tile in tiles]).to(self.device))
@@ -431,24 +383,7 @@ def draft_maps(
     *,
     cancelled: Callable[[], bool] | None = None,
 ) -> DraftMaps:
-    """Predict a picture, strip by strip, and keep what thresholds need.
-
-    Parameters
-    ----------
-    predictor
-        The network and how it sees pictures.
-    pixels
-        As for `Predictor.predict`.
-    classes
-        Values the network may choose; None lets it choose all it knows.
-    cancelled
-        Asked before each batch of tiles.
-
-    Raises
-    ------
-    SemiGDAError, Cancelled
-        As `Predictor.predict`.
-    """
+    """Predict an image strip by strip, with these class values or all, and keep what any threshold needs."""
     height, width = pixels.shape[:2]
     foreground, uncertainty = np.zeros((2, height, width), np.float32)
     best = np.zeros((height, width), np.uint8)
@@ -467,7 +402,7 @@ def draft_maps(
 
 
 class _Work:
-    """Progress of one picture, and whether the person wants it any more."""
+    """Progress of one image, and whether it was canceled."""
 
     def __init__(
         self, progress: Callable[[int, int], None] | None, cancelled: Callable[[], bool] | None

@@ -1,4 +1,4 @@
-"""From the pixels of a picture to what the network sees, and back to the picture's own pixels."""
+"""From an image's pixels to the network's input, and back to the image's own pixels."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from napari_semigda.model.annotation import UNKNOWN
 Framing = Literal["whole", "tiles"]
 
 SAMPLED_PIXELS = 1_000_000
-"""So many pixels, evenly spread, are enough to find the percentiles of a picture."""
+"""Number of evenly spread pixels from which the percentiles of an image are found."""
 
 _MOST_CHANNELS = 10_000
 
 BAND_ROWS = 1024
-"""Rows read at a time while looking for the percentiles of a picture that may not fit into memory."""
+"""Rows read at a time for the percentiles, of an image that may not fit into memory."""
 
 
 class Pixels(Protocol):
@@ -39,33 +39,39 @@ class Pixels(Protocol):
         """Type of the values, as NumPy names it."""
 
     def __getitem__(self, key: Any, /) -> Any:
-        """Part of the picture, by slices."""
+        """Part of the image, by slices."""
 
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """How a session turns its pictures into what the network sees. Stored in sessions and checkpoints.
+    """How a session turns its images into the network's input. Stored in sessions and checkpoints.
 
     Parameters
     ----------
     working_size
-        Side, in pixels, of the square the network works on: a multiple of 8 from 32 to 1024.
+        Side, in pixels, of the network's square input: a multiple of 8 from 32 to 1024.
     framing
-        ``"whole"``: the whole picture is resized until its long side is the working size.
-        ``"tiles"``: the picture keeps its resolution (times `zoom`) and is seen window by window.
+        ``"whole"``: the whole image is resized until its long side is the working size.
+        ``"tiles"``: the image keeps its resolution (times `zoom`) and is split into overlapping tiles.
     zoom
-        Factor by which pictures are resampled before they are cut into tiles (no effect on
-        ``"whole"``). It is rounded so that a tile is a whole number of the picture's own pixels.
+        Factor by which images are resampled before they are split into tiles, from 0.02 to 50 (no effect on
+        ``"whole"``). It is rounded so that a tile is a whole number of the image's own pixels.
     channels
-        Indices of one to three channels to use; None takes a picture's first three.
+        Indices of one to three channels to use; None takes an image's first three.
     percentiles
-        Intensities shown as black and as white, for pictures that are not 8 bit, as percentiles
-        of the picture's finite values.
+        Intensities shown as black and as white in images that are not 8 bit, as percentiles of the image's
+        finite values.
 
     Raises
     ------
     SemiGDAError
         If a value is out of its range.
+
+    Examples
+    --------
+    >>> settings = ImageSettings(working_size=256, framing="tiles", zoom=0.5)
+    >>> settings.tile_size
+    512
     """
 
     working_size: int = 128
@@ -105,31 +111,25 @@ class ImageSettings:
 
     @property
     def tile_size(self) -> int:
-        """Side of a tile in the picture's own pixels."""
+        """Side of a tile in the image's own pixels."""
         return max(1, round(self.working_size / self.zoom))
 
     def in_words(self) -> str:
-        """Say how pictures are seen, as part of a sentence."""
+        """Describe framing and size, as part of a sentence."""
         if self.framing == "whole":
             return f"images are seen whole, at {self.working_size} pixels"
         scale = "in full resolution" if self.zoom == 1 else f"at {self.zoom:g} × their resolution"
         return f"images are seen in windows of {self.working_size} pixels, {scale}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as a dictionary that JSON can hold."""
+        """Return plain JSON values."""
         return {
             key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ImageSettings:
-        """Return the settings that `to_dict` wrote; what is missing takes its default.
-
-        Raises
-        ------
-        SemiGDAError
-            If a setting is unknown (a newer version may have written it) or out of its range.
-        """
+        """Return what `to_dict` wrote; a `SemiGDAError` names an unknown or invalid setting."""
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise SemiGDAError(
@@ -151,14 +151,9 @@ class Limits(NamedTuple):
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the picture lies in its frame: it fills the upper left corner, the rest is padding.
+    """Position of the image in its frame: it fills the upper left corner, the rest is padding.
 
-    Parameters
-    ----------
-    height, width
-        Size of the picture in its own pixels.
-    framed_height, framed_width
-        Size of the picture in the frame's pixels.
+    `height` and `width` are its size in its own pixels, `framed_height` and `framed_width` in the frame's.
     """
 
     height: int
@@ -168,18 +163,18 @@ class Geometry:
 
 
 class Framed(NamedTuple):
-    """A picture as the network sees it.
+    """An image as the network sees it.
 
     Parameters
     ----------
     image
-        (3, h, w) float32 in [-1, 1]; padding repeats the picture's edge.
+        (3, h, w) float32 in [-1, 1]; padding repeats the image's edge.
     labels
-        (h, w) uint8; `UNKNOWN` in the padding and where nothing is known.
+        (h, w) uint8; `UNKNOWN` (255) in the padding and where pixels are unlabeled.
     valid
         (h, w) bool; False in the padding.
     geometry
-        The way back, for `unframe`.
+        For `unframe`.
     """
 
     image: Tensor
@@ -189,18 +184,14 @@ class Framed(NamedTuple):
 
 
 def in_picture_order(pixels: Pixels) -> Pixels:
-    """Bring the axes of an array that names them (xarray's do) into the order of a picture.
+    """Bring the axes of an array with named axes (such as xarray's) into the order y, x, channels.
 
-    Parameters
-    ----------
-    pixels
-        With names in `dims`, among them "y" and "x": these come first, and axes of length one are left out.
-        Any other array is returned as it is.
+    Axes of length one are dropped; an array without names "y" and "x" in `dims` is returned as it is.
 
     Raises
     ------
     SemiGDAError
-        If more than one axis is left beside "y" and "x".
+        If more than one axis is left besides "y" and "x".
     """
     names = {str(name).lower(): name for name in getattr(pixels, "dims", ())}
     if not names.keys() >= {"y", "x"}:
@@ -211,7 +202,7 @@ def in_picture_order(pixels: Pixels) -> Pixels:
     others = [name for name in array.dims if name not in plane]
     if len(others) > 1:
         raise SemiGDAError(
-            f"Beside y and x this array has the axes {' and '.join(map(str, others))}: "
+            f"Besides y and x this array has the axes {' and '.join(map(str, others))}: "
             "choose one plane, so that at most the channels are left."
         )
     in_order: Pixels = array.transpose(*plane, *others)
@@ -219,28 +210,24 @@ def in_picture_order(pixels: Pixels) -> Pixels:
 
 
 def check_pixels(pixels: Pixels, settings: ImageSettings) -> None:
-    """Make sure that `normalize` can read a picture.
-
-    Raises
-    ------
-    SemiGDAError
-        If the array is no picture (H, W) or (H, W, C) with real numbers, or lacks a chosen channel.
+    """Raise a `SemiGDAError` unless this is an image (H, W) or (H, W, C) of real numbers with the chosen
+    channels.
     """
     shape = tuple(pixels.shape)
     if len(shape) not in (2, 3):
         raise SemiGDAError(
-            "A picture has two dimensions, or three with its channels last, "
+            "An image has two dimensions, or three with its channels last, "
             f"but this array has the shape {shape}."
         )
     if 0 in shape:
-        raise SemiGDAError(f"The picture is empty: its shape is {shape}.")
+        raise SemiGDAError(f"The image is empty: its shape is {shape}.")
     dtype = np.dtype(pixels.dtype)
     if dtype.kind not in "buif":
         raise SemiGDAError(f"Pixels must be real numbers, but these are of the type {dtype.name}.")
     channels = shape[2] if len(shape) == 3 else 1
     if settings.channels is not None and max(settings.channels) >= channels:
         raise SemiGDAError(
-            f"Channel {max(settings.channels)} was chosen (counted from 0), but the picture has {channels}."
+            f"Channel {max(settings.channels)} was chosen (counted from 0), but the image has {channels}."
         )
 
 
@@ -256,20 +243,20 @@ def intensity_limits(
     settings
         The channels and percentiles to use.
     cancelled
-        Asked between bands; if it says True, `Cancelled` is raised.
+        Asked between bands.
 
     Returns
     -------
     Limits
-        0 and 255 for 8-bit pictures, 0 and 1 for boolean ones; otherwise percentiles, channel by
-        channel, of the finite values of about a million evenly spread pixels.
+        0 and 255 for 8-bit images, 0 and 1 for boolean ones; otherwise percentiles per channel of the finite
+        values of about a million evenly spread pixels.
 
     Raises
     ------
     SemiGDAError
-        If `check_pixels` does.
+        As `check_pixels`.
     Cancelled
-        If the person cancelled.
+        If `cancelled` returned True.
     """
     check_pixels(pixels, settings)
     dtype = np.dtype(pixels.dtype)
@@ -282,28 +269,28 @@ def intensity_limits(
 
 
 def normalize(pixels: Pixels, settings: ImageSettings, limits: Limits | None = None) -> Tensor:
-    """Turn the pixels of a picture into the network's colors.
+    """Turn an image's pixels into the network's colors.
 
     Parameters
     ----------
     pixels
-        (H, W) or (H, W, C), any integer, floating or boolean type of any byte order. It is read
-        whole: of a huge picture, hand in one window at a time, with the `limits` of the whole.
+        (H, W) or (H, W, C), any integer, floating or boolean type of any byte order. It is read whole: of a
+        large image, pass one window at a time, with the `limits` of the whole.
     settings
         The channels and percentiles to use.
     limits
-        Intensities that become -1 and +1; None looks for them in `pixels`.
+        Intensities that become -1 and +1; None finds them in `pixels`.
 
     Returns
     -------
     Tensor
-        (3, H, W) float32 in [-1, 1]. One channel is repeated; to two, their mean is added as third.
-        Values that are not finite, and constant channels, are -1.
+        (3, H, W) float32 in [-1, 1]. One channel is repeated; of two, the mean is added as third. Values that
+        are not finite, and constant channels, are -1.
 
     Raises
     ------
     SemiGDAError
-        If `check_pixels` does.
+        As `check_pixels`.
     """
     check_pixels(pixels, settings)
     limits = intensity_limits(pixels, settings) if limits is None else limits
@@ -317,19 +304,18 @@ def normalize(pixels: Pixels, settings: ImageSettings, limits: Limits | None = N
 
 
 def frame(image: Tensor, labels: NDArray[np.integer] | Tensor | None, settings: ImageSettings) -> Framed:
-    """Bring a picture, and its labels with it, to the size the network works on.
+    """Resize and pad an image, and its labels, to the network's input.
 
-    ``"whole"``: resized (antialiased, aspect kept) until the long side is the working size, then
-    padded at the right and the bottom to a square. ``"tiles"``: resampled by the zoom, and padded
-    where it is smaller than the working size.
+    ``"whole"``: resized (antialiased, aspect kept) until the long side is the working size, then padded at
+    the right and the bottom to a square. ``"tiles"``: resampled by the zoom, and padded where it is smaller
+    than the working size.
 
     Parameters
     ----------
     image
         (3, H, W) float32 in [-1, 1], from `normalize`.
     labels
-        (H, W) class values, `UNKNOWN` where not looked at; None if nothing is known. Resized by
-        taking the nearest pixel.
+        (H, W) class values, `UNKNOWN` where unlabeled; None if all are. Resized to the nearest pixel.
     settings
         Working size, framing and zoom.
 
@@ -341,7 +327,7 @@ def frame(image: Tensor, labels: NDArray[np.integer] | Tensor | None, settings: 
     Raises
     ------
     SemiGDAError
-        If the labels are not of the picture's size.
+        If labels and image differ in size.
     """
     height, width = image.shape[-2:]
     geometry = _geometry(height, width, settings)
@@ -360,26 +346,14 @@ def frame(image: Tensor, labels: NDArray[np.integer] | Tensor | None, settings: 
 
 
 class FramedWindows:
-    """A large picture as the network sees it in windows, of which each is read when it is cut out.
+    """A large image in the network's resolution, of which each window is read when it is cut out.
 
-    Takes the place of a tensor of a whole framed picture, (3, h, w), as far as cutting windows goes.
-
-    Parameters
-    ----------
-    pixels
-        The picture, to be read by slices; for which `has_many_tiles`.
-    settings
-        With the framing ``"tiles"``.
+    For cutting windows it stands for a framed image, a tensor (3, h, w); see `has_many_tiles`.
 
     Attributes
     ----------
     shape : tuple of int
-        (3, h, w) of the framed picture.
-
-    Raises
-    ------
-    SemiGDAError
-        As `normalize`.
+        (3, h, w) of the framed image.
     """
 
     def __init__(self, pixels: Pixels, settings: ImageSettings) -> None:
@@ -389,7 +363,7 @@ class FramedWindows:
         self.shape = (3, geometry.framed_height, geometry.framed_width)
 
     def __getitem__(self, key: tuple[Any, slice, slice]) -> Tensor:
-        """Read the window ``[..., top : top + S, left : left + S]``, S being the working size; float16."""
+        """Read the window ``[..., top : top + S, left : left + S]``, S the working size; float16."""
         _, *sides = key
         tile = self._settings.tile_size
         starts = [
@@ -401,34 +375,22 @@ class FramedWindows:
         return frame(image, None, self._settings).image.to(torch.float16)
 
     def frame_labels(self, labels: NDArray[np.integer] | None) -> Tensor:
-        """Bring the picture's labels (H, W) to its frame, (h, w) uint8; `UNKNOWN` all over without any."""
+        """Resize labels (H, W) to the frame, (h, w) uint8; `UNKNOWN` everywhere for None."""
         if labels is None:  # one value, wherever one looks
             return torch.full((1, 1), UNKNOWN, dtype=torch.uint8).expand(self.shape[1:])
         return _frame_labels(_label_tensor(labels, *self._pixels.shape[:2]), self.shape[1:])
 
 
 def has_many_tiles(shape: tuple[int, ...], settings: ImageSettings) -> bool:
-    """Whether a picture (H, W, …) is seen in tiles, several of them in both directions."""
+    """Return whether an image (H, W, …) is split into several tiles in both directions."""
     return settings.framing == "tiles" and min(shape[:2]) >= 2 * settings.tile_size
 
 
 def unframe(values: Tensor, geometry: Geometry) -> Tensor:
-    """Bring what the network said back to the picture's own pixels.
+    """Bring predicted values (K, h, w) in the frame back to the image's own pixels, (K, H, W) float32.
 
-    The inverse of `frame` as to place: pixel centers lie at half pixels in both directions, so
-    that nothing shifts. Values that add up to one in the frame do so in the picture.
-
-    Parameters
-    ----------
-    values
-        (K, h, w) float, of the frame's size.
-    geometry
-        From `frame`.
-
-    Returns
-    -------
-    Tensor
-        (K, H, W) float32.
+    Pixel centers lie at half pixels in both directions, so that nothing shifts. Values that add up to one in
+    the frame do so in the image.
     """
     content = values[..., : geometry.framed_height, : geometry.framed_width]
     return _resize(content.float(), (geometry.height, geometry.width))
@@ -459,7 +421,7 @@ def _label_tensor(labels: NDArray[np.integer] | Tensor | None, height: int, widt
         return torch.full((height, width), UNKNOWN, dtype=torch.uint8)
     if tuple(labels.shape) != (height, width):
         raise SemiGDAError(
-            f"The labels have the shape {tuple(labels.shape)}, but the picture has {(height, width)}."
+            f"The labels have the shape {tuple(labels.shape)}, but the image has {(height, width)}."
         )
     if isinstance(labels, Tensor):
         return labels.to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Overlapping tiles over a picture, and the weights that blend them without a seam."""
+"""Overlapping tiles of an image, and the weights that blend them without a seam."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ OVERLAP = 0.25
 """Share of a tile that its neighbor covers as well, at least."""
 
 PIXELS_AT_ONCE = 2**20
-"""So many are handed on together: whoever works on them needs several times their memory for a moment."""
+"""Pixels yielded together: working on them needs several times their memory for a moment."""
 
 
 class Axis:
-    """Tiles along one axis of a picture.
+    """Tiles along one axis of an image.
 
     Parameters
     ----------
     length
-        Pixels of the picture along the axis.
+        Pixels of the image along the axis.
     tile
-        Side of a tile in the same pixels; where the picture is shorter, one tile covers all of it.
+        Side of a tile in the same pixels; a shorter image is one tile.
 
     Attributes
     ----------
@@ -48,24 +48,15 @@ class Axis:
         return [round(index * (self.length - self.tile) / gaps) for index in range(gaps + 1)] if gaps else [0]
 
     def weights(self, index: int) -> Tensor:
-        """Return the weights of a tile's pixels, (tile,) float32: raised cosines that add up to one.
-
-        At each pixel of the picture the weights of all the tiles over it add up to one.
+        """Return the weights of a tile's pixels, (tile,) float32; over a pixel, those of all tiles add up to
+        one.
         """
         start = self.starts[index]
         return (self._window / self._total[start : start + self.tile]).float()
 
 
 class RowBlender:
-    """Blend rows of tiles from top to bottom, keeping no more than one row of tiles in memory.
-
-    Parameters
-    ----------
-    rows, columns
-        The tiles along both axes.
-    layers
-        Number of values at each pixel.
-    """
+    """Blend rows of tiles with `layers` values per pixel, with one row of tiles in memory at a time."""
 
     def __init__(self, rows: Axis, columns: Axis, layers: int) -> None:
         self.rows = rows
@@ -74,7 +65,7 @@ class RowBlender:
         self._at_once = max(1, PIXELS_AT_ONCE // columns.length)
 
     def blend(self, tile_rows: Iterable[Iterable[Tensor]]) -> Iterator[tuple[int, Tensor]]:
-        """Blend tiles, and yield the rows of pixels that no further tile will touch.
+        """Blend tiles, and yield the rows of pixels that no further tile touches.
 
         Parameters
         ----------
@@ -85,7 +76,7 @@ class RowBlender:
         ------
         tuple of int and Tensor
             First row of pixels, and (layers, n, columns.length) float32, of at most `PIXELS_AT_ONCE` pixels
-            or one row. Strips follow one another without a gap and cover the picture.
+            or one row. Strips follow one another without a gap and cover the image.
         """
         starts = self.rows.starts
         for index, tiles in enumerate(tile_rows):

@@ -1,4 +1,4 @@
-"""Label maps to pictures an autoencoder can encode, and back (SemiGDA, annotation conversion and reversion).
+"""Label maps to images an autoencoder can encode, and back (SemiGDA, annotation conversion and reversion).
 
 For two classes this is the paper's conversion: background black, foreground white. The paper's gray levels
 break for more classes, because a blurred edge between class 0 and class 2 decodes as class 1; so there each
@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 UNKNOWN = 255
-"""Label of pixels nobody looked at: they train nothing."""
+"""Label of unlabeled pixels, which train nothing."""
 
 MOST_CLASSES = 254
-"""Label maps are 8 bit, and 255 is taken."""
+"""Label maps are 8 bit, and 255 means unlabeled."""
 
 SHARPNESS = 8.0
 """Squared distances are divided by (smallest palette distance)² / 8: an exact color gets p > 0.995."""
 
 
 def class_palette(classes: int) -> Tensor:
-    """Colors of the classes, as far apart as a lattice in the color cube allows.
+    """Return the classes' colors, as far apart as a lattice in the color cube allows.
 
     Two classes are black and white. More are points of the coarsest simple, body-centered or face-centered
     cubic lattice with enough points (3 and 4 classes: a regular tetrahedron; 5 to 8: the cube's corners; 9:
@@ -58,24 +58,8 @@ def smallest_distance(palette: Tensor) -> float:
 
 
 def labels_to_image(labels: Tensor, classes: int) -> Tensor:
-    """Paint a label map in the classes' colors.
-
-    Parameters
-    ----------
-    labels
-        (B, H, W), any integer type, values 0 to classes - 1 (unknown pixels must have been replaced).
-    classes
-        Number of classes with the background.
-
-    Returns
-    -------
-    Tensor
-        (B, 3, H, W) float32 in [-1, 1], on the labels' device.
-
-    Raises
-    ------
-    ValueError
-        If a label is none of the classes.
+    """Paint a label map (B, H, W), values 0 to classes - 1, in the classes' colors: (B, 3, H, W) float32 in
+    [-1, 1].
     """
     if labels.numel() and int(labels.max()) >= classes:
         raise ValueError(
@@ -86,7 +70,7 @@ def labels_to_image(labels: Tensor, classes: int) -> Tensor:
 
 
 def image_to_probabilities(image: Tensor, classes: int, only: Collection[int] | None = None) -> Tensor:
-    """Read class probabilities off a decoded picture.
+    """Read class probabilities off a decoded image.
 
     For two classes the foreground probability is the mean of the channels, shifted to [0, 1] and clamped, as
     in the paper. For more it is a softmax of negative squared distances to the classes' colors.
@@ -98,8 +82,8 @@ def image_to_probabilities(image: Tensor, classes: int, only: Collection[int] | 
     classes
         Number of classes with the background.
     only
-        The foreground classes, of more than one, that there may be besides the background: the others have
-        the probability 0. None: all.
+        With more than one foreground class: the foreground classes that are possible; the others get
+        probability 0. None: all.
 
     Returns
     -------

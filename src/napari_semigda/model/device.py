@@ -10,11 +10,11 @@ import torch
 from napari_semigda.errors import SemiGDAError
 
 TURN = 0.001 if sys.platform == "win32" else 0.0005  # Windows does not wait for less than a millisecond
-"""Seconds for which one thread of Python may keep others waiting, a tenth of Python's own choice."""
+"""Seconds for which one thread of Python may keep others waiting; Python's default is ten times as long."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Turn a device's name into the device, refusing one this machine does not have.
+    """Return the device of a name.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises
     ------
     SemiGDAError
-        If there is no such device here.
+        If this machine has no such device.
     """
     if name == "auto":
         return torch.device(_fastest())
@@ -42,14 +42,14 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def autocast(device: str | torch.device) -> AbstractContextManager[object]:
-    """Precision for forward passes: bfloat16 on devices with units for it, float32 elsewhere."""
+    """Return a context for forward passes: bfloat16 on devices with units for it, float32 elsewhere."""
     kind = torch.device(device).type
     return torch.autocast(kind, dtype=torch.bfloat16) if has_bfloat16_units(kind) else nullcontext()
 
 
 @cache
 def has_bfloat16_units(kind: str) -> bool:
-    """Whether devices of this kind ("cpu", "cuda", …), as this machine has them, compute fast in bfloat16."""
+    """Return whether devices of this kind ("cpu", "cuda", …) on this machine are fast in bfloat16."""
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if kind == "cpu":
@@ -60,12 +60,12 @@ def has_bfloat16_units(kind: str) -> bool:
 
 
 def leave_room_for_window() -> None:
-    """Compute on the CPU so that a window in the same process stays free.
+    """Compute on the CPU so that a window in the same process stays responsive.
 
-    One thread fewer computes than there are cores; this holds for the calling thread and for all that begin
-    to compute afterwards. Fewer threads, such as ``OMP_NUM_THREADS`` asks for, stay as they are. Python's own
-    threads take turns more often, in the whole process and for good, for a window gives its turn away at each
-    call that draws.
+    One thread fewer than there are cores computes, unless ``OMP_NUM_THREADS`` asks for fewer still; this
+    holds for the calling thread and for all that start to compute afterwards. Python's threads take turns
+    more often, in the whole process and for good, because a window gives its turn away at each call that
+    draws.
     """
     torch.set_num_threads(max(1, min(torch.get_num_threads(), _cores() - 1)))
     sys.setswitchinterval(min(sys.getswitchinterval(), TURN))

@@ -1,4 +1,4 @@
-"""Weights from the model hub, into its own cache or a chosen folder, with progress and cancelling."""
+"""Download weights from the model hub, into its cache or a chosen folder, with progress and cancel."""
 
 import queue
 import threading
@@ -19,10 +19,10 @@ def fetch(
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Path:
-    """Give a local folder with some files of a repository, downloading those that are not cached.
+    """Return a local folder with some files of a repository, downloading those that are not cached.
 
-    The download runs in a thread of its own, so that `cancelled` is answered at once even where the network
-    hangs; the thread ends at the next piece of data.
+    The download runs in its own thread, so that `cancelled` is answered at once even where the network hangs;
+    the thread ends at the next piece of data.
 
     Parameters
     ----------
@@ -31,16 +31,16 @@ def fetch(
     files
         Names of files in it.
     progress
-        Called in this thread with bytes done and bytes in all of the file on its way.
+        Called in this thread with bytes done and bytes in all of the file being downloaded.
     cancelled
         Asked ten times a second.
 
     Raises
     ------
     SemiGDAError
-        If a file cannot be had; the message says what to put where instead.
+        If a file cannot be downloaded; the message says what to put where instead.
     Cancelled
-        If `cancelled` said so.
+        If `cancelled` returned True.
     """
     folder = _cached(repository, files)
     if folder is not None:
@@ -55,7 +55,7 @@ def fetch(
 
 
 class _Download:
-    """A download in a thread of its own."""
+    """A download in its own thread."""
 
     def __init__(self, repository: str, files: Sequence[str]) -> None:
         self._repository = repository
@@ -91,14 +91,14 @@ class _Download:
             self._outcome.put(error)
 
     def _so_far(self) -> tuple[int, int]:
-        """Bytes done and in all, of the largest file: some ways of transfer show one file as two bars."""
+        """Bytes done and in all, of the largest file: some transfers show one file as two bars."""
         return max(
             ((bar.done, bar.size) for bar in list(self._bars)), key=lambda pair: pair[::-1], default=(0, 0)
         )
 
 
 def _silent_bar(bars: list[Any], cancelled: threading.Event) -> type:
-    """Make a progress bar for the hub's library that shows nothing, counts, and stops when asked."""
+    """Return a progress bar for the hub's library that shows nothing, counts, and stops when asked."""
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
     class SilentBar(tqdm):
@@ -116,7 +116,7 @@ def _silent_bar(bars: list[Any], cancelled: threading.Event) -> type:
 
 
 def _cache() -> Path | None:
-    """The folder that somebody chose; None where the hub's own cache will do, shared with other programs."""
+    """The chosen folder; None for the hub's own cache, shared with other programs."""
     folder = chosen_folder()
     return None if folder is None else folder / "hub"
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.inference.features import is_same_describer
+from napari_semigda.inference.features import are_comparable
 from napari_semigda.io.atomic import atomic_file
 from napari_semigda.io.files import check_own, opened_tensors, parse_json
 from napari_semigda.session.ranking import Floats, nearest
@@ -76,7 +76,7 @@ class ImageFeatures:
             Whether anything was forgotten.
         """
         with self._lock:
-            forgotten = bool(self._known.any()) and not is_same_describer(self._signature, signature)
+            forgotten = bool(self._known.any()) and not are_comparable(self._signature, signature)
             if forgotten:
                 self.clear()
             self._signature = signature

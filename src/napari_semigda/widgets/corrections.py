@@ -14,12 +14,12 @@ from psygnal import Signal
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.correction import (
-    drop_specks,
     fill_holes,
     keep_largest,
-    not_looked_at,
+    mark_unlabeled,
+    remove_small_objects,
     smooth_outlines,
-    taken_inside,
+    use_inside,
 )
 from napari_semigda.inference.predictor import DRAFT_THRESHOLD, DraftMaps
 from napari_semigda.session.items import Item
@@ -70,7 +70,7 @@ class Corrections:
 
     def remove_small(self, smallest: int | Mapping[int, int]) -> int:
         """Remove small objects."""
-        return self._edit(lambda mask: drop_specks(mask, smallest))
+        return self._edit(lambda mask: remove_small_objects(mask, smallest))
 
     def keep_largest(self, values: Collection[int] | None = None) -> int:
         """Keep the largest object of each class."""
@@ -85,11 +85,11 @@ class Corrections:
         draft = self._annotation.draft
         if draft is None:
             raise SemiGDAError("There is no draft of this image yet: train a round first.")
-        return self._edit(lambda mask: taken_inside(mask, draft, region))
+        return self._edit(lambda mask: use_inside(mask, draft, region))
 
     def mark_unlabeled(self, region: Region) -> int:
         """Mark a region as unlabeled, so that it trains nothing."""
-        return self._edit(lambda mask: not_looked_at(mask, region))
+        return self._edit(lambda mask: mark_unlabeled(mask, region))
 
     def _edit(self, correct: Callable[[Mask], Mask]) -> int:
         self._canvas.commit_preview()
