@@ -1,8 +1,8 @@
 """The classes of an opened session: adding, changing and removing them, with the masks that hold them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,21 +14,14 @@ from napari_semigda.pace import Cancel, Progress
 from napari_semigda.session.classes import ClassInfo, class_of, with_changed_class, with_class, without_class
 from napari_semigda.session.folder import SessionFolder
 from napari_semigda.session.items import Item
+from napari_semigda.session.live import LiveSequence
 from napari_semigda.session.manifest import ManifestFile
 from napari_semigda.session.mask_changes import ChangedMask, MaskChanges, replaced
 from napari_semigda.session.transaction import pending_name
 
 
 class ClassUse(NamedTuple):
-    """The items on which a class is painted.
-
-    Parameters
-    ----------
-    accepted
-        Those whose accepted mask holds it.
-    painted
-        Those on which it is painted and not accepted.
-    """
+    """The items on which a class is painted: in accepted masks, and in masks not accepted yet."""
 
     accepted: tuple[Item, ...]
     painted: tuple[Item, ...]
@@ -39,59 +32,34 @@ class ClassUse(NamedTuple):
         return len({item.id for item in (*self.accepted, *self.painted)})
 
 
-class ClassList(Sequence[ClassInfo]):
-    """The classes of a session, without the background, in the order of their values.
+class ClassList(LiveSequence[ClassInfo]):
+    """The classes of a session, without the background, in the order of their values; a live sequence.
 
-    A sequence of `ClassInfo` that always shows the present classes. Each change is saved.
-
-    Parameters
-    ----------
-    folder, manifest
-        Of the session.
-    masks
-        Changes masks together with the classes.
+    Every change is saved, or raises a `SemiGDAError` and changes nothing. What takes long can be canceled
+    before anything is changed, and then raises `Cancelled`.
     """
 
     def __init__(self, folder: SessionFolder, manifest: ManifestFile, masks: MaskChanges) -> None:
         self._folder, self._manifest, self._masks = folder, manifest, masks
 
-    @property
     def _now(self) -> tuple[ClassInfo, ...]:
         return self._manifest.manifest.classes
-
-    def __len__(self) -> int:
-        return len(self._now)
-
-    @overload
-    def __getitem__(self, index: int) -> ClassInfo: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[ClassInfo]: ...
-    def __getitem__(self, index: int | slice) -> ClassInfo | Sequence[ClassInfo]:
-        return self._now[index]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Iterable) and tuple(self) == tuple(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(self._now)
 
     @property
     def values(self) -> tuple[int, ...]:
         """The values of the classes in masks, in order."""
-        return tuple(info.value for info in self._now)
+        return tuple(info.value for info in self._now())
 
     @property
     def names(self) -> list[str]:
         """The classes' names by value, from 1 on; empty texts stand for removed classes."""
-        names = {info.value: info.name for info in self._now}
+        names = {info.value: info.name for info in self._now()}
         return [names.get(value, "") for value in range(1, self.channels)]
 
     @property
     def channels(self) -> int:
         """Number of outputs of the network: the background, and all values up to the highest of a class."""
-        return self._now[-1].value + 1
+        return self._now()[-1].value + 1
 
     def add(
         self,
@@ -102,39 +70,23 @@ class ClassList(Sequence[ClassInfo]):
         progress: Progress | None = None,
         cancelled: Cancel | None = None,
     ) -> ClassInfo:
-        """Add a class with the next value.
+        """Add a class with the next value; color is ``"#rrggbb"``, or None for the next one.
 
-        Parameters
-        ----------
-        name
-            Shown to people.
-        color
-            As ``"#rrggbb"``; None takes the next one.
-        occurs_in_accepted
-            Whether the class occurs in images that are accepted already, where nobody painted it: the
-            background of their masks then becomes unlabeled, see `unlabel_background`. Else it stays, and
-            training takes it for background that is not of the new class.
-        progress, cancelled
-            Told and asked after each of these masks.
-
-        Raises
-        ------
-        SemiGDAError
-            When the name is taken or not a name, or it cannot be saved.
-        Cancelled
-            When the person canceled; the class is not added.
+        Where the class `occurs_in_accepted` images, in which nobody painted it, the background of their masks
+        becomes unlabeled, see `unlabel_background`. Else it stays, and training takes it for background that
+        is not of the new class.
         """
         self._folder.check_writable()
         with self._folder.lock:
-            before = self._now
+            before = self._now()
             added = with_class(before, name, color)
             if not occurs_in_accepted:
                 self._manifest.change(classes=added)
         if occurs_in_accepted:
             self._unlabel_background(
-                name, progress, cancelled, lambda: self._new_manifest(with_class(self._now, name, color))
+                name, progress, cancelled, lambda: self._new_manifest(with_class(self._now(), name, color))
             )
-        return next(info for info in self._now if info not in before)
+        return next(info for info in self._now() if info not in before)
 
     def rename(self, value: int, name: str) -> None:
         """Give the class with this value another name; masks are not touched."""
@@ -147,7 +99,7 @@ class ClassList(Sequence[ClassInfo]):
     def _change(self, value: int, name: str | None, color: str | None) -> None:
         self._folder.check_writable()
         with self._folder.lock:
-            self._manifest.change(classes=with_changed_class(self._now, value, name, color))
+            self._manifest.change(classes=with_changed_class(self._now(), value, name, color))
 
     def use(
         self, value: int, *, progress: Progress | None = None, cancelled: Cancel | None = None
@@ -163,30 +115,16 @@ class ClassList(Sequence[ClassInfo]):
 
         The other classes keep their values, and masks without this one are not touched. The masks as they
         were are kept as `labels/<id>.replaced-N.tif` (and in `edits`), and the journal says so.
-
-        Parameters
-        ----------
-        value
-            Of the class.
-        progress, cancelled
-            Told and asked after each mask.
-
-        Raises
-        ------
-        SemiGDAError
-            When it is the only class or none, or something cannot be written; then nothing is changed.
-        Cancelled
-            When the person canceled; nothing is changed.
         """
         self._folder.check_writable()
-        without_class(self._now, value)
-        name = class_of(self._now, value).name
+        without_class(self._now(), value)
+        name = class_of(self._now(), value).name
         changed = self._masks.change(
             replaced(value, UNKNOWN),
             f"Removing the class “{name}” from",
             "class removed",
             f"the pixels of “{name}” are unlabeled",
-            manifest=lambda: self._new_manifest(without_class(self._now, value)),
+            manifest=lambda: self._new_manifest(without_class(self._now(), value)),
             progress=progress,
             cancelled=cancelled,
         )
@@ -198,45 +136,17 @@ class ClassList(Sequence[ClassInfo]):
     ) -> list[ChangedMask]:
         """Make the background of the accepted masks unlabeled, for a class that was added later.
 
-        Images were accepted before the class was there, so nobody painted it; their background would teach
-        that it does not occur. Masks on which the class is painted stay, and so do all that are accepted
-        from now on. All masks are changed or none; those from before are kept as
-        `labels/<id>.replaced-N.tif`, and the journal says so.
-
-        Parameters
-        ----------
-        value
-            Of the class.
-        progress, cancelled
-            Told and asked after each mask.
-
-        Returns
-        -------
-        list of ChangedMask
-            For `restore_masks`.
-
-        Raises
-        ------
-        SemiGDAError
-            When there is no such class, or something cannot be written; then nothing is changed.
-        Cancelled
-            When the person canceled; nothing is changed.
+        Nobody painted the class in images accepted before; their background would teach that it does not
+        occur. Masks on which the class is painted stay, and so do all that are accepted from now on. The
+        masks as they were are kept as `labels/<id>.replaced-N.tif`, and can be restored by `restore_masks`.
         """
         self._folder.check_writable()
-        return self._unlabel_background(class_of(self._now, value).name, progress, cancelled, value=value)
+        return self._unlabel_background(class_of(self._now(), value).name, progress, cancelled, value=value)
 
     def restore_masks(self, changed: Sequence[ChangedMask]) -> list[Item]:
-        """Put the masks back that `unlabel_background` changed; those accepted again since stay.
+        """Restore the masks that `unlabel_background` changed, but for those accepted again since.
 
-        Returns
-        -------
-        list of Item
-            Those whose accepted mask was restored.
-
-        Raises
-        ------
-        SemiGDAError
-            When it cannot be saved; then nothing is changed.
+        Returns the items whose accepted mask was restored.
         """
         self._folder.check_writable()
         return self._masks.restore(changed, "Restoring", "as it was before its background became unlabeled")

@@ -19,22 +19,7 @@ _FIRST_COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """One class.
-
-    Parameters
-    ----------
-    value
-        Its value in the label files, 1 … 253.
-    name
-        What people call it.
-    color
-        How it is shown, as ``"#rrggbb"``.
-
-    Raises
-    ------
-    SemiGDAError
-        When the name is empty or very long, or the value or the color is none.
-    """
+    """One class: value in label files (1 … 253), name and color, ``"#rrggbb"``; else a `SemiGDAError`."""
 
     value: int
     name: str
@@ -63,13 +48,7 @@ def named_classes(names: Iterable[str]) -> tuple[ClassInfo, ...]:
 
 
 def with_class(classes: Sequence[ClassInfo], name: str, color: str | None = None) -> tuple[ClassInfo, ...]:
-    """Add a class with the next value; where there is no next one, with one that became free.
-
-    Raises
-    ------
-    SemiGDAError
-        When there is no value left, or another class has that name.
-    """
+    """Add a class with the next value, or where there is none with a free one; raises `SemiGDAError`."""
     if len(classes) >= MOST_NAMED:
         raise SemiGDAError(f"A session can have {MOST_NAMED} classes; there is no room for “{name}”.")
     _refuse_twin(classes, name)
@@ -83,13 +62,7 @@ def with_class(classes: Sequence[ClassInfo], name: str, color: str | None = None
 def with_changed_class(
     classes: Sequence[ClassInfo], value: int, name: str | None, color: str | None
 ) -> tuple[ClassInfo, ...]:
-    """Give the class with this value another name or color (None leaves it as it is).
-
-    Raises
-    ------
-    SemiGDAError
-        When there is no such class, or another one has that name.
-    """
+    """Give the class with this value another name or color, unless None; raises `SemiGDAError`."""
     old = class_of(classes, value)
     if name is not None:
         _refuse_twin([one for one in classes if one.value != value], name)
@@ -102,13 +75,7 @@ def with_changed_class(
 
 
 def without_class(classes: Sequence[ClassInfo], value: int) -> tuple[ClassInfo, ...]:
-    """Leave a class out; the others keep their values.
-
-    Raises
-    ------
-    SemiGDAError
-        When there is no such class, or no other.
-    """
+    """Remove a class; the others keep their values. Raises a `SemiGDAError` for the only one."""
     class_of(classes, value)
     if len(classes) == 1:
         raise SemiGDAError("A session needs at least one class. Rename this one, or add another first.")

@@ -28,7 +28,7 @@ _MOST_BYTES = 2**16
 
 @dataclass(frozen=True)
 class DraftInfo:
-    """What the queue and the annotator need to know of a draft.
+    """What is known of a draft.
 
     Parameters
     ----------
@@ -56,17 +56,7 @@ def draft_in_words(info: DraftInfo) -> str:
 class DraftStore:
     """The newest draft of each item. Wherever an item is asked for, its id serves as well.
 
-    Parameters
-    ----------
-    folder, items
-        Of the session.
-    masks
-        The label maps.
-    seen
-        Remembers which draft the annotator was shown.
-    one_object
-        Whether there is at most one object in an image now. A draft then has no more, also one that was
-        stored before.
+    Where there is at most one object in an image, a draft has no more, also one that was stored before.
     """
 
     def __init__(
@@ -120,20 +110,7 @@ class DraftStore:
         return np.array([np.nan if info is None else info.score for info in infos], np.float32)
 
     def store(self, item: Item | str, prediction: "Prediction | Draft", round_number: int) -> DraftInfo:
-        """Keep a prediction as the draft of an item.
-
-        Parameters
-        ----------
-        prediction
-            Its labels, score and mean uncertainty are kept; the probabilities are not.
-        round_number
-            The round whose weights made it, 0 if none.
-
-        Raises
-        ------
-        SemiGDAError
-            When it does not fit the item, or cannot be written.
-        """
+        """Keep labels, score and mean uncertainty of a prediction as a draft; raises `SemiGDAError`."""
         self._folder.check_writable()
         item = self._items.get(item)
         mask = self._limited(self._masks.checked(item, prediction.labels))

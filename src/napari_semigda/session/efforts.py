@@ -31,14 +31,8 @@ LITTLE = 0.02
 class AcceptedDraft:
     """A draft that was accepted, corrected or as it was, for the first time.
 
-    Parameters
-    ----------
-    round
-        The round whose weights made it.
-    changed
-        Share of the looked-at pixels that the annotator changed, in [0, 1].
-    empty
-        Whether no object was in it: then few changed pixels say nothing of how good it was.
+    `changed` is the share of the labeled pixels that the annotator changed, in [0, 1]. In an `empty` draft
+    was no object: then few changed pixels say nothing of how good it was.
     """
 
     round: int
@@ -47,18 +41,7 @@ class AcceptedDraft:
 
 
 class Efforts:
-    """What correcting has cost so far.
-
-    Parameters
-    ----------
-    entries
-        Of the journal, oldest first.
-
-    Attributes
-    ----------
-    drafts : list of AcceptedDraft
-        Oldest first. Images accepted a second time do not count again.
-    """
+    """What correcting has cost; in `drafts`, images accepted a second time do not count again."""
 
     def __init__(self, entries: Iterable[JournalEntry]) -> None:
         self.drafts: list[AcceptedDraft] = []
@@ -130,22 +113,13 @@ class Journal:
 def measure(
     draft: NDArray[np.integer], accepted: NDArray[np.integer], classes: int
 ) -> tuple[float | None, float | None]:
-    """Measure how far a draft was from what was accepted.
-
-    Parameters
-    ----------
-    draft, accepted
-        (H, W) values 0 … classes - 1; `UNKNOWN` pixels of `accepted` do not count.
-    classes
-        Number of classes with the background.
+    """Compare a draft (H, W) with the accepted mask (H, W), where that is not `UNKNOWN`.
 
     Returns
     -------
-    dice
-        Mean Dice of the classes that occur in either, in [0, 1]; 1 where none occurs.
-    changed
-        Share of the looked-at pixels that differ, in [0, 1].
-        Both are None where nobody looked at any pixel, or the sizes differ.
+    dice, changed
+        Mean Dice of the classes that occur in either (1 where none occurs), and share of the pixels that
+        differ, both in [0, 1]; None where no pixel is labeled, or the sizes differ.
     """
     if draft.shape != accepted.shape:
         return None, None
@@ -169,10 +143,8 @@ def mean_by_round(drafts: Sequence[AcceptedDraft]) -> dict[int, float]:
 
 
 def in_words(drafts: Sequence[AcceptedDraft]) -> str:
-    """Say how the last drafts did in which there was an object; nothing where none was accepted yet.
+    """Summarize the last drafts that had an object; empty where none was accepted yet.
 
-    Examples
-    --------
     >>> in_words([AcceptedDraft(1, 0.3), AcceptedDraft(1, 0.01), AcceptedDraft(2, 0.001)])
     'Of the 3 drafts you accepted so far, 2 needed less than 2 % changed.'
     """

@@ -28,14 +28,9 @@ OPEN_FILE = 8 * 2**20
 
 
 class ExampleCache:
-    """Keeps the examples used last, within a number of bytes. Thread-safe.
+    """Keeps the examples used last, within a number of bytes (or one that is larger). Thread-safe.
 
     Images are kept as float16: half the room, with steps of at most 1/2048, finer than those of 8-bit images.
-
-    Parameters
-    ----------
-    room
-        Bytes. An example larger than that is kept until the next one comes.
     """
 
     def __init__(self, room: int = DEFAULT_ROOM) -> None:
@@ -81,23 +76,8 @@ class ExampleCache:
 class SessionExamples(Sequence[Example]):
     """Some items of a session, prepared for training one at a time as they are drawn.
 
-    An item whose image or mask cannot be read does not end a round: the next readable one takes its
-    place, and a warning says which and why.
-
-    Parameters
-    ----------
-    items
-        Which ones.
-    images
-        Of the session.
-    labels
-        The accepted masks; without, all pixels are unlabeled.
-    settings
-        How images are normalized and framed.
-    cache
-        Where prepared examples are kept.
-    warn
-        Called with what could not be read.
+    An item whose image or mask cannot be read does not end a round: the next readable one takes its place,
+    and a warning says which and why. Without `labels`, all pixels are unlabeled.
     """
 
     def __init__(
@@ -122,13 +102,7 @@ class SessionExamples(Sequence[Example]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Example]: ...
     def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
-        """Prepare one item, or make the sequence of some.
-
-        Raises
-        ------
-        SemiGDAError
-            When not one of the items can be read.
-        """
+        """Prepare one item; raises a `SemiGDAError` when none of the items can be read."""
         if isinstance(index, slice):
             return SessionExamples(
                 self.items[index], self._images, self._labels, self._settings, self._cache, self._warn

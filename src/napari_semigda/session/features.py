@@ -31,19 +31,10 @@ _MOST = 1e4  # no latent is anywhere near; a half-precision number holds it
 
 
 class ImageFeatures:
-    """The pooled latents of a session, a row for each item. Thread-safe by the session's lock.
+    """The image features of a session, a row for each item. Thread-safe by the session's lock.
 
     They can be computed again, so a file that is missing, damaged or of other items costs time and
     nothing else. They are kept in half precision: 128 numbers, 256 bytes an item.
-
-    Parameters
-    ----------
-    file
-        Where they are kept.
-    ids
-        Of the session's items, in the order of the list.
-    lock
-        The session's.
     """
 
     def __init__(self, file: Path, ids: Sequence[str], lock: threading.RLock) -> None:
@@ -63,18 +54,7 @@ class ImageFeatures:
             return bool(self._known[self._rows[item_id]])
 
     def begin(self, signature: dict[str, Any]) -> bool:
-        """Say what describes the pictures from now on; what anything else had described is forgotten.
-
-        Parameters
-        ----------
-        signature
-            Of the `FeatureExtractor`.
-
-        Returns
-        -------
-        bool
-            Whether anything was forgotten.
-        """
+        """Forget features of another extractor than the one with this signature; return whether any were."""
         with self._lock:
             forgotten = bool(self._known.any()) and not are_comparable(self._signature, signature)
             if forgotten:
@@ -83,7 +63,7 @@ class ImageFeatures:
             return forgotten
 
     def clear(self) -> None:
-        """Forget everything, in the file, too: the session sees its pictures in another way from now on."""
+        """Forget everything, in the file, too: images are normalized and framed differently from now on."""
         with self._lock:
             self._signature = None
             self._known[:] = False
@@ -93,12 +73,9 @@ class ImageFeatures:
                 self._file.unlink(missing_ok=True)
 
     def store(self, item_id: str, latent: NDArray[np.floating]) -> None:
-        """Remember the latent of an item, (D,); now and then all are written to the file.
+        """Remember the features (D,) of an item; now and then all are written to the file.
 
-        Raises
-        ------
-        SemiGDAError
-            When the file cannot be written; the latent is remembered all the same.
+        A `SemiGDAError` says that the file cannot be written; they are remembered all the same.
         """
         latent = np.nan_to_num(np.asarray(latent, np.float32), posinf=_MOST, neginf=-_MOST)
         with self._lock:
@@ -113,21 +90,16 @@ class ImageFeatures:
                 self.save()
 
     def vectors(self) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return the latents (N, D), to be read only, and of which items they are known (N,)."""
+        """Return the features (N, D), to be read only, and of which items they are known (N,)."""
         with self._lock:
             if self._single is None:
                 self._single = self._vectors.astype(np.float32)
             return self._single, self._known.copy()
 
     def distance_to(self, seen: NDArray[np.bool_]) -> Floats:
-        """Squared distance (N,) of each item to the nearest of some; infinite where none of these is known.
+        """Return the squared distance (N,) of each item to the nearest of some (N,); infinite without any.
 
         Asking again with more items than the last time costs only the new ones.
-
-        Parameters
-        ----------
-        seen
-            (N,) which items.
         """
         with self._lock:
             vectors, known = self.vectors()
@@ -140,13 +112,7 @@ class ImageFeatures:
             return near
 
     def save(self) -> None:
-        """Write the file if there is anything that it lacks.
-
-        Raises
-        ------
-        SemiGDAError
-            When it cannot be written.
-        """
+        """Write the file if there is anything that it lacks; raises `SemiGDAError`."""
         with self._lock:
             count = int(self._known.sum())
             if count == self._saved or self._signature is None:

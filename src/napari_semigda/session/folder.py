@@ -8,17 +8,7 @@ from napari_semigda.session.transaction import Transactions
 
 
 class SessionFolder:
-    """What all parts of an opened session share.
-
-    Attributes
-    ----------
-    path : Path
-        The session's folder, absolute.
-    lock : RLock
-        Guards what is in memory and the order of writes.
-    transactions : Transactions
-        Changes to several files at once.
-    """
+    """What all parts of an opened session share: its path, lock, transactions and warnings."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,13 +25,7 @@ class SessionFolder:
         return self._writing.refused
 
     def check_writable(self) -> None:
-        """Make sure that something may be saved now; every method that changes the disk begins with it.
-
-        Raises
-        ------
-        SemiGDAError
-            If this program may only look, the disk is gone, or a transaction could not be finished.
-        """
+        """Raise a `SemiGDAError` if nothing can be saved now; called first by all that changes the disk."""
         self._writing.check()
         self.transactions.finish()
 

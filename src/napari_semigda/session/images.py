@@ -78,19 +78,7 @@ class ImageFiles:
     def find_moved(
         self, folder: Path | str, *, progress: Progress | None = None, cancelled: Cancel | None = None
     ) -> Relocation:
-        """Look for missing image files in another folder, and save where they are now.
-
-        Parameters
-        ----------
-        folder
-            Where the images were moved to, or a folder above.
-        progress, cancelled
-            Told after each file how many are done, and asked.
-
-        Returns
-        -------
-        Relocation
-            Which were found; see `napari_semigda.session.relocation.look_for_pictures`.
+        """Look for missing image files in another folder and those in it, and save where they are now.
 
         Raises
         ------

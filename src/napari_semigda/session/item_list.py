@@ -13,10 +13,7 @@ from napari_semigda.session.layout import SKIPPED
 
 
 class ItemList:
-    """All items of a session, in a fixed order. Thread-safe by the session's lock.
-
-    Wherever an item is asked for, its id serves as well.
-    """
+    """All items of a session, in a fixed order. Thread-safe by the session's lock."""
 
     def __init__(self, folder: SessionFolder, items: Iterable[Item]) -> None:
         self._folder = folder
@@ -42,13 +39,7 @@ class ItemList:
         return self._items.keys()
 
     def get(self, item: Item | str) -> Item:
-        """Return the item with this id (or the present form of an item handed out earlier).
-
-        Raises
-        ------
-        SemiGDAError
-            When the session has no such item.
-        """
+        """Return the present form of the item with this id; raises a `SemiGDAError` without one."""
         with self._folder.lock:
             found = self._items.get(id_of(item))
         if found is None:
@@ -77,13 +68,7 @@ class ItemList:
         return set(self._skipped)
 
     def set_skipped(self, item: Item, skipped: bool) -> bool:
-        """Skip an item or take it up again, and save; return whether anything changed.
-
-        Raises
-        ------
-        SemiGDAError
-            When it cannot be saved.
-        """
+        """Skip an item or take it up again, and save; return whether anything changed."""
         with self._folder.lock:
             ids = self._skipped | {item.id} if skipped else self._skipped - {item.id}
             if ids == self._skipped:
@@ -102,13 +87,7 @@ class ItemList:
             self._changes[item_id] = self._changes_so_far
 
     def changes(self, since: int = 0) -> tuple[set[str], int]:
-        """Return the ids of the items that changed since an earlier call, and the number for the next.
-
-        Parameters
-        ----------
-        since
-            The number that the earlier call returned.
-        """
+        """Return the ids of items that changed since an earlier call, and the number for the next call."""
         with self._folder.lock:
             ids = takewhile(lambda item_id: self._changes[item_id] > since, reversed(self._changes))
             return set(ids), self._changes_so_far

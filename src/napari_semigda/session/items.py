@@ -51,7 +51,7 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Item:
-    """One plane of one picture file, to be labeled.
+    """One plane of an image file, to be labeled.
 
     Parameters
     ----------
@@ -60,19 +60,15 @@ class Item:
     name
         Shown to people: the path below the folder of images, and the plane where there are several.
     path
-        The picture file: relative to the session folder where it lies near it, else absolute; posix.
-    series, index
-        Which plane of the file; see `napari_semigda.io.pictures.Plane`.
+        Of the image file: relative to the session folder where it lies near it, else absolute; posix.
     shape
-        (height, width) in pixels when the session was made.
+        (height, width) in pixels when the session was created.
+    series, index, upright
+        Which plane of the file; see `napari_semigda.io.pictures.Plane`.
     pixel_size
         (y, x) in `unit`.
-    unit
-        ``"µm"``, ``"pixel"``, …
-    upright
-        False for items of earlier versions; see `napari_semigda.io.pictures.Plane`.
     skipped
-        Whether the annotator left it aside, when this object was handed out.
+        Whether the annotator had skipped it when this object was returned.
     """
 
     id: str
@@ -103,11 +99,8 @@ def unique_ids(names: Iterable[str], others: Iterable[str] = ()) -> list[str]:
     """Make one id of each name: a short file stem, safe on every file system, no two alike.
 
     An id consists of letters and digits (of any script), ``_`` and ``-``. Ids that differ only in case
-    or in the way of writing an accent count as alike; later ones get a number,
-    and so do those that are like one of the other ids.
+    or in the way of writing an accent count as alike; later ones get a number.
 
-    Examples
-    --------
     >>> unique_ids(["scan 1", "Scan_1", "../é*?"])
     ['scan_1', 'Scan_1-2', 'é']
     """
@@ -136,8 +129,6 @@ def folded(name: str) -> str:
 def file_stem(path: Path | str) -> str:
     """Return the name of an image file without its endings.
 
-    Examples
-    --------
     >>> file_stem("folder/cells.ome.tif"), file_stem("v1.2.png")
     ('cells', 'v1.2')
     """
@@ -156,19 +147,10 @@ def for_people(name: str) -> str:
 
 
 def tell_apart(names: Sequence[str], paths: Sequence[PurePath], taken: Collection[str] = ()) -> list[str]:
-    """Make names of files that are alike different, by the names of the folders above, as many as needed.
+    """Make equal names of files different, by the names of the folders above, as many as needed.
 
-    Parameters
-    ----------
-    names
-        Of each file, the path below the folder it was found in; posix.
-    paths
-        The whole path of each file, of which the name is the end.
-    taken
-        What names look like that others have; see `looks`.
+    A name is the end of the file's path; `taken` are names that others have, see `looks`.
 
-    Examples
-    --------
     >>> tell_apart(["f1.png", "f1.png"], [PurePath("/data/p1/f1.png"), PurePath("/data/p2/f1.png")])
     ['p1/f1.png', 'p2/f1.png']
     """

@@ -24,22 +24,20 @@ class JournalEntry:
     Parameters
     ----------
     time
-        When, in UTC, ISO 8601.
+        In UTC, ISO 8601.
     item
         The item's id.
     event
         ``"accepted"``, ``"corrected"`` (accepted before, and again), ``"accept undone"``, ``"imported"``,
         ``"skipped"``, ``"unskipped"``, ``"class removed"``, ``"background unlabeled"``, ``"mask restored"``.
-    dice
-        Dice between the draft and what was accepted, in [0, 1]; None without a draft.
-    changed
-        Share of the looked-at pixels that were changed in the draft, in [0, 1]; None without a draft.
+    dice, changed
+        See `napari_semigda.session.efforts.measure`; None without a draft, as the following.
     round
-        The round whose weights made the draft; None without a draft.
+        The round whose weights made the draft.
     note
         What else is worth knowing; mostly empty.
     empty
-        Whether there was no object in the draft; None without a draft, and in journals of earlier versions.
+        Whether there was no object in the draft; None in journals of earlier versions.
     """
 
     time: str
@@ -61,24 +59,12 @@ def now() -> str:
 
 
 def append_entry(path: Path, entry: JournalEntry) -> None:
-    """Add an event to the journal and wait until the disk has it.
-
-    Raises
-    ------
-    SemiGDAError
-        When the journal cannot be written.
-    """
+    """Add an event and wait until the disk has it; raises `SemiGDAError`."""
     append_line(path, _line(entry))
 
 
 def append_missing(path: Path, entries: Iterable[JournalEntry]) -> None:
-    """Add those of some events that the journal does not hold yet, and wait until the disk has them.
-
-    Raises
-    ------
-    SemiGDAError
-        When the journal cannot be written.
-    """
+    """Add the events that the journal does not hold yet, and wait for the disk; raises `SemiGDAError`."""
     known = set(read_entries(path))
     missing = [_line(entry) for entry in entries if entry not in known]
     if missing:
@@ -86,13 +72,7 @@ def append_missing(path: Path, entries: Iterable[JournalEntry]) -> None:
 
 
 def read_entries(path: Path) -> list[JournalEntry]:
-    """Read the journal; lines that are no events (torn by a crash, say) are passed over.
-
-    Raises
-    ------
-    SemiGDAError
-        When it cannot be read.
-    """
+    """Read the journal; torn lines and those of no event are skipped; raises `SemiGDAError`."""
     try:
         return [entry for values in read_json_lines(path) if (entry := entry_of(values)) is not None]
     except FileNotFoundError:

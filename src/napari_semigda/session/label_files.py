@@ -17,13 +17,7 @@ Stamp = tuple[int, int] | None
 
 
 class LabelFiles:
-    """Notices label files that another program changed. Called under the session's lock.
-
-    Attributes
-    ----------
-    masks : MaskFolder
-        The folder `labels`.
-    """
+    """Notices label files that another program changed. Called under the session's lock."""
 
     def __init__(self, folder: SessionFolder, masks: MaskFolder) -> None:
         self.masks = masks

@@ -58,15 +58,6 @@ class LabelStore:
     """What the annotator did to the items of a session. Thread-safe by the session's lock.
 
     Wherever an item is asked for, its id serves as well.
-
-    Parameters
-    ----------
-    folder, items, manifest, drafts
-        Of the session.
-    files, edits
-        The accepted masks, and those that are painted and not accepted.
-    seen
-        Remembers which draft the annotator was shown.
     """
 
     def __init__(
@@ -103,10 +94,7 @@ class LabelStore:
     def get(self, item: Item | str) -> NDArray[np.uint8] | None:
         """Read the accepted mask of an item: (H, W) uint8, 255 where unlabeled; None without.
 
-        Raises
-        ------
-        SemiGDAError
-            When its label file is damaged or does not fit the image.
+        A `SemiGDAError` says that its label file is damaged or does not fit the image.
         """
         return self.accepted.read(self._items.get(item))
 
@@ -115,19 +103,10 @@ class LabelStore:
         return self.edits.read(self._items.get(item))
 
     def starting_mask(self, item: Item | str) -> NDArray[np.uint8]:
-        """Return the mask to continue with: the edit, else the accepted mask, else the draft.
+        """Return the mask (H, W) to continue with: the edit, the accepted mask, the draft, or background.
 
-        An edit beside an accepted mask is the newer of the two, because accepting removes it.
-
-        Returns
-        -------
-        ndarray
-            (H, W) uint8; background everywhere if there is none of these.
-
-        Raises
-        ------
-        SemiGDAError
-            When what the annotator did cannot be read; the file is named, and left as it is.
+        An edit beside an accepted mask is the newer of the two, because accepting removes it. Raises as
+        `get`.
         """
         item = self._items.get(item)
         with self._folder.lock:
@@ -153,10 +132,7 @@ class LabelStore:
         return self._journal.entries()
 
     def effort(self, item: Item | str) -> float | None:
-        """Return the share of the draft's pixels changed when an item was accepted last, in [0, 1].
-
-        None where it is not accepted, or there was no draft.
-        """
+        """Return the share of the draft changed when an item was accepted last, in [0, 1]; None without."""
         with self._folder.lock:
             return self._journal.efforts().of(id_of(item)) if item in self else None
 
@@ -176,10 +152,7 @@ class LabelStore:
     def keep_for_validation(self, item: Item | str, keep: bool = True) -> None:
         """Keep an accepted item for validation from the next round on, or train on it again; saves.
 
-        Raises
-        ------
-        SemiGDAError
-            When it is not accepted, or it cannot be saved.
+        A `SemiGDAError` says that it is not accepted, or cannot be saved.
         """
         self._folder.check_writable()
         item = self._items.get(item)
@@ -197,18 +170,13 @@ class LabelStore:
             return self._items.of(ids)
 
     def for_training(self, labeled_ids: Collection[str] | None = None) -> tuple[list[Item], list[Item]]:
-        """Return the items that a round learns from; neither skipped ones nor those kept for validation.
+        """Return the labeled and unlabeled items of a round; not those skipped or kept for validation.
 
         Parameters
         ----------
         labeled_ids
-            The items that count as labeled, as the record of a resumed round has them; None takes all that
-            are accepted now. What was accepted since is among the unlabeled ones then.
-
-        Returns
-        -------
-        labeled, unlabeled
-            In the order of the list, but labeled ones in the order of `labeled_ids` where these are given.
+            The items that count as labeled, in this order, as the record of a resumed round has them; None
+            takes all that are accepted now. What was accepted since is among the unlabeled ones then.
         """
         with self._folder.lock:
             accepted, skipped = self.accepted.ids(), self._items.skipped
@@ -298,13 +266,9 @@ class LabelStore:
     def undo_accept(self) -> Item:
         """Restore the item that was accepted last to a draft, or to its earlier accepted mask.
 
-        What was painted stays as an edit, which is written first: a crash between leaves the mask accepted.
-
-        Raises
-        ------
-        SemiGDAError
-            When there is none, its label file was changed since, or something cannot be written; then the
-            mask stays accepted.
+        What was painted stays as an edit, which is written first: a crash between leaves the mask accepted. A
+        `SemiGDAError` says that there is none, its label file was changed since, or something cannot be
+        written; then the mask stays accepted.
         """
         self._folder.check_writable()
         with self._folder.lock:
@@ -331,13 +295,7 @@ class LabelStore:
         return item
 
     def keep_edit(self, item: Item | str, labels: NDArray[Any]) -> None:
-        """Save what is painted so far, without accepting it.
-
-        Raises
-        ------
-        SemiGDAError
-            When the mask does not fit the item, or cannot be saved.
-        """
+        """Save what is painted so far, without accepting it; raises `SemiGDAError`."""
         self._folder.check_writable()
         item = self._items.get(item)
         mask = self.edits.checked(item, labels)

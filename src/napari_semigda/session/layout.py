@@ -25,13 +25,7 @@ OWN_FOLDERS = (LABELS, EDITS, PREDICTIONS, ROUNDS)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder where there is none, and wait until the disk has it.
-
-    Raises
-    ------
-    SemiGDAError
-        When it cannot be made, or is a link to another place.
-    """
+    """Create a folder where there is none, and wait until the disk has it; raises `SemiGDAError`."""
     try:
         missing = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,13 +40,7 @@ def make_folder(folder: Path) -> None:
 
 
 def check_folders(folder: Path) -> None:
-    """Make sure that what a session writes stays within its folder.
-
-    Raises
-    ------
-    SemiGDAError
-        When one of them is a link to another place.
-    """
+    """Raise a `SemiGDAError` if one of a session's folders is a link to another place."""
     for name in OWN_FOLDERS:
         _refuse_link(folder / name)
     for number in round_numbers(folder / ROUNDS):
@@ -60,13 +48,7 @@ def check_folders(folder: Path) -> None:
 
 
 def round_numbers(rounds: Path) -> list[int]:
-    """List the numbers of the rounds that have a folder (or a link in its place), in order.
-
-    Raises
-    ------
-    SemiGDAError
-        When the folder of all rounds cannot be read.
-    """
+    """Return the numbers of the rounds that have a folder (or a link in its place), in order."""
     try:
         names = [entry.name for entry in os.scandir(rounds) if entry.is_dir() or entry.is_symlink()]
     except FileNotFoundError:

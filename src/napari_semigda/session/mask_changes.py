@@ -26,19 +26,7 @@ Change = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 class ChangedMask(NamedTuple):
-    """A mask that was changed with others.
-
-    Parameters
-    ----------
-    masks
-        The folder that it is in.
-    item
-        Whose mask.
-    kept
-        A copy of the mask before, beside it.
-    digest
-        Of the file that took its place.
-    """
+    """A mask that was changed with others: its folder, item, a copy as it was, and its file's digest now."""
 
     masks: MaskFolder
     item: Item
@@ -72,8 +60,6 @@ class MaskChanges:
 
         Parameters
         ----------
-        change
-            Returns the new form of a mask.
         what
             Names the change; the number of masks is added.
         event, note
@@ -82,15 +68,6 @@ class MaskChanges:
             Writes a new manifest beside the old one; returns its file, and what to call then.
         among
             Ids of the items whose masks take part; None takes all.
-        progress, cancelled
-            Told and asked after each mask.
-
-        Raises
-        ------
-        SemiGDAError
-            When something cannot be written; then nothing is changed.
-        Cancelled
-            When the person canceled; nothing is changed.
         """
         staged = _StagedMasks(change)
         new_manifest: Path | None = None
@@ -114,13 +91,7 @@ class MaskChanges:
                         new_manifest.unlink(missing_ok=True)
 
     def restore(self, changed: Sequence[ChangedMask], what: str, note: str) -> list[Item]:
-        """Put masks back that were changed with others; those changed since stay.
-
-        Raises
-        ------
-        SemiGDAError
-            When it cannot be recorded; then nothing is changed.
-        """
+        """Restore masks that were changed with others, but for those changed since."""
         with self._folder.lock:
             as_left = [
                 one
@@ -149,17 +120,10 @@ class MaskChanges:
         return tuple(found)
 
     def undo_interrupted_removal(self, class_values: Collection[int], manifest_written: int) -> None:
-        """Put back the masks from which an older version had begun to remove a class when it was stopped.
+        """Restore the masks from which an older version had begun to remove a class when it was stopped.
 
         Such a version wrote a copy of each mask, then the mask, and the manifest and the journal at last.
-
-        Parameters
-        ----------
-        class_values
-            Of the classes that were not removed.
-        manifest_written
-            When the manifest was written, in nanoseconds: what is older may mean something else, and is only
-            reported.
+        What is older than the manifest (in nanoseconds) may mean something else, and is only reported.
         """
         accepted = self.accepted
         steps: list[tuple[Path, Path, Path | None]] = []

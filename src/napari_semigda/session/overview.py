@@ -23,28 +23,15 @@ STATUSES = tuple(Status)
 
 
 class Overview:
-    """The table of a session's items, which knows what changed since it was looked at last.
+    """The table of a session's items, which knows what changed since it was refreshed last.
 
     Making it reads something of every item that has a draft: of many thousand items that takes a second or
     two, and should not be done by the thread that people wait for. After that it costs what has changed.
 
-    Parameters
-    ----------
-    items
-        In the order of the list.
-    drafts, labels
-        Of the session.
-    status, changes
-        As `Session.status` and `Session.changes`.
-
     Attributes
     ----------
-    items : tuple of Item
-        In the order of the list; so are the others.
-    titles : list of str
-        Their names as a narrow column shows them: without endings where these tell nothing apart.
-    statuses : list of Status
-        Of each item.
+    items, titles, statuses
+        In the order of the list; titles are names as a narrow column shows them.
     scores, efforts : ndarray
         (N,) float32: acquisition score, and share of the draft's pixels that the annotator changed; NaN
         where there is none.
@@ -89,24 +76,9 @@ class Overview:
         text: str = "",
         statuses: Collection[Status] = STATUSES,
     ) -> Indices:
-        """Put items in order.
+        """Return the indices of the items with this text in their names and one of these statuses, in order.
 
-        Parameters
-        ----------
-        key
-            By what. Items without a score or an effort come last either way; those that are alike in the
-            order of the list.
-        descending
-            Whether the largest comes first.
-        text
-            Only items whose name holds this, whatever the case of the letters.
-        statuses
-            Only items with one of these.
-
-        Returns
-        -------
-        ndarray
-            Indices.
+        Items without a score or an effort come last either way; equal ones in the order of the list.
         """
         values = self._values(key)
         order = np.argsort(-values if descending else values, kind="stable")
@@ -138,10 +110,8 @@ class Overview:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Leave out the endings of image files, but not where names would look alike then.
+    """Leave out the endings of image files, where names stay different.
 
-    Examples
-    --------
     >>> short_names(["scan 7.png", "stack.tif · z 3", "a.png", "a.tif"])
     ['scan 7', 'stack · z 3', 'a.png', 'a.tif']
     """

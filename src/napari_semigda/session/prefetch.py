@@ -25,13 +25,7 @@ class Prefetch:
         self._pictures: dict[str, Picture | LargePicture] = {}
 
     def prepare(self, item: Item, order: Order) -> Item | None:
-        """Find what will come after this item, and read the images.
-
-        Returns
-        -------
-        Item or None
-            What comes next once this item is accepted or skipped; None if nothing does.
-        """
+        """Find and read what comes after this item; return what comes once it is accepted or skipped."""
         waits = self._session.state(item).waits
         found = {
             (item.id, order, passed): self._session.next_item(item, order, done=not passed)

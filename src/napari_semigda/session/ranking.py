@@ -53,15 +53,8 @@ def current_name(name: str) -> str:
 
 
 def order_named(name: str) -> Order:
-    """Return the order with this name or former name.
+    """Return the order with this name or former name; raises a `SemiGDAError` without one.
 
-    Raises
-    ------
-    SemiGDAError
-        When there is none.
-
-    Examples
-    --------
     >>> order_named("uncertain")
     'uncertainty'
     """
@@ -82,19 +75,15 @@ def ranked(
     after: int | None = None,
     seed: int = 0,
 ) -> Iterator[int]:
-    """Order the images that wait for the annotator.
+    """Yield the indices of the images that wait for the annotator, in order.
 
-    ``"uncertainty"``, ``"diversity"`` and ``"mixed"`` are rankings. Where what they rank by is not known yet
-    (scores, or features), the order is spread evenly over the list, because neighbors are often alike.
+    ``"uncertainty"``: highest score first. ``"diversity"``: the farthest, by features, from all that do not
+    wait and from those before it. ``"mixed"``: those that represent the most uncertainty not yet represented,
+    see `representatives_first`; before there is any score all count alike. Where what these rank by is not
+    known yet, the order is spread evenly over the list, because neighbors are often alike.
 
     Parameters
     ----------
-    order
-        ``"uncertainty"``: highest score first, images without one last. ``"diversity"``: the farthest, by
-        features, from all that were accepted or skipped and from those before it. ``"mixed"``: those that
-        represent the most uncertainty not yet represented, see `representatives_first`; before there is any
-        score all count alike. ``"list order"``: as listed. ``"random"``: shuffled, always in the same way for
-        one seed.
     waiting
         (N,) whether an image is neither accepted nor skipped.
     scores
@@ -109,11 +98,6 @@ def ranked(
         its best.
     seed
         Of ``"random"``.
-
-    Yields
-    ------
-    int
-        Indices of the images that wait, each once.
     """
     ranking: Iterator[int] | None = None
     if order == "mixed":
@@ -180,11 +164,8 @@ def _behind(order: Iterator[int], after: int | None) -> Iterator[int]:
 def spread_order(count: int) -> list[int]:
     """Order 0 … count - 1 so that each beginning of the order is spread evenly over the whole.
 
-    Sorted by the fractional part of their multiples of the golden ratio, which keeps in step with no regular
-    pattern in the list: of images that alternate between two kinds, both kinds come early.
+    Multiples of the golden ratio keep in step with no regular pattern in the list.
 
-    Examples
-    --------
     >>> spread_order(8)
     [0, 5, 2, 7, 4, 1, 6, 3]
     """
@@ -201,23 +182,12 @@ def nearest(features: Floats, seen: Floats) -> Floats:
 
 
 def farthest_first(features: Floats, near: Floats) -> Iterator[int]:
-    """Order images so that each is the farthest from what was seen and from all before it.
+    """Order rows of (n, D) so that each is the farthest from what was seen and from all before it.
 
     As many as `ONE_BY_ONE` allows are chosen one after the other (all of a thousand, eighty of twenty
-    thousand); the others follow by their distance from these.
-
-    Parameters
-    ----------
-    features
-        (n, D).
-    near
-        (n,) squared distance of each to the nearest image seen, from `nearest`. Infinite where none was
-        seen: the first is then the one nearest to the middle of all.
-
-    Yields
-    ------
-    int
-        Rows, each once.
+    thousand); the others follow by their distance from these. `near` (n,) is each row's squared distance to
+    the nearest one seen; where it is infinite nothing was seen, and the row nearest to the middle comes
+    first.
     """
     if not len(features):
         return
@@ -235,25 +205,12 @@ def farthest_first(features: Floats, near: Floats) -> Iterator[int]:
 
 
 def representatives_first(features: Floats, near: Floats, weights: Floats) -> Iterator[int]:
-    """Order images so that each represents as much as possible that nothing seen or before it resembles.
+    """Order rows of (n, D) so that each represents as much as possible that nothing before it resembles.
 
-    An image is worth the sum, over all images, of their weight times how much nearer it is to them than
-    what they were nearest to so far: greedy facility location. So one of many that are alike comes before
-    an outlier, which represents itself alone, and a second of them is worth little.
-
-    Parameters
-    ----------
-    features
-        (n, D).
-    near
-        As for `farthest_first`.
-    weights
-        (n,) how much it matters that an image is represented, 0 or more.
-
-    Yields
-    ------
-    int
-        Rows, each once. Of more than `CANDIDATES` an even sample comes first.
+    A row is worth the sum, over all rows, of their weight (n,) times how much nearer it is to them than what
+    they were nearest to so far: greedy facility location. So one of many that are alike comes before an
+    outlier, which represents itself alone, and a second of them is worth little. `near` is as for
+    `farthest_first`. Of more than `CANDIDATES` an even sample comes first.
     """
     spread = np.array(spread_order(len(features)), dtype=np.intp)
     if not len(spread):

@@ -1,11 +1,11 @@
 """The rounds of a session, a folder each: weights, the state to go on from, curves, and a record."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, overload
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
@@ -20,6 +20,7 @@ from napari_semigda.session.journal import Fraction, now
 from napari_semigda.session.layout import CURVES, MOST_ROUNDS, RECORD, ROUNDS, make_folder, round_numbers
 from napari_semigda.session.layout import MODEL as MODEL
 from napari_semigda.session.layout import STATE as STATE
+from napari_semigda.session.live import LiveSequence
 from napari_semigda.training.recipe import Budget, Recipe, from_disk, to_disk
 
 RoundStatus = Literal["running", "stopped", "complete", "failed"]
@@ -39,15 +40,7 @@ _Stages = Annotated[tuple[Literal[1, 2], ...], Field(min_length=1, max_length=2)
 
 @dataclass(frozen=True)
 class Validation:
-    """How the weights of a round do on the images kept for validation.
-
-    Parameters
-    ----------
-    dice
-        Mean Dice of drafts and accepted masks, in [0, 1].
-    images
-        Number of images.
-    """
+    """Mean Dice, in [0, 1], of a round's drafts on the images kept for validation, and their number."""
 
     dice: float
     images: int
@@ -66,17 +59,15 @@ class RoundRecord:
     stages
         The stages that it trains, (1, 2) or (2,).
     recipe, budget
-        As `Recipe.to_dict` and `Budget.to_dict` give them.
+        As `Recipe.to_dict` and `Budget.to_dict` return them.
     seed
         Of its random choices.
-    warm
-        Whether it started from the weights of an earlier round.
-    started_from
-        Those weights, in words, such as ``"round 2"``; empty when trained from scratch.
+    warm, started_from
+        Whether it started from earlier weights, and which, such as ``"round 2"``; else empty.
     labeled
         Ids of the items accepted when it began, then of those accepted while it ran, as they joined.
     unlabeled
-        How many other images took part.
+        Number of other images that took part.
     steps, seconds
         Done so far.
     message
@@ -109,20 +100,11 @@ class RoundRecord:
 _RECORD = TypeAdapter(RoundRecord)
 
 
-class RoundStore(Sequence[RoundRecord]):
+class RoundStore(LiveSequence[RoundRecord]):
     """The rounds of a session: a sequence of their records, oldest first, as they are on the disk now.
 
     Unreadable records are left out. A round that was running when its program ended counts as stopped if it
-    left a state to resume from, and as failed if not. Each iteration reads the disk once.
-
-    Parameters
-    ----------
-    folder
-        Of the session.
-    for_training
-        Returns the items that a round learns from now, labeled and unlabeled.
-    starts_trained
-        Whether a network comes with weights that were trained before.
+    left a state to resume from, and as failed if not. What cannot be written raises a `SemiGDAError`.
     """
 
     def __init__(
@@ -136,38 +118,10 @@ class RoundStore(Sequence[RoundRecord]):
         self._running_here: set[int] = set()
         self._whole: dict[Path, tuple[int, int]] = {}
 
-    # A sequence of records
-
-    def _records(self) -> tuple[RoundRecord, ...]:
+    def _now(self) -> tuple[RoundRecord, ...]:
         with self._folder.lock:
             records = (read_record(self.folder(number)) for number in self._numbers())
             return tuple(self._as_it_is(record) for record in records if record is not None)
-
-    def __len__(self) -> int:
-        return len(self._records())
-
-    @overload
-    def __getitem__(self, index: int) -> RoundRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[RoundRecord]: ...
-    def __getitem__(self, index: int | slice) -> RoundRecord | Sequence[RoundRecord]:
-        return self._records()[index]
-
-    def __iter__(self) -> Iterator[RoundRecord]:
-        return iter(self._records())
-
-    def __reversed__(self) -> Iterator[RoundRecord]:
-        return reversed(self._records())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Iterable) and self._records() == tuple(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(self._records())
-
-    # Running one
 
     def folder(self, number: int) -> Path:
         """Return the folder of one round."""
@@ -176,13 +130,7 @@ class RoundStore(Sequence[RoundRecord]):
     def begin(
         self, recipe: Recipe, budget: Budget, seed: int, warm: bool, *, started_from: str = ""
     ) -> RoundRecord:
-        """Create the folder and the record of the next round, with the items accepted now.
-
-        Raises
-        ------
-        SemiGDAError
-            When they cannot be written.
-        """
+        """Create the folder and the record of the next round, with the items accepted now."""
         self._folder.check_writable()
         with self._folder.lock:
             labeled, unlabeled = self._for_training()
@@ -214,13 +162,7 @@ class RoundStore(Sequence[RoundRecord]):
             return record
 
     def resume(self, number: int) -> RoundRecord:
-        """Resume a stopped round.
-
-        Raises
-        ------
-        SemiGDAError
-            When there is no such round, or it left no state to resume from.
-        """
+        """Resume a stopped round that left a state."""
         self._folder.check_writable()
         with self._folder.lock:
             record = next((one for one in self if one.number == number), None)
@@ -235,13 +177,7 @@ class RoundStore(Sequence[RoundRecord]):
             return resumed
 
     def extend(self, record: RoundRecord, items: Sequence[Item]) -> RoundRecord:
-        """Record that a running round learns from more items.
-
-        Raises
-        ------
-        SemiGDAError
-            When the record cannot be written.
-        """
+        """Record that a running round learns from more items."""
         self._folder.check_writable()
         with self._folder.lock:
             return self._write(replace(record, labeled=(*record.labeled, *(item.id for item in items))))
@@ -256,13 +192,7 @@ class RoundStore(Sequence[RoundRecord]):
         message: str = "",
         validation: Validation | None = None,
     ) -> RoundRecord:
-        """Record how a round ended.
-
-        Raises
-        ------
-        SemiGDAError
-            When the record cannot be written.
-        """
+        """Record how a round ended."""
         self._folder.check_writable()
         ended = replace(
             record, status=status, steps=steps, seconds=round(seconds, 3), message=message, ended=now()
@@ -285,8 +215,8 @@ class RoundStore(Sequence[RoundRecord]):
     def last_model(self) -> Path | None:
         """Return the newest weights whose file is whole and that this version can use, if any.
 
-        A round writes its weights when it ends well or is stopped; that it failed after being resumed does
-        not make them worse.
+        A round that failed after being resumed does not make the weights worse that it wrote when it was
+        stopped.
         """
         with self._folder.lock:
             return newest_model(self._folder.path, self._whole)
@@ -331,14 +261,9 @@ class RoundStore(Sequence[RoundRecord]):
 
 
 def newest_model(session: Path, whole: dict[Path, tuple[int, int]] | None = None) -> Path | None:
-    """Return the newest weights in a session's folder whose file is whole and that this version can use.
+    """Return the newest whole and usable weights in a session's folder, if any.
 
-    Parameters
-    ----------
-    session
-        The folder.
-    whole
-        Remembers files that were whole, so that they are not opened again until they change.
+    `whole` remembers files that were whole, so that they are not opened again until they change.
     """
     rounds = session / ROUNDS
     paths = (rounds / f"{number:03d}" / MODEL for number in reversed(round_numbers(rounds)))
@@ -376,13 +301,7 @@ def append_point(folder: Path, point: Mapping[str, Any]) -> None:
 
 
 def keep_points(folder: Path, count: int) -> None:
-    """Keep the first points of a round's curves; the steps behind them will be repeated.
-
-    Raises
-    ------
-    SemiGDAError
-        When they cannot be written.
-    """
+    """Keep the first points of a round's curves; the steps behind them will be repeated."""
     points = read_curves(folder)[:count]
     write_bytes(folder / CURVES, "".join(f"{json.dumps(to_disk(point))}\n" for point in points).encode())
 

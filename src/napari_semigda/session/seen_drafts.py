@@ -26,12 +26,7 @@ class SeenDraft:
 class SeenDrafts:
     """The draft of the item shown last, in memory, and of items with an unfinished edit, beside the edit.
 
-    Not thread-safe by itself: the labeling guards it.
-
-    Parameters
-    ----------
-    folder
-        Of the edits.
+    Called under the session's lock.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -70,9 +70,9 @@ class Session(ItemStates, SessionSettings):
     features : ImageFeatures
         Image features, as far as they were computed.
     left_out : list of (Path, str)
-        Files that `create` could not read, and why. Empty for an opened session.
+        Files that `create` or `add_images` could not read, and why.
     notices : list of str
-        What else `create` or `add_images` did not take as images to label.
+        What else they did not take as images to label.
     """
 
     def __init__(self, folder: Path, manifest: Manifest | None = None) -> None:

@@ -107,15 +107,7 @@ class SessionSettings:
     def fit_framing(self) -> str | None:
         """Fit the framing to the accepted objects, where `framing_by_objects` allows it.
 
-        Returns
-        -------
-        str or None
-            What changed, in a sentence; None if nothing did.
-
-        Raises
-        ------
-        SemiGDAError
-            When it cannot be saved.
+        Returns what changed, in a sentence; None if nothing did. Raises `SemiGDAError`.
         """
         if not self.framing_by_objects:
             return None

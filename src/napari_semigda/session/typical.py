@@ -31,28 +31,11 @@ def typical_item(
     most_pixels: float = QUICKLY_READ,
     clock: Callable[[], float] = time.monotonic,
 ) -> Item | None:
-    """Choose the item whose image is most like the others'.
+    """Return the item whose image is most like the others'; None with fewer than `FEWEST_READ` images.
 
     Of a sample of `MOST_READ` images at most, mean and spread of every channel are compared in 4 × 4 cells;
-    the image with the smallest sum of distances to the others is the typical one.
-
-    Parameters
-    ----------
-    items
-        Those to choose from.
-    images, settings
-        Of the session.
-    seconds
-        No further image is read after this time.
-    most_pixels
-        Images with more pixels than this are left out.
-    clock
-        Returns seconds.
-
-    Returns
-    -------
-    Item or None
-        None where fewer than `FEWEST_READ` could be read.
+    the image with the smallest sum of distances to the others is the typical one. No further image is read
+    after `seconds`, and none with more pixels than `most_pixels`.
     """
     end = clock() + seconds
     read: list[Item] = []
