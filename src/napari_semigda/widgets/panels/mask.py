@@ -73,7 +73,7 @@ class MaskPanel(QWidget):
         )
         self.notice = wrapping_label()
         rows = Rows(self)
-        rows.add(self.reset, self.to_accepted, self.clear)
+        rows.add(self.reset, self.to_accepted, self.clear, shares=(4, 5, 3))
         rows.add(QLabel("Threshold"), self.threshold, shares=(4, 8))
         rows.add(self.correct, self.view)
         rows.add(self.cancel_region)

@@ -170,11 +170,10 @@ class NewSessionDialog(QDialog):
         self._tasks = TaskThread(self)
         self._tips = {part: part.toolTip() for part in self._set_by_model()}
         self._lay_out()
-        self._connect()
-        self._on_preset()
         self._suggest_folder()
         self._find_model()
         self._fold()
+        self._connect()  # not before: the dialog would grow for what is folded
         self._check()
         self._guard = InputGuard(self)
 
