@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from napari_semigda.io.pictures import Plane
     from napari_semigda.session.exporting.formats import Format
     from napari_semigda.session.items import Item
-    from napari_semigda.session.session import Session
     from napari_semigda.session.trained_model import Segmenter
 
 EXPORT_FORMATS = (
@@ -193,8 +192,7 @@ def export(given: argparse.Namespace, console: SafeConsole) -> int:
         job = Export(session, given.output, format, include_predicted=given.predicted)
         with progress_bar(console, "Exporting") as progress:
             report = job.run(existing, progress=progress, device=given.device, weights=given.weights)
-        failed = [(item, why) for item, why in report.left_out if _was_expected(session, item, given, format)]
-    warn(*(f"{item.name}: {reason}" for item, reason in failed))
+    warn(*(f"{item.name}: {reason}" for item, reason in report.failed))
     if not report.written and not report.kept:
         raise SemiGDAError(
             "There is nothing to export: no mask is accepted"
@@ -203,10 +201,10 @@ def export(given: argparse.Namespace, console: SafeConsole) -> int:
     parts = [f"{counted(len(report.written), 'file')} written to {given.output}"]
     if report.kept:
         parts.append(f"{len(report.kept)} already up to date")
-    if others := len(report.left_out) - len(failed):
-        parts.append(f"{counted(others, 'image')} without a mask or skipped")
+    if report.not_due:
+        parts.append(f"{counted(len(report.not_due), 'image')} without a mask or skipped")
     console.say("; ".join(parts))
-    return PARTLY_DONE if failed else DONE
+    return PARTLY_DONE if report.failed else DONE
 
 
 def _chosen_format(given: argparse.Namespace) -> Format:
@@ -220,17 +218,6 @@ def _chosen_format(given: argparse.Namespace) -> Format:
         flag = {"stacks": "stack", "contact_sheet": "no-contact-sheet"}.get(name, name.replace("_", "-"))
         given.usage_error(f"the format {given.format} has no option --{flag}")
     return format(**chosen)
-
-
-def _was_expected(session: Session, item: Item, given: argparse.Namespace, format: Format) -> bool:
-    """Return whether an image should have been exported."""
-    from napari_semigda.session.items import ItemState
-
-    state = session.state(item)
-    if format.predicts:
-        return state is not ItemState.SKIPPED
-    drafted = state is ItemState.DRAFT and session.drafts.info(item) is not None
-    return state is ItemState.ACCEPTED or (given.predicted and drafted)
 
 
 # --- import-checkpoint --------------------------------------------------------------------------

@@ -52,15 +52,23 @@ class ExportReport:
     ----------
     written
         The files, in the order of the items.
-    left_out
-        Items without a file, and why.
+    not_due
+        Items that were not to be exported, and why: skipped, not accepted, …
+    failed
+        Items whose mask or image could not be read, and why.
     kept
         Files of an earlier export that are up to date.
     """
 
     written: list[Path]
-    left_out: list[tuple[Item, str]]
+    not_due: list[tuple[Item, str]]
+    failed: list[tuple[Item, str]]
     kept: list[Path] = field(default_factory=list)
+
+    @property
+    def left_out(self) -> list[tuple[Item, str]]:
+        """All items without a file, and why."""
+        return [*self.not_due, *self.failed]
 
 
 def export_masks(
@@ -135,7 +143,7 @@ class Export:
         if self._folder.exists() and not self._folder.is_dir():
             raise SemiGDAError(f"“{self._folder}” is a file. Choose a folder to export to.")
         reasons = [(item, self._reason_against(item)) for item in session.items]
-        self._left_out = [(item, reason) for item, reason in reasons if reason]
+        self._not_due = [(item, reason) for item, reason in reasons if reason]
         items = [item for item, reason in reasons if not reason]
         if self._format.predicts and items and session.rounds.last_model() is None:
             raise SemiGDAError(_NO_MODEL)
@@ -186,9 +194,9 @@ class Export:
             progress=progress,
             cancelled=cancelled,
             total=sum(len(output.items) for output in self._outputs),
-            left_out=list(self._left_out),
+            failed=[],
         )
-        report = ExportReport([], source.left_out)
+        report = ExportReport([], self._not_due, source.failed)
         for output in self._outputs:
             check(cancelled)
             target, made_of = self._target(output), self._made_of(output)
@@ -201,7 +209,7 @@ class Export:
             try:
                 output.write(target, source)
             except NotExported as error:
-                source.leave_out(output.items[0], str(error))
+                source.fail(output.items[0], str(error))
                 source.step()
             else:
                 report.written.append(target)

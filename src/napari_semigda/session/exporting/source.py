@@ -29,7 +29,7 @@ class Source:
     """What an export reads: masks and images of a session, and what is to be known of them.
 
     `include_predicted`: drafts fill what is unlabeled. `predictor` loads the network of the newest round.
-    `progress` and `cancelled` are called after and before each of `total` items. `left_out` collects items
+    `progress` and `cancelled` are called after and before each of `total` items. `failed` collects items
     that turn out to be unreadable, and why.
     """
 
@@ -46,7 +46,7 @@ class Source:
     progress: Progress | None = None
     cancelled: Cancel | None = None
     total: int = 0
-    left_out: list[tuple[Item, str]] = field(default_factory=list)
+    failed: list[tuple[Item, str]] = field(default_factory=list)
     _done: int = 0
 
     def mask(self, item: Item) -> Mask:
@@ -76,7 +76,7 @@ class Source:
             try:
                 mask = self.mask(item)
             except NotExported as error:
-                self.leave_out(item, str(error))
+                self.fail(item, str(error))
             else:
                 yield item, mask
             self.step()
@@ -100,10 +100,10 @@ class Source:
             raise NotExported(str(error)) from error
         return {one.name: predicted[one.value] for one in self.legend.classes if one.value < len(predicted)}
 
-    def leave_out(self, item: Item, reason: str) -> None:
-        """Note that an item is not exported; the first reason counts."""
-        if item not in (known for known, _ in self.left_out):
-            self.left_out.append((item, reason))
+    def fail(self, item: Item, reason: str) -> None:
+        """Note that an item could not be exported; the first reason counts."""
+        if item not in (known for known, _ in self.failed):
+            self.failed.append((item, reason))
 
     def step(self, count: int = 1) -> None:
         """Report that items are done."""
