@@ -1,4 +1,4 @@
-"""The classes that a session tells apart, each with its value in the label files, a name and a color."""
+"""The classes of a session, each with its value in the label files, a name and a color."""
 
 import colorsys
 import re
@@ -10,10 +10,10 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.annotation import MOST_CLASSES
 
 MOST_NAMED = MOST_CLASSES - 1
-"""So many classes can have a name: the network's, without the background."""
+"""Number of classes that can have a name: the network's, without the background."""
 
 _LONGEST_NAME = 100
-# Okabe and Ito's colors, which people with any color vision tell apart
+# Okabe and Ito's colors, which people with any color vision can distinguish
 _FIRST_COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 
 
@@ -43,7 +43,7 @@ def named_classes(names: Iterable[str]) -> tuple[ClassInfo, ...]:
     for name in names:
         classes = with_class(classes, name)
     if not classes:
-        raise SemiGDAError("A session needs at least one class; name what shall be outlined.")
+        raise SemiGDAError("A session needs at least one class; name what is to be outlined.")
     return classes
 
 
@@ -100,7 +100,7 @@ def _folded(name: str) -> str:
 
 
 def _color(index: int) -> str:
-    """Return the color of the class at this place: well known ones first, then ever new hues."""
+    """Return the color of the class with this index: well-known colors first, then new hues."""
     if index < len(_FIRST_COLORS):
         return _FIRST_COLORS[index]
     step = index - len(_FIRST_COLORS)

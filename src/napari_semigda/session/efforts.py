@@ -15,13 +15,13 @@ from napari_semigda.session.journal import JournalEntry, append_entry, read_entr
 from napari_semigda.session.layout import JOURNAL
 
 ACCEPTING = ("accepted", "corrected", "imported")
-"""Events by which an item has an accepted mask."""
+"""Events that leave an item with an accepted mask."""
 
 UNDONE = "accept undone"
-"""Event by which the last accept of an item never was."""
+"""Event that undoes the last accept of an item."""
 
 RECENT = 10
-"""So many accepted drafts are told of."""
+"""Number of accepted drafts in the summary."""
 
 LITTLE = 0.02
 """A draft of which less than this share of pixels was changed was nearly right."""
@@ -32,7 +32,7 @@ class AcceptedDraft:
     """A draft that was accepted, corrected or as it was, for the first time.
 
     `changed` is the share of the labeled pixels that the annotator changed, in [0, 1]. In an `empty` draft
-    was no object: then few changed pixels say nothing of how good it was.
+    was no object: then few changed pixels do not mean that it was good.
     """
 
     round: int
@@ -67,7 +67,7 @@ class Efforts:
         accepts = self._accepts.get(item_id)
         _, draft = accepts.pop() if accepts else (None, None)
         if draft is not None:
-            last = max(place for place, one in enumerate(self.drafts) if one is draft)
+            last = max(index for index, one in enumerate(self.drafts) if one is draft)
             del self.drafts[last]
 
     def of(self, item_id: str) -> float | None:
@@ -123,8 +123,8 @@ def measure(
     """
     if draft.shape != accepted.shape:
         return None, None
-    looked = accepted != UNKNOWN
-    before, after = draft[looked].astype(np.intp), accepted[looked].astype(np.intp)
+    labeled = accepted != UNKNOWN
+    before, after = draft[labeled].astype(np.intp), accepted[labeled].astype(np.intp)
     if not before.size:
         return None, None
     in_draft, in_accepted = (np.bincount(part, minlength=classes)[1:classes] for part in (before, after))

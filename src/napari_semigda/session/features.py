@@ -1,4 +1,4 @@
-"""What the pictures of a session look like: their pooled latents, in memory and in one small file."""
+"""What the images of a session look like: their features, in memory and in one small file."""
 
 import json
 import threading
@@ -19,15 +19,15 @@ from napari_semigda.io.files import check_own, opened_tensors, parse_json
 from napari_semigda.session.ranking import Floats, nearest
 
 SAVED_AT_GROWTH = 1 / 8
-"""The file is written again when it lacks such a share of what it holds: a few dozen times in all."""
+"""The file is written again when it lacks this share of what it holds: a few dozen times in all."""
 
 SAVED_TOGETHER = 32
-"""So many new ones are worth writing the file, however few it holds."""
+"""This number of new ones is worth writing the file, however few it holds."""
 
 _DAMAGED = (AttributeError, KeyError, TypeError, ValueError)
-_LONGEST = 2**14  # numbers in a latent
+_LONGEST = 2**14  # numbers of one image
 
-_MOST = 1e4  # no latent is anywhere near; a half-precision number holds it
+_MOST = 1e4  # no feature is anywhere near; a half-precision number holds it
 
 
 class ImageFeatures:
@@ -72,18 +72,18 @@ class ImageFeatures:
             with suppress(OSError):
                 self._file.unlink(missing_ok=True)
 
-    def store(self, item_id: str, latent: NDArray[np.floating]) -> None:
+    def store(self, item_id: str, features: NDArray[np.floating]) -> None:
         """Remember the features (D,) of an item; now and then all are written to the file.
 
         A `SemiGDAError` says that the file cannot be written; they are remembered all the same.
         """
-        latent = np.nan_to_num(np.asarray(latent, np.float32), posinf=_MOST, neginf=-_MOST)
+        features = np.nan_to_num(np.asarray(features, np.float32), posinf=_MOST, neginf=-_MOST)
         with self._lock:
-            if latent.shape != self._vectors.shape[1:]:
-                self._vectors = np.zeros((len(self._rows), latent.size), np.float16)
+            if features.shape != self._vectors.shape[1:]:
+                self._vectors = np.zeros((len(self._rows), features.size), np.float16)
                 self._known[:] = False
                 self._saved = 0
-            self._vectors[self._rows[item_id]] = latent.clip(-_MOST, _MOST)
+            self._vectors[self._rows[item_id]] = features.clip(-_MOST, _MOST)
             self._known[self._rows[item_id]] = True
             self._changed()
             if self._known.sum() - self._saved >= max(SAVED_TOGETHER, self._saved * SAVED_AT_GROWTH):
@@ -140,10 +140,10 @@ class ImageFeatures:
 
     def _take(self, vectors: NDArray[np.float16], ids: list[Any], signature: Any) -> None:
         if not isinstance(ids, list) or len(vectors) != len(ids) or not np.isfinite(vectors).all():
-            raise ValueError("no latents")
-        places = [place for place, item_id in enumerate(ids) if item_id in self._rows]
-        rows = [self._rows[ids[place]] for place in places]
+            raise ValueError("not features")
+        found = [index for index, item_id in enumerate(ids) if item_id in self._rows]
+        rows = [self._rows[ids[index]] for index in found]
         self._vectors = np.zeros((len(self._rows), vectors.shape[1]), np.float16)
-        self._vectors[rows] = vectors[places]
+        self._vectors[rows] = vectors[found]
         self._known[rows] = True
-        self._signature, self._saved = signature, len(places)
+        self._signature, self._saved = signature, len(found)

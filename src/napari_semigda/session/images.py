@@ -25,7 +25,7 @@ class ImageFiles:
     """The images of a session's items. Wherever an item is asked for, its id serves as well.
 
     Everything that reads raises a `SemiGDAError` when the file is missing, damaged, or of another size than
-    when the session was made.
+    when the session was created.
     """
 
     def __init__(self, folder: SessionFolder, items: ItemList, manifest: ManifestFile) -> None:
@@ -36,7 +36,7 @@ class ImageFiles:
         return Path(os.path.normpath(self._folder.path / self._items.get(item).path))
 
     def plane(self, item: Item | str) -> Plane:
-        """Return the plane of an image file that an item was made of."""
+        """Return the plane of an image file of an item."""
         return plane_of(self._items.get(item), self.path(item))
 
     def read(self, item: Item | str) -> Picture:

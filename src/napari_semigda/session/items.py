@@ -1,4 +1,4 @@
-"""What a session labels: one item a picture plane, with a name that is safe as a file name everywhere."""
+"""The items of a session, one per image plane, and names for them that are safe as file names everywhere."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from napari_semigda.io.pictures import Plane
 
 LONGEST_ID = 100
-"""An id takes at most so many bytes in UTF-8, so that `<id>.tif` fits every file system."""
+"""Maximum number of bytes of an id in UTF-8, so that `<id>.tif` fits every file system."""
 
 _RESERVED_BY_WINDOWS = frozenset(
     {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in "0123456789")}
@@ -24,7 +24,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u20
 
 
 class ItemState(Enum):
-    """How far the labeling of an item is, told from the files of the session."""
+    """How far the labeling of an item is, derived from the files of the session."""
 
     UNLABELED = "unlabeled"
     DRAFT = "draft"
@@ -157,12 +157,12 @@ def tell_apart(names: Sequence[str], paths: Sequence[PurePath], taken: Collectio
     tops = [_top(path, name) for path, name in zip(paths, names, strict=True)]
     alike = _alike(names, tops, taken)
     for depth in range(1, max(map(len, alike), default=0) + 1):
-        told = [
+        longer = [
             "/".join([*top[-depth:], name]) if top in alike else name
             for top, name in zip(tops, names, strict=True)
         ]
-        if not _alike(told, tops, taken):
-            return numbered(told, taken)
+        if not _alike(longer, tops, taken):
+            return numbered(longer, taken)
     return numbered(names, taken)
 
 
@@ -187,10 +187,10 @@ def items_told_apart(items: Sequence[Item]) -> tuple[Item, ...]:
     if len({looks(item.name) for item in items}) == len(items):
         return tuple(items)
     files = {item.path: image_name(item) for item in items}
-    told = tell_apart(list(files.values()), [PurePath(path) for path in files])
+    longer = tell_apart(list(files.values()), [PurePath(path) for path in files])
     before = {
         path: new[: -len(name)] if new.endswith(name) else ""
-        for new, (path, name) in zip(told, files.items(), strict=True)
+        for new, (path, name) in zip(longer, files.items(), strict=True)
     }
     names = numbered(before[item.path] + item.name for item in items)
     return tuple(replace(item, name=name) for item, name in zip(items, names, strict=True))
@@ -198,7 +198,7 @@ def items_told_apart(items: Sequence[Item]) -> tuple[Item, ...]:
 
 def numbered(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     """Put a number behind names that are alike, such as ``scan.png (2)``."""
-    seen, told = set(taken), []
+    seen, result = set(taken), []
     last: dict[str, int] = {}
     for name in names:
         file, dot, plane = name.partition(" · ")
@@ -208,8 +208,8 @@ def numbered(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
             candidate = f"{file} ({number}){dot}{plane}"
         last[looks(name)] = number
         seen.add(looks(candidate))
-        told.append(candidate)
-    return told
+        result.append(candidate)
+    return result
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:
@@ -237,7 +237,7 @@ def is_safe_id(text: str) -> bool:
 
 
 def identity(item_id: str) -> str:
-    """What two ids must not share, for file systems that do not tell case or accents' forms apart."""
+    """Return what two ids must not share, for file systems that ignore case and the form of accents."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", item_id).casefold())
 
 
@@ -247,7 +247,7 @@ def size_for_people(shape: tuple[int, ...]) -> str:
 
 
 def stored_path(file: Path, folder: Path) -> str:
-    """Write down where a picture is: relative to the session folder if near it, else absolute; posix."""
+    """Return the stored path of an image: relative to the session folder if near it, else absolute; posix."""
     file, folder = real_place(file), folder.resolve()
     try:
         relative = Path(os.path.relpath(file, folder))

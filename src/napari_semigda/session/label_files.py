@@ -60,7 +60,7 @@ class LabelFiles:
         self._seen[item.id] = stamp
 
     def keep_unseen(self, item: Item) -> str:
-        """Copy a label file that nobody here has seen as it is; return a note for the journal."""
+        """Copy a label file that this program has not seen as it is; return a note for the journal."""
         stamp = self.masks.stamp(item.id)
         if stamp is None:
             return ""

@@ -209,7 +209,7 @@ class LabelStore:
         """Save a mask for good: when this returns, it is on the disk.
 
         The label file is written first, then the journal, then an unfinished edit is removed (which was
-        brought up to date before, so that a crash between leaves nothing stale). A label file that is
+        updated before, so that a crash between leaves nothing stale). A label file that is
         in the way and is no mask of this item, or that another program changed since the annotator was
         shown it (by `starting_mask`), is kept as `labels/<id>.replaced-N.tif`.
 

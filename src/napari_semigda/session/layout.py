@@ -33,8 +33,8 @@ def make_folder(folder: Path) -> None:
             flush_folder(one.parent)
     except OSError as error:
         raise SemiGDAError(
-            f"The folder “{folder}” cannot be made: {error.strerror or error}. Make room there, or give "
-            "write permission, then try again."
+            f"The folder “{folder}” could not be created: {error.strerror or error}. Make room there, or "
+            "give write permission, then try again."
         ) from error
     _refuse_link(folder)
 
@@ -60,7 +60,7 @@ def round_numbers(rounds: Path) -> list[int]:
 
 
 def left_alone(folder: Path) -> Iterator[str]:
-    """Say which files of a session are neither read nor written, because they are links or no files."""
+    """Yield why some files of a session are neither read nor written: links, and what is no regular file."""
     names = [JOURNAL, SKIPPED, VIEW, OWNER, LATENTS]
     for number in round_numbers(folder / ROUNDS):
         names += [f"{ROUNDS}/{number:03d}/{name}" for name in (RECORD, MODEL, STATE, CURVES)]

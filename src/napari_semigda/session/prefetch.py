@@ -8,7 +8,7 @@ from napari_semigda.io.bands import LargePicture
 from napari_semigda.io.pictures import Picture
 from napari_semigda.session.items import Item
 from napari_semigda.session.ranking import Order
-from napari_semigda.session.session import Session
+from napari_semigda.session.states import ItemStates
 
 
 class Prefetch:
@@ -18,7 +18,7 @@ class Prefetch:
     for. What it found is used while it still holds, else found again, so nothing depends on it but time.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: ItemStates) -> None:
         self._session = session
         self._lock = threading.Lock()
         self._next: dict[tuple[str, Order, bool], Item] = {}

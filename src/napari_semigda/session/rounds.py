@@ -1,4 +1,4 @@
-"""The rounds of a session, a folder each: weights, the state to go on from, curves, and a record."""
+"""The rounds of a session, a folder each: weights, the state to resume from, curves, and a record."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -234,7 +234,7 @@ class RoundStore(LiveSequence[RoundRecord]):
         resumable = max(self._numbers(), default=0)
         for record in records:
             folder = self.folder(record.number)
-            with suppress(OSError):  # room that cannot be made today will be another time
+            with suppress(OSError):  # room that cannot be freed today will be another time
                 if kept and record.number < max(kept) and record.number not in kept:
                     (folder / MODEL).unlink(missing_ok=True)
                 if record.number != resumable or record.status != "stopped":

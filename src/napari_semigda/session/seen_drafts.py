@@ -1,4 +1,4 @@
-"""Which draft the annotator was shown: what a mask was made of, when a newer draft has come meanwhile."""
+"""Which draft the annotator was shown, which a mask was made of even if a newer draft was stored since."""
 
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ _MARK = ".draft-of-round-"  # no id holds a full stop
 
 @dataclass(frozen=True)
 class SeenDraft:
-    """What somebody was shown of an item before painting: a draft and its round, or that there was none."""
+    """The draft that the annotator was shown before painting, and its round; None without one."""
 
     draft: NDArray[np.uint8] | None = field(default=None, repr=False)
     round: int | None = None
@@ -47,7 +47,7 @@ class SeenDrafts:
         return self._read(item) if edited else None
 
     def keep(self, item: Item) -> None:
-        """Write down what was shown, for tomorrow: an edit of the item begins or goes on."""
+        """Save what was shown, for tomorrow: an edit of the item begins or continues."""
         if item.id != self._item or self._kept:
             return
         self.drop(item)

@@ -44,7 +44,7 @@ from napari_semigda.session.rounds import RoundStore
 from napari_semigda.session.seen_drafts import SeenDrafts
 from napari_semigda.session.settings import SessionSettings
 from napari_semigda.session.states import ItemStates
-from napari_semigda.session.view import View, ViewFile
+from napari_semigda.session.view import ViewFile
 
 
 class Session(ItemStates, SessionSettings):
@@ -295,11 +295,8 @@ class Session(ItemStates, SessionSettings):
 
         Parameters
         ----------
-        images
-            A folder of images (with its sub-folders), or files and folders. Those that the session has
-            already are skipped.
-        progress, cancelled
-            Told after each file how many are done, and asked.
+        images, progress, cancelled
+            As for `create`; images that the session has already are skipped.
 
         Returns
         -------
@@ -337,28 +334,6 @@ class Session(ItemStates, SessionSettings):
         ):
             self._file.change(items=(*self._file.manifest.items, *new.items))
         return new
-
-    # What is on screen
-
-    @property
-    def current_item(self) -> Item | None:
-        """The item on screen, remembered from one opening to the next; setting it saves."""
-        with suppress(SemiGDAError):
-            return self.item(self.view.current)
-        return None
-
-    @current_item.setter
-    def current_item(self, item: Item | str | None) -> None:
-        self.remember(current="" if item is None else self.item(item).id)
-
-    @property
-    def view(self) -> View:
-        """What the annotator chose in passing, remembered from one opening to the next."""
-        return self._view.view
-
-    def remember(self, **choices: Any) -> None:
-        """Remember fields of `View`; where nothing can be saved, as long as the session is open."""
-        self._view.change(save=self.read_only is None, **choices)
 
     # Masks, and what rounds learn from them
 

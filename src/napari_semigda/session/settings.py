@@ -1,9 +1,11 @@
-"""The settings of a session: which network sees its images, and how."""
+"""The settings of a session: its network, how that sees the images, and what the window remembers."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
+from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.framing import MASKS_MEASURED, settings_for_objects
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.presets import starts_trained
@@ -11,9 +13,12 @@ from napari_semigda.session.creation import choose_settings
 from napari_semigda.session.examples import ExampleCache
 from napari_semigda.session.features import ImageFeatures
 from napari_semigda.session.folder import SessionFolder
+from napari_semigda.session.item_list import ItemList
+from napari_semigda.session.items import Item
 from napari_semigda.session.labels import LabelStore
 from napari_semigda.session.manifest import ManifestFile
 from napari_semigda.session.ranking import spread_order
+from napari_semigda.session.view import View, ViewFile
 
 
 class Settings(TypedDict, total=False):
@@ -27,13 +32,15 @@ class Settings(TypedDict, total=False):
 
 
 class SessionSettings:
-    """The part of a session that reads and changes its settings."""
+    """The part of a session that reads and changes its settings and what the window remembers."""
 
     labels: LabelStore
     features: ImageFeatures
     _base: SessionFolder
     _file: ManifestFile
     _examples: ExampleCache
+    _items: ItemList
+    _view: ViewFile
 
     def update(self, **changes: Unpack[Settings]) -> None:
         """Change settings, and save.
@@ -118,3 +125,23 @@ class SessionSettings:
             return None
         self.update(settings=fitting)
         return f"By the size of the outlined objects, {fitting.in_words()}."
+
+    @property
+    def current_item(self) -> Item | None:
+        """The item on screen, remembered from one opening to the next; setting it saves."""
+        with suppress(SemiGDAError):
+            return self._items.get(self.view.current)
+        return None
+
+    @current_item.setter
+    def current_item(self, item: Item | str | None) -> None:
+        self.remember(current="" if item is None else self._items.get(item).id)
+
+    @property
+    def view(self) -> View:
+        """What the annotator chose in passing, remembered from one opening to the next."""
+        return self._view.view
+
+    def remember(self, **choices: Any) -> None:
+        """Remember fields of `View`; where nothing can be saved, as long as the session is open."""
+        self._view.change(save=self._base.read_only is None, **choices)
