@@ -46,7 +46,7 @@ from napari_semigda.model.device import choose_device
 from napari_semigda.model.presets import PRESETS
 from napari_semigda.session.efforts import measure as effort
 from napari_semigda.session.items import Item
-from napari_semigda.session.ranking import ORDERS
+from napari_semigda.session.ranking import ORDERS, current_name
 from napari_semigda.session.session import Session
 from napari_semigda.training.data import mixed_seed
 from napari_semigda.training.recipe import Budget, Recipe
@@ -58,7 +58,7 @@ RESULTS = Path(__file__).parent / "results" / "annotation"
 
 BASELINE = "unet-random"
 
-LOOKS_AT_SCORES = ("mixed", "uncertain")
+LOOKS_AT_SCORES = ("mixed", "uncertainty")
 """Strategies that want drafts of all images after a round; the others have one made when its turn comes."""
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
@@ -88,7 +88,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder of a pack: images/, masks/ and meta.csv")
-    add("--strategies", nargs="+", default=[*ORDERS, BASELINE], choices=[*ORDERS, BASELINE])
+    known = [*ORDERS, BASELINE]
+    add("--strategies", nargs="+", default=known, choices=known, type=current_name)
     add("--accepts", type=int, nargs="+", default=[4, 4, 8, 8, 16], help="images accepted before each round")
     add("--budget", type=float, default=60.0, help="seconds of training steps a round")
     add("--pool", type=int, help="how many images the annotator has; default: all that do not test")
@@ -479,9 +480,13 @@ def _by_strategy(results: Iterable[Result]) -> list[Curves]:
     for result in results:
         runs.setdefault(label(result), []).append(result)
     order = [*ORDERS, BASELINE]
+
+    def place(run: tuple[str, list[Result]]) -> tuple[int, str]:
+        return order.index(current_name(run[1][0]["strategy"])), run[0]
+
     return [
         _curves(name, sorted(group, key=lambda result: result["seed"]))
-        for name, group in sorted(runs.items(), key=lambda run: (order.index(run[1][0]["strategy"]), run[0]))
+        for name, group in sorted(runs.items(), key=place)
     ]
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from annotation_session import BASELINE, RESULTS, Curves, comparisons, conditions, needed_table
 from napari_semigda.io.atomic import atomic_file
-from napari_semigda.session.ranking import DEFAULT_ORDER, ORDERS
+from napari_semigda.session.ranking import DEFAULT_ORDER, ORDERS, current_name
 from tables import read_results
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
@@ -70,7 +70,7 @@ def draw(curves: Sequence[Curves]) -> Figure:
 
 
 def _line(axes: Axes, one: Curves, accepted: NDArray[np.int_], values: NDArray[np.float64]) -> None:
-    strategy = one.results[0]["strategy"]
+    strategy = current_name(one.results[0]["strategy"])
     color = COLORS[strategy]
     bold = strategy in (DEFAULT_ORDER, BASELINE)
     mean = values.mean(axis=0)

@@ -161,7 +161,7 @@ def test_a_round_is_an_iterator_of_reports_and_leaves_drafts(tmp_path: Path) -> 
         waiting = session.queue()
         assert len(waiting) == 4
         assert all(session.prediction(item) is not None for item in waiting)
-        assert session.queue(session.items[2], "in order", count=2) == list(session.items[3:5])
+        assert session.queue(session.items[2], "list order", count=2) == list(session.items[3:5])
 
 
 def test_a_round_without_drafts(tmp_path: Path) -> None:

@@ -62,8 +62,8 @@ def labeled(session: Session, predict: Callable[..., Prediction]) -> Session:
         mask[5:15, 5:15] = 1
         mask[20:] = 255
         session.accept(item_id, mask)
-        session.store_prediction(item_id, predict(np.ones(mask.shape, np.uint8)), 1)
+        session.drafts.store(item_id, predict(np.ones(mask.shape, np.uint8)), 1)
     for item_id in ("image_2", "image_3"):
-        session.store_prediction(item_id, predict(np.ones(session.item(item_id).shape, np.uint8)), 1)
+        session.drafts.store(item_id, predict(np.ones(session.item(item_id).shape, np.uint8)), 1)
     session.skip("image_3")
     return session

@@ -40,16 +40,16 @@ def test_what_was_found_ahead_is_what_comes(scored: Session, strategy, act) -> N
 
 def test_what_was_dealt_with_meanwhile_is_not_next(scored: Session) -> None:
     item, ahead = scored.items[1], Prefetch(scored)
-    found = ahead.prepare(item, "uncertain")
+    found = ahead.prepare(item, "uncertainty")
     assert found == scored.items[0]
     scored.accept(found, np.zeros(found.shape, np.uint8))
     scored.accept(item, np.zeros(item.shape, np.uint8))
-    assert ahead.next_item(item, "uncertain") == scored.items[2]
+    assert ahead.next_item(item, "uncertainty") == scored.items[2]
 
 
 def test_the_picture_is_in_memory(scored: Session) -> None:
     ahead = Prefetch(scored)
-    found = ahead.prepare(scored.items[1], "uncertain")
+    found = ahead.prepare(scored.items[1], "uncertainty")
     pixels = scored.picture(found).pixels
     scored.images.path(found).unlink()
     np.testing.assert_array_equal(ahead.picture(found).pixels, pixels)
@@ -60,7 +60,7 @@ def test_the_picture_is_in_memory(scored: Session) -> None:
 def test_a_picture_that_cannot_be_read_is_told_when_it_is_shown(scored: Session) -> None:
     scored.images.path(scored.items[0]).unlink()
     ahead = Prefetch(scored)
-    assert ahead.prepare(scored.items[1], "uncertain") == scored.items[0]
+    assert ahead.prepare(scored.items[1], "uncertainty") == scored.items[0]
     with pytest.raises(SemiGDAError):
         ahead.picture(scored.items[0])
 

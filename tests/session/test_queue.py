@@ -57,7 +57,7 @@ def test_the_spread_order_is_an_order_and_is_spread(count: int) -> None:
         assert gaps.max() <= 4 * count / length + 1
 
 
-@pytest.mark.parametrize("strategy", ["mixed", "uncertain", "different"])
+@pytest.mark.parametrize("strategy", ["mixed", "uncertainty", "diversity"])
 def test_with_nothing_to_rank_by_neighbors_are_far_apart(eight: Session, strategy: Order) -> None:
     assert ids(eight.queue(None, strategy)) == ["i0", "i5", "i2", "i7", "i4", "i1", "i6", "i3"]
     eight.accept("i5", empty(eight.item("i5")))
@@ -74,23 +74,23 @@ def test_a_regular_pattern_in_the_list_does_not_hide_a_kind(period: int, count: 
 
 def test_the_most_uncertain_draft_comes_first(eight: Session, predict: Predict) -> None:
     draft(eight, predict, {"i1": 0.2, "i5": 0.9, "i3": 0.9, "i7": 0.5})
-    assert ids(eight.queue(None, "uncertain")) == ["i3", "i5", "i7", "i1", "i0", "i2", "i4", "i6"]
+    assert ids(eight.queue(None, "uncertainty")) == ["i3", "i5", "i7", "i1", "i0", "i2", "i4", "i6"]
     eight.accept("i3", empty(eight.item("i3")))
-    assert eight.next_item(eight.item("i3"), "uncertain") == eight.item("i5")
+    assert eight.next_item(eight.item("i3"), "uncertainty") == eight.item("i5")
 
 
 def test_the_most_different_is_the_farthest_from_all_seen_and_all_before_it(eight: Session) -> None:
     describe(eight, {"i1": (0, 0), "i2": (1, 0), "i3": (5, 0), "i4": (9, 0), "i5": (0, 4), "i6": (9, 1)})
     eight.accept("i1", empty(eight.item("i1")))
     # (9, 1); then (5, 0) is 4.1 from that and (0, 4) is 4 from (0, 0); i0 and i7 were never described
-    assert ids(eight.queue(None, "different")) == ["i6", "i3", "i5", "i2", "i4", "i0", "i7"]
+    assert ids(eight.queue(None, "diversity")) == ["i6", "i3", "i5", "i2", "i4", "i0", "i7"]
     eight.skip("i6")  # looked at and left aside: what is like it is nothing new
-    assert eight.next_item(eight.item("i6"), "different") == eight.item("i3")
+    assert eight.next_item(eight.item("i6"), "diversity") == eight.item("i3")
 
 
 def test_the_first_of_the_most_different_is_an_ordinary_one(eight: Session) -> None:
     describe(eight, {"i1": (0.0,), "i2": (4.0,), "i3": (5.0,), "i4": (20.0,), "i5": (6.0,)})
-    assert ids(eight.queue(None, "different"))[:3] == ["i5", "i4", "i1"]
+    assert ids(eight.queue(None, "diversity"))[:3] == ["i5", "i4", "i1"]
 
 
 def two_kinds(session: Session) -> None:
@@ -118,10 +118,10 @@ def test_the_mix_weighs_what_is_uncertain(eight: Session, predict: Predict) -> N
 
 def test_the_mix_makes_do_with_scores_alone(eight: Session, predict: Predict) -> None:
     draft(eight, predict, {"i1": 0.2, "i5": 0.9, "i3": 0.4})
-    assert ids(eight.queue()) == ids(eight.queue(None, "uncertain"))
+    assert ids(eight.queue()) == ids(eight.queue(None, "uncertainty"))
 
 
-@pytest.mark.parametrize("strategy", ["uncertain", "different", "mixed"])
+@pytest.mark.parametrize("strategy", ["uncertainty", "diversity", "mixed"])
 def test_leaving_an_item_without_accepting_goes_on_to_the_next(
     eight: Session, predict: Predict, strategy: Order
 ) -> None:
@@ -136,10 +136,10 @@ def test_leaving_an_item_without_accepting_goes_on_to_the_next(
 
 
 def test_in_order_goes_on_behind_the_item_on_screen(eight: Session) -> None:
-    assert ids(eight.queue(None, "in order")) == [f"i{number}" for number in range(8)]
+    assert ids(eight.queue(None, "list order")) == [f"i{number}" for number in range(8)]
     eight.accept("i3", empty(eight.item("i3")))
-    assert ids(eight.queue(eight.item("i3"), "in order")) == ["i4", "i5", "i6", "i7", "i0", "i1", "i2"]
-    assert ids(eight.queue(eight.item("i6"), "in order")) == ["i7", "i0", "i1", "i2", "i4", "i5"]
+    assert ids(eight.queue(eight.item("i3"), "list order")) == ["i4", "i5", "i6", "i7", "i0", "i1", "i2"]
+    assert ids(eight.queue(eight.item("i6"), "list order")) == ["i7", "i0", "i1", "i2", "i4", "i5"]
 
 
 def test_random_is_an_order_of_its_own_for_each_seed(eight: Session) -> None:
@@ -157,6 +157,14 @@ def test_in_the_end_there_is_nothing_left(eight: Session) -> None:
     eight.accept("i7", empty(eight.item("i7")))
     for strategy in ORDERS:
         assert eight.next_item(None, strategy) is None
+
+
+def test_former_names_of_orders_still_work(eight: Session, predict: Predict) -> None:
+    draft(eight, predict, {"i1": 0.2, "i5": 0.9})
+    for former, now in (("uncertain", "uncertainty"), ("different", "diversity"), ("in order", "list order")):
+        assert eight.queue(None, former) == eight.queue(None, now)  # type: ignore[arg-type]
+        (eight.folder / "view.json").write_text(json.dumps({"order": former}))
+        assert Session.open(eight.folder).view.order == now
 
 
 def test_an_unknown_order_is_told(eight: Session) -> None:

@@ -23,6 +23,7 @@ from napari_semigda.inference.predictor import Prediction
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.io.masks import read_labels, write_labels
 from napari_semigda.io.pictures import Picture, list_planes
+from napari_semigda.session import renamed
 from napari_semigda.session.export import export_masks
 from napari_semigda.session.items import ItemState, identity
 from napari_semigda.session.manifest import SCHEMA_VERSION
@@ -865,3 +866,28 @@ def test_files_that_are_not_read_and_linked_folders_are_told_with_numbers(tmp_pa
     assert "4 without ending, 4 .dcm: these files were skipped" in told
     assert "more" in told
     assert ".txt" not in told
+
+
+@pytest.mark.parametrize("name", [*renamed.PATHS, "has_something_to_learn", "new_masks", "labeled_examples"])
+def test_a_former_name_works_with_a_warning(session: Session, name: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"Session.{name}"):
+        getattr(session, name)
+
+
+def test_settings_can_still_be_assigned(session: Session) -> None:
+    for name, value in (("one_object", True), ("preset", "taesd"), ("framing_by_objects", False)):
+        with pytest.warns(DeprecationWarning, match="Session.update"):
+            setattr(session, name, value)
+        assert getattr(Session.open(session.folder), name) == value
+    with pytest.raises(TypeError, match="no setting color"):
+        session.update(color="red")
+    with pytest.raises(AttributeError, match="no attribute 'colour'"):
+        session.colour  # noqa: B018
+
+
+def test_masks_can_still_be_read_by_a_call(session: Session) -> None:
+    session.accept("image_1", square(session, "image_1"))
+    with pytest.warns(DeprecationWarning, match="labels.get"):
+        np.testing.assert_array_equal(session.labels("image_1"), session.labels["image_1"])
+    with pytest.raises(KeyError):
+        session.labels["image_2"]

@@ -72,18 +72,18 @@ def use(folder: Path) -> list[str]:
 
     with Session.open(folder) as session:
         attempt(session.states)
-        attempt(session.journal)
-        attempt(lambda: [session.effort(item) for item in session.items])
+        attempt(session.labels.journal)
+        attempt(lambda: [session.labels.effort(item) for item in session.items])
         attempt(lambda: session.rounds)
-        attempt(session.scores)
-        attempt(session.last_model)
+        attempt(session.drafts.scores)
+        attempt(session.rounds.last_model)
         for item in session.items[:3]:
             mask = np.ones(item.shape, np.uint8)
-            attempt(lambda item=item: session.starting_mask(item))
-            attempt(lambda item=item, mask=mask: session.keep_edit(item, mask))
+            attempt(lambda item=item: session.labels.starting_mask(item))
+            attempt(lambda item=item, mask=mask: session.labels.keep_edit(item, mask))
             attempt(lambda item=item, mask=mask: session.accept(item, mask))
-            assert np.array_equal(session.labels(item), mask)
-        attempt(lambda: session.add_class("new"))
+            assert np.array_equal(session.labels.get(item), mask)
+        attempt(lambda: session.classes.add("new"))
         refused += session.warnings
     with Session.open(folder) as session:
         assert session.counts()
@@ -216,7 +216,7 @@ def test_a_linked_round_is_not_trained_into(folder: Path, predict: Callable[...,
         (folder / "predictions").symlink_to(elsewhere)
         item = session.item("image_2")
         with pytest.raises(SemiGDAError, match="is a link"):
-            session.store_prediction(item, predict(np.ones(item.shape, np.uint8)), 2)
+            session.drafts.store(item, predict(np.ones(item.shape, np.uint8)), 2)
     assert not list(elsewhere.iterdir())
 
 
@@ -290,13 +290,13 @@ def test_small_files_may_hold_anything(opened: Path, data: st.DataObject) -> Non
     try:
         with Session.open(opened) as session:
             session.states()
-            assert all(0 <= (entry.dice or 0) <= 1 for entry in session.journal())
-            assert [session.effort(item) for item in session.items]
+            assert all(0 <= (entry.dice or 0) <= 1 for entry in session.labels.journal())
+            assert [session.labels.effort(item) for item in session.items]
             assert all(record.seconds >= 0 and len(record.labeled) >= 0 for record in session.rounds)
-            session.scores()
+            session.drafts.scores()
             session.queue()
             assert isinstance(session.view.round_seconds, int | float)
-            assert session.labels("image_1") is not None
+            assert session.labels.get("image_1") is not None
     finally:
         place.unlink()
 
@@ -328,7 +328,7 @@ def test_any_manifest_opens_or_is_refused_in_words(opened: Path, data: st.DataOb
         with Session.open(opened) as session:
             session.counts()
             session.queue()
-            session.rename_class(session.classes[0].value, "renamed")
+            session.classes.rename(session.classes[0].value, "renamed")
         with Session.open(opened) as session:
             assert session.items is not None
     except SemiGDAError:
@@ -369,8 +369,8 @@ def test_hostile_tensors_count_as_none(folder: Path, content: bytes) -> None:
     (folder / "predictions" / "latents.safetensors").write_bytes(content)
     (folder / "rounds" / "001" / "model.safetensors").write_bytes(content[: 2**10])
     with Session.open(folder) as session:
-        session.last_model()
-        assert "image_1" not in session.latents
+        session.rounds.last_model()
+        assert "image_1" not in session.features
 
 
 def test_a_record_with_a_field_of_another_kind_is_none(tmp_path: Path) -> None:
@@ -414,10 +414,10 @@ def test_an_item_that_names_no_file_is_not_waited_for(folder: Path, place: str) 
     (folder / "semigda.json").write_text(json.dumps(manifest))
     with Session.open(folder) as session:
         item = session.items[0]
-        for read in (session.picture, session.shown_picture):
+        for read in (session.picture, session.images.shown):
             with pytest.raises(SemiGDAError):
                 read(item)
-        with pytest.raises(SemiGDAError), session.opened_picture(item):
+        with pytest.raises(SemiGDAError), session.images.open(item):
             pass
 
 

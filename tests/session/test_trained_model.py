@@ -22,13 +22,13 @@ SETTINGS = ImageSettings(working_size=64, percentiles=(1.0, 99.0))
 @pytest.fixture
 def trained(session: Session) -> Session:
     """The session of six pictures, with the weights of one round."""
-    record = session.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
+    record = session.rounds.begin(Recipe(), Budget(steps=1), 0, warm=False)
     save_checkpoint(
-        session.round_folder(record.number) / MODEL,
+        session.rounds.folder(record.number) / MODEL,
         SemiGDANet("compact", 3),
         {"class_names": ["cell", "edge"], "settings": SETTINGS.to_dict(), "round": 1},
     )
-    session.finish_round(record, "complete", steps=1, seconds=0.0)
+    session.rounds.finish(record, "complete", steps=1, seconds=0.0)
     return session
 
 
@@ -94,12 +94,12 @@ def test_a_session_with_an_encoder_of_before_opens_and_starts_from_scratch(train
     with Session.open(trained.folder) as again:
         (warning,) = again.warnings
         assert "“microsoft/resnet-18” of this session is no longer supported" in warning
-        np.testing.assert_array_equal(again.labels("image_1"), mask)
-        assert again.last_model() is None
+        np.testing.assert_array_equal(again.labels.get("image_1"), mask)
+        assert again.rounds.last_model() is None
         with pytest.raises(SemiGDAError, match="pre-trained encoder, which is no longer supported"):
             TrainedModel.find(model)
-        record = again.begin_round(Recipe(), Budget(steps=1), 0, warm=False)
-        save_checkpoint(again.round_folder(record.number) / MODEL, SemiGDANet("compact", 2), {})
+        record = again.rounds.begin(Recipe(), Budget(steps=1), 0, warm=False)
+        save_checkpoint(again.rounds.folder(record.number) / MODEL, SemiGDANet("compact", 2), {})
     with Session.open(trained.folder) as again:
         assert again.warnings == ()
-        assert again.last_model() == again.round_folder(2) / MODEL
+        assert again.rounds.last_model() == again.rounds.folder(2) / MODEL
