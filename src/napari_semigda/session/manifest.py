@@ -134,36 +134,24 @@ def _content(manifest: Manifest, items: str) -> bytes:
 
 def _text_of(items: Iterable[Item]) -> str:
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-    return ",\n".join(f"  {encode(_item_values(item))}" for item in items)
-
-
-def _item_values(item: Item) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "name": item.name,
-        "path": item.path,
-        "series": item.series,
-        "index": item.index,
-        "shape": list(item.shape),
-        "pixel_size": list(item.pixel_size),
-        "unit": item.unit,
-        **({"upright": True} if item.upright else {}),
-    }
+    names = ("id", "name", "path", "series", "index", "shape", "pixel_size", "unit")
+    values = (
+        {name: getattr(item, name) for name in names} | ({"upright": True} if item.upright else {})
+        for item in items
+    )
+    return ",\n".join(f"  {encode(one)}" for one in values)
 
 
 def _keep_older(folder: Path, version: int) -> None:
     path, number = folder / MANIFEST_NAME, 1
     try:
-        content = read_own(path)
-        while os.path.lexists(kept := _kept_name(path, version, number)) and read_own(kept) != content:
+        content, kept = read_own(path), path.with_suffix(f".v{version}.json")
+        while os.path.lexists(kept) and read_own(kept) != content:
             number += 1
+            kept = path.with_suffix(f".v{version}-{number}.json")
     except OSError as error:
         raise cannot_write(path, error) from error
     write_bytes(kept, content)
-
-
-def _kept_name(path: Path, version: int, number: int) -> Path:
-    return path.with_suffix(f".v{version}{'' if number == 1 else f'-{number}'}{path.suffix}")
 
 
 def read_manifest(folder: Path) -> Manifest:
