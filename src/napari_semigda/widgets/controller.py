@@ -279,5 +279,5 @@ def _warn_of_skipped(session: Session) -> None:
     sentences = [*(why for _, why in session.left_out), *session.notices]
     if sentences:
         more = len(sentences) - SKIPPED_SHOWN
-        told = [*sentences[:SKIPPED_SHOWN], *([f"{more} more were skipped."] if more > 0 else [])]
-        show_warning(" ".join(told))
+        shown = [*sentences[:SKIPPED_SHOWN], *([f"{more} more were skipped."] if more > 0 else [])]
+        show_warning(" ".join(shown))

@@ -44,7 +44,7 @@ from napari_semigda.widgets.panels.train import TrainPanel
 from napari_semigda.widgets.viewer import without_proxy
 
 KEPT_AFTER = 3000  # milliseconds after the last stroke, in case the program is killed
-KEYS_AFTER = 800  # milliseconds after the last change of a key in the preferences, for people type
+KEYS_AFTER = 800  # milliseconds after the last change of a key in the preferences: users may still be typing
 USUAL_SIZE = QSize(330, 700)
 ENDS_TYPING = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape)
 ALL_SPACE = 100  # stretch of a panel, beside 1 of the empty space below

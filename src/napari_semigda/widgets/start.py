@@ -49,7 +49,7 @@ _RENAMED = {
 """Names of version 0.1, for one more release."""
 
 _PARTS = {"buttons", "canvas", "main_actions", "sections", *_RENAMED.values()}
-"""Attributes of the whole dock: whoever asks for one of these waits until it is there."""
+"""Attributes of the whole dock: asking for one of these waits until it is there."""
 
 
 class Dock(QWidget):

@@ -212,7 +212,9 @@ class Training:
                 case RoundEnded(record):
                     self._corrections.drop_maps()
                     self.states_changed.emit()
-                    if record.status == "complete":  # after stopping one, nobody wants another at once
+                    if (
+                        record.status == "complete"
+                    ):  # after stopping one, the user does not want another at once
                         self.train_if_due()
                 case RoundFailed() | RoundNotSaved() | MappingFailed() if not stopping:
                     raise SemiGDAError(event.message)

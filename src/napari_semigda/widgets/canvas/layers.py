@@ -234,7 +234,7 @@ class NapariCanvas:
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:
-        """Do not take changes for strokes."""
+        """Change the mask without reporting strokes."""
         self._filling = True
         try:
             yield
