@@ -1,8 +1,8 @@
 """The one thread that owns the device: trains rounds and serves drafts between their steps.
 
-`Engine.work` is a plain generator. The thread that iterates it is the one: a napari worker in the plugin, the
-main thread on the command line and in tests. The other methods only leave requests and may be called
-from any thread; they take effect at the next step, and nothing is ever terminated.
+`Engine.work` is a plain generator; whichever thread iterates it owns the device: a napari worker in the plugin,
+the main thread on the command line and in tests. The other methods only leave requests and may be called from
+any thread; they take effect at the next step, and nothing is ever terminated.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
 
 NOTHING_TO_LEARN = (
-    "A round needs at least one accepted mask that is not kept for validation: accept one, then train."
+    "A round needs at least one accepted mask that is not kept for validation. Accept one, then train."
 )
 NOTHING_LABELED = (
-    "Every pixel of the accepted masks is unlabeled (255), so there is nothing to learn from: paint objects "
+    "Every pixel of the accepted masks is unlabeled (255), so there is nothing to learn from. Paint objects "
     "or background in at least one of them, accept it, then train."
 )
 
