@@ -1,8 +1,8 @@
 """The one thread that owns the device: trains rounds and serves drafts between their steps.
 
-`Engine.work` is a plain generator; whichever thread iterates it owns the device: a napari worker in the plugin,
-the main thread on the command line and in tests. The other methods only leave requests and may be called from
-any thread; they take effect at the next step, and nothing is ever terminated.
+`Engine.work` is a plain generator; whichever thread iterates it owns the device: a napari worker in the
+plugin, the main thread on the command line and in tests. The other methods only leave requests and may be
+called from any thread; they take effect at the next step, and nothing is ever terminated.
 """
 
 from __future__ import annotations
