@@ -308,7 +308,7 @@ def test_other_programs_read_the_mask_with_its_pixel_size(session: Session) -> N
         (np.zeros((40, 32), np.uint8), "32 × 40 pixels, but the image has 31 × 40"),
         (np.zeros((40, 31)), "whole numbers"),
         (np.zeros((1, 40, 31), int), "two dimensions"),
-        (np.full((40, 31), 2), "the value 2, but the classes of this session have the values 0 to 1"),
+        (np.full((40, 31), 2), "the value 2, but the classes of this session have the values 0, 1"),
         (np.full((40, 31), -1), "the value -1"),
         (np.full((40, 31), 256), "the value 256"),
     ],

@@ -262,7 +262,7 @@ class MaskFolder:
             return np.where(foreign, 0, mask).astype(np.uint8)
         raise SemiGDAError(
             f"The mask of {item.name} holds the value {int(mask[foreign][0])}, but the classes of this "
-            f"session have the values {_ranges((0, *values))} (and {UNKNOWN} is unlabeled)."
+            f"session have the values {', '.join(map(str, (0, *values)))} (and {UNKNOWN} is unlabeled)."
         )
 
 
@@ -276,17 +276,6 @@ def _foreign(mask: NDArray[Any], values: Collection[int]) -> NDArray[np.bool_] |
     inside = (mask >= 0) & (mask <= UNKNOWN)
     foreign: NDArray[np.bool_] = ~(inside & known[np.where(inside, mask, 0).astype(np.uint8)])
     return foreign if foreign.any() else None
-
-
-def _ranges(values: Collection[int]) -> str:
-    """Write numbers briefly: 1 to 3, 5."""
-    runs: list[list[int]] = []
-    for value in sorted(values):
-        if runs and value == runs[-1][-1] + 1:
-            runs[-1].append(value)
-        else:
-            runs.append([value])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def _stems(folder: Path) -> dict[str, str]:
