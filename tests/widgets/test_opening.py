@@ -26,6 +26,6 @@ def test_an_older_napari_is_named_in_a_sentence(viewer, dock, monkeypatch, qtbot
     monkeypatch.setattr("napari.__version__", "0.5.6")
     opened = dock()
     qtbot.waitUntil(lambda: bool(notices()))
-    assert "needs napari 0.6 or newer, and this is napari 0.5.6" in notices()[-1]
+    assert "needs napari 0.6.6 or newer, and this is napari 0.5.6" in notices()[-1]
     assert not opened.ready
     assert any("or newer" in label.text() for label in opened.findChildren(QLabel))

@@ -34,8 +34,8 @@ ALL_SPACE = 100_000  # stretch, beside that of the empty space below, which grow
 USUAL_SIZE = QSize(330, 700)
 LOADING_NOTE = "Loading PyTorch, which takes some seconds. You can use napari meanwhile."
 FAILED = "SemiGDA could not be loaded ({}). Install it again, then restart napari."
-OLDEST_NAPARI = (0, 6)
-OUTDATED = "SemiGDA needs napari {}.{} or newer, and this is napari {}. Update napari, then restart it."
+OLDEST_NAPARI = (0, 6, 6)
+OUTDATED = "SemiGDA needs napari {}.{}.{} or newer, and this is napari {}. Update napari, then restart it."
 SWITCH_INTERVAL = 0.0005  # seconds for which the importing thread may keep the window waiting
 
 _RENAMED = {
@@ -208,7 +208,7 @@ class _WaitingPage(QWidget):
 
 
 def _check_napari() -> None:
-    if tuple(map(int, re.findall(r"\d+", napari.__version__)[:2])) < OLDEST_NAPARI:
+    if tuple(map(int, re.findall(r"\d+", napari.__version__)[:3])) < OLDEST_NAPARI:
         raise SemiGDAError(OUTDATED.format(*OLDEST_NAPARI, napari.__version__))
 
 
