@@ -11,13 +11,8 @@ GENERATED = {"_version"}
 LONGEST_CLASS, LONGEST_FILE = 350, 500
 
 #: What still breaks the rules. Remove what no longer does; add nothing.
-LONG_CLASSES: set[str] = {
-    "session.labels.LabelStore",
-    "session.session.Session",
-}
-LONG_FILES: set[str] = {
-    "inference.preparation",
-}
+LONG_CLASSES: set[str] = set()
+LONG_FILES: set[str] = set()
 IN_A_CIRCLE: set[str] = set()
 
 
