@@ -15,9 +15,9 @@ from napari_semigda.training.data import Batch
 def augment(batch: Batch, generator: torch.Generator) -> Batch:
     """Flip, turn, shift, scale, rotate and jitter each example on its own (SemiGDA, schedule).
 
-    Flips and quarter turns have probability ½ each; shift (0.15 of the side), scale (0.1) and rotation
-    (20°) come together with probability 0.4; color jitter (0.1) with probability 0.2.
-    What is drawn in from outside the image is marked unknown and not valid.
+    Flips and quarter turns have probability ½ each; shift (0.15 of the side), scale (0.1) and rotation (20°)
+    come together with probability 0.4; color jitter (0.1) with probability 0.2. Pixels from outside the image
+    become unlabeled and not valid.
 
     Parameters
     ----------
@@ -92,23 +92,18 @@ def _jitter(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def random_boxes(count: int, size: int, side: float, generator: torch.Generator) -> Tensor:
-    """One random square a pair of images, each at its own place.
+    """Return a random square for each pair of images, bool (count, size, size), True inside.
 
     Parameters
     ----------
     count : int
-        Number of pairs B.
+        Number of pairs.
     size : int
-        Side S of the images in pixels.
+        Side of the images in pixels.
     side : float
-        Side of the box as a fraction of S, in (0, 1].
+        Side of the square as a fraction of `size`, in (0, 1].
     generator : torch.Generator
         On the CPU.
-
-    Returns
-    -------
-    Tensor, bool, shape (B, S, S)
-        True inside the box.
     """
     length = max(1, round(size * side))
     corners = torch.randint(size - length + 1, (count, 2), generator=generator)
@@ -118,7 +113,7 @@ def random_boxes(count: int, size: int, side: float, generator: torch.Generator)
 
 
 def mix(first: Tensor, second: Tensor, boxes: Tensor) -> Tensor:
-    """Both images of each pair with the contents of the box swapped.
+    """Swap the contents of the boxes between both images of each pair.
 
     Parameters
     ----------

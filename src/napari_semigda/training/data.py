@@ -21,16 +21,16 @@ class Windows(Protocol):
 
 
 class Example(NamedTuple):
-    """One picture as the network sees it.
+    """One image as the network sees it.
 
     Attributes
     ----------
     image : Tensor or Windows, float32 or float16, shape (3, H, W)
-        Values in [-1, 1]; of a large picture, only windows are ever read.
+        Values in [-1, 1]; of a large image, only windows are ever read.
     labels : Tensor, uint8, shape (H, W)
-        Class of each pixel, ``UNKNOWN`` (255) where nobody has looked, and in padding.
+        Class of each pixel, ``UNKNOWN`` (255) where unlabeled, and in padding.
     valid : Tensor, bool, shape (H, W)
-        False in padding: there is no picture there to learn from.
+        False in padding.
     """
 
     image: Tensor | Windows
@@ -47,20 +47,20 @@ class Batch(NamedTuple):
 
     @property
     def fully_known(self) -> Tensor:
-        """Which examples have no pixel inside the picture that nobody has looked at: bool, shape (B,)."""
+        """Which examples have no unlabeled pixel inside the image: bool, shape (B,)."""
         return (self.known | ~self.valid).flatten(1).all(dim=1)
 
     @property
     def known(self) -> Tensor:
-        """Where an annotator has looked: bool, shape (B, S, S)."""
+        """Which pixels are labeled: bool, shape (B, S, S)."""
         return self.valid & (self.labels != UNKNOWN)
 
 
 def cut_window(example: Example, size: int, generator: torch.Generator) -> Example:
-    """Take a random window of ``size`` × ``size`` pixels; an example of that size is returned as it is.
+    """Cut out a random window of ``size`` × ``size`` pixels; an example of that size is returned as it is.
 
-    Half of the windows of a picture with objects are laid around a random object pixel, so that small
-    objects in a large picture are seen; a window in which nothing is known is drawn again a few times.
+    Half of the windows of an image with objects lie around a random object pixel, so that small objects in a
+    large image are seen; a window without any labeled pixel is drawn again a few times.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def cut_window(example: Example, size: int, generator: torch.Generator) -> Examp
 
 
 def _is_one_value(labels: Tensor) -> bool:
-    """Whether it is one value stretched out, as for a large picture that nobody looked at."""
+    """Whether it is one expanded value, as for a large image without labels."""
     return labels.stride() == (0, 0)
 
 
@@ -96,9 +96,9 @@ def _window_corner(labels: Tensor, size: int, generator: torch.Generator) -> tup
     up_to_row = np.count_nonzero(objects, axis=1).cumsum()
     count = int(up_to_row[-1])
     if count and torch.rand((), generator=generator) < 0.5:
-        place = int(torch.randint(count, (), generator=generator))
-        row = int(np.searchsorted(up_to_row, place, side="right"))
-        column = int(np.flatnonzero(objects[row])[place - up_to_row[row]])
+        index = int(torch.randint(count, (), generator=generator))
+        row = int(np.searchsorted(up_to_row, index, side="right"))
+        column = int(np.flatnonzero(objects[row])[index - up_to_row[row]])
         row -= int(torch.randint(size, (), generator=generator))
         column -= int(torch.randint(size, (), generator=generator))
         return min(max(row, 0), height - size), min(max(column, 0), width - size)
@@ -122,19 +122,10 @@ def draw_batch(
 
 
 class Stream:
-    """An endless walk through ``count`` examples, newly shuffled for each epoch.
+    """An endless walk through ``count`` examples, shuffled for each epoch; `draw` returns ``batch`` of them.
 
-    The draw of a step depends on the seed and the step only, so a resumed round goes on exactly as if it
-    had never stopped. A batch larger than the number of examples simply runs into the next epoch.
-
-    Parameters
-    ----------
-    count : int
-        How many examples there are; with 0 every draw is empty.
-    batch : int
-        How many are drawn at a step.
-    seed : int
-        Seed of the shuffling.
+    The draw of a step depends on the seed and the step only, so a resumed round continues exactly. A batch
+    larger than the number of examples runs into the next epoch; with ``count`` 0 every draw is empty.
     """
 
     def __init__(self, count: int, batch: int, seed: int) -> None:
@@ -143,12 +134,12 @@ class Stream:
         self._order = lru_cache(maxsize=2)(lambda epoch: _shuffled(count, seed, epoch))
 
     def draw(self, step: int) -> list[int]:
-        """Indices of the examples that this step sees, ``batch`` of them."""
+        """Return the indices of the examples that this step sees."""
         positions = range(step * self.batch, (step + 1) * self.batch)
         return [self._order(position // self.count)[position % self.count] for position in positions]
 
     def begins_epoch(self, step: int) -> bool:
-        """Whether a new epoch begins in the draw of this step."""
+        """Return whether a new epoch begins in the draw of this step."""
         return self.batch == 0 or -step * self.batch % self.count < self.batch
 
 
@@ -158,7 +149,7 @@ def _shuffled(count: int, seed: int, epoch: int) -> list[int]:
 
 
 def mixed_seed(*parts: int) -> int:
-    """One 63-bit seed from several small numbers, the same on every machine."""
+    """Return one 63-bit seed from several small numbers, the same on every machine."""
     value = 0x9E3779B97F4A7C15
     for part in parts:
         value ^= part & 0xFFFFFFFFFFFFFFFF

@@ -1,4 +1,4 @@
-"""The losses of SemiGDA; unknown pixels take part in none of them."""
+"""The losses of SemiGDA; unlabeled pixels take part in none of them."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch import Tensor
 LATENT_STRIDE = 8
 
 SMALLEST_PROBABILITY = 1e-30
-"""Far below what a softmax of colors gives a wrong class: where it were larger, a class that starts as very
-unlikely would have no gradient to come back."""
+"""Far below what a softmax of colors gives a wrong class: with a larger one, a class that starts as very
+unlikely would have no gradient."""
 
 
 def dice_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Soft Dice, ``1 − 2Σ(p·y)/(Σp + Σy)``, of the foreground classes (SemiGDA, skip adapters).
 
-    One pixel is added above and below the line, so that an empty target has a gradient towards an
-    empty prediction instead of a constant loss of 1. Each image counts alike, and so does each of its
-    classes; of several foreground classes only those that are in the target, or win a pixel where they should
-    not: the faint traces that a palette leaves of every other class would otherwise outweigh the rest.
+    One pixel is added to numerator and denominator, so that an empty target has a gradient towards an empty
+    prediction instead of a constant loss of 1. Each image counts alike, and so does each of its classes; of
+    several foreground classes only those that are in the target, or wrongly win a pixel: the faint traces
+    that a palette leaves of every other class would otherwise outweigh the rest.
 
     Parameters
     ----------
     probabilities : Tensor, float, shape (B, K, H, W)
         Class probabilities in [0, 1]; class 0 is the background.
     targets : Tensor, float, shape (B, K, H, W)
-        Probabilities (or ones and zeros) to be reached.
+        Target probabilities (or ones and zeros).
     weights : Tensor, bool or float, shape (B, H, W)
-        0 where a pixel is to train nothing.
+        0 for pixels that train nothing.
 
     Returns
     -------
@@ -50,19 +50,15 @@ def dice_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor
 
 
 def segmentation_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Soft Dice as in the paper; with more than one foreground class, cross-entropy beside it.
+    """Soft Dice as in the paper; with more than one foreground class, plus cross-entropy; arguments of
+    `dice_loss`.
 
-    Dice of the foreground classes does not tell which class a wrong pixel should have been: it pushes class 1
+    Dice of the foreground classes does not say which class a wrong pixel should have been: it pushes class 1
     out of the background, wherever to, while its push against a class that an image does not show falls with
     the square of the area that this class wins. So the color of a class that was added later, or that few
     masks show, stayed the nearest one in the transitions between others: a rim around every object. Classes
     whose colors are far from what the network paints at first had no gradient at all. Cross-entropy pushes
     each pixel towards its own class.
-
-    Parameters
-    ----------
-    probabilities, targets, weights : Tensor
-        As for `dice_loss`.
     """
     loss = dice_loss(probabilities, targets, weights)
     if probabilities.shape[1] == 2:
@@ -71,20 +67,14 @@ def segmentation_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -
 
 
 def cross_entropy_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Mean of ``−Σ y·log p`` over the weighted pixels of the batch; 0 without gradient where all weigh 0.
-
-    Parameters
-    ----------
-    probabilities, targets, weights : Tensor
-        As for `dice_loss`.
-    """
+    """Mean of ``−Σ y·log p`` over the weighted pixels; 0 without gradient where all weights are 0."""
     logarithms = probabilities.float().clamp_min(SMALLEST_PROBABILITY).log()
     of_pixels = -(targets.float() * logarithms).sum(dim=1) * weights
     return of_pixels.sum() / weights.float().sum().clamp(min=1)
 
 
 def _classes_taking_part(probabilities: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
-    """Which foreground classes count for which image: float (B, K − 1)."""
+    """Which foreground classes count in which image: float (B, K − 1)."""
     classes = probabilities.shape[1]
     if classes == 2:
         return torch.ones_like(wanted[:, :, 0, 0])
@@ -94,26 +84,25 @@ def _classes_taking_part(probabilities: Tensor, wanted: Tensor, weights: Tensor)
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
-    """Label map (B, H, W) as float (B, K, H, W); pixels outside 0 … K − 1 become background."""
+    """Convert a label map (B, H, W) to float (B, K, H, W); values outside 0 … K − 1 become background."""
     inside = torch.where(labels < classes, labels, torch.zeros_like(labels)).long()
     return F.one_hot(inside, classes).movedim(-1, 1).float()
 
 
 def latent_weights(counted: Tensor) -> Tensor:
-    """Which latent positions depend on counted pixels only.
+    """Return 1 for latent positions that depend on counted pixels only, else 0.
 
-    A position is left out when its own 8 × 8 pixels or those of a neighbor hold a pixel that does not
-    count: the autoencoder looks beyond its own block.
+    A position is 0 when its own 8 × 8 pixels or those of a neighbor hold a pixel that does not count: the
+    autoencoder looks beyond its own block.
 
     Parameters
     ----------
     counted : Tensor, bool, shape (B, H, W)
-        False where a pixel is to train nothing.
+        False for pixels that train nothing.
 
     Returns
     -------
     Tensor, float, shape (B, 1, H/8, W/8)
-        1 or 0.
     """
     left_out = (~counted).float()[:, None]
     stride = LATENT_STRIDE
@@ -121,21 +110,16 @@ def latent_weights(counted: Tensor) -> Tensor:
 
 
 def alignment_loss(latent: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """Mean squared distance of two latents (SemiGDA, dual-distribution alignment); the target is detached.
+    """Mean squared distance of two latents (B, C, h, w) (SemiGDA, alignment); the target is detached.
 
-    Parameters
-    ----------
-    latent, target : Tensor, float, shape (B, C, h, w)
-        In the autoencoder's scaled units.
-    weights : Tensor, float, shape (B, 1, h, w)
-        From `latent_weights`.
+    `weights`, (B, 1, h, w), are those of `latent_weights`.
     """
     squares = (latent.float() - target.detach().float()) ** 2 * weights
     return squares.sum() / (weights.sum() * latent.shape[1]).clamp(min=1)
 
 
 def pseudo_labels(probabilities: Tensor, kind: str, temperature: float, largest_only: bool) -> Tensor:
-    """What one branch tells the other about images without labels.
+    """Turn one branch's output into targets for the other, on images without labels.
 
     Parameters
     ----------
@@ -143,13 +127,13 @@ def pseudo_labels(probabilities: Tensor, kind: str, temperature: float, largest_
         Output of one branch; no gradient flows back into it.
     kind : str
         ``"soft"``: the probabilities themselves, as in the paper. ``"hard"``: a foreground class where its
-        sharpened probability ``p^(1/T)`` reaches ½ (p ≥ 0.933 for T = 0.1), background elsewhere, as
-        in the authors' code.
+        sharpened probability ``p^(1/T)`` reaches ½ (p ≥ 0.933 for T = 0.1), background elsewhere, as in the
+        authors' code.
     temperature : float
         T of the hard labels.
     largest_only : bool
-        Keep the largest connected component (p ≥ ½) of the foreground, of whatever classes it consists, and
-        drop the others: right where there is one object an image, and wrong everywhere else.
+        Keep only the largest connected component (p ≥ ½) of the foreground, of whatever classes: right where
+        there is one object per image, and wrong everywhere else.
 
     Returns
     -------
@@ -167,9 +151,9 @@ def pseudo_labels(probabilities: Tensor, kind: str, temperature: float, largest_
 def _smaller_components(masks: Tensor) -> Tensor:
     """Everything of each mask but its largest connected component; bool like ``masks`` (B, C, H, W)."""
     smaller = np.zeros(masks.shape, bool)
-    for place, mask in zip(np.ndindex(*masks.shape[:2]), masks.flatten(0, 1).cpu().numpy(), strict=True):
+    for index, mask in zip(np.ndindex(*masks.shape[:2]), masks.flatten(0, 1).cpu().numpy(), strict=True):
         components = label(mask)
         sizes = np.bincount(components.ravel())
         if len(sizes) > 2:
-            smaller[place] = (components > 0) & (components != 1 + sizes[1:].argmax())
+            smaller[index] = (components > 0) & (components != 1 + sizes[1:].argmax())
     return torch.from_numpy(smaller).to(masks.device)

@@ -40,14 +40,14 @@ class Objective:
         self.model, self.recipe, self.generator = model, recipe, generator
 
     def terms(self, stage: int, fraction: float, labeled: Batch, unlabeled: Batch | None) -> Terms:
-        """All terms of a step.
+        """Compute all terms of a step.
 
         Parameters
         ----------
         stage : int
             1: latents only. 2: decoded masks, and the latents if the recipe says so.
         fraction : float
-            How much of the stage is done, in [0, 1].
+            Finished share of the stage, in [0, 1].
         labeled, unlabeled : Batch
             On the model's device; ``None`` without unlabeled images.
         """
@@ -69,10 +69,10 @@ class Objective:
         return terms
 
     def _alignment(self, latents: Latents, labeled: Batch, unlabeled: Batch | None, weight: float) -> Terms:
-        """Both latents to the mask's, and to each other where there is no mask (SemiGDA, alignment).
+        """Align both latents with the mask's, and with each other where there is no mask.
 
-        A mask's latent depends on all of the mask, however faintly, so that a mask with unknown pixels has
-        none to align to. What lies outside the picture is background; only latents next to it are left out.
+        A mask's latent depends on all of the mask, however faintly, so that a mask with unlabeled pixels has
+        none to align with. Pixels outside the image are background; only latents next to them are left out.
         """
         count = len(labeled.images)
         without_mask = slice(count, count if unlabeled is None else count + len(unlabeled.images))
@@ -97,7 +97,7 @@ class Objective:
         mixture: _Mixture | None,
         weight: float,
     ) -> Terms:
-        """Dice of both branches: against the truth, and each against the other's pseudo labels."""
+        """Compare both branches with the truth, and each with the other's pseudo labels."""
         count = len(labeled.images)
         branches = self._branches(latents)
         truth = one_hot(labeled.labels, self.model.classes)
@@ -133,7 +133,7 @@ class Objective:
         return pseudo_labels(probabilities, recipe.pseudo_label, recipe.temperature, recipe.one_object)
 
     def _noise(self, images: Tensor) -> Tensor:
-        """Noise for the image latents; 0, that is the mean, for the images that are not to be sampled."""
+        """Noise for the image latents; 0, that is the mean, for images that are not sampled."""
         height, width = (side // 8 for side in images.shape[-2:])
         channels = self.model.autoencoder.latent_channels
         noise = torch.randn(len(images), channels, height, width, generator=self.generator)
@@ -142,15 +142,7 @@ class Objective:
 
 
 class _Mixture:
-    """Images of both halves of a batch with boxes swapped between them.
-
-    Attributes
-    ----------
-    images : Tensor
-        Mixed, (2N, 3, S, S), N the size of the smaller half.
-    counted : Tensor
-        Where an annotator has looked, or the unlabeled image is valid: bool, (2N, S, S).
-    """
+    """Images of both halves of a batch, (2N, 3, S, S), with boxes swapped; `counted` pixels train."""
 
     def __init__(self, labeled: Batch, unlabeled: Batch, boxes: Tensor) -> None:
         self._boxes = boxes
@@ -158,13 +150,13 @@ class _Mixture:
         self.counted = self.mix(labeled.known, unlabeled.valid)
 
     def mix(self, labeled: Tensor, unlabeled: Tensor) -> Tensor:
-        """Swap the boxes between whatever belongs to the two halves."""
+        """Swap the boxes between tensors of the two halves."""
         count = len(self._boxes)
         return mix(labeled[:count], unlabeled[:count], self._boxes)
 
 
 def _crosswise(branches: Sequence[Tensor], pseudo: Sequence[Tensor], counted: Tensor) -> Tensor:
-    """Each branch against the other branch's pseudo labels."""
+    """Compare each branch with the other branch's pseudo labels."""
     return segmentation_loss(branches[0], pseudo[1], counted) + segmentation_loss(
         branches[1], pseudo[0], counted
     )

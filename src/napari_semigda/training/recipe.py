@@ -220,15 +220,7 @@ def chosen_budget(recipe: str, steps: int | None = None, seconds: float | None =
 
 
 def unlabeled_weight(fraction: float, peak: float) -> float:
-    """λ(t) = β·exp(−5(1 − t/t_max)²), the share of the unlabeled images (SemiGDA, schedule).
-
-    Parameters
-    ----------
-    fraction : float
-        t/t_max in [0, 1], over the real length of the stage.
-    peak : float
-        β, the value reached at the end.
-    """
+    """λ(t) = β·exp(−5(1 − t/t_max)²), the weight of the unlabeled images; `fraction` is t/t_max, `peak` β."""
     return peak * math.exp(-5.0 * (1.0 - fraction) ** 2)
 
 

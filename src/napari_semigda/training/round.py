@@ -43,7 +43,7 @@ _DIVERGED = (
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one optimizer step did.
+    """One optimizer step.
 
     Attributes
     ----------
@@ -54,13 +54,13 @@ class StepReport:
     steps : int or None
         Steps of this stage, None where only time limits it.
     fraction : float
-        How much of the whole round's budget is used, in [0, 1].
+        Used share of the whole round's budget, in [0, 1].
     losses : dict of str to float
         The terms of the loss and their weighted sum ``"total"``.
     learning_rate : float
         Of this step (the first optimizer's where there are two).
     seconds : float
-        That this step took.
+        Duration of this step.
     """
 
     stage: int
@@ -81,12 +81,12 @@ class _Stage:
 
 
 class Round:
-    """Train a model on what is labeled and on what is not.
+    """Train a network on labeled and unlabeled examples.
 
-    `run` yields after each optimizer step; between two steps the caller may predict with the model's
-    weights, save the state, or stop. Every random choice of a step follows from the seed and the number
-    of the step, so a round resumed from its state ends with the weights of one that never stopped,
-    provided that steps, not seconds, limit it.
+    `run` yields after each optimizer step; between two steps the caller may predict with the network's
+    weights, save the state, or stop. Every random choice of a step follows from the seed and the number of
+    the step, so a round resumed from its state ends with the weights of one that never stopped, provided that
+    steps, not seconds, limit it.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class Round:
         Trained in place and moved to ``device``.
     labeled, unlabeled : sequence of Example
         Loaded when drawn. At least one labeled example is needed; there may be no unlabeled ones. Labeled
-        ones may come later, see `add_labeled`.
+        ones may be added later, see `add_labeled`.
     recipe : Recipe
         How to train.
     budget : Budget
@@ -102,24 +102,28 @@ class Round:
     working_size : int
         Side in pixels of the square windows that the network sees, a multiple of 8.
     seed : int
-        The same seed gives the same curve on the same machine.
+        The same seed gives the same losses on the same machine.
     device : str or torch.device
         Where to train.
     warm : bool
-        True where the model was trained before, by an earlier round or on generated pictures: stage 1 is left
-        out, and learning rates are lower.
+        True for a network that was trained before, by an earlier round or on generated images: stage 1 is
+        left out, and learning rates are lower.
     clock : callable
-        Gives the seconds that the budget counts; a benchmark on a machine it does not have to itself may
-        count the processor's instead.
+        Returns the seconds that the budget counts, for example the processor's on a shared machine.
 
     Attributes
     ----------
     steps_done : int
         Optimizer steps so far, of both stages and before a resumption.
     seconds_done : float
-        Spent in them.
+        Seconds spent in them.
     batch_divisor : int
-        By how much batches of this stage are smaller than the recipe's, because memory does not suffice.
+        By how much batches of this stage are smaller than the recipe's, for lack of memory.
+
+    Raises
+    ------
+    SemiGDAError
+        If there is no labeled example.
     """
 
     def __init__(
@@ -155,13 +159,8 @@ class Round:
     def add_labeled(self, labeled: Sequence[Example]) -> None:
         """Learn from more examples from the next epoch on.
 
-        Which step sees which example depends on nothing but the seed and the steps at which others joined;
-        these are part of the state, so a round is resumed as exactly as without.
-
-        Parameters
-        ----------
-        labeled
-            Those there are already, in the same order, and the new ones behind them.
+        `labeled` are the present examples in the same order, followed by the new ones. When others joined is
+        part of the state, so a round is resumed exactly.
         """
         if len(labeled) < len(self.labeled):
             raise ValueError("Labeled examples may be added to a round, not taken away.")
@@ -169,7 +168,7 @@ class Round:
 
     @property
     def labeled_count(self) -> int:
-        """How many labeled examples take part; those added since the present epoch began do not yet."""
+        """Number of labeled examples that take part; those added since the epoch began do not yet."""
         return self._labeled_from[-1][1]
 
     @property
@@ -185,9 +184,9 @@ class Round:
         Raises
         ------
         RuntimeError
-            Where there is too little for a batch of one labeled and one unlabeled example.
+            If there is too little memory for one labeled and one unlabeled example.
         SemiGDAError
-            Where the loss is no longer a number.
+            If the loss is no longer a number.
         """
         while not self.finished:
             self._let_in()
@@ -206,19 +205,15 @@ class Round:
             yield report
 
     def averaged_state(self) -> dict[str, Tensor]:
-        """Moving average of the trainable weights, on the CPU: what predictions should use.
-
-        Raises
-        ------
-        SemiGDAError
-            Where a weight is no longer a number.
+        """Return the moving average of the trainable weights, on the CPU; a `SemiGDAError` if one is no
+        number.
         """
         if not all(bool(value.isfinite().all()) for value in self._average.values()):
             raise SemiGDAError(_DIVERGED)
         return {name: value.detach().cpu().clone() for name, value in self._average.items()}
 
     def save_state(self, path: Path) -> None:
-        """Write everything that `load_state` needs to go on, atomically and without pickles."""
+        """Write everything that `load_state` needs, atomically and without pickles."""
         tensors = {f"model.{name}": value for name, value in self.model.trainable_state().items()}
         tensors |= {f"average.{name}": value for name, value in self._average.items()}
         for number, optimizer in enumerate(self._optimizers):
@@ -234,12 +229,8 @@ class Round:
             )
 
     def load_state(self, path: Path) -> None:
-        """Go on where `save_state` left off; the round must have been made with the same arguments.
-
-        Raises
-        ------
-        SemiGDAError
-            Where the file is not the state of such a round.
+        """Continue where `save_state` stopped, in a round with the same arguments; a `SemiGDAError` if it
+        does not fit.
         """
         try:
             check_own(path)
@@ -324,7 +315,7 @@ class Round:
         self._optimizers = _optimizers(self.model, self.recipe, stage.number)
 
     def _draw_labeled_anew(self) -> None:
-        """Shuffle the labeled examples there are now, from the step at which the last ones joined."""
+        """Shuffle the present labeled examples, from the step at which the last ones joined."""
         batch, count = self._batch, self._labeled_from[-1][1]
         joined = len(self._labeled_from) - 1
         seed = mixed_seed(self.seed, 1, joined) if joined else mixed_seed(self.seed, 1)
@@ -339,14 +330,14 @@ class Round:
         return max(1, self._stages[self._stage_index].batch // self.batch_divisor)
 
     def _let_in(self) -> None:
-        """Where an epoch begins, let those examples take part that were added since."""
+        """Where an epoch begins, let the examples take part that were added since the last one."""
         since, count = self._labeled_from[-1]
         if len(self.labeled) > count and self._labeled_stream.begins_epoch(self._step - since):
             self._labeled_from.append([self._step, len(self.labeled)])
             self._draw_labeled_anew()
 
     def _fraction(self) -> float:
-        """Share of the whole round that is done."""
+        """Finished share of the whole round."""
         done = sum(stage.share for stage in self._stages[: self._stage_index])
         stage = self._stages[self._stage_index]
         return min(1.0, done + stage.share * stage.budget.used(self._step, self._seconds))
@@ -435,7 +426,7 @@ def _check_finite(loss: float) -> None:
 
 
 def _stages(recipe: Recipe, budget: Budget, labeled: int, warm: bool) -> list[_Stage]:
-    """Stage 1 and 2 with their budgets; a warm round, or one that gives stage 1 nothing, has no stage 1."""
+    """Stages 1 and 2 with their budgets; stage 1 is left out in a warm round, or if it gets nothing."""
     first = recipe.stage_one_epochs * math.ceil(labeled / recipe.stage_one_batch)
     second = recipe.stage_two_epochs * math.ceil(labeled / recipe.stage_two_batch)
     share = recipe.stage_one_share
@@ -479,7 +470,7 @@ def _forked(device: torch.device) -> list[int]:
 
 
 def _check_position(position: dict[str, Any], stages: int) -> None:
-    """Make sure that a round can go on from there; the file may be anybody's."""
+    """Raise a ValueError unless a round can continue from there; anybody may have written the file."""
     counts = [position[name] for name in ("stage_index", "step", "steps_done")]
     counts.append(position.get("batch_divisor", 1))
     counts += [one for pair in position.get("labeled", []) for one in pair]
