@@ -8,7 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -95,8 +95,8 @@ class Autoencoder(nn.Module, ABC):
         Channels that `latent_from_moments` takes.
     """
 
-    encoder: nn.Module
-    decoder: nn.Module
+    encoder: Any
+    decoder: Any
     source: str
     latent_channels: int
     scaling_factor: float
@@ -185,7 +185,8 @@ class KLAutoencoder(Autoencoder):
 
     def latent_from_moments(self, moments: Tensor) -> Tensor:
         """Apply the frozen quant_conv and take the scaled mean."""
-        return self.quant_conv(moments).float()[:, : self.latent_channels] * self.scaling_factor
+        mean: Tensor = self.quant_conv(moments).float()[:, : self.latent_channels]
+        return mean * self.scaling_factor
 
     def decode(
         self, latent: Tensor, adapters: nn.ModuleList | None = None, skips: Sequence[Tensor] = ()
@@ -242,6 +243,8 @@ class TinyAutoencoder(Autoencoder):
 
 
 class _KLEncoder(nn.Module):
+    down_blocks: Any
+
     def __init__(self, config: KLConfig) -> None:
         super().__init__()
         widths, groups = config.block_out_channels, config.norm_num_groups
@@ -269,6 +272,8 @@ class _KLEncoder(nn.Module):
 
 
 class _KLDecoder(nn.Module):
+    up_blocks: Any
+
     def __init__(self, config: KLConfig) -> None:
         super().__init__()
         widths, groups = config.block_out_channels[::-1], config.norm_num_groups
@@ -342,7 +347,8 @@ class _Attention(nn.Module):
         normed = self.group_norm(x.flatten(2)).mT
         query, key, value = (part(normed)[:, None] for part in (self.to_q, self.to_k, self.to_v))
         attended = F.scaled_dot_product_attention(query, key, value)[:, 0]
-        return self.to_out(attended).mT.reshape(x.shape) + x
+        added: Tensor = self.to_out(attended).mT.reshape(x.shape) + x
+        return added
 
 
 class _Downsample(nn.Module):

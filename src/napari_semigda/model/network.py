@@ -406,7 +406,8 @@ class SelfAttention(nn.Module):
         normed = self.norm(x)
         query, key, value = (part(normed).flatten(2).mT for part in (self.query, self.key, self.value))
         attended = F.scaled_dot_product_attention(query, key, value)
-        return x + self.project(attended.mT.unflatten(2, x.shape[2:]))
+        added: Tensor = x + self.project(attended.mT.unflatten(2, x.shape[2:]))
+        return added
 
 
 class SkipAdapter(nn.Module):
