@@ -22,11 +22,10 @@ class ItemList:
         self._changes: dict[str, int] = {}  # the number of the last change of each item, in this order
         self._changes_so_far = 0
         stored = json_or_none(folder.path / SKIPPED)
-        self._skipped: set[str] = set()
-        for one in stored if isinstance(stored, list) else []:
-            if isinstance(one, str) and one in self._items:
-                self._skipped.add(one)
-                self._items[one] = replace(self._items[one], skipped=True)
+        ids = (one for one in (stored if isinstance(stored, list) else []) if isinstance(one, str))
+        self._skipped = frozenset(ids).intersection(self._items)
+        for item_id in self._skipped:
+            self._items[item_id] = replace(self._items[item_id], skipped=True)
 
     @property
     def all(self) -> tuple[Item, ...]:
@@ -63,9 +62,9 @@ class ItemList:
                     self._items[item.id] = replace(item, skipped=item.id in self._skipped)
 
     @property
-    def skipped(self) -> set[str]:
+    def skipped(self) -> frozenset[str]:
         """Ids of the items that were skipped."""
-        return set(self._skipped)
+        return self._skipped
 
     def set_skipped(self, item: Item, skipped: bool) -> bool:
         """Skip an item or take it up again, and save; return whether anything changed."""
