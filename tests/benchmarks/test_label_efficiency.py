@@ -116,7 +116,7 @@ def test_a_decoder_that_learns_is_told_apart_and_moves(make_pack, tmp_path):
     before = [tensor.clone() for tensor in model.autoencoder.decoder.parameters()]
     adapted = label_efficiency.AdaptedDecoder.of(model)
     optimizer = torch.optim.SGD([one for part in adapted.parts().values() for one in part.parameters()], lr=1)
-    adapted(torch.rand(1, 3, 32, 32))[1][:, 1].mean().backward()
+    adapted.branches(torch.rand(1, 3, 32, 32))[1][:, 1].mean().backward()
     optimizer.step()
     after = list(model.autoencoder.decoder.parameters())
     assert any(not one.equal(other) for one, other in zip(before, after, strict=True))

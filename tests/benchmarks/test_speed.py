@@ -30,12 +30,10 @@ WAYS = {"plain": "plain", "shipped": "as shipped", "bf16": "in bf16", "channels-
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("steps", "ways"),
-    [(2, ["plain", "shipped"]), pytest.param(5, list(WAYS), marks=pytest.mark.nightly)],
-    ids=["two ways", "all ways"],
+    "ways", [["plain", "shipped"], pytest.param(list(WAYS), marks=pytest.mark.nightly)], ids=["two", "all"]
 )
-def test_the_table_has_the_first_way_as_its_measure(capsys, tmp_path, steps, ways):
-    arguments = ["--device", "cpu", "--threads", "1", "--working-size", "32", "--steps", str(steps)]
+def test_the_table_has_the_first_way_as_its_measure(capsys, tmp_path, ways):
+    arguments = ["--device", "cpu", "--threads", "1", "--working-size", "32", "--steps", "5"]
     drawn = ["--curves", str(tmp_path / "losses.png")]
     assert main([*arguments, "--preset", "compact", "--ways", *ways, *drawn]) == 0
     lines = capsys.readouterr().out.splitlines()
