@@ -1,8 +1,8 @@
 """What correcting drafts costs, from the journal: a learning curve on real data without extra labels."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,9 +137,10 @@ def measure(
 
 def mean_by_round(drafts: Sequence[AcceptedDraft]) -> dict[int, float]:
     """Return the mean share of pixels changed in the accepted drafts of each round, by its number."""
-    ordered = sorted(drafts, key=lambda draft: draft.round)
-    groups = ((number, [draft.changed for draft in group]) for number, group in groupby(ordered, _round))
-    return {number: sum(shares) / len(shares) for number, shares in groups}
+    changed: dict[int, list[float]] = defaultdict(list)
+    for draft in drafts:
+        changed[draft.round].append(draft.changed)
+    return {number: sum(shares) / len(shares) for number, shares in sorted(changed.items())}
 
 
 def in_words(drafts: Sequence[AcceptedDraft]) -> str:
@@ -159,7 +160,3 @@ def in_words(drafts: Sequence[AcceptedDraft]) -> str:
         which = f"{len(recent)} drafts you accepted so far"
     how_many = "all" if good == len(recent) else good or "none"
     return f"Of the {which}, {how_many} needed less than {little} changed."
-
-
-def _round(draft: AcceptedDraft) -> int:
-    return draft.round
