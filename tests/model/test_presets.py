@@ -66,9 +66,9 @@ def test_another_number_of_classes_has_the_same_start() -> None:
     assert all(torch.equal(two[name], five[name]) for name in two)
 
 
-@pytest.mark.slow
 def test_the_papers_network_has_the_papers_size() -> None:
-    model = SemiGDANet("sd", autoencoder=random_autoencoder("sd"))
+    with torch.device("meta"):
+        model = SemiGDANet("sd", autoencoder=random_autoencoder("sd"))
     millions = {
         name: round(sum(p.numel() for p in part.parameters()) / 1e6, 1)
         for name, part in model.named_children()

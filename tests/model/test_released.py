@@ -196,7 +196,7 @@ def test_the_network_is_the_same_function_as_the_authors(stage_two: SemiGDANet) 
     assert max(differences.values()) <= 1e-4
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_stage_one_file_gets_its_autoencoder_from_beside(
     stage_two_file: Path, stage_two: SemiGDANet, tmp_path: Path
 ) -> None:
@@ -218,7 +218,7 @@ def test_a_stage_one_file_gets_its_autoencoder_from_beside(
             assert torch.equal(tensor, stage_two.trainable_state()[name])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_import_is_saved_and_loaded_with_its_own_autoencoder(
     stage_two_file: Path, stage_two: SemiGDANet, tmp_path: Path
 ) -> None:

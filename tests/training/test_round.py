@@ -131,7 +131,7 @@ def test_labeled_examples_that_come_later_join_where_an_epoch_begins(unlabeled: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stopped_after", [2, 3, 5])
+@pytest.mark.parametrize("stopped_after", [3, *(pytest.param(n, marks=pytest.mark.nightly) for n in (2, 5))])
 def test_a_round_that_others_joined_is_resumed_as_exactly(
     stopped_after: int, unlabeled: list[Example], tmp_path: Path
 ) -> None:
@@ -182,7 +182,7 @@ def test_a_round_of_some_epochs_is_no_longer_for_those_that_joined(tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stopped_after", [1, 2, 3])
+@pytest.mark.parametrize("stopped_after", [2, *(pytest.param(n, marks=pytest.mark.nightly) for n in (1, 3))])
 def test_a_resumed_round_ends_as_if_it_had_never_stopped(
     stopped_after: int, labeled: list[Example], unlabeled: list[Example], tmp_path: Path
 ) -> None:
