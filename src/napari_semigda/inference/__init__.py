@@ -1,1 +1,1 @@
-"""From a picture's pixels to class probabilities, a label map and a score, in the picture's own pixels."""
+"""From an image's pixels to class probabilities, a label map and a score, in the image's own pixels."""

@@ -1,4 +1,4 @@
-"""The network: SemiGDA (arXiv 2604.23274) around a frozen autoencoder. It knows tensors only."""
+"""The network SemiGDA (arXiv 2604.23274): `SemiGDANet` and its parts, around a frozen autoencoder."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

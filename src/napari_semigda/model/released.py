@@ -17,7 +17,7 @@ _ADAPTERS = re.compile(r"vae_model\.decoder\.Jump_(?:vae|cnn)\.")
 # Heads for deep supervision, a segmentation head and activations that the authors' network never uses.
 _UNUSED = re.compile(r"seg_head\.|mapping_model\.convds[123]\.|mapping_model\.\w+\.resblock\.act[12]\.")
 
-# Applied in this order, each to what the ones before made of a name.
+# Applied in this order, each to the result of the ones before.
 _RULES: tuple[tuple[str, str], ...] = (
     (r"^vae_model\.decoder\.Jump_vae\.", r"image_adapters."),
     (r"^vae_model\.decoder\.Jump_cnn\.", r"mask_adapters."),
@@ -70,8 +70,8 @@ def import_released(
     ----------
     source
         The checkpoint's file, opened without executing code in it; or what it holds. A stage 2 checkpoint is
-        `{"model": weights}` (or the weights alone) and has all; a stage 1 checkpoint is
-        `{"resnet": …, "mapping_model": …}`: its skip adapters start fresh, and its autoencoder is Stable
+        `{"model": weights}` (or the weights alone) and complete; a stage 1 checkpoint is
+        `{"resnet": …, "mapping_model": …}`: its skip adapters start untrained, and its autoencoder is Stable
         Diffusion's.
     classes
         Number of classes with the background. The authors' code trains two.
@@ -83,7 +83,7 @@ def import_released(
     SemiGDAError
         If the file cannot be read, or weights are missing, unknown or of another shape.
     Cancelled
-        If `cancelled` said so during a download.
+        If `cancelled` returned True during a download.
     """
     content = source if isinstance(source, Mapping) else read_tensors(Path(source))
     where = "The checkpoint" if isinstance(source, Mapping) else f"“{source}”"

@@ -90,7 +90,7 @@ class Recipe(_Stored):
         Stage 2: mapping, encoder and both adapters.
     trained_before : float
         Factor of stage 2's learning rate where the network was trained before, by an earlier round or on
-        generated pictures.
+        generated images.
     align_in_stage_two : bool
         Whether the alignment losses go on beside Dice in stage 2 (paper: yes, released code: no).
     unlabeled_peak : float

@@ -267,9 +267,9 @@ class Round:
             raise ValueError("it has other stages")
         _check_position(position, len(self._stages))
         # Epochs were counted with the examples there were then.
-        for place, (share, budget) in enumerate(position.get("plan", [])):
-            self._stages[place] = replace(
-                self._stages[place], share=float(share), budget=Budget.from_dict(budget)
+        for index, (share, budget) in enumerate(position.get("plan", [])):
+            self._stages[index] = replace(
+                self._stages[index], share=float(share), budget=Budget.from_dict(budget)
             )
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}}
         for name, value in tensors.items():
@@ -284,14 +284,14 @@ class Round:
         if not self.finished:
             self._start_stage()
             self.batch_divisor = int(position.get("batch_divisor", 1))
-            self._draw_unlabeled_anew()
+            self._shuffle_unlabeled()
             self._resume_labeled(position.get("labeled", self._labeled_from))
             self._resume_optimizers(groups["optimiser"])
 
     def _resume_labeled(self, counts: list[list[int]]) -> None:
         there = len(self.labeled)  # fewer than there were, if masks have been taken away since
         self._labeled_from = [[int(step), min(int(count), there)] for step, count in counts]
-        self._draw_labeled_anew()
+        self._shuffle_labeled()
 
     def _resume_optimizers(self, tensors: dict[str, Tensor]) -> None:
         states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self._optimizers]
@@ -308,13 +308,13 @@ class Round:
 
     def _start_stage(self) -> None:
         stage = self._stages[self._stage_index]
-        self._labeled_from = [[0, len(self.labeled)]]  # from which step of this stage on there were so many
+        self._labeled_from = [[0, len(self.labeled)]]  # since which step, and how many
         self.batch_divisor = 1
-        self._draw_labeled_anew()
-        self._draw_unlabeled_anew()
+        self._shuffle_labeled()
+        self._shuffle_unlabeled()
         self._optimizers = _optimizers(self.model, self.recipe, stage.number)
 
-    def _draw_labeled_anew(self) -> None:
+    def _shuffle_labeled(self) -> None:
         """Shuffle the present labeled examples, from the step at which the last ones joined."""
         batch, count = self._batch, self._labeled_from[-1][1]
         joined = len(self._labeled_from) - 1
@@ -322,7 +322,7 @@ class Round:
         self._labeled_stream = Stream(count, batch, seed)
         self._labeled_alone_stream = Stream(count, 2 * batch, seed)
 
-    def _draw_unlabeled_anew(self) -> None:
+    def _shuffle_unlabeled(self) -> None:
         self._unlabeled_stream = Stream(len(self.unlabeled), self._batch, mixed_seed(self.seed, 2))
 
     @property
@@ -334,7 +334,7 @@ class Round:
         since, count = self._labeled_from[-1]
         if len(self.labeled) > count and self._labeled_stream.begins_epoch(self._step - since):
             self._labeled_from.append([self._step, len(self.labeled)])
-            self._draw_labeled_anew()
+            self._shuffle_labeled()
 
     def _fraction(self) -> float:
         """Finished share of the whole round."""
@@ -358,8 +358,8 @@ class Round:
             torch.cuda.empty_cache()
         self.batch_divisor *= 2
         self._labeled_from.append([self._step, self.labeled_count])
-        self._draw_labeled_anew()
-        self._draw_unlabeled_anew()
+        self._shuffle_labeled()
+        self._shuffle_unlabeled()
 
     def _train_step(self) -> tuple[dict[str, float], float]:
         stage = self._stages[self._stage_index]
