@@ -708,7 +708,7 @@ INTERRUPTED_AT = """
 import signal, sys
 from napari_semigda import cli
 from napari_semigda.io import files
-from napari_semigda.session import labels as labeling
+from napari_semigda.session import item_list
 place, sys.argv = sys.argv[1], ["semigda", *sys.argv[2:]]
 
 class Loud:
@@ -733,7 +733,7 @@ class Late:
         sys.meta_path.remove(self)
         signal.raise_signal(signal.SIGINT)
 
-labeling.json_or_none = interrupt
+item_list.json_or_none = interrupt
 interrupt.__globals__["__name__"] = "napari_semigda.session.somewhere"
 sys.exit(cli.main())
 """
