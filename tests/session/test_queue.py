@@ -234,3 +234,11 @@ def test_twenty_thousand_items_are_ranked_in_a_moment(tmp_path: Path) -> None:
         second = session.next_item(first, strategy)
         assert time.process_time() - started < 1
         assert first != second
+
+
+def test_the_former_keyword_of_the_order_still_works(eight: Session) -> None:
+    with pytest.warns(DeprecationWarning, match=r"queue\(order") as warned:
+        assert eight.queue(strategy="in order") == eight.queue(order="list order")  # type: ignore[call-arg]
+    assert warned[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match=r"next_item\(order"):
+        assert eight.next_item(None, strategy="random", seed=3) == eight.next_item(order="random", seed=3)  # type: ignore[call-arg]

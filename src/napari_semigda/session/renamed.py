@@ -2,8 +2,12 @@
 
 import warnings
 from collections.abc import Callable
+from functools import wraps
 from operator import attrgetter
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PATHS = {
     "accepted_drafts": "labels.accepted_drafts",
@@ -82,5 +86,18 @@ def assign(session: Any, name: str, value: Any) -> None:
     session.update(**{name: value})
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, DeprecationWarning, stacklevel=4)
+def takes_strategy(method: Callable[P, T]) -> Callable[P, T]:
+    """Let a method take the keyword `strategy`, as its `order` was called."""
+
+    @wraps(method)
+    def taking(*args: P.args, **keywords: P.kwargs) -> T:
+        if "strategy" in keywords:
+            _warn(f"use Session.{method.__name__}(order=…) instead of strategy=…", stacklevel=3)
+            keywords["order"] = keywords.pop("strategy")
+        return method(*args, **keywords)
+
+    return taking
+
+
+def _warn(message: str, stacklevel: int = 4) -> None:
+    warnings.warn(message, DeprecationWarning, stacklevel)

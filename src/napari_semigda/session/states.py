@@ -15,6 +15,7 @@ from napari_semigda.session.labels import LabelStore
 from napari_semigda.session.manifest import ManifestFile
 from napari_semigda.session.overview import Overview
 from napari_semigda.session.ranking import DEFAULT_ORDER, Order, order_named, ranked
+from napari_semigda.session.renamed import takes_strategy
 from napari_semigda.session.typical import typical_item
 
 
@@ -95,6 +96,7 @@ class ItemStates:
             return Status.VALIDATION
         return Status(state.value)
 
+    @takes_strategy
     def queue(
         self,
         after: Item | str | None = None,
@@ -134,6 +136,7 @@ class ItemStates:
         indices = ranked(order, waiting, scores, features, known, near, after=index, seed=seed)
         return [items[one] for one in islice(indices, count)]
 
+    @takes_strategy
     def next_item(
         self,
         after: Item | str | None = None,
