@@ -28,3 +28,11 @@ def test_the_user_is_told_what_happened(error: Exception, words: str) -> None:
 def test_only_what_is_unexpected_points_to_the_log() -> None:
     assert str(log_file()) in user_message(ValueError("odd"))
     assert str(log_file()) not in user_message(SemiGDAError("Choose another folder."))
+
+
+def test_letters_that_no_file_name_may_have_here_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = UnicodeEncodeError("ascii", "/data/zoë.png", 8, 9, "ordinal not in range(128)")
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "utf-8")
+    assert "UnicodeEncodeError" in user_message(error)
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    assert "“/data/zoë.png” could not be read or written" in user_message(error)

@@ -1,6 +1,7 @@
 """Errors with a message for the user, and how any other error is put into words."""
 
 import logging
+import sys
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,12 @@ def user_message(error: BaseException) -> str:
         return (
             "The graphics card stopped responding. Accepted masks are saved and the previous weights stay in "
             f"use. Restart napari, or choose the CPU in its preferences. Details: {log_file()}"
+        )
+    if isinstance(error, UnicodeEncodeError) and sys.getfilesystemencoding() != "utf-8":
+        return (
+            f"“{error.object:.200}” could not be read or written: the system's language settings "
+            "(LC_ALL, LANG) allow no such letters in file names. Set PYTHONUTF8=1 in the environment, then "
+            "try again."
         )
     if isinstance(error, OSError):
         what, why = "A file", str(error)
