@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.predictor import Predictor
@@ -24,10 +23,8 @@ from napari_semigda.session.exporting.source import NotExported, Source
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.layout import PREDICTIONS
 from napari_semigda.session.mask_names import listed
+from napari_semigda.session.settings import SessionSettings
 from napari_semigda.session.trained_model import TrainedModel
-
-if TYPE_CHECKING:
-    from napari_semigda.session.session import Session
 
 _VERSION = 1  # of the files' content; a higher one makes earlier exports out of date
 _NO_MODEL = "Probabilities need a trained network: train a round first."
@@ -72,7 +69,7 @@ class ExportReport:
 
 
 def export_masks(
-    session: "Session",
+    session: SessionSettings,
     folder: Path | str,
     format: Format | None = None,
     *,
@@ -128,7 +125,7 @@ class Export:
 
     def __init__(
         self,
-        session: "Session",
+        session: SessionSettings,
         folder: Path | str,
         format: Format | None = None,
         *,
@@ -264,7 +261,7 @@ class Export:
             )
 
 
-def source_of(session: "Session", *, include_predicted: bool = False) -> Source:
+def source_of(session: SessionSettings, *, include_predicted: bool = False) -> Source:
     """Return what an export reads from a session."""
     return Source(
         name=session.folder.name,
@@ -281,7 +278,10 @@ def source_of(session: "Session", *, include_predicted: bool = False) -> Source:
 
 
 def predictor_of(
-    session: "Session", device: str = "auto", weights: Path | None = None, cancelled: Cancel | None = None
+    session: SessionSettings,
+    device: str = "auto",
+    weights: Path | None = None,
+    cancelled: Cancel | None = None,
 ) -> Callable[[], Predictor]:
     """Return a function that loads the network of the newest round when it is first called."""
 

@@ -43,11 +43,10 @@ from napari_semigda.session.renamed import SETTABLE, assign, renamed
 from napari_semigda.session.rounds import RoundStore
 from napari_semigda.session.seen_drafts import SeenDrafts
 from napari_semigda.session.settings import SessionSettings
-from napari_semigda.session.states import ItemStates
 from napari_semigda.session.view import ViewFile
 
 
-class Session(ItemStates, SessionSettings):
+class Session(SessionSettings):
     """A session folder, opened. Make one with `create` or `from_arrays`, or `open` it again.
 
     All methods may be called from several threads at once: the annotator accepts masks in one while

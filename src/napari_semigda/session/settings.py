@@ -11,13 +11,9 @@ from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.presets import starts_trained
 from napari_semigda.session.creation import choose_settings
 from napari_semigda.session.examples import ExampleCache
-from napari_semigda.session.features import ImageFeatures
-from napari_semigda.session.folder import SessionFolder
-from napari_semigda.session.item_list import ItemList
 from napari_semigda.session.items import Item
-from napari_semigda.session.labels import LabelStore
-from napari_semigda.session.manifest import ManifestFile
 from napari_semigda.session.ranking import spread_order
+from napari_semigda.session.states import ItemStates
 from napari_semigda.session.view import View, ViewFile
 
 
@@ -31,15 +27,10 @@ class Settings(TypedDict, total=False):
     framing_by_objects: bool
 
 
-class SessionSettings:
+class SessionSettings(ItemStates):
     """The part of a session that reads and changes its settings and what the window remembers."""
 
-    labels: LabelStore
-    features: ImageFeatures
-    _base: SessionFolder
-    _file: ManifestFile
     _examples: ExampleCache
-    _items: ItemList
     _view: ViewFile
 
     def update(self, **changes: Unpack[Settings]) -> None:

@@ -1,10 +1,12 @@
 """How far the labeling of each item of a session is, and which item comes next."""
 
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from napari_semigda.session.class_list import ClassList
 from napari_semigda.session.drafts import DraftStore
 from napari_semigda.session.features import ImageFeatures
 from napari_semigda.session.folder import SessionFolder
@@ -16,12 +18,16 @@ from napari_semigda.session.manifest import ManifestFile
 from napari_semigda.session.overview import Overview
 from napari_semigda.session.ranking import DEFAULT_ORDER, Order, order_named, ranked
 from napari_semigda.session.renamed import takes_strategy
+from napari_semigda.session.rounds import RoundStore
 from napari_semigda.session.typical import typical_item
 
 
 class ItemStates:
     """The part of a session that combines what its stores know of the items."""
 
+    folder: Path
+    rounds: RoundStore
+    classes: ClassList
     labels: LabelStore
     drafts: DraftStore
     images: ImageFiles
