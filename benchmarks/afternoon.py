@@ -483,7 +483,7 @@ class Afternoon:
         section.folder.set_text(str(folder))
         with self.report.waiting("exporting"):
             section.export.click()
-            self.annotator.wait(lambda: not section.exporter.running, "the export")
+            self.annotator.wait(lambda: not section.running, "the export")
         self.annotator.picture("exported")
         for item in session.items:
             path = folder / f"{Path(item.name).stem}_mask.tif"

@@ -169,7 +169,7 @@ def export(widget: object, folder: Path) -> None:
     section = widget.export_panel
     section.folder.set_text(str(folder))
     section.export.click()
-    wait(lambda: not section.exporter.running and bool(section.exporter.outcome))
+    wait(lambda: not section.running and bool(section.outcome.text()))
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ from napari_semigda.session.rounds import MODEL
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
 from napari_semigda.widgets import annotation, keys
-from napari_semigda.widgets.settings import get_plugin_settings
+from napari_semigda.widgets.preferences import get_plugin_settings, settings
 
 TITLE = "Annotate and train"
 PATIENCE = 60_000  # milliseconds; nothing waits that long unless something is broken
@@ -68,7 +68,7 @@ def preferences(monkeypatch, tmp_path):
     monkeypatch.setattr(napari.settings, "_CFG_PATH", None, raising=False)
     forget = getattr(napari.settings, "_clear_plugin_settings_cache", None) or get_plugin_settings.cache_clear
     forget()
-    yield lambda: get_plugin_settings(keys.PLUGIN)
+    yield settings
     forget()
     keys.read_again()
     keep_downloads_in(None)

@@ -34,7 +34,7 @@ def export(click, qtbot):
 
     def export(widget):
         click(widget.export_panel.export)
-        qtbot.waitUntil(lambda: not widget.export_panel.exporter.running, timeout=PATIENCE)
+        qtbot.waitUntil(lambda: not widget.export_panel.running, timeout=PATIENCE)
 
     return export
 
@@ -134,7 +134,7 @@ def test_probabilities_without_a_network_are_refused_with_words(opened, click, n
     opened.export_panel.choice.choose("probabilities")
     click(opened.export_panel.export)
     assert any("train a round first" in notice for notice in notices())
-    assert not opened.export_panel.exporter.running
+    assert not opened.export_panel.running
 
 
 def test_an_impossible_folder_is_told(opened, click, tmp_path, notices):
@@ -153,6 +153,6 @@ def test_a_cancelled_export_ends_and_says_so(widget, make_session, click, qtbot,
     widget.export_panel.folder.set_text(str(tmp_path / "out"))
     click(widget.export_panel.export)
     click(widget.export_panel.cancel)
-    qtbot.waitUntil(lambda: not widget.export_panel.exporter.running, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not widget.export_panel.running, timeout=PATIENCE)
     assert "canceled" in widget.export_panel.outcome.text()
     assert len(list((tmp_path / "out").rglob("*_mask.tif"))) < 40

@@ -65,15 +65,9 @@ def run_in_background(
 ) -> Activity:
     """Run a function in a thread, as a line of napari's activity dock.
 
-    Parameters
-    ----------
-    title : str
-        What is being done.
-    function : callable
-        Called with the keywords ``progress``, to call with the numbers done and total, and ``cancelled``,
-        which returns whether the user pressed *Cancel*.
-    on_done, on_failed : callable
-        Called in the main thread with what the function returned, or with the exception it raised.
+    It gets the keywords ``progress``, to call with the numbers done and total, and ``cancelled``, which
+    returns whether the user pressed *Cancel*. What it returned, or raised, goes to `on_done` or `on_failed`
+    in the main thread.
     """
     activity = Activity(title)
     worker: Any = create_worker(

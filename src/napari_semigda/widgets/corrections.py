@@ -5,7 +5,7 @@ Knows nothing of Qt. Everything that changes the mask is one step of undo.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,14 +13,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.inference.correction import (
-    fill_holes,
-    keep_largest,
-    mark_unlabeled,
-    remove_small_objects,
-    smooth_outlines,
-    use_inside,
-)
+from napari_semigda.inference.correction import use_inside
 from napari_semigda.inference.predictor import DRAFT_THRESHOLD, DraftMaps
 from napari_semigda.session.items import Item
 from napari_semigda.widgets.annotation import Annotation, Mask
@@ -62,36 +55,14 @@ class Corrections:
         if self._item is not None and not self._annotation.visible:
             self._begin(None)
 
-    # Corrections; each returns how many pixels changed -----------------------------------------
-
-    def fill_holes(self, values: Collection[int] | None = None) -> int:
-        """Fill holes with the class around them."""
-        return self._edit(lambda mask: fill_holes(mask, values))
-
-    def remove_small(self, smallest: int | Mapping[int, int]) -> int:
-        """Remove small objects."""
-        return self._edit(lambda mask: remove_small_objects(mask, smallest))
-
-    def keep_largest(self, values: Collection[int] | None = None) -> int:
-        """Keep the largest object of each class."""
-        return self._edit(lambda mask: keep_largest(mask, values))
-
-    def smooth(self, radius: float, values: Collection[int] | None = None) -> int:
-        """Smooth outlines."""
-        return self._edit(lambda mask: smooth_outlines(mask, radius, values))
-
-    def use_draft_inside(self, region: Region) -> int:
-        """Use the newest draft inside a region."""
-        draft = self._annotation.draft
-        if draft is None:
+    def use_draft_inside(self, mask: Mask, region: Region) -> Mask:
+        """Return a mask with the newest draft inside a region."""
+        if self._annotation.draft is None:
             raise SemiGDAError("There is no draft of this image yet: train a round first.")
-        return self._edit(lambda mask: use_inside(mask, draft, region))
+        return use_inside(mask, self._annotation.draft, region)
 
-    def mark_unlabeled(self, region: Region) -> int:
-        """Mark a region as unlabeled, so that it trains nothing."""
-        return self._edit(lambda mask: mark_unlabeled(mask, region))
-
-    def _edit(self, correct: Callable[[Mask], Mask]) -> int:
+    def apply(self, correct: Callable[[Mask], Mask]) -> int:
+        """Correct the mask on screen; return how many pixels changed."""
         self._canvas.commit_preview()
         mask = self._canvas.mask()
         if mask is None:

@@ -17,8 +17,7 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QWidget
 
-from napari_semigda.widgets.preferences import PLUGIN
-from napari_semigda.widgets.settings import get_plugin_settings
+from napari_semigda.widgets.preferences import settings
 
 REPEATED_WITHIN = 20  # milliseconds between a release and a press; no finger is as fast
 NO_KEY = "there is no such key. Write it like A, Shift+A or Alt+F2."
@@ -102,7 +101,7 @@ def complaints() -> tuple[str, ...]:
 
 def changes() -> Any:
     """Return the events of keys changed in the preferences."""
-    return _settings().events
+    return settings().keys.events
 
 
 def read_again() -> None:
@@ -158,7 +157,7 @@ def _keys_of_napari() -> dict[KeyBinding, str]:
 
 
 def _text(key: Key) -> str:
-    return str(getattr(_settings(), key.value))
+    return str(getattr(settings().keys, key.value))
 
 
 def _default(key: Key) -> str:
@@ -166,8 +165,4 @@ def _default(key: Key) -> str:
 
 
 def _field(key: Key) -> Any:
-    return type(_settings()).model_fields[key.value]
-
-
-def _settings() -> Any:
-    return get_plugin_settings(PLUGIN).keys
+    return type(settings().keys).model_fields[key.value]

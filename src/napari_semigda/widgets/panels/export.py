@@ -2,14 +2,16 @@
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QLabel, QSpinBox, QWidget
 
-from napari_semigda.session.export import Existing, Export
+from napari_semigda.errors import Cancelled
+from napari_semigda.session.export import Existing, Export, ExportReport
 from napari_semigda.session.exporting.formats import FORMATS, Format
+from napari_semigda.widgets.background import Activity, run_in_background
 from napari_semigda.widgets.controller import NO_SESSION, Controller
-from napari_semigda.widgets.exporter import Exporter
 from napari_semigda.widgets.panels.parts import (
     ActionButton,
     PathLine,
@@ -18,12 +20,13 @@ from napari_semigda.widgets.panels.parts import (
     ask,
     choice,
     set_up_number,
+    show_failure,
     wrapped,
     wrapping_label,
 )
 
 ONLY_NEW, OVERWRITE = "Write missing or changed", "Overwrite all"
-NAMED = 3  # existing files that are named; the others are counted
+NAMED = 3  # existing files, and images left out, that are named; the others are counted
 LARGEST_MINIMUM = 10**6  # pixels
 WITH_DRAFTS_TIP = (
     "Also write the drafts of images that are not accepted, and fill unlabeled regions with drafts. "
@@ -50,18 +53,19 @@ class ExportPanel(QWidget):
     """Format and folder of an export, and its progress; `ended` comes when an outcome is shown."""
 
     ended = Signal()
+    _progressed = Signal(int, int)
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self.exporter = Exporter(self)
+        self._activity: Activity | None = None  # of the running export
         self.folder = PathLine("Export folder", for_folders=True, start=Path.home())
         self.folder.line.setToolTip(wrapped("Where files are written; the folder is created if needed."))
         self.choice = FormatChoice()
         self.export = ActionButton(
             "Export", "Write the files, in the subfolders of the images; pixel sizes are kept.", self._export
         )
-        self.cancel = ActionButton("Cancel", "Stop; files already written are kept.", self.exporter.cancel)
+        self.cancel = ActionButton("Cancel", "Stop; files already written are kept.", self._cancel)
         self.bar = ThinBar()
         self.outcome = wrapping_label()
         rows = Rows(self)
@@ -69,16 +73,21 @@ class ExportPanel(QWidget):
         rows.add(self.folder)
         rows.add(self.bar, self.cancel, shares=(8, 4))
         rows.add(self.outcome)
-        self.exporter.changed.connect(self._refresh)
+        self._progressed.connect(self._on_progress)
         controller.opened.connect(self._on_opened)
         controller.closed.connect(self._refresh)
-        controller.closed.connect(self.exporter.cancel)
+        controller.closed.connect(self._cancel)
         self._refresh()
+
+    @property
+    def running(self) -> bool:
+        """Whether an export is running."""
+        return self._activity is not None
 
     def _on_opened(self) -> None:
         assert self._controller.session is not None
         self.folder.set_text(str(self._controller.session.folder / "export"))
-        self.exporter.forget()
+        self._show_outcome("")
 
     def _export(self) -> None:
         session, runner = self._controller.session, self._controller.runner
@@ -93,7 +102,7 @@ class ExportPanel(QWidget):
         files = export.existing()
         existing = self._ask_about(folder, files) if files else Existing.REFUSE
         if existing is not None:
-            self.exporter.start(export, folder, existing, device=str(runner.engine.device))
+            self._start(export, folder, existing, str(runner.engine.device))
 
     def _ask_about(self, folder: Path, files: list[Path]) -> Existing | None:
         """Ask what to do about existing files; None cancels."""
@@ -109,18 +118,47 @@ class ExportPanel(QWidget):
         )
         return {ONLY_NEW: Existing.UPDATE, OVERWRITE: Existing.OVERWRITE}.get(answer or "")
 
-    def _refresh(self) -> None:
-        running = self.exporter.running
-        no_session = NO_SESSION if self._controller.session is None else None
-        self.export.allow(no_session or ("An export is already running." if running else None))
-        self.bar.setVisible(running)
-        self.cancel.setVisible(running)
-        self.bar.setMaximum(self.exporter.total)
-        self.bar.setValue(self.exporter.done)
-        self.outcome.setText(self.exporter.outcome)
-        self.outcome.setVisible(bool(self.exporter.outcome))
-        if self.exporter.outcome and not running:
+    def _start(self, export: Export, folder: Path, existing: Existing, device: str) -> None:
+        def run(*, cancelled: Any, **_: Any) -> ExportReport:
+            return export.run(existing, device=device, progress=self._progressed.emit, cancelled=cancelled)
+
+        self._activity = run_in_background(
+            "SemiGDA: exporting", run, lambda report: self._end(_outcome(report, folder)), self._on_failed
+        )
+        self.bar.setMaximum(0)
+        self._show_outcome("")
+
+    def _cancel(self) -> None:
+        if self._activity is not None:
+            self._activity.cancel()
+
+    def _on_progress(self, done: int, total: int) -> None:
+        self.bar.setMaximum(total)
+        self.bar.setValue(done)
+        if self._activity is not None:
+            self._activity.report(done, total)
+
+    def _on_failed(self, error: Exception) -> None:
+        canceled = isinstance(error, Cancelled)
+        self._end("The export was canceled; the files written so far stay." if canceled else "")
+        show_failure(error)
+
+    def _end(self, outcome: str) -> None:
+        self._activity = None
+        self._show_outcome(outcome)
+        if outcome:
             self.ended.emit()
+
+    def _show_outcome(self, outcome: str) -> None:
+        self.outcome.setText(outcome)
+        self.outcome.setVisible(bool(outcome))
+        self._refresh()
+
+    def _refresh(self) -> None:
+        no_session = NO_SESSION if self._controller.session is None else None
+        self.export.allow(no_session or ("An export is already running." if self.running else None))
+        self.bar.setVisible(self.running)
+        self.cancel.setVisible(self.running)
 
 
 class FormatChoice(QWidget):
@@ -183,6 +221,18 @@ class FormatChoice(QWidget):
         self._size_label.setVisible("minimum_size" in options)
         for name in ("stacks", "minimum_size", "polygons", "contact_sheet"):
             getattr(self, name).setVisible(name in options)
+
+
+def _outcome(report: ExportReport, folder: Path) -> str:
+    written, kept = len(report.written), len(report.kept)
+    text = f"{written} file{' was' if written == 1 else 's were'} written to {folder}."
+    if kept:
+        text += f" {kept} {'was' if kept == 1 else 'were'} up to date."
+    if report.left_out:
+        named = "; ".join(f"{item.name}: {why}" for item, why in report.left_out[:NAMED])
+        more = len(report.left_out) - NAMED
+        text += f" Left out: {named}{f'; and {more} more' if more > 0 else ''}."
+    return text
 
 
 def _check_box(text: str, tip: str) -> QCheckBox:

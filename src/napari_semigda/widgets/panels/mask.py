@@ -10,9 +10,16 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QSpinBox, QWidget, QWidge
 from superqt import QLabeledDoubleSlider
 from superqt.utils import signals_blocked
 
+from napari_semigda.inference.correction import (
+    fill_holes,
+    keep_largest,
+    mark_unlabeled,
+    remove_small_objects,
+    smooth_outlines,
+)
 from napari_semigda.inference.predictor import DRAFT_THRESHOLD
 from napari_semigda.pace import counted
-from napari_semigda.widgets.annotation import Annotation
+from napari_semigda.widgets.annotation import Annotation, Mask
 from napari_semigda.widgets.controller import NO_SESSION, Controller
 from napari_semigda.widgets.corrections import Corrections
 from napari_semigda.widgets.keys import Key
@@ -39,7 +46,7 @@ SMALL_TIP = "Connected objects with fewer pixels are removed. Each class has its
 RADIUS = 2.0
 TOO_SOON = "The image has just appeared. Look at it first."
 
-RegionUse = Callable[[Corrections, NDArray[np.bool_]], int]
+Region = NDArray[np.bool_]
 
 
 class MaskPanel(QWidget):
@@ -49,8 +56,7 @@ class MaskPanel(QWidget):
         super().__init__()
         self._controller = controller
         self._small: dict[int, int] = {}
-        self._use_region: RegionUse | None = None
-        self._unchanged = ""
+        self._use_region: tuple[Callable[[Corrections, Mask, Region], Mask], str] | None = None
         self._create_main_buttons(find_moved)
         self.reset = ActionButton(
             "Use draft", "Replace the mask with the newest draft.", self._reset_to_draft, Key.RESET
@@ -144,14 +150,16 @@ class MaskPanel(QWidget):
             menu,
             "Fill holes",
             "Fill background that a class encloses with that class.",
-            lambda: self._count("There are no holes.", lambda on: on.fill_holes(self._values())),
+            lambda: self._apply(lambda mask: fill_holes(mask, self._values()), "There are no holes."),
             Key.FILL_HOLES,
         )
         self.remove_small = MenuAction(
             menu,
             "Remove small objects",
             "Remove connected objects with fewer pixels than the number below.",
-            lambda: self._count("No object is that small.", lambda on: on.remove_small(self._limits())),
+            lambda: self._apply(
+                lambda mask: remove_small_objects(mask, self._limits()), "No object is that small."
+            ),
             Key.REMOVE_SMALL,
         )
         self.smallest = QSpinBox()
@@ -166,15 +174,15 @@ class MaskPanel(QWidget):
             menu,
             "Keep largest object",
             "Remove all but the largest connected object of the class.",
-            lambda: self._count("There is only one object.", lambda on: on.keep_largest(self._values())),
+            lambda: self._apply(lambda mask: keep_largest(mask, self._values()), "There is only one object."),
             Key.KEEP_LARGEST,
         )
         self.smooth = MenuAction(
             menu,
             "Smooth outlines",
             "Make outlines smoother; repeat for more.",
-            lambda: self._count(
-                "The outlines are already smooth.", lambda on: on.smooth(RADIUS, self._values())
+            lambda: self._apply(
+                lambda mask: smooth_outlines(mask, RADIUS, self._values()), "The outlines are already smooth."
             ),
             Key.SMOOTH,
         )
@@ -193,7 +201,9 @@ class MaskPanel(QWidget):
             "Mark region unlabeled",
             "Draw around a region to leave it out of training.",
             lambda: self._draw_region(
-                "Unlabeled", Corrections.mark_unlabeled, "The region is already unlabeled."
+                "Unlabeled",
+                lambda _, mask, region: mark_unlabeled(mask, region),
+                "The region is already unlabeled.",
             ),
             Key.MARK_UNLABELED,
         )
@@ -256,12 +266,13 @@ class MaskPanel(QWidget):
             action(self._controller.corrections)
             self._refresh()
 
-    def _count(self, nothing: str, action: Callable[[Corrections], int]) -> None:
-        """Correct, and show how many pixels changed, or why none did."""
+    def _apply(self, correct: Callable[[Mask], Mask], unchanged: str) -> None:
+        """Correct the mask, and show how many pixels changed, or why none did."""
         if self._controller.corrections is not None:
-            changed = action(self._controller.corrections)
-            pixels = counted(changed, "pixel")
-            self._controller.canvas.show_status(f"{pixels} changed." if changed else nothing)
+            changed = self._controller.corrections.apply(correct)
+            self._controller.canvas.show_status(
+                f"{counted(changed, 'pixel')} changed." if changed else unchanged
+            )
 
     def _turn_threshold(self, threshold: float) -> None:
         with errors_shown():
@@ -271,16 +282,19 @@ class MaskPanel(QWidget):
         self._controller.canvas.contour_only = not self._controller.canvas.contour_only
         self._refresh()
 
-    def _draw_region(self, name: str, use: RegionUse, unchanged: str) -> None:
-        self._use_region, self._unchanged = use, unchanged
+    def _draw_region(
+        self, name: str, use: Callable[[Corrections, Mask, Region], Mask], unchanged: str
+    ) -> None:
+        self._use_region = use, unchanged
         self._controller.canvas.draw_region(name)
         self._controller.canvas.show_status(DRAW)  # the notice may be scrolled away
         self._refresh()
 
-    def _on_region(self, region: NDArray[np.bool_]) -> None:
-        use = self._use_region
-        if use is not None:
-            self._count(self._unchanged, lambda on: use(on, region))
+    def _on_region(self, region: Region) -> None:
+        corrections = self._controller.corrections
+        if corrections is not None and self._use_region is not None:
+            use, unchanged = self._use_region
+            self._apply(lambda mask: use(corrections, mask, region), unchanged)
 
     def _show_again(self) -> None:
         annotation = self._controller.annotation

@@ -220,15 +220,20 @@ class Panel(QCollapsible):
         self.setText(heading + note)
 
 
-class Allowing:
-    """Mixed into a button or menu entry: enabled, or disabled with the reason in its tooltip (`why_not`)."""
+class Acting:
+    """Mixed into a button or menu entry: its label and key, and its tooltip, or why it is disabled."""
 
     why_not: str | None
     setEnabled: Any  # Qt's, of the class it is mixed into
+    setText: Any
     setToolTip: Any
+    too_soon: Callable[[], bool] = staticmethod(lambda: False)
+    """Whether a key or a click comes before people can have seen what it is about."""
+    _before_key = "  ({})"
 
-    def _explain(self, tip: str) -> None:
-        self._tip = tip
+    def _prepare(self, text: str, tip: str, action: Callable[[], object], key: Key | None) -> None:
+        self._words, self._tip, self._action, self.key = text, tip, action, key
+        self.say()
         self.allow()
 
     def allow(self, why_not: str | None = None) -> None:
@@ -236,20 +241,6 @@ class Allowing:
         self.why_not = why_not
         self.setEnabled(why_not is None)
         self.setToolTip(wrapped(self._tip if why_not is None else why_not))
-
-
-class Acting(Allowing):
-    """Mixed into a button or menu entry: an action with its label and key."""
-
-    setText: Any
-    too_soon: Callable[[], bool] = staticmethod(lambda: False)
-    """Whether a key or a click comes before people can have seen what it is about."""
-    _before_key = "  ({})"
-
-    def _prepare(self, text: str, tip: str, action: Callable[[], object], key: Key | None) -> None:
-        self._words, self._action, self.key = text, action, key
-        self.say()
-        self._explain(tip)
 
     def say(self, text: str | None = None) -> None:
         """Change the label; without a text only look up the key again."""
@@ -307,14 +298,11 @@ class MenuAction(Acting, QAction):
         self.trigger()
 
 
-class MenuButton(Allowing, QPushButton):
+class MenuButton(ActionButton):
     """A button that opens the menu `entries`."""
 
     def __init__(self, text: str, tip: str) -> None:
-        super().__init__(text)
-        self._explain(tip)
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        super().__init__(text, tip, lambda: None)
         self.entries = QMenu(self)
         self.setMenu(self.entries)
 
