@@ -52,24 +52,14 @@ class SessionLock:
     """The right to write into a session's folder, held until `release` or the end of the process.
 
     The operating system holds the lock and frees it when the process ends, however it ends: no dead program
-    keeps anybody out. `in-use.json` only tells others who the owner is.
+    keeps anybody out. `in-use.json` only tells others who the owner is. `recover` is called once the lock is
+    held; if it raises a `SemiGDAError`, this program may only read.
 
-    Parameters
-    ----------
-    folder
-        The session's.
-    recover
-        Is called once the lock is held; if it raises a `SemiGDAError`, this program may only read.
-
-    Attributes
-    ----------
-    refused : str or None
-        Why this program may only read, as a sentence; None where it may write.
-    unsure : str or None
-        A warning where the file system cannot lock, so that nobody is kept out.
+    `refused` says why this program may only read, None where it may write; `unsure` is a warning where the
+    file system cannot lock, so that nobody is kept out, or None.
     """
 
-    def __init__(self, folder: Path, recover: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, folder: Path, recover: Callable[[], object]) -> None:
         self.refused: str | None = None
         self.unsure: str | None = None
         self._folder = folder

@@ -1,6 +1,7 @@
 """`semigda.json`: what a session is about. It may come from a stranger, and is written as a whole."""
 
 import json
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -64,13 +65,7 @@ class Manifest:
 
 
 class ManifestFile:
-    """The manifest of an opened session: a change counts once it is on the disk.
-
-    Attributes
-    ----------
-    manifest : Manifest
-        As it is on the disk now.
-    """
+    """The `manifest` of an opened session, as it is on the disk: a change counts once it is there."""
 
     def __init__(self, folder: Path, manifest: Manifest, lock: threading.RLock) -> None:
         self.folder = folder
@@ -157,10 +152,7 @@ def _keep_older(folder: Path, version: int) -> None:
 def read_manifest(folder: Path) -> Manifest:
     """Read `semigda.json` from a session folder.
 
-    Raises
-    ------
-    SemiGDAError
-        When the folder is no session, a newer version wrote it, or a field is wrong; the message names both.
+    Raises a `SemiGDAError` when the folder is no session, a newer version wrote it, or a field is wrong.
     """
     path = folder / MANIFEST_NAME
     current = path
@@ -176,16 +168,11 @@ def read_manifest(folder: Path) -> Manifest:
                 f"“{folder}” was made by a newer version of napari-semigda (its schema version is {version}, "
                 f"this one knows {SCHEMA_VERSION}). Update napari-semigda to open it; nothing was changed."
             )
-        return _manifest(_OnDisk.model_validate(migrated(values, version)), version, path)
+        for older in range(version, SCHEMA_VERSION):
+            values = MIGRATIONS[older](values)
+        return _manifest(_OnDisk.model_validate(values), version, path)
     except ValidationError as error:
         raise _damaged(path, *_in_words(error.errors(include_url=False)[0])) from error
-
-
-def migrated(values: Mapping[str, Any], version: int) -> Mapping[str, Any]:
-    """Bring the fields of an older manifest, step by step, into the form of today."""
-    for older in range(version, SCHEMA_VERSION):
-        values = MIGRATIONS[older](values)
-    return values
 
 
 def _from_1(values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -210,24 +197,15 @@ class _Fields(BaseModel):
         return {name: value for name, value in values.items() if value is not None}
 
 
-def _require(sound: bool, what: str) -> None:
-    if not sound:
-        raise PydanticCustomError("refused", "It {what}", {"what": what})
+def _only(sound: Callable[[Any], bool], wrong: str) -> AfterValidator:
+    """Refuse other values, saying what is wrong with them; `{}` is the value."""
 
+    def checked(value: Any) -> Any:
+        if not sound(value):
+            raise PydanticCustomError("refused", "It {what}", {"what": wrong.format(_shown(value))})
+        return value
 
-def _safe_id(item_id: str) -> str:
-    _require(is_safe_id(item_id), f"is {_shown(item_id)}, which is unsafe as a file name")
-    return item_id
-
-
-def _file_path(path: str) -> str:
-    _require(bool(path) and "\0" not in path, f"is {_shown(path)}, which names no file")
-    return path
-
-
-def _possible_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    _require(shape[0] * shape[1] <= _MOST_PIXELS, "is larger than any image")
-    return shape
+    return AfterValidator(checked)
 
 
 _Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -244,10 +222,14 @@ class _Class(_Fields):
 
 
 class _Item(_Fields):
-    id: Annotated[str, AfterValidator(_safe_id)]
+    id: Annotated[str, _only(is_safe_id, "is {}, which is unsafe as a file name")]
     name: Annotated[str, AfterValidator(for_people)]
-    path: Annotated[str, AfterValidator(_file_path)]
-    shape: Annotated[tuple[PositiveInt, PositiveInt], Strict(False), AfterValidator(_possible_shape)]
+    path: Annotated[str, _only(lambda path: path and "\0" not in path, "is {}, which names no file")]
+    shape: Annotated[
+        tuple[PositiveInt, PositiveInt],
+        Strict(False),
+        _only(lambda shape: math.prod(shape) <= _MOST_PIXELS, "is larger than any image"),
+    ]
     series: NonNegativeInt = 0
     index: NonNegativeInt = 0
     pixel_size: Annotated[tuple[_Length, _Length], Strict(False)] = (1.0, 1.0)

@@ -185,7 +185,7 @@ class MaskChanges:
         return changed
 
     def _note_changed(self, masks: MaskFolder, item: Item) -> None:
-        masks.changed_by_transaction(item.id)
+        masks.note(item.id)
         if masks is self.accepted:
             self._files.note_written(item)
 

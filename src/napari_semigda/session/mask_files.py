@@ -27,22 +27,9 @@ class MaskFolder:
     """One folder of masks: `labels`, `edits` or `predictions`.
 
     The folder is listed once; after that, its content is known from what happens here. A file that another
-    program removed is noticed when it is read.
-
-    Parameters
-    ----------
-    folder, ids
-        Where the masks are, and the ids of the session's items; files of other names are ignored.
-    class_values
-        Returns the values that the classes have now.
-    lock
-        The session's, which protects the list of masks.
-    changed
-        Is called, under the lock, with the id of each item whose mask was written or removed.
-    forgiving
-        Whether a value that is no class counts as background (the class was removed), or is refused.
-    transactions
-        The session's, which know masks that are not renamed yet.
+    program removed is noticed when it is read; files that are named after none of the `ids` are ignored.
+    `changed` is called, under the session's lock, with the id of each item whose mask was written or removed.
+    If `forgiving`, a value that is none of `class_values()` counts as background: the class was removed.
     """
 
     def __init__(
@@ -52,9 +39,9 @@ class MaskFolder:
         class_values: Callable[[], Collection[int]],
         lock: threading.RLock,
         changed: Callable[[str], object],
+        transactions: Transactions,
         *,
-        forgiving: bool = False,
-        transactions: Transactions | None = None,
+        forgiving: bool,
     ) -> None:
         self.folder = folder
         self._class_values = class_values
@@ -62,7 +49,7 @@ class MaskFolder:
         self._lock = lock
         self._changed = changed
         self._transactions = transactions
-        stems = _stems(folder) if transactions is None else {**_stems(folder), **transactions.stems(folder)}
+        stems = _stems(folder) | transactions.stems(folder)
         self._present = stems.keys() & set(ids)
         self._stems = {item_id: stem for item_id in self._present if (stem := stems[item_id]) != item_id}
 
@@ -79,10 +66,6 @@ class MaskFolder:
         """Return the path of an item's mask, whether it exists or not."""
         return self.folder / f"{self._stems.get(item_id, item_id)}.tif"
 
-    def _current(self, item_id: str) -> Path:
-        file = self.file(item_id)
-        return file if self._transactions is None else self._transactions.current(file)
-
     def read(self, item: Item) -> NDArray[np.uint8] | None:
         """Read the mask of an item: (H, W) uint8; None without one.
 
@@ -90,9 +73,9 @@ class MaskFolder:
         """
         if item.id not in self:
             return None
-        path = self._current(item.id)
+        path = self._transactions.current(self.file(item.id))
         try:
-            return self.checked(item, self._read_file(path))
+            return self.read_copy(item, path)
         except SemiGDAError as error:
             if path != self.file(item.id) and self._is_gone(path):
                 return self.read(item)  # it was renamed in this moment
@@ -106,10 +89,6 @@ class MaskFolder:
                 "Restore a copy of it, or move it away to label the image again."
             ) from error
 
-    def _read_file(self, path: Path) -> NDArray[np.integer]:
-        check_own(path, self.folder.parent)
-        return read_labels(path)
-
     def write(self, item: Item, mask: NDArray[np.uint8], *, durable: bool = True) -> None:
         """Write a checked mask; the earlier one stays until this one is complete.
 
@@ -120,24 +99,21 @@ class MaskFolder:
             try:
                 write_labels(self.file(item.id), mask, item.pixel_size, item.unit, durable=durable)
             except MayNotLast:
-                self._note(item.id)
+                self.note(item.id)
                 raise
-            self._note(item.id)
+            self.note(item.id)
 
-    def _note(self, item_id: str) -> None:
-        self._present.add(item_id)
-        self._changed(item_id)
+    def note(self, item_id: str) -> None:
+        """Note that the mask of an item was written."""
+        with self._lock:
+            self._present.add(item_id)
+            self._changed(item_id)
 
     def stage(self, item: Item, mask: NDArray[np.uint8]) -> Path:
         """Write a mask under another name, for a transaction, and return the file."""
         path = pending_name(self.file(item.id))
         write_labels(path, mask, item.pixel_size, item.unit, durable=False)
         return path
-
-    def changed_by_transaction(self, item_id: str) -> None:
-        """Note that a transaction has replaced a mask."""
-        with self._lock:
-            self._note(item_id)
 
     @contextmanager
     def staged(self, item: Item, mask: NDArray[np.uint8]) -> Iterator[Callable[[], None]]:
@@ -155,8 +131,7 @@ class MaskFolder:
                 os.replace(beside, path)
             except OSError as error:
                 raise cannot_write(path, error) from error
-            self._present.add(item.id)
-            self._changed(item.id)
+            self.note(item.id)
 
         try:
             yield put
@@ -175,12 +150,11 @@ class MaskFolder:
         """Take over a file that another program put there since the folder was listed."""
         with self._lock:
             if item_id not in self._present and is_own_file(self.file(item_id), self.folder.parent):
-                self._present.add(item_id)
-                self._changed(item_id)
+                self.note(item_id)
 
     def stamp(self, item_id: str) -> tuple[int, int] | None:
         """Return what changes whenever the file of an item does, whoever changes it; None without a file."""
-        path = self._current(item_id)
+        path = self._transactions.current(self.file(item_id))
         try:
             status = path.lstat()
         except OSError as error:
@@ -222,7 +196,8 @@ class MaskFolder:
 
     def read_copy(self, item: Item, path: Path) -> NDArray[np.uint8]:
         """Read a copy of an item's mask: (H, W) uint8."""
-        return self.checked(item, self._read_file(path))
+        check_own(path, self.folder.parent)
+        return self.checked(item, read_labels(path))
 
     def set_aside(self, item: Item) -> Path:
         """Copy the file of an item's mask to `<id>.replaced-N.tif`, and return the copy; a link is moved."""
@@ -290,6 +265,6 @@ def _stems(folder: Path) -> dict[str, str]:
         return {}
     except OSError as error:
         raise cannot_read(folder, error) from error
-    stems = [file[:-4] for file in files if file.endswith(".tif")]
+    stems = [file.removesuffix(".tif") for file in files]
     exact = {stem: stem for stem in stems if unicodedata.is_normalized("NFC", stem)}
     return {unicodedata.normalize("NFC", stem): stem for stem in stems} | exact

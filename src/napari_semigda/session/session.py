@@ -97,8 +97,8 @@ class Session(SessionSettings):
                 lambda: [one.value for one in file.manifest.classes],
                 base.lock,
                 self._items.note_change,
+                base.transactions,
                 forgiving=forgiving,
-                transactions=base.transactions,
             )
 
         labels, edits, seen = LabelFiles(base, masks(LABELS)), masks(EDITS), SeenDrafts(self.folder / EDITS)

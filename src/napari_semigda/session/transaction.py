@@ -37,19 +37,19 @@ _TARGET = re.compile(r"(?P<stem>[^./\\]+)(?P<ending>\.tif|\.json)")
 
 
 class Step(BaseModel):
-    """One file of a transaction; names are relative to the session's folder, posix."""
+    """One file of a transaction; names are relative to the session's folder, posix.
+
+    The file `new` replaces `target`, which is kept by the name `kept`, if there is one. `before` and `after`
+    are digests of the content of `target`.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", populate_by_name=True)
 
     new: str
-    """The new file."""
     target: str = Field(validation_alias="place", serialization_alias="place")
-    """The file that it replaces."""
     before: str
     after: str
-    """Digests of the content of `target`, see `digest`."""
     kept: str | None = None
-    """Another name for the file that was there before; None keeps nothing."""
 
 
 @dataclass(frozen=True)
@@ -168,16 +168,10 @@ class Transactions:
     def commit(
         self, what: str, steps: Sequence[tuple[Path, Path, Path | None]], entries: Iterable[JournalEntry]
     ) -> None:
-        """Replace files by new ones, all of them or none.
+        """Replace files by new ones, all of them or none, and add entries to the journal.
 
-        Parameters
-        ----------
-        what
-            Names the change, for a warning after a crash: "Removing the class “cell” from 3 masks".
-        steps
-            A new file, the file that it replaces, and another name to keep that one by; a manifest first.
-        entries
-            For the journal.
+        `what` names the change for a warning after a crash, as in "Removing the class “cell” from 3 masks". A
+        step is a new file, the one that it replaces, and another name to keep that one by; a manifest first.
         """
         with self._lock:
             self.finish()
@@ -194,9 +188,13 @@ class Transactions:
             except OSError as error:
                 raise cannot_write(self._path, error) from error
             try:
-                steps_on_disk = [step.model_dump(by_alias=True) for step in record.steps]
-                on_disk = {"version": _VERSION, "what": what, "steps": steps_on_disk}
-                write_json(self._path, {**on_disk, "entries": [asdict(entry) for entry in record.entries]})
+                on_disk = {
+                    "version": _VERSION,
+                    "what": what,
+                    "steps": [step.model_dump(by_alias=True) for step in record.steps],
+                    "entries": [asdict(entry) for entry in record.entries],
+                }
+                write_json(self._path, on_disk)
             except BaseException:
                 self._withdraw()
                 raise
@@ -230,12 +228,12 @@ class Transactions:
             try:
                 self._write_journal(self._record.entries)
                 self._remove_record()
-            except (OSError, SemiGDAError) as error:
-                self._warn(
-                    str(error) if isinstance(error, SemiGDAError) else str(cannot_write(self._path, error))
-                )
-                return
-            self._record = None
+            except OSError as error:
+                self._warn(str(cannot_write(self._path, error)))
+            except SemiGDAError as error:
+                self._warn(str(error))
+            else:
+                self._record = None
 
     def _step(self, new: Path, target: Path, kept: Path | None) -> Step:
         def named(path: Path) -> str:
