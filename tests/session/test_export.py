@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from napari_semigda.errors import Cancelled, SemiGDAError
 from napari_semigda.io.pictures import list_planes
-from napari_semigda.session.export import export_masks, source_of
+from napari_semigda.session.export import RECORD_NAME, export_masks, source_of
 from napari_semigda.session.exporting.names import export_names
-from napari_semigda.session.exporting.record import RECORD_NAME
 from napari_semigda.session.items import Item, identity
 from napari_semigda.session.session import Session
 

@@ -20,7 +20,7 @@ from napari_semigda.io.masks import read_legend
 from napari_semigda.model.checkpoint import save_checkpoint
 from napari_semigda.model.loading import random_autoencoder
 from napari_semigda.model.network import SemiGDANet
-from napari_semigda.session.export import Existing, Export, export_masks
+from napari_semigda.session.export import RECORD_NAME, Existing, Export, export_masks
 from napari_semigda.session.exporting.formats import (
     FORMATS,
     Coco,
@@ -33,7 +33,6 @@ from napari_semigda.session.exporting.formats import (
     Probabilities,
 )
 from napari_semigda.session.exporting.measuring import number_objects
-from napari_semigda.session.exporting.record import RECORD_NAME
 from napari_semigda.session.session import Session
 from napari_semigda.training.recipe import Budget, Recipe
 

@@ -111,28 +111,10 @@ def new_items(
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> Iterator[NewItems]:
-    """Make items of images that a session does not have yet; images in memory are written into its folder.
+    """Make items of images that a session with `known` items does not have yet.
 
-    Parameters
-    ----------
-    folder, known
-        The session's folder and items.
-    images, masks
-        See `Session.create` and `Session.from_arrays`.
-    progress, cancelled
-        Called after and before each image.
-
-    Yields
-    ------
-    NewItems
-        If an exception is raised inside, the files that were written are removed again.
-
-    Raises
-    ------
-    SemiGDAError
-        When no image is new, or one in memory cannot be written.
-    Cancelled
-        When the person canceled.
+    Images in memory are written into its folder; these files are removed again if an exception is raised
+    inside. Raises a `SemiGDAError` when no image is new, or one in memory cannot be written.
     """
     if not isinstance(images, Mapping):
         yield _items_of_files(folder, images, known, masks, progress, cancelled)
@@ -241,14 +223,7 @@ def make_items(planes: Sequence[NamedPlane], folder: Path, others: Sequence[str]
 def choose_settings(preset: str, items: Iterable[Item], working_size: int | None = None) -> ImageSettings:
     """Choose how images are processed: whole, or in tiles where most are large.
 
-    Parameters
-    ----------
-    preset
-        A key of `napari_semigda.model.presets.PRESETS`.
-    items
-        The session's; at least one.
-    working_size
-        Side of the network's input in pixels; None takes the preset's.
+    `working_size` is the side of the network's input in pixels; None takes that of the preset.
     """
     if preset not in PRESETS:
         raise SemiGDAError(f"There is no preset “{preset}”; choose one of: {', '.join(PRESETS)}.")

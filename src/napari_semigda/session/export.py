@@ -10,15 +10,19 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.predictor import Predictor
+from napari_semigda.io.atomic import append_line, cannot_read
+from napari_semigda.io.files import read_json_lines
 from napari_semigda.io.masks import Legend, LegendEntry
 from napari_semigda.pace import Cancel, Progress, check
 from napari_semigda.session.exporting.formats import Format, Output, PlainTiff
 from napari_semigda.session.exporting.guard import Guard
 from napari_semigda.session.exporting.guard import refuse_files_of_sessions as refuse_files_of_sessions
-from napari_semigda.session.exporting.record import RECORD_NAME, ExportRecord, stamp
 from napari_semigda.session.exporting.source import NotExported, Source
 from napari_semigda.session.items import Item, ItemState
 from napari_semigda.session.layout import PREDICTIONS
@@ -27,6 +31,7 @@ from napari_semigda.session.settings import SessionSettings
 from napari_semigda.session.trained_model import TrainedModel
 
 _VERSION = 1  # of the files' content; a higher one makes earlier exports out of date
+RECORD_NAME = ".semigda_export.jsonl"
 _NO_MODEL = "Probabilities need a trained network: train a round first."
 
 
@@ -98,12 +103,73 @@ def export_masks(
 
     Raises
     ------
-    SemiGDAError, Cancelled
-        See `Export`.
+    SemiGDAError
+        When the folder is part of the session, an image or a file would be overwritten, the format does not
+        fit, or a file cannot be written.
+    Cancelled
+        When the person canceled; files written so far stay, each of them whole.
     """
     export = Export(session, folder, format, include_predicted=include_predicted)
     existing = Existing.OVERWRITE if overwrite else Existing.REFUSE
     return export.run(existing, progress=progress, cancelled=cancelled)
+
+
+class _Line(BaseModel):
+    """A file that was written: what it was made of, and its size and time then."""
+
+    model_config = ConfigDict(strict=True)
+    name: str
+    made_of: str
+    file: list[Any]
+
+
+class _Record:
+    """What earlier exports wrote: a line for each file in a folder; the last line of a file counts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / RECORD_NAME
+        self._lines = _read_record(self._path)
+
+    def is_ours(self, name: str) -> bool:
+        """Whether the file is as an earlier export left it."""
+        known = self._lines.get(name)
+        return known is not None and known.file == _stamp(self._folder / name)
+
+    def is_current(self, name: str, made_of: str) -> bool:
+        """Whether the file is as an earlier export left it, made of the same."""
+        return self.is_ours(name) and self._lines[name].made_of == made_of
+
+    def note(self, name: str, made_of: str) -> None:
+        """Record that the file was just written."""
+        line = _Line(name=name, made_of=made_of, file=_stamp(self._folder / name))
+        self._lines[name] = line
+        append_line(self._path, json.dumps(line.model_dump()), durable=False)
+
+
+def _stamp(path: Path, *, follow: bool = False) -> list[int]:
+    """Return what changes when a file does; nothing where there is none."""
+    try:
+        found = path.stat(follow_symlinks=follow)
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _read_record(path: Path) -> dict[str, _Line]:
+    found = {}
+    try:
+        for values in read_json_lines(path):
+            try:
+                line = _Line.model_validate(values)
+            except ValidationError:  # a line that was torn by a crash, say
+                continue
+            found[line.name] = line
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    return found
 
 
 class Export:
@@ -112,15 +178,8 @@ class Export:
     Values in label maps are those of the label files: 0 background, 1 … K-1 classes, 255 unlabeled. The pixel
     size of the image is kept. Each file is written as a whole or not at all.
 
-    Parameters
-    ----------
-    session, folder, format, include_predicted
-        As for `export_masks`.
-
-    Raises
-    ------
-    SemiGDAError
-        When the folder is part of the session, an image would be overwritten, or the format does not fit.
+    Takes what `export_masks` takes. Raises a `SemiGDAError` when the folder is part of the session, an image
+    would be overwritten, or the format does not fit.
     """
 
     def __init__(
@@ -165,25 +224,11 @@ class Export:
     ) -> ExportReport:
         """Write the files.
 
-        Parameters
-        ----------
-        existing
-            What to do about files that exist already.
-        progress, cancelled
-            Called after and before each item.
-        device
-            Where to predict; see `napari_semigda.model.device.choose_device`.
-        weights
-            Of the autoencoder on this machine, if elsewhere than the session says.
-
-        Raises
-        ------
-        SemiGDAError
-            When files are in the way, or a file cannot be written.
-        Cancelled
-            When the person canceled; files written so far stay, each of them whole.
+        `device` and `weights`, the autoencoder's if elsewhere than the session says, are for formats that
+        predict. Raises a `SemiGDAError` when files are in the way, or a file cannot be written; files written
+        so far stay, also after `Cancelled`.
         """
-        record = ExportRecord(self._folder)
+        record = _Record(self._folder)
         self._refuse_conflicts(record, existing)
         source = replace(
             self._source,
@@ -244,11 +289,11 @@ class Export:
             self._source.settings.to_dict() if reads_pictures else None,
             [(item.id, item.name, item.path, item.pixel_size, item.unit) for item in output.items],
             [session.labels.stamp(item)[0] for item in masks],
-            [stamp(file, follow=True) for file in files],
+            [_stamp(file, follow=True) for file in files],
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def _refuse_conflicts(self, record: ExportRecord, existing: Existing) -> None:
+    def _refuse_conflicts(self, record: _Record, existing: Existing) -> None:
         if existing is Existing.OVERWRITE:
             return
         found = self.existing()

@@ -78,25 +78,10 @@ def find_files(
     """List the image files meant by `images`, each once, with names for people that tell them apart.
 
     A name is the path below the folder that was given. Where files of several folders have the same name, the
-    names of the folders above come before it, as many as needed.
+    names of the folders above come before it, as many as needed; the files of `known` items keep their names.
 
-    Parameters
-    ----------
-    images
-        Files and folders.
-    folder
-        The session's own folder: its files are left out, unless `images` lie in it.
-    known
-        Items that exist already: names are told apart from theirs, and their files keep their names.
-    masks
-        A folder of masks, which is not reported where it is linked.
-
-    Raises
-    ------
-    SemiGDAError
-        When a folder cannot be read.
-    Cancelled
-        When the person canceled.
+    Files in the session's own `folder` are left out, unless `images` lie in it; a link to the folder of
+    `masks` is not reported. Raises a `SemiGDAError` when a folder cannot be read.
     """
     given = paths_of(images)
     named_by_person = {os.path.abspath(path) for path in (*given, *([] if masks is None else [masks]))}

@@ -19,13 +19,7 @@ from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.pace import Cancel, Progress, counted, tracked
 from napari_semigda.session.classes import ClassInfo
 from napari_semigda.session.finding import item_files, plane_suffixes
-from napari_semigda.session.items import (
-    Item,
-    file_identity,
-    file_stem,
-    for_people,
-    image_name,
-)
+from napari_semigda.session.items import Item, file_identity, file_stem, for_people, image_name
 from napari_semigda.session.labels import LabelStore
 from napari_semigda.session.mask_names import ImageName, NearestNames
 from napari_semigda.session.matching import Matching, Target, match
@@ -63,16 +57,9 @@ class ImportRow(NamedTuple):
 class ImportReport:
     """What `import_masks` did.
 
-    Parameters
-    ----------
-    accepted
-        Items that have a mask now.
-    left_out
-        Items whose mask file was not accepted, and why.
-    rows
-        The result for every image and every mask file.
-    skipped
-        What in the folder of masks cannot be read, in sentences.
+    `accepted` are the items that have a mask now, `left_out` those whose mask file was not accepted, and why;
+    `rows` is the result for every image and every mask file; `skipped` says what in the folder of masks
+    cannot be read.
     """
 
     accepted: tuple[Item, ...]
@@ -130,33 +117,11 @@ def import_masks(
     multi-page mask belong to those of the multi-page image, if there are as many; or each has a file of its
     own, named as an export names it (`stack_p0002_mask.tif`).
 
-    Parameters
-    ----------
-    labels
-        The session's masks; accepted ones, and edits that are not accepted yet, are kept.
-    items, classes
-        The session's.
-    session_folder
-        What the items' paths are relative to.
-    folder
-        Holds TIFF or PNG files with the values 0 … K-1, and 255 for unlabeled. With one class, a file that
-        holds only 0 and 255 means background and object, unless this program wrote it.
-    count
-        Accept only this many masks, as if somebody had labeled a part; None accepts all.
-    seed
-        Draw those at random; None spreads them evenly over the list.
+    The `folder` holds TIFF or PNG files with the values 0 … K-1, and 255 for unlabeled. With one class, a
+    file that holds only 0 and 255 means background and object, unless this program wrote it. `count` accepts
+    only this many masks, drawn at random with a `seed`, else spread evenly over the list.
 
-    Returns
-    -------
-    ImportReport
-        With a row for every image and every mask file.
-
-    Raises
-    ------
-    SemiGDAError
-        When the folder cannot be read.
-    Cancelled
-        When the person canceled; masks accepted so far stay.
+    Raises a `SemiGDAError` when the folder cannot be read; after `Cancelled`, masks accepted so far stay.
     """
     listing = list_folder(folder)
     images = _Images(items, session_folder)
@@ -378,10 +343,7 @@ def _rows(
 def as_classes(labels: NDArray[np.integer], values: Collection[int], path: Path) -> NDArray[np.integer]:
     """Read another program's mask (H, W) as one of classes: with one class, 255 beside 0 alone is the object.
 
-    Raises
-    ------
-    SemiGDAError
-        When it holds only 0 and 255 and there are several classes, or its values cannot be classes.
+    Raises a `SemiGDAError` if that is unclear because there are several classes, or values cannot be classes.
     """
     present = np.unique(labels)
     if not set(present.tolist()) - {0, UNKNOWN} and UNKNOWN in present:

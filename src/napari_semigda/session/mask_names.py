@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import takewhile
 from typing import NamedTuple
 
 from napari_semigda.session.items import file_stem, folded
@@ -27,24 +28,14 @@ _SIMILAR = 0.6  # the least similarity, of 1, of a name that is shown as the nea
 
 
 class ImageName(NamedTuple):
-    """An image file, as masks are matched with it.
+    """An image file, as masks are matched with it."""
 
-    Parameters
-    ----------
-    name
-        Its path below the folder of images; posix.
-    suffixes
-        What the name of a mask file for one plane adds, for each plane; empty where the file holds one plane.
-    title
-        An alternative name without endings; empty for none.
-    folder
-        The last folders that hold the file, where its name has none; posix.
-    """
-
-    name: str
-    suffixes: tuple[str, ...] = ()
-    title: str = ""
-    folder: str = ""
+    name: str  # its path below the folder of images, posix
+    suffixes: tuple[
+        str, ...
+    ] = ()  # what the name of a mask of one plane adds; empty where there is one plane
+    title: str = ""  # another name, without endings
+    folder: str = ""  # the last folders that hold the file, where its name has none; posix
 
 
 class Reading(NamedTuple):
@@ -208,5 +199,5 @@ def _similarity(one: str, other: str) -> float:
 
 def _in_common(one: str, other: str) -> int:
     """Count the letters with which both begin."""
-    length = min(len(one), len(other))
-    return next((count for count in range(length) if one[count] != other[count]), length)
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

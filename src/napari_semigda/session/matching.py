@@ -68,16 +68,9 @@ def match(
 ) -> Matching:
     """Find the mask file of each image, in a time that grows with the number of files, not with its square.
 
-    Parameters
-    ----------
-    images
-        All image files.
-    masks
-        For each mask file its path below the folder of masks; several where links lead to one file.
-    root
-        Name of the folder of masks, after that of the folder above it: ``scan/masks``.
-    class_names
-        Where there are several classes: a folder of such a name holds the masks of one class only.
+    A mask file is given by its path below the folder of masks, or several where links lead to it; `root` is
+    the name of that folder after the one above it, such as ``scan/masks``. Where there are several classes, a
+    folder with the name of one holds masks of this class only.
     """
     return _Matcher(images, masks, root, class_names).match()
 

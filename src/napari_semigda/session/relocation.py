@@ -46,23 +46,7 @@ def look_for_pictures(
     not taken, nor one in a folder of masks where the old path was in none, and each file is taken once. It
     also has to hold the same plane in the same size.
 
-    Parameters
-    ----------
-    items
-        All of the session; those whose images are missing are looked for.
-    session_folder
-        What the new paths are relative to.
-    folder
-        Where to look.
-    progress, cancelled
-        Called after and before each file.
-
-    Raises
-    ------
-    SemiGDAError
-        When the folder does not exist or cannot be read.
-    Cancelled
-        When the person canceled.
+    `items` are all of the session. Raises a `SemiGDAError` when the folder cannot be read.
     """
     missing = missing_pictures(items, session_folder)
     paths = _Search(items, missing, session_folder, folder).find()

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
@@ -61,40 +62,17 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True)
 class Format(ABC):
-    """A format and its options.
+    """A format and its options."""
 
-    Attributes
-    ----------
-    key : str
-        Its name on the command line.
-    title, about : str
-        Its name in the window, and one sentence on what it writes.
-    reads_pictures, predicts : bool
-        Whether it needs the images; whether it needs a trained network and no masks.
-    """
-
-    key: ClassVar[str]
-    title: ClassVar[str]
-    about: ClassVar[str]
-    reads_pictures: ClassVar[bool] = False
-    predicts: ClassVar[bool] = False
+    key: ClassVar[str]  # its name on the command line
+    title: ClassVar[str]  # its name in the window
+    about: ClassVar[str]  # one sentence on what it writes
+    reads_pictures: ClassVar[bool] = False  # whether it needs the images
+    predicts: ClassVar[bool] = False  # whether it needs a trained network and no masks
 
     @abstractmethod
     def outputs(self, source: Source, items: Sequence[Item]) -> list[Output]:
-        """Plan the files.
-
-        Parameters
-        ----------
-        source
-            The session's name, classes and all its items.
-        items
-            Those with something to export.
-
-        Raises
-        ------
-        SemiGDAError
-            When the items cannot be written like this.
-        """
+        """Plan the files of these items; raises a `SemiGDAError` if they cannot be written like this."""
 
 
 class _OneEach(Format):
@@ -106,14 +84,11 @@ class _OneEach(Format):
         """Plan a file for each item; names are chosen among all of the session, so they do not change."""
         every = zip(source.items, export_names(source.items, self.ending), strict=True)
         names = {item.id: name for item, name in every}
-        return [Output(names[item.id], (item,), self._writer(item)) for item in items]
+        return [Output(names[item.id], (item,), partial(self._write_one, item)) for item in items]
 
-    def _writer(self, item: Item) -> Callable[[Path, Source], None]:
-        def write(path: Path, source: Source) -> None:
-            self.write(item, path, source)
-            source.step()
-
-        return write
+    def _write_one(self, item: Item, path: Path, source: Source) -> None:
+        self.write(item, path, source)
+        source.step()
 
     @abstractmethod
     def write(self, item: Item, path: Path, source: Source) -> None:
@@ -162,7 +137,8 @@ class _Stackable(_OneEach):
         exported = frozenset(items)
         if self.stacks == "session":
             _refuse_unlike(items)
-            return [self._stack(f"{safe_part(source.name)}_masks{self._suffix}", tuple(items), exported)]
+            name = f"{safe_part(source.name)}_masks{self.ending.removeprefix('_mask')}"
+            return [self._stack(name, tuple(items), exported)]
         groups = [tuple(group) for _, group in groupby(source.items, key=lambda one: (one.path, one.series))]
         names = stack_names([group[0] for group in groups], self.ending)
         return [
@@ -171,14 +147,14 @@ class _Stackable(_OneEach):
             if not exported.isdisjoint(group)
         ]
 
-    @property
-    def _suffix(self) -> str:
-        return self.ending.removeprefix("_mask")
-
     def _stack(self, name: str, group: tuple[Item, ...], exported: frozenset[Item]) -> Output:
         def write(path: Path, source: Source) -> None:
             planes = (_plane(item, item in exported, source) for item in group)
-            grid = _frames(group) if self.stacks == "session" else _as_in_file(group, source)
+            if self.stacks == "session":
+                first = group[0]
+                grid = Grid("TYX", (len(group), *first.shape), first.pixel_size, first.unit)
+            else:
+                grid = _as_in_file(group, source)
             self._write(path, _Stack(planes, grid, path.name, [item.name for item in group]), source.legend)
 
         return Output(name, tuple(item for item in group if item in exported), write)
@@ -353,18 +329,16 @@ class Measurements(_OfObjects):
     def outputs(self, source: Source, items: Sequence[Item]) -> list[Output]:
         """Plan the two tables."""
 
-        def write_objects(path: Path, source: Source) -> None:
-            write_table(path, OBJECT_COLUMNS, self._rows(items, source, of_images=False))
-
-        def write_images(path: Path, source: Source) -> None:
-            write_table(path, IMAGE_COLUMNS, self._rows(items, source, of_images=True))
+        def write(of_images: bool, path: Path, source: Source) -> None:
+            columns = IMAGE_COLUMNS if of_images else OBJECT_COLUMNS
+            write_table(path, columns, self._rows(items, source, of_images))
 
         return [
-            Output("objects.csv", tuple(items), write_objects),
-            Output("images.csv", tuple(items), write_images),
+            Output("objects.csv", tuple(items), partial(write, False)),
+            Output("images.csv", tuple(items), partial(write, True)),
         ]
 
-    def _rows(self, items: Sequence[Item], source: Source, *, of_images: bool) -> Iterator[Row]:
+    def _rows(self, items: Sequence[Item], source: Source, of_images: bool) -> Iterator[Row]:
         for item, mask in source.masks(items):
             objects = self._objects(mask, source.legend)
             origin = "accepted" if item in source.labels else "draft"
@@ -374,19 +348,8 @@ class Measurements(_OfObjects):
                 yield from measure_objects(objects, item, origin, source.legend)
 
 
-FORMATS: dict[str, type[Format]] = {
-    one.key: one
-    for one in (
-        PlainTiff,
-        ImageJTiff,
-        OmeTiff,
-        ObjectTiff,
-        Probabilities,
-        Overlays,
-        Coco,
-        Measurements,
-    )
-}
+_ALL = (PlainTiff, ImageJTiff, OmeTiff, ObjectTiff, Probabilities, Overlays, Coco, Measurements)
+FORMATS: dict[str, type[Format]] = {one.key: one for one in _ALL}
 """By key, in the order people choose from."""
 
 
@@ -405,11 +368,6 @@ def _images(items: Sequence[Item], source: Source) -> Iterator[tuple[NDArray[np.
         except NotExported:
             continue  # reported where its own file was to be written
         yield image, mask, item.name
-
-
-def _frames(items: Sequence[Item]) -> Grid:
-    first = items[0]
-    return Grid("TYX", (len(items), *first.shape), first.pixel_size, first.unit)
 
 
 def _as_in_file(items: Sequence[Item], source: Source) -> Grid:
