@@ -27,17 +27,9 @@ __all__ = ["commands", "demo", "main", "outputs"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line with what was typed after ``semigda``; None takes it from the process.
 
-    Parameters
-    ----------
-    arguments
-        What was typed after ``semigda``; None takes it from the process.
-
-    Returns
-    -------
-    int
-        0 done, 1 failed, 2 wrong usage, 3 done for some images only, 130 interrupted.
+    Returns 0 done, 1 failed, 2 wrong usage, 3 done for some images only, or 130 interrupted.
     """
     whole_program = arguments is None
     if whole_program:

@@ -12,13 +12,10 @@ _HOME = Path(__file__).parent
 
 
 def sample_pairs() -> list[tuple[Path, Path]]:
-    """Return the bundled samples.
+    """Return the paths of the bundled images and masks.
 
-    Returns
-    -------
-    list of (image path, mask path)
-        44 pairs of PNG files of 128 × 128 pixels, 8 bit gray; masks hold 0 and 255. Lesions have even
-        indices, cells odd ones.
+    44 pairs of PNG files of 128 × 128 pixels, 8 bit gray; masks hold 0 and 255. Lesions have even indices,
+    cells odd ones.
 
     Examples
     --------

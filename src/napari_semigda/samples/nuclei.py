@@ -7,27 +7,25 @@ public domain (CC0): 670 images of many kinds, each with a mask of every nucleus
 import tempfile
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_semigda.errors import Cancelled, SemiGDAError
-from napari_semigda.pace import Progress
+from napari_semigda.errors import SemiGDAError
+from napari_semigda.pace import Cancel, Progress, check
 
 WHOLE = 1000  # of which the download is one half, the unpacking the other
 _TIMEOUT_SECONDS = 10.0
 _PIECE = 2**16
 
 
-@dataclass(frozen=True)
-class Archive:
+class Archive(NamedTuple):
     """A zip file on the network: its address, and its checksum in hexadecimal digits."""
 
     url: str
@@ -50,33 +48,15 @@ NUCLEI = Archive(
 def fetch_nuclei(
     folder: Path,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
     archive: Archive = NUCLEI,
 ) -> list[tuple[Path, Path]]:
-    """Return images of nuclei and their masks, downloaded (83 MB) and unpacked if they are not there.
+    """Return the paths of images of nuclei and their masks, downloaded (83 MB) if they are not there.
 
-    Parameters
-    ----------
-    folder
-        Where they are kept, in `images` and `masks`; afterwards it is complete, or not there.
-    progress
-        Called with what is done, and the total.
-    cancelled
-        Asked between two pieces of the download, and between two files.
-    archive
-        Where they come from: a folder for each image, with one file in `images` and any number in `masks`.
-
-    Returns
-    -------
-    list of (image path, mask path)
-        Pairs of PNG files of one name, 8 bit: images gray or RGB, masks 0 and 255.
-
-    Raises
-    ------
-    SemiGDAError
-        If they could not be downloaded or written, or the checksum differs.
-    Cancelled
-        If `cancelled` returned True. Nothing is left behind.
+    Pairs of PNG files of one name, 8 bit: images gray or RGB, masks 0 and 255. They are kept in `images` and
+    `masks` of the folder, which is complete afterwards, or not there. The archive has a folder for each
+    image, with one file in `images` and any number in `masks`. Raises a `SemiGDAError` if they could not be
+    downloaded or written, or the checksum differs.
     """
     if not any((folder / "images").glob("*.png")):
         watch = _Watch(progress, cancelled)
@@ -98,13 +78,12 @@ def fetch_nuclei(
 class _Watch:
     """Reports progress of download and unpacking, and stops them when asked; pooch's progress bar."""
 
-    def __init__(self, progress: Progress | None, cancelled: Callable[[], bool] | None) -> None:
+    def __init__(self, progress: Progress | None, cancelled: Cancel | None) -> None:
         self._progress, self._cancelled = progress, cancelled
         self.total = self._done = 0  # bytes of the download
 
     def at(self, half: int, share: float) -> None:
-        if self._cancelled is not None and self._cancelled():
-            raise Cancelled
+        check(self._cancelled)
         if self._progress is not None:
             self._progress(round((half + min(share, 1)) * WHOLE / 2), WHOLE)
 

@@ -38,28 +38,17 @@ _NO_MODEL = "Probabilities need a trained network: train a round first."
 class Existing(Enum):
     """What to do about files that exist already."""
 
-    REFUSE = "refuse"
-    """Report them, and write nothing."""
+    REFUSE = "refuse"  # report them, and write nothing
     OVERWRITE = "overwrite"
-    """Replace them."""
-    UPDATE = "update"
-    """Keep what an earlier export made of the same masks, replace what it made of others; refuse the rest."""
+    UPDATE = "update"  # keep what an earlier export made of the same masks, replace what it made of others
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export did.
+    """What an export did: the files written, and those of an earlier export that are up to date (`kept`).
 
-    Parameters
-    ----------
-    written
-        The files, in the order of the items.
-    not_due
-        Items that were not to be exported, and why: skipped, not accepted, …
-    failed
-        Items whose mask or image could not be read, and why.
-    kept
-        Files of an earlier export that are up to date.
+    `not_due` are items that were not to be exported, because they were skipped or not accepted, say; `failed`
+    those whose mask or image could not be read.
     """
 
     written: list[Path]

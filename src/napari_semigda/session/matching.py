@@ -203,13 +203,10 @@ class _Matcher:
         images = listed([self._images[number].name for number in named])
         masks = self._masks_listed(candidates)
         advice = "Give masks the folders and names of the images"
-        why_no_mask = why_not_used = "several files have this name: "
-        if len(candidates) > 1:
-            why_no_mask = "several masks have this name: "
-        if len(named) > 1:
-            why_not_used = "several images have this name: "
-        why_no_mask += masks if len(candidates) > 1 else images
-        why_not_used += images if len(named) > 1 else masks
+        what = f"masks have this name: {masks}" if len(candidates) > 1 else f"files have this name: {images}"
+        why_no_mask = f"several {what}"
+        what = f"images have this name: {images}" if len(named) > 1 else f"files have this name: {masks}"
+        why_not_used = f"several {what}"
         for number in candidates:
             self._found.why_not_used.setdefault(number, f"{why_not_used}. {advice}")
         for image in named:

@@ -68,11 +68,8 @@ def digest(path: Path) -> str:
     """Return a digest of a file's content; empty where there is no regular file."""
     try:
         check_own(path)
-    except SemiGDAError:
-        return ""
-    try:
         return hashlib.sha256(read_own(path)).hexdigest()
-    except FileNotFoundError:
+    except (SemiGDAError, FileNotFoundError):
         return ""
     except OSError as error:
         raise cannot_read(path, error) from error
