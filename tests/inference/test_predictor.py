@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from napari_semigda.errors import Cancelled, SemiGDAError
-from napari_semigda.inference.predictor import Predictor, Summary
+from napari_semigda.inference.postprocessing import ImageScore
+from napari_semigda.inference.predictor import Predictor
 from napari_semigda.inference.preparation import ImageSettings
 from napari_semigda.model.loading import random_autoencoder
 from napari_semigda.model.network import SemiGDANet
@@ -220,7 +221,7 @@ def test_even_contradicting_tiles_blend_smoothly():
 )
 def test_streamed_strips_are_the_prediction(settings_):
     pixels, _ = discs(260, 130)
-    predictor, summary = Predictor(Brightness(), settings_), Summary()
+    predictor, summary = Predictor(Brightness(), settings_), ImageScore()
     strips = list(predictor.stream(pixels, summary=summary))
     prediction = predictor.predict(pixels)
     tops = np.cumsum([0] + [len(strip.labels) for strip in strips])
@@ -229,7 +230,7 @@ def test_streamed_strips_are_the_prediction(settings_):
     for name, axis in (("probabilities", 1), ("labels", 0), ("uncertainty", 0)):
         joined = np.concatenate([getattr(strip, name) for strip in strips], axis=axis)
         np.testing.assert_array_equal(joined, getattr(prediction, name))
-    assert summary.score == prediction.score
+    assert summary.value == prediction.score
 
 
 class Endless:

@@ -5,7 +5,6 @@ new array.
 """
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,6 @@ LabelMap = NDArray[np.uint8]
 Region = NDArray[np.bool_]
 
 _DIAGONALS_TOO = np.ones((3, 3), bool)
-_NONE, _LEAST = 256, -1
 
 
 def classes_in(labels: LabelMap) -> list[int]:
@@ -25,40 +23,31 @@ def classes_in(labels: LabelMap) -> list[int]:
     return [value for value in np.unique(labels).tolist() if value not in (0, UNKNOWN)]
 
 
+def _chosen(labels: LabelMap, values: Collection[int] | None) -> list[int]:
+    return [value for value in classes_in(labels) if values is None or value in values]
+
+
 def fill_holes(labels: LabelMap, values: Collection[int] | None = None) -> LabelMap:
-    """Fill holes with the class around them.
+    """Fill holes in classes of these values, None for all, with the class around them.
 
     A hole is a connected piece of background that is surrounded by one class only and does not reach the edge
     of the image. Background that touches another class or unlabeled pixels is not a hole.
-
-    Parameters
-    ----------
-    labels
-        The label map.
-    values
-        Classes whose holes are filled; None fills those of all.
     """
     numbered, count = ndimage.label(labels == 0)
-    around = _around(numbered, count, labels)
-    classes = classes_in(labels)
-    fillable = around.alone & ~_at_the_edge(numbered, count)
-    fillable &= np.isin(around.lowest, [one for one in classes if values is None or one in values])
-    new = np.where(fillable, around.lowest, 0).astype(np.uint8)
+    around, alone = _around(numbered, count, labels)
+    alone &= np.isin(around, _chosen(labels, values))
+    for side in (numbered[0], numbered[-1], numbered[:, 0], numbered[:, -1]):
+        alone[side] = False
+    new = np.where(alone, around, 0).astype(np.uint8)
     return np.where(numbered > 0, new[numbered], labels)
 
 
 def remove_small_objects(labels: LabelMap, smallest: int | Mapping[int, int]) -> LabelMap:
-    """Remove connected pieces that are too small.
+    """Remove connected pieces of fewer than `smallest` pixels; of the classes in `smallest` alone if it is a
+    mapping.
 
     A piece becomes what surrounds it, where that is one label only, else background: a small piece of one
     class inside another leaves no hole. Pixels that touch at a corner are connected.
-
-    Parameters
-    ----------
-    labels
-        The label map.
-    smallest
-        Pieces with fewer pixels are removed; or such a number for each class (classes without one are kept).
     """
     smallest = smallest if isinstance(smallest, Mapping) else dict.fromkeys(classes_in(labels), smallest)
     cleaned = labels.copy()
@@ -76,42 +65,25 @@ def remove_small_objects(labels: LabelMap, smallest: int | Mapping[int, int]) ->
 
 
 def keep_largest(labels: LabelMap, values: Collection[int] | None = None) -> LabelMap:
-    """Keep the largest connected piece of each class, and remove the others as `remove_small_objects` does.
-
-    Of two pieces of the same size the upper one is kept.
-
-    Parameters
-    ----------
-    labels
-        The label map.
-    values
-        Classes of which one piece is kept; None: all.
+    """Keep the largest connected piece of each class, or of these `values`, and remove the others as
+    `remove_small_objects` does. Of two pieces of the same size the upper one is kept.
     """
     kept = labels.copy()
-    for value in classes_in(labels):
-        if values is None or value in values:
-            numbered, count = ndimage.label(kept == value, _DIAGONALS_TOO)
-            others = np.ones(count + 1, bool)
-            others[[0, 1 + int(np.bincount(numbered.ravel(), minlength=count + 1)[1:].argmax())]] = False
-            kept = _without(kept, numbered, count, others)
+    for value in _chosen(labels, values):
+        numbered, count = ndimage.label(kept == value, _DIAGONALS_TOO)
+        others = np.ones(count + 1, bool)
+        others[[0, 1 + int(np.bincount(numbered.ravel(), minlength=count + 1)[1:].argmax())]] = False
+        kept = _without(kept, numbered, count, others)
     return kept
 
 
 def smooth_outlines(labels: LabelMap, radius: float = 2.0, values: Collection[int] | None = None) -> LabelMap:
-    """Smooth outlines: each pixel takes the most frequent class around it (weighted by a Gaussian).
+    """Smooth outlines of all classes, or of these `values`: each pixel takes the most frequent class around
+    it, weighted by a Gaussian with a standard deviation of `radius` pixels.
 
     Pieces so small or thin that they would vanish are not changed, and neither are unlabeled pixels.
-
-    Parameters
-    ----------
-    labels
-        The label map.
-    radius
-        Standard deviation of the Gaussian, in pixels.
-    values
-        Classes whose outlines are smoothed; None: all.
     """
-    wanted = [one for one in classes_in(labels) if values is None or one in values]
+    wanted = _chosen(labels, values)
     if not wanted:
         return labels.copy()
     weight, smooth = np.full(labels.shape, -1.0, np.float32), labels.copy()
@@ -142,26 +114,16 @@ def _without(
     labels: LabelMap, numbered: NDArray[np.integer], count: int, pieces: NDArray[np.bool_]
 ) -> LabelMap:
     """Give numbered pieces the label around them, where there is one only, else background."""
-    around = _around(numbered, count, labels)
-    new = np.where(around.alone, around.lowest, 0).astype(np.uint8)
+    around, alone = _around(numbered, count, labels)
+    new = np.where(alone, around, 0).astype(np.uint8)
     return np.where(pieces[numbered], new[numbered], labels)
 
 
-class _Around(NamedTuple):
-    """The lowest and highest label next to each numbered piece; index 0 is no piece."""
-
-    lowest: NDArray[np.intp]
-    highest: NDArray[np.intp]
-
-    @property
-    def alone(self) -> NDArray[np.bool_]:
-        """Whether each piece has only one label next to it."""
-        alone: NDArray[np.bool_] = self.lowest == self.highest
-        return alone
-
-
-def _around(numbered: NDArray[np.integer], count: int, labels: LabelMap) -> _Around:
-    lowest, highest = np.full(count + 1, _NONE), np.full(count + 1, _LEAST)
+def _around(
+    numbered: NDArray[np.integer], count: int, labels: LabelMap
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return the lowest label next to each numbered piece, and whether it is the only one."""
+    lowest, highest = np.full(count + 1, UNKNOWN + 1), np.full(count + 1, -1)
     for here, there in (
         (np.s_[1:], np.s_[:-1]),
         (np.s_[:-1], np.s_[1:]),
@@ -172,11 +134,4 @@ def _around(numbered: NDArray[np.integer], count: int, labels: LabelMap) -> _Aro
         edge = (piece > 0) & (numbered[there] != piece)
         np.minimum.at(lowest, piece[edge], beside[edge])
         np.maximum.at(highest, piece[edge], beside[edge])
-    return _Around(lowest, highest)
-
-
-def _at_the_edge(numbered: NDArray[np.integer], count: int) -> NDArray[np.bool_]:
-    at_edge = np.zeros(count + 1, bool)
-    for side in (numbered[0], numbered[-1], numbered[:, 0], numbered[:, -1]):
-        at_edge[side] = True
-    return at_edge
+    return lowest, lowest == highest

@@ -28,17 +28,7 @@ CELLS = 4
 
 
 class FeatureExtractor:
-    """Extract image features with nothing but the frozen autoencoder: pooled latents.
-
-    Parameters
-    ----------
-    autoencoder
-        Moved to the device.
-    settings
-        How images are normalized and framed: those of the session.
-    device
-        Where to compute.
-    """
+    """Extract image features with nothing but the frozen autoencoder: pooled latents."""
 
     def __init__(
         self, autoencoder: Autoencoder, settings: ImageSettings, device: str | torch.device = "cpu"
@@ -48,34 +38,21 @@ class FeatureExtractor:
         self.settings = settings
 
     def extract(self, pixels: Pixels, *, cancelled: Callable[[], bool] | None = None) -> NDArray[np.float32]:
-        """Pool the latent of an image: mean and standard deviation of each channel in each of 4 × 4 cells.
+        """Pool the latent of an image: all means, then all deviations, of each channel in each of 4 × 4
+        cells.
 
-        With the framing ``"whole"`` the cells divide the image, without its padding. With ``"tiles"`` one
-        tile in the middle of each cell is used, so that a large image costs at most sixteen tiles.
-
-        Parameters
-        ----------
-        pixels
-            (H, W) or (H, W, C), any integer, floating or boolean type.
-        cancelled
-            Asked before each tile.
-
-        Returns
-        -------
-        ndarray
-            (2 · channels · 16,) float32 of order 1: all means, then all deviations. The Euclidean distance of
-            two of them measures how different the images are.
-
-        Raises
-        ------
-        SemiGDAError
-            If the array is not an image, or lacks a chosen channel.
-        Cancelled
-            If `cancelled` returned True.
+        The result is (2 · channels · 16,) float32 of order 1; the Euclidean distance of two measures how
+        different the images, (H, W) or (H, W, C), are. With the framing ``"whole"`` the cells divide the
+        image, without its padding. With ``"tiles"`` one tile in the middle of each cell is used, so that a
+        large image costs at most sixteen tiles, before each of which `cancelled` is asked. Raises
+        `Cancelled`, and as `check_pixels`.
         """
         check_pixels(pixels, self.settings)
-        whole = self.settings.framing == "whole"
-        return (self._whole(pixels) if whole else self._tiles(pixels, cancelled)).flatten().numpy()
+        if self.settings.framing == "whole":
+            features = self._pooled(normalize(pixels, self.settings), CELLS)
+        else:
+            features = self._tiles(pixels, cancelled)
+        return features.flatten().numpy()
 
     def signature(self) -> dict[str, Any]:
         """Return what features depend on besides the image, as JSON values; see `are_comparable`."""
@@ -84,9 +61,6 @@ class FeatureExtractor:
             "settings": self.settings.to_dict(),
             "autoencoder": self.autoencoder.signature(),
         }
-
-    def _whole(self, pixels: Pixels) -> Tensor:
-        return self._pooled(normalize(pixels, self.settings), CELLS)
 
     def _tiles(self, pixels: Pixels, cancelled: Callable[[], bool] | None) -> Tensor:
         limits = intensity_limits(pixels, self.settings, cancelled=cancelled)

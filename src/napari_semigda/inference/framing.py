@@ -30,18 +30,9 @@ _WINDOW = 1024
 def settings_for_objects(masks: Iterable[NDArray[np.integer]], settings: ImageSettings) -> ImageSettings:
     """Choose framing and zoom such that the network sees objects at least `LEAST_THICKNESS` pixels thick.
 
-    Parameters
-    ----------
-    masks
-        Label maps (H, W): 0 background, `UNKNOWN` unlabeled.
-    settings
-        Working size, channels and percentiles, which are kept; without any object, all of it is.
-
-    Returns
-    -------
-    ImageSettings
-        ``"whole"`` where that shows half of the masks' objects thick enough, or tiles would not show them
-        larger; else ``"tiles"``, with a `zoom` below 1 where the images have more resolution than needed.
+    ``"whole"`` where that shows half of the masks' objects thick enough, or tiles would not show them larger;
+    else ``"tiles"``, with a `zoom` below 1 where the images have more resolution than needed. The rest is
+    kept, and without any object everything.
     """
     measured = [
         (thickness, thickness * settings.working_size / max(mask.shape))
@@ -59,13 +50,10 @@ def settings_for_objects(masks: Iterable[NDArray[np.integer]], settings: ImageSe
 
 
 def object_thickness(labels: NDArray[np.integer]) -> float | None:
-    """Measure the thickness of the objects in a label map (H, W), in its own pixels.
+    """Measure the thickness of the objects in a label map (H, W), in its own pixels; None without objects.
 
-    Returns
-    -------
-    float or None
-        Twice the median distance of the objects' middle lines from their outlines; None without objects.
-        Of a large label map only a part with objects is measured.
+    Twice the median distance of the objects' middle lines from their outlines. Of a large label map only a
+    part with objects is measured.
     """
     objects = _part_with_objects((labels > 0) & (labels != UNKNOWN))
     if not objects.any():
@@ -83,9 +71,8 @@ def _part_with_objects(objects: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return objects
     row = rows[len(rows) // 2]
     columns = np.flatnonzero(objects[row])
-    center = (row, columns[len(columns) // 2])
-    starts = [
+    top, left = (
         int(np.clip(middle - _WINDOW // 2, 0, max(0, side - _WINDOW)))
-        for middle, side in zip(center, objects.shape, strict=True)
-    ]
-    return objects[starts[0] : starts[0] + _WINDOW, starts[1] : starts[1] + _WINDOW]
+        for middle, side in zip((row, columns[len(columns) // 2]), objects.shape, strict=True)
+    )
+    return objects[top : top + _WINDOW, left : left + _WINDOW]

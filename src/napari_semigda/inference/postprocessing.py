@@ -31,22 +31,12 @@ def label_map(probabilities: Tensor) -> Tensor:
 
 
 def one_object(labels: NDArray[np.uint8], certain: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
-    """Keep the largest object of a label map; everything else becomes background.
+    """Keep the largest object of a label map (H, W); everything else becomes background, in a new array if
+    need be.
 
     An object is a connected piece of foreground, of whatever classes: a nucleus inside its cytoplasm is one
-    object. Pixels that touch at a corner are connected.
-
-    Parameters
-    ----------
-    labels
-        (H, W): 0 background, 1, 2, … classes.
-    certain
-        (H, W) where labels were accepted. Where objects reach into it, these are kept instead of the largest.
-
-    Returns
-    -------
-    (H, W) uint8
-        A new array; `labels` itself where there is nothing to remove.
+    object. Pixels that touch at a corner are connected. Objects that reach into `certain`, where labels were
+    accepted, are kept instead of the largest.
     """
     components = _Components(labels)
     if components.count < 2:
@@ -65,24 +55,16 @@ def one_object(labels: NDArray[np.uint8], certain: NDArray[np.bool_] | None = No
 
 
 def uncertainty_map(mean: Tensor, image_branch: Tensor, mask_branch: Tensor) -> Tensor:
-    """Compute how unsure the two branches are at each pixel, and how much they contradict each other.
+    """Compute how unsure the two branches are at each pixel, and how much they contradict each other: (B, H,
+    W).
 
-    With *m* the (weighted) mean of both branches' probabilities *a* and *b* of K classes::
+    With *m* the (weighted) mean of both branches' probabilities *a* and *b* of K ≥ 2 classes, each (B, K, H,
+    W)::
 
         uncertainty = (entropy(m) / log K  +  ½ Σ |a − b|) / 2
 
     Both halves are in [0, 1]. A pixel on a blurred edge, where both branches say ½, reaches 0.5; only a pixel
     where each is sure of something else reaches 1.
-
-    Parameters
-    ----------
-    mean, image_branch, mask_branch
-        (B, K, H, W) float probabilities, adding up to one over K ≥ 2.
-
-    Returns
-    -------
-    Tensor
-        (B, H, W) float in [0, 1].
     """
     entropy: Tensor = torch.special.entr(mean).sum(dim=1) / math.log(mean.shape[1])
     disagreement = (image_branch - mask_branch).abs().sum(dim=1) / 2

@@ -81,15 +81,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Draft:
-    """What is kept of a prediction for an annotator.
-
-    Parameters
-    ----------
-    labels, score
-        As in `Prediction`.
-    uncertainty
-        Mean over the image, in [0, 1].
-    """
+    """What is kept of a prediction for an annotator; `uncertainty` is the mean over the image, in [0, 1]."""
 
     labels: NDArray[np.uint8]
     score: float
@@ -98,19 +90,10 @@ class Draft:
 
 @dataclass(frozen=True)
 class DraftMaps:
-    """Maps of one image from which drafts with any threshold are computed at once.
+    """Maps (H, W) of one image from which drafts with any threshold are computed at once.
 
-    Parameters
-    ----------
-    foreground
-        (H, W) float32 in [0, 1]: probability of the most probable class against background, of these two
-        (for two classes: the foreground's probability).
-    best
-        (H, W) uint8: the most probable class besides background.
-    uncertainty
-        (H, W) float32 in [0, 1], see `uncertainty_map`.
-    one_object
-        Whether a draft has at most one object, see `one_object`.
+    `foreground` is the probability of the most probable class, `best`, against background, of these two (for
+    two classes: the foreground's probability). With `one_object` a draft has at most one object.
     """
 
     foreground: NDArray[np.float32]
@@ -133,21 +116,6 @@ class Strip(NamedTuple):
     probabilities: NDArray[np.float32]
     labels: NDArray[np.uint8]
     uncertainty: NDArray[np.float32]
-
-
-class Summary:
-    """The score of an image, complete once all strips were yielded; pass a new one to `Predictor.stream`."""
-
-    def __init__(self) -> None:
-        self._score = ImageScore()
-
-    @property
-    def score(self) -> float:
-        """Score so far, in [0, 1]."""
-        return self._score.value
-
-    def _add_strip(self, probabilities: Tensor, uncertainty: Tensor) -> None:
-        self._score.add(probabilities, uncertainty)
 
 
 class Predictor:
@@ -216,13 +184,13 @@ class Predictor:
         probabilities = np.empty((self._network.classes, height, width), np.float32)
         labels = np.empty((height, width), np.uint8)
         uncertainty = np.empty((height, width), np.float32)
-        summary = Summary()
+        summary = ImageScore()
         strips = self.fill(labels, pixels, progress=progress, cancelled=cancelled, summary=summary)
         for strip in strips:
             rows = slice(strip.top, strip.top + len(strip.labels))
             probabilities[:, rows] = strip.probabilities
             uncertainty[rows] = strip.uncertainty
-        return Prediction(probabilities, labels, uncertainty, summary.score)
+        return Prediction(probabilities, labels, uncertainty, summary.value)
 
     def draft(
         self,
@@ -235,11 +203,11 @@ class Predictor:
         pixels = in_picture_order(pixels)
         check_pixels(pixels, self.settings)
         labels = np.empty(pixels.shape[:2], np.uint8)
-        summary, uncertainty = Summary(), 0.0
+        summary, uncertainty = ImageScore(), 0.0
         strips = self.fill(labels, pixels, progress=progress, cancelled=cancelled, summary=summary)
         for strip in strips:
             uncertainty += float(strip.uncertainty.sum(dtype=np.float64))
-        return Draft(labels, summary.score, uncertainty / labels.size)
+        return Draft(labels, summary.value, uncertainty / labels.size)
 
     def fill(
         self,
@@ -248,7 +216,7 @@ class Predictor:
         *,
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
-        summary: Summary | None = None,
+        summary: ImageScore | None = None,
     ) -> Iterator[Strip]:
         """Predict one image into a label map (H, W) uint8, strip by strip; arguments and errors as in
         `stream`.
@@ -269,7 +237,7 @@ class Predictor:
         *,
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
-        summary: Summary | None = None,
+        summary: ImageScore | None = None,
     ) -> Iterator[Strip]:
         """Predict one image from top to bottom, strip by strip.
 
@@ -285,7 +253,7 @@ class Predictor:
         progress, cancelled
             As in `predict`.
         summary
-            Computes the image's score as the strips are yielded.
+            A new `ImageScore`, complete once all strips were yielded.
 
         Yields
         ------
@@ -312,17 +280,17 @@ class Predictor:
         *,
         progress: Callable[[int, int], None] | None,
         cancelled: Callable[[], bool] | None,
-        summary: Summary | None,
+        summary: ImageScore | None,
     ) -> Iterator[Strip]:
         """Predict strip by strip; `one_object` is not applied yet."""
-        summary = Summary() if summary is None else summary
+        summary = ImageScore() if summary is None else summary
         pixels = in_picture_order(pixels)
         limits = intensity_limits(pixels, self.settings, cancelled=cancelled)
         work = _Work(progress, cancelled)
         strips = self._whole if self.settings.framing == "whole" else self._tiles
         for top, layers in strips(pixels, limits, work):
             probabilities, uncertainty = layers[:-1], layers[-1].clamp(0, 1)
-            summary._add_strip(probabilities, uncertainty)
+            summary.add(probabilities, uncertainty)
             labels = label_map(probabilities).numpy()
             labels[np.isin(labels, self.removed)] = 0
             yield Strip(top, probabilities.numpy(), labels, uncertainty.numpy())
@@ -341,13 +309,15 @@ class Predictor:
         rows, columns = (Axis(length, self.settings.tile_size) for length in pixels.shape[:2])
         work.expect(len(rows.starts) * len(columns.starts))
         blender = RowBlender(rows, columns, self._network.classes + 1)
+        at_once = PIXELS_AT_ONCE.get(self.device.type, FEWER_PIXELS_AT_ONCE)
+        size = max(1, at_once // self.settings.working_size**2)
 
         def tiles_of_row(top: int) -> Iterator[Tensor]:
             # read once for all tiles of the row: stored chunks are not decoded again for each of them
             band = np.asarray(pixels[top : top + rows.tile])
-            for batch in self._batches(columns.starts):
+            for first in range(0, len(columns.starts), size):
                 framed = []
-                for left in batch:
+                for left in columns.starts[first : first + size]:
                     work.check()  # large tiles take as long to resize as to infer
                     colors = normalize(band[:, left : left + columns.tile], self.settings, limits)
                     framed.append(frame(colors, None, self.settings))
@@ -356,11 +326,6 @@ class Predictor:
                     yield unframe(layers, tile.geometry)
 
         yield from blender.blend(tiles_of_row(top) for top in rows.starts)
-
-    def _batches(self, starts: list[int]) -> Iterator[list[int]]:
-        pixels = PIXELS_AT_ONCE.get(self.device.type, FEWER_PIXELS_AT_ONCE)
-        size = max(1, pixels // self.settings.working_size**2)
-        return (starts[first : first + size] for first in range(0, len(starts), size))
 
     def _infer(self, tiles: list[Framed], work: _Work) -> Tensor:
         """Return probabilities and, as the last layer, uncertainty of tiles: (B, K + 1, S, S) on the CPU."""

@@ -89,18 +89,11 @@ class ImageSettings:
             raise SemiGDAError(f"The framing must be 'whole' or 'tiles', but it is {self.framing!r}.")
         if not _is_number(self.zoom) or not 0.02 <= self.zoom <= 50:
             raise SemiGDAError(f"The zoom must be a number from 0.02 to 50, but it is {self.zoom!r}.")
-        self._check_channels()
-        self._check_percentiles()
-
-    def _check_channels(self) -> None:
-        if self.channels is None:
-            return
-        if not isinstance(self.channels, tuple) or not 1 <= len(self.channels) <= 3:
-            raise SemiGDAError(f"Choose one, two or three channels, not {self.channels!r}.")
-        if not all(_is_whole_number(channel) and 0 <= channel < _MOST_CHANNELS for channel in self.channels):
-            raise SemiGDAError(f"Channels are counted from 0 on, but {self.channels!r} were chosen.")
-
-    def _check_percentiles(self) -> None:
+        if self.channels is not None:
+            if not isinstance(self.channels, tuple) or not 1 <= len(self.channels) <= 3:
+                raise SemiGDAError(f"Choose one, two or three channels, not {self.channels!r}.")
+            if not all(_is_whole_number(one) and 0 <= one < _MOST_CHANNELS for one in self.channels):
+                raise SemiGDAError(f"Channels are counted from 0 on, but {self.channels!r} were chosen.")
         pair = self.percentiles
         if not isinstance(pair, tuple) or len(pair) != 2 or not all(map(_is_number, pair)):
             raise SemiGDAError(f"The percentiles must be two numbers, but they are {pair!r}.")
@@ -163,19 +156,7 @@ class Geometry:
 
 
 class Framed(NamedTuple):
-    """An image as the network sees it.
-
-    Parameters
-    ----------
-    image
-        (3, h, w) float32 in [-1, 1]; padding repeats the image's edge.
-    labels
-        (h, w) uint8; `UNKNOWN` (255) in the padding and where pixels are unlabeled.
-    valid
-        (h, w) bool; False in the padding.
-    geometry
-        For `unframe`.
-    """
+    """An image as the network sees it: its padding repeats the edge, is unlabeled and not valid."""
 
     image: Tensor
     labels: Tensor
@@ -186,12 +167,8 @@ class Framed(NamedTuple):
 def in_picture_order(pixels: Pixels) -> Pixels:
     """Bring the axes of an array with named axes (such as xarray's) into the order y, x, channels.
 
-    Axes of length one are dropped; an array without names "y" and "x" in `dims` is returned as it is.
-
-    Raises
-    ------
-    SemiGDAError
-        If more than one axis is left besides "y" and "x".
+    Axes of length one are dropped; an array without names "y" and "x" in `dims` is returned as it is. Raises
+    a `SemiGDAError` if more than one axis is left besides "y" and "x".
     """
     names = {str(name).lower(): name for name in getattr(pixels, "dims", ())}
     if not names.keys() >= {"y", "x"}:
@@ -234,29 +211,12 @@ def check_pixels(pixels: Pixels, settings: ImageSettings) -> None:
 def intensity_limits(
     pixels: Pixels, settings: ImageSettings, *, cancelled: Callable[[], bool] | None = None
 ) -> Limits:
-    """Find the intensities that become black and white.
+    """Find the intensities that become black and white in an image (H, W) or (H, W, C), read in bands of
+    rows.
 
-    Parameters
-    ----------
-    pixels
-        (H, W) or (H, W, C), any integer, floating or boolean type; read in bands of rows.
-    settings
-        The channels and percentiles to use.
-    cancelled
-        Asked between bands.
-
-    Returns
-    -------
-    Limits
-        0 and 255 for 8-bit images, 0 and 1 for boolean ones; otherwise percentiles per channel of the finite
-        values of about a million evenly spread pixels.
-
-    Raises
-    ------
-    SemiGDAError
-        As `check_pixels`.
-    Cancelled
-        If `cancelled` returned True.
+    0 and 255 for 8-bit images, 0 and 1 for boolean ones; otherwise percentiles per channel of the finite
+    values of about a million evenly spread pixels. Raises `Cancelled` if `cancelled`, asked between bands,
+    returned True, and as `check_pixels`.
     """
     check_pixels(pixels, settings)
     dtype = np.dtype(pixels.dtype)
@@ -269,28 +229,11 @@ def intensity_limits(
 
 
 def normalize(pixels: Pixels, settings: ImageSettings, limits: Limits | None = None) -> Tensor:
-    """Turn an image's pixels into the network's colors.
+    """Turn pixels, (H, W) or (H, W, C), into the network's colors, (3, H, W) float32 in [-1, 1].
 
-    Parameters
-    ----------
-    pixels
-        (H, W) or (H, W, C), any integer, floating or boolean type of any byte order. It is read whole: of a
-        large image, pass one window at a time, with the `limits` of the whole.
-    settings
-        The channels and percentiles to use.
-    limits
-        Intensities that become -1 and +1; None finds them in `pixels`.
-
-    Returns
-    -------
-    Tensor
-        (3, H, W) float32 in [-1, 1]. One channel is repeated; of two, the mean is added as third. Values that
-        are not finite, and constant channels, are -1.
-
-    Raises
-    ------
-    SemiGDAError
-        As `check_pixels`.
+    They are read whole: of a large image, pass one window at a time, with the `limits` of the whole, which
+    become -1 and +1. One channel is repeated; of two, the mean is added as third. Values that are not finite,
+    and constant channels, are -1. Raises as `check_pixels`.
     """
     check_pixels(pixels, settings)
     limits = intensity_limits(pixels, settings) if limits is None else limits
@@ -304,36 +247,18 @@ def normalize(pixels: Pixels, settings: ImageSettings, limits: Limits | None = N
 
 
 def frame(image: Tensor, labels: NDArray[np.integer] | Tensor | None, settings: ImageSettings) -> Framed:
-    """Resize and pad an image, and its labels, to the network's input.
+    """Resize and pad an image, (3, H, W) from `normalize`, and its labels, (H, W), to the network's input.
 
     ``"whole"``: resized (antialiased, aspect kept) until the long side is the working size, then padded at
     the right and the bottom to a square. ``"tiles"``: resampled by the zoom, and padded where it is smaller
-    than the working size.
-
-    Parameters
-    ----------
-    image
-        (3, H, W) float32 in [-1, 1], from `normalize`.
-    labels
-        (H, W) class values, `UNKNOWN` where unlabeled; None if all are. Resized to the nearest pixel.
-    settings
-        Working size, framing and zoom.
-
-    Returns
-    -------
-    Framed
-        ``"whole"``: (S, S); ``"tiles"``: at least (S, S), of any size.
-
-    Raises
-    ------
-    SemiGDAError
-        If labels and image differ in size.
+    than the working size. Labels are resized to the nearest pixel; None is unlabeled. Raises a `SemiGDAError`
+    if labels and image differ in size.
     """
     height, width = image.shape[-2:]
     geometry = _geometry(height, width, settings)
     size = (geometry.framed_height, geometry.framed_width)
     resized = _resize(image, size)
-    known = _frame_labels(_label_tensor(labels, height, width), size)
+    known = _frame_labels(labels, (height, width), size)
     right = max(0, settings.working_size - geometry.framed_width)
     bottom = max(0, settings.working_size - geometry.framed_height)
     padding = (0, right, 0, bottom)
@@ -348,12 +273,7 @@ def frame(image: Tensor, labels: NDArray[np.integer] | Tensor | None, settings: 
 class FramedWindows:
     """A large image in the network's resolution, of which each window is read when it is cut out.
 
-    For cutting windows it stands for a framed image, a tensor (3, h, w); see `has_many_tiles`.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        (3, h, w) of the framed image.
+    For cutting windows it stands for a framed image, a tensor of the shape (3, h, w); see `has_many_tiles`.
     """
 
     def __init__(self, pixels: Pixels, settings: ImageSettings) -> None:
@@ -378,7 +298,7 @@ class FramedWindows:
         """Resize labels (H, W) to the frame, (h, w) uint8; `UNKNOWN` everywhere for None."""
         if labels is None:  # one value, wherever one looks
             return torch.full((1, 1), UNKNOWN, dtype=torch.uint8).expand(self.shape[1:])
-        return _frame_labels(_label_tensor(labels, *self._pixels.shape[:2]), self.shape[1:])
+        return _frame_labels(labels, self._pixels.shape[:2], self.shape[1:])
 
 
 def has_many_tiles(shape: tuple[int, ...], settings: ImageSettings) -> bool:
@@ -412,20 +332,19 @@ def _resize(values: Tensor, size: tuple[int, int]) -> Tensor:
     )[0]
 
 
-def _frame_labels(labels: Tensor, size: tuple[int, ...]) -> Tensor:
-    return functional.interpolate(labels[None, None], size=size, mode="nearest-exact")[0, 0]
-
-
-def _label_tensor(labels: NDArray[np.integer] | Tensor | None, height: int, width: int) -> Tensor:
+def _frame_labels(
+    labels: NDArray[np.integer] | Tensor | None, shape: tuple[int, ...], size: tuple[int, ...]
+) -> Tensor:
+    """Resize the labels of an image of `shape`, None if unlabeled, to `size`, uint8."""
     if labels is None:
-        return torch.full((height, width), UNKNOWN, dtype=torch.uint8)
-    if tuple(labels.shape) != (height, width):
-        raise SemiGDAError(
-            f"The labels have the shape {tuple(labels.shape)}, but the image has {(height, width)}."
-        )
-    if isinstance(labels, Tensor):
-        return labels.to(torch.uint8)
-    return torch.from_numpy(np.ascontiguousarray(labels, dtype=np.uint8))
+        return torch.full(size, UNKNOWN, dtype=torch.uint8)
+    if tuple(labels.shape) != shape:
+        raise SemiGDAError(f"The labels have the shape {tuple(labels.shape)}, but the image has {shape}.")
+    known = torch.as_tensor(
+        labels if isinstance(labels, Tensor) else np.ascontiguousarray(labels, dtype=np.uint8),
+        dtype=torch.uint8,
+    )
+    return functional.interpolate(known[None, None], size=size, mode="nearest-exact")[0, 0]
 
 
 def _used_channels(shape: tuple[int, ...], settings: ImageSettings) -> tuple[int, ...]:

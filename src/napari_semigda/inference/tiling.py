@@ -16,36 +16,22 @@ PIXELS_AT_ONCE = 2**20
 
 
 class Axis:
-    """Tiles along one axis of an image.
+    """Tiles along one axis of an image of `length` pixels, spread evenly; neighbors share at least `OVERLAP`.
 
-    Parameters
-    ----------
-    length
-        Pixels of the image along the axis.
-    tile
-        Side of a tile in the same pixels; a shorter image is one tile.
-
-    Attributes
-    ----------
-    starts : list of int
-        First pixel of each tile. The tiles are spread evenly; neighbors share at least `OVERLAP`.
-    tile : int
-        Pixels of one tile.
+    `starts` are the first pixels of the tiles, `tile` their side; an image that is shorter is one tile.
     """
 
     def __init__(self, length: int, tile: int) -> None:
         self.length = length
         self.tile = min(tile, length)
-        self.starts = self._spread(int(self.tile * OVERLAP))
+        free = length - self.tile
+        gaps = math.ceil(free / max(1, self.tile - int(self.tile * OVERLAP)))
+        self.starts = [round(index * free / gaps) for index in range(gaps + 1)] if gaps else [0]
         centers = torch.arange(self.tile, dtype=torch.float64) + 0.5
         self._window = torch.sin(math.pi * centers / self.tile) ** 2
         self._total = torch.zeros(length, dtype=torch.float64)
         for start in self.starts:
             self._total[start : start + self.tile] += self._window
-
-    def _spread(self, overlap: int) -> list[int]:
-        gaps = math.ceil((self.length - self.tile) / max(1, self.tile - overlap))
-        return [round(index * (self.length - self.tile) / gaps) for index in range(gaps + 1)] if gaps else [0]
 
     def weights(self, index: int) -> Tensor:
         """Return the weights of a tile's pixels, (tile,) float32; over a pixel, those of all tiles add up to
@@ -65,18 +51,11 @@ class RowBlender:
         self._at_once = max(1, PIXELS_AT_ONCE // columns.length)
 
     def blend(self, tile_rows: Iterable[Iterable[Tensor]]) -> Iterator[tuple[int, Tensor]]:
-        """Blend tiles, and yield the rows of pixels that no further tile touches.
+        """Blend rows of tiles, each (layers, rows.tile, columns.tile), and yield the rows that no further
+        tile touches.
 
-        Parameters
-        ----------
-        tile_rows
-            For each row of tiles its tiles from left to right, each (layers, rows.tile, columns.tile).
-
-        Yields
-        ------
-        tuple of int and Tensor
-            First row of pixels, and (layers, n, columns.length) float32, of at most `PIXELS_AT_ONCE` pixels
-            or one row. Strips follow one another without a gap and cover the image.
+        Yields the first row of pixels and (layers, n, columns.length) float32, of at most `PIXELS_AT_ONCE`
+        pixels or one row. Strips follow one another without a gap and cover the image.
         """
         starts = self.rows.starts
         for index, tiles in enumerate(tile_rows):
@@ -86,7 +65,9 @@ class RowBlender:
             for top in range(0, finished, self._at_once):
                 bottom = min(top + self._at_once, finished)
                 yield starts[index] + top, self._buffer[:, top:bottom].clone()
-            self._shift(finished)
+            kept = self.rows.tile - finished
+            self._buffer[:, :kept] = self._buffer[:, finished:].clone()
+            self._buffer[:, kept:] = 0
 
     def _add(self, row: int, tiles: Iterable[Tensor]) -> None:
         down = self.rows.weights(row)[:, None]
@@ -94,8 +75,3 @@ class RowBlender:
             left = self.columns.starts[column]
             weights = down * self.columns.weights(column)
             self._buffer[:, :, left : left + self.columns.tile] += weights * tile
-
-    def _shift(self, finished: int) -> None:
-        kept = self.rows.tile - finished
-        self._buffer[:, :kept] = self._buffer[:, finished:].clone()
-        self._buffer[:, kept:] = 0

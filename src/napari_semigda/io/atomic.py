@@ -35,26 +35,13 @@ class MayNotLast(SemiGDAError):
 def atomic_file(path: Path | str, *, durable: bool = True, new: bool = False) -> Iterator[Path]:
     """Write a file so that readers, and a crash, see the old file or the new one and nothing between.
 
-    The body writes to the temporary path it is given (same folder, same suffix). When the body ends well,
-    the file is flushed to the disk and renamed to `path`; when it fails, the temporary file is removed and
-    the file at `path` is untouched. A link at `path` is replaced, never followed.
+    The body writes to the temporary path it is given (same folder, same suffix). When the body ends well, the
+    file is flushed to the disk and renamed to `path`; when it fails, the file at `path` is untouched. A link
+    at `path` is replaced, never followed. Without `durable`, for what can be computed again, the disk is not
+    waited for. `new` refuses to replace a file, even one that another program writes at the same moment.
 
-    Parameters
-    ----------
-    path
-        The file to write. Its folder must exist.
-    durable
-        Wait until the disk has it. Give False for what can be computed again; other programs still never
-        see the file half-written.
-    new
-        Refuse to replace a file, even one that another program writes at the same moment.
-
-    Raises
-    ------
-    SemiGDAError
-        When the file cannot be written (no space, no permission, the folder is gone).
-    MayNotLast
-        When it was written, but the disk failed while the folder was flushed.
+    Raises a `SemiGDAError` when the file cannot be written, and `MayNotLast` when only flushing its folder
+    failed.
     """
     path = Path(path)
     temporary = temporary_name(path)
@@ -142,16 +129,11 @@ def _cell(value: str | int | float | None) -> str | int | None:
 
 
 def append_line(path: Path | str, line: str, *, durable: bool = True, within: Path | None = None) -> None:
-    """Add one line to a text file, and wait until the disk has it if `durable`.
+    """Add one line to a text file, and wait until the disk has it if `durable`; a `SemiGDAError` if that
+    fails.
 
     A last line torn by a crash is closed first, so that it cannot swallow the new one. A file that has a
-    second name (a hard link, as some backups make them) becomes one of its own first. A link is not followed;
-    see `napari_semigda.io.files.open_own`.
-
-    Raises
-    ------
-    SemiGDAError
-        When the line cannot be written.
+    second name (a hard link, as some backups make them) becomes one of its own first. A link is not followed.
     """
     path = Path(path)
     try:

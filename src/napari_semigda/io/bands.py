@@ -96,14 +96,8 @@ class BandedPixels:
 class LargePicture:
     """A plane too large to be held in memory only to be shown.
 
-    Parameters
-    ----------
-    levels
-        The plane in full resolution, and the smaller copies that its file holds, to be read by slices.
-    overviews
-        Still smaller copies, in memory; the last one is the smallest of all.
-    pixel_size, unit
-        As in `Plane`.
+    `levels` are the plane in full resolution and the smaller copies that its file holds, to be read by
+    slices; `overviews` still smaller copies, in memory, the smallest last.
     """
 
     levels: tuple[StoredPixels, ...]

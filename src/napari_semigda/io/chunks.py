@@ -26,16 +26,8 @@ _STEP = 2**22
 
 
 def check_chunk(codec: str, data: bytes, size: int) -> None:
-    """Raise ValueError for the bytes of a chunk that are damaged, or unpack to far more than its pixels.
-
-    Parameters
-    ----------
-    codec
-        Name of the compression, as zarr has it.
-    data
-        The bytes.
-    size
-        Bytes that the pixels of a chunk need.
+    """Raise ValueError for the bytes of a chunk that are damaged, or unpack to far more than its `size` bytes
+    of pixels.
     """
     if len(data) > 2 * size + _OVERHEAD:
         raise ValueError(f"one of its chunks has {len(data)} bytes for {size} bytes of pixels")

@@ -20,15 +20,9 @@ _TOLERANCE = 0.25  # pixels by which a polygon may deviate from the outline, to 
 class CocoFile:
     """Images, categories and annotations, collected one image after the other.
 
-    Parameters
-    ----------
-    legend
-        The classes become the categories; their values are the categories' ids.
-    about
-        COCO's "info": a description, a version, …
-    polygons
-        Write outlines as polygons, which every program reads, but which have no holes and round the corners
-        of pixels; without, masks are run lengths, exact to the pixel.
+    The classes of the legend become the categories, `about` COCO's "info". With `polygons` outlines are
+    written, which every program reads, but which have no holes and round the corners of pixels; without, run
+    lengths, exact to the pixel.
     """
 
     def __init__(self, legend: Legend, about: Mapping[str, str], *, polygons: bool = False) -> None:
@@ -47,18 +41,8 @@ class CocoFile:
     def add(
         self, name: str, numbers: NDArray[np.int32], classes: Sequence[int], more: Mapping[str, Any]
     ) -> None:
-        """Add an image and its objects.
-
-        Parameters
-        ----------
-        name
-            The image's file.
-        numbers
-            (H, W): 0, and 1 … n for the objects.
-        classes
-            Category of each object, in the order of their numbers.
-        more
-            Additional fields of the image.
+        """Add an image and its objects: `numbers`, (H, W), is 1 … n on them, and `classes` has the category
+        of each. `more` are additional fields of the image.
         """
         height, width = numbers.shape
         image_id = len(self._images) + 1

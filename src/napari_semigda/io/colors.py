@@ -84,11 +84,7 @@ class Interpretation:
         """Turn samples (H, W) or (H, W, C) into a label map (H, W) of an integer type.
 
         Of a palette the indices count; of an image drawn on a transparent background, where it is opaque.
-
-        Raises
-        ------
-        SemiGDAError
-            When they are no label map, or could mean several.
+        Raises a `SemiGDAError` for samples that are no label map, or could mean several.
         """
         samples = stored[..., None] if stored.ndim == 2 else stored
         if self.space is ColorSpace.PALETTE and self.palette is not None:

@@ -44,26 +44,12 @@ _KINDS = {
 def open_own(
     path: Path, within: Path | None = None, *, mode: Literal["rb", "a+b"] = "rb", most: int | None = None
 ) -> BinaryIO:
-    """Open a file of a session, or of another folder that a stranger may have made.
+    """Open a file of a session, or of another folder that a stranger may have made; ``"a+b"`` creates it if
+    needed.
 
-    Parameters
-    ----------
-    path
-        The file.
-    within
-        The folder that the person chose, by default that of the file. It may be reached through links; below
-        it nothing may be one.
-    mode
-        ``"rb"``, or ``"a+b"`` to append to a file, which is created if needed.
-    most
-        The largest size in bytes.
-
-    Raises
-    ------
-    SemiGDAError
-        When the file or a folder below `within` is a link, it is no regular file, or it is too large.
-    OSError
-        As for `open`.
+    `within` is the folder that the person chose, by default that of the file. It may be reached through
+    links; below it nothing may be one. Raises a `SemiGDAError` for a link, for what is no regular file, and
+    for a file of more than `most` bytes, else an OSError as `open` does.
     """
     within = path.parent if within is None else within
     check_own(path, within, most=most)
@@ -96,14 +82,8 @@ def check_own(path: Path, within: Path | None = None, *, most: int | None = None
 
 
 def check_regular(path: Path) -> None:
-    """Refuse a pipe, a socket or a device, of which reading may never end; links are followed.
-
-    Raises
-    ------
-    SemiGDAError
-        When it is one.
-    OSError
-        When it is missing or cannot be read.
+    """Raise a `SemiGDAError` for a pipe, a socket or a device, of which reading may never end; links are
+    followed.
     """
     found = os.stat(path)
     if not stat.S_ISDIR(found.st_mode):
@@ -138,14 +118,7 @@ def read_own(path: Path, within: Path | None = None, *, most: int | None = None)
 def read_json(path: Path, within: Path | None = None, *, most: int = MOST_BYTES, links: bool = False) -> Any:
     """Read a JSON file; with `links` the person chose it, so that it may be a link.
 
-    Raises
-    ------
-    SemiGDAError
-        As for `open_own`.
-    ValueError
-        When it is no JSON, or holds more values than fit into memory.
-    OSError
-        As for `open`.
+    Raises a ValueError when it is no JSON, or holds more values than fit into memory; else as `open_own`.
     """
     if not links:
         return parse_json(read_own(path, within, most=most))
@@ -201,14 +174,9 @@ def parse_json(text: bytes | str) -> Any:
 def opened_tensors(path: Path, framework: Literal["pt", "numpy"]) -> Iterator[Any]:
     """Open a safetensors file; a link is followed, so check a session's own file first.
 
-    The library makes sure that all tensors are within the file and none overlaps another.
-
-    Raises
-    ------
-    SemiGDAError
-        When the file is a pipe or a device, or its header is larger than a network's.
-    SafetensorError, OSError
-        When it is damaged, or cannot be read.
+    The library makes sure that all tensors are within the file and none overlaps another. Raises a
+    `SemiGDAError` for a pipe, a device or a header larger than a network's; SafetensorError or OSError for a
+    damaged file.
     """
     check_regular(path)
     if path.is_dir():

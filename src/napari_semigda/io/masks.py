@@ -135,23 +135,10 @@ def write_labels(
 ) -> None:
     """Write a label map as a zlib-compressed TIFF that ImageJ, napari and tifffile open. Atomic.
 
-    Parameters
-    ----------
-    path
-        The file; its folder must exist.
-    labels
-        (H, W), integer or boolean, values 0 … 65535. Stored as uint8, or as uint16 if a value exceeds 255.
-    pixel_size, unit
-        (y, x) in ``"µm"``, ``"pixel"`` or another unit; kept as ImageJ keeps them.
-    legend
-        What the values mean. Without classes it says only that the file is ours, so that 255 is unlabeled.
-    durable
-        Wait until the disk has it; see `atomic_file`.
-
-    Raises
-    ------
-    SemiGDAError
-        When the array is no label map, or the file cannot be written.
+    `labels`, (H, W), are integers 0 … 65535 or boolean, stored as uint8 where they fit, else as uint16. The
+    (y, x) pixel size is in `unit`: ``"µm"``, ``"pixel"`` or another. A legend without classes says only that
+    the file is ours, so that 255 is unlabeled. Raises a `SemiGDAError` for what is no label map, and as
+    `atomic_file`.
     """
     path = Path(path)
     stored = _storable_labels(np.asarray(labels), path)
@@ -167,22 +154,13 @@ def write_labels(
 
 
 def read_labels(source: Path | str | Plane) -> NDArray[np.integer]:
-    """Read a label map: from a file that holds one, or one plane of a file.
+    """Read a label map, (H, W) of an integer type, from a file that holds one or from one plane of a file.
 
-    Accepts TIFF, PNG and the other formats of `read_plane`. Gray masks that were saved in color are taken for
-    gray, and floating-point files whose values are all whole for integers. Of a palette the indices count,
-    whatever their colors. What was drawn on a transparent background is the object. Where 0 is white, what is
-    seen counts, but in ImageJ's files the stored values.
-
-    Returns
-    -------
-    ndarray
-        (H, W), of an integer type; values as they are in the file.
-
-    Raises
-    ------
-    SemiGDAError
-        When the file cannot be read, or is no label map.
+    Accepts the formats of `read_plane`. Gray masks that were saved in color are taken for gray, and
+    floating-point files whose values are all whole for integers. Of a palette the indices count, whatever
+    their colors. What was drawn on a transparent background is the object. Where 0 is white, what is seen
+    counts, but in ImageJ's files the stored values. Raises a `SemiGDAError` when the file cannot be read, or
+    is no label map.
     """
     if isinstance(source, Plane):
         plane = source
@@ -244,29 +222,10 @@ def write_imagej(
 ) -> None:
     """Write planes as a zlib-compressed TIFF that ImageJ, napari and tifffile open. Atomic.
 
-    Parameters
-    ----------
-    path
-        The file; its folder must exist.
-    planes
-        As many as `grid` says, each (H, W); taken one after the other, and stored as `dtype`.
-    grid
-        Shape and pixel size; kept in the resolution tags, as ImageJ keeps them.
-    info
-        Shown by ImageJ under *Image › Show Info…*.
-    colors
-        (3, 256) uint8: the color of each value of 8-bit planes; None is gray.
-    plane_names
-        One a plane, or none.
-    shown
-        The values that ImageJ shows black and white at first; None leaves it to ImageJ.
-    durable
-        Wait until the disk has it; see `atomic_file`.
-
-    Raises
-    ------
-    SemiGDAError
-        When the file cannot be written, or would exceed the 4 GB of ImageJ's files.
+    The planes, each (H, W) and as many as `grid` says, are taken one after the other and stored as `dtype`.
+    ImageJ shows `info` under *Image › Show Info…*. `colors`, (3, 256) uint8, has the color of each value of
+    8-bit planes; None is gray. `shown` are the values that ImageJ shows black and white at first; None leaves
+    it to ImageJ. Raises a `SemiGDAError` as `atomic_file`, and for more than the 4 GB of ImageJ's files.
     """
     given: dict[str, Any] = {"axes": grid.axes, "Info": info}
     if plane_names:
@@ -330,20 +289,11 @@ def write_ome(
     legend: Legend | None = None,
     plane_names: Sequence[str] = (),
 ) -> None:
-    """Write planes as a zlib-compressed OME-TIFF, valid by the schema 2016-06. Atomic.
+    """Write planes as a zlib-compressed OME-TIFF, valid by the schema 2016-06; `path` ends in ``.ome.tif``.
+    Atomic.
 
-    What is not named here is as for `write_imagej`.
-
-    Parameters
-    ----------
-    path
-        The file, ending in ``.ome.tif``; its folder must exist.
-    grid
-        A unit that OME does not know becomes its "reference frame".
-    name
-        Of the image.
-    legend, plane_names
-        Names and colors of the classes, and of the planes; stored in map annotations.
+    `name` is the image's; names and colors of the classes, and of the planes, are stored in map annotations.
+    A unit that OME does not know becomes its "reference frame". The rest is as for `write_imagej`.
     """
     metadata: dict[str, Any] = {
         "axes": grid.axes,

@@ -121,14 +121,8 @@ def list_folder(folder: Path | str, cancelled: Callable[[], bool] | None = None)
     """List the image files in a folder and below, and count what else is there.
 
     The folder of an OME-Zarr is one image and is not searched. Hidden files and folders are left out, and so
-    are sub-folders that are sessions. `cancelled` is called at every folder.
-
-    Raises
-    ------
-    SemiGDAError
-        When the folder is not there or cannot be read.
-    Cancelled
-        When `cancelled` returned True.
+    are sub-folders that are sessions. Raises a `SemiGDAError` when the folder is not there or cannot be read,
+    and `Cancelled` when `cancelled`, called at every folder, returned True.
     """
     folder = Path(folder)
     if not os.path.isdir(folder):
@@ -203,14 +197,10 @@ def list_file(path: Path | str) -> FileContent:
 def list_planes(path: Path | str) -> list[Plane]:
     """List the planes of a file, reading no more than its header.
 
-    A multi-page, z- or t-stack gives one plane a page. Channels, and the samples of a color image,
-    stay within their plane. Thumbnails, smaller copies, labels of slides, and masks beside an image are left
-    out, unless the file holds nothing else. Of a set of files (OME-TIFF) each lists its own planes.
-
-    Raises
-    ------
-    SemiGDAError
-        When the file is missing, empty, damaged or no image that can be read.
+    A multi-page, z- or t-stack gives one plane a page. Channels, and the samples of a color image, stay
+    within their plane. Thumbnails, smaller copies, labels of slides, and masks beside an image are left out,
+    unless the file holds nothing else. Of a set of files (OME-TIFF) each lists its own planes. Raises a
+    `SemiGDAError` when the file is missing, empty, damaged or no image that can be read.
     """
     planes = list_file(path).planes
     if not planes:
@@ -222,21 +212,11 @@ def list_planes(path: Path | str) -> list[Plane]:
 
 
 def stack_axes(path: Path | str, series: int = 0) -> tuple[str, tuple[int, ...], float | None]:
-    """Return along which axes the planes of a file are counted, reading no more than its header.
+    """Return along which axes the planes of a file are counted, how many along each, and the spacing along z.
 
-    Returns
-    -------
-    axes
-        Letters as tifffile has them, without channels, height and width; empty for a single plane.
-    lengths
-        Planes along each.
-    spacing
-        Between planes along z, in the unit of `Plane`; None where the file does not say.
-
-    Raises
-    ------
-    SemiGDAError
-        As for `list_planes`, and when there is no such series.
+    Axes are letters as tifffile has them, without channels, height and width; empty for a single plane. The
+    spacing is in the unit of `Plane`; None where the file does not say. Raises a `SemiGDAError` as
+    `list_planes` does.
     """
     path = Path(path)
     with explain_errors(path):
@@ -248,17 +228,10 @@ def stack_axes(path: Path | str, series: int = 0) -> tuple[str, tuple[int, ...],
 def read_plane(plane: Plane) -> Picture:
     """Read the pixels of one plane, and as little as possible of the rest of its file.
 
-    Returns
-    -------
-    Picture
-        Channels last, the way up that TIFF or EXIF says. Palettes, CMYK, YCbCr and Lab come in their colors,
-        inverted gray as it is seen, and samples of less than 8 bits over the whole range of 8.
-        Alpha is kept beside colors and dropped beside gray.
-
-    Raises
-    ------
-    SemiGDAError
-        When the file is missing, damaged, has no such plane, or colors that are not read.
+    Channels are last, the way up that TIFF or EXIF says. Palettes, CMYK, YCbCr and Lab come in their colors,
+    inverted gray as it is seen, and samples of less than 8 bits over the whole range of 8. Alpha is kept
+    beside colors and dropped beside gray. Raises a `SemiGDAError` when the file is missing, damaged, has no
+    such plane, or colors that are not read.
     """
     with explain_errors(plane.path):
         return _format_of(plane.path).read_plane(plane)
@@ -277,24 +250,11 @@ def open_levels(plane: Plane, stack: ExitStack) -> list[StoredPixels]:
 
 
 def write_picture(path: Path | str, picture: Picture, *, new: bool = False) -> None:
-    """Write an image as OME-TIFF, with its pixel size; `read_plane` reads it. Atomic.
+    """Write an image, (H, W) or (H, W, C), as OME-TIFF with its pixel size; `read_plane` reads it. Atomic.
 
     Types that OME-TIFF does not have (bool, float16, 64-bit integers) become the next that holds the values.
-    A pixel size without a unit (``"pixel"``) comes back in OME's "reference frame".
-
-    Parameters
-    ----------
-    path
-        Where to write; the name should end in ``.ome.tif`` or ``.tif``.
-    picture
-        (H, W) or (H, W, C) of any boolean, integer or floating type.
-    new
-        Refuse to replace a file.
-
-    Raises
-    ------
-    SemiGDAError
-        When the pixels are no image, or the file cannot be written.
+    A pixel size without a unit (``"pixel"``) comes back in OME's "reference frame". `new` refuses to replace
+    a file. Raises a `SemiGDAError` when the pixels are no image, or the file cannot be written.
     """
     path = Path(path)
     pixels = _storable(np.asarray(picture.pixels), path)

@@ -28,27 +28,14 @@ _PLAUSIBLE_RATIO = 500  # a larger plane that is so many times as large as its f
 class Plane:
     """One two-dimensional image of a file, known from the file's header alone.
 
-    Parameters
-    ----------
-    path
-        The file.
-    series
-        Which of the file's series (images of an OME-TIFF, groups of equal pages) it belongs to.
-    index
-        Which plane of the series, counted over all axes but channel, height and width.
-    name
-        What tells it from the file's other planes, such as ``"t 2, z 5"`` (counted from 1); empty where
-        the file holds one.
-    shape
-        (height, width) in pixels.
-    pixel_size
-        (y, x) in `unit`.
-    unit
-        ``"µm"`` (all metric lengths and inches are converted), ``"pixel"`` where the file says nothing,
-        else the file's own word.
-    upright
-        Whether it is turned as TIFF's orientation says, whatever the compression. Versions up to 0.1 did not
-        turn what is not compressed, or deflated; the masks of their sessions fit the image as it was.
+    `series` is the image of an OME-TIFF or group of equal pages it belongs to, `index` its number there,
+    counted over all axes but channel, height and width. `name`, such as ``"t 2, z 5"`` (from 1), tells it
+    from the file's other planes; empty where there are none. `shape` is (height, width), `pixel_size` (y, x)
+    in `unit`: ``"µm"`` (all metric lengths and inches are converted), ``"pixel"`` where the file says
+    nothing, else its own word.
+
+    `upright` is whether it is turned as TIFF's orientation says, whatever the compression. Versions up to 0.1
+    did not turn what is not compressed, or deflated; the masks of their sessions fit the image as it was.
     """
 
     path: Path
@@ -90,14 +77,9 @@ class Picture:
 class FileContent:
     """What a file holds, known from its header alone.
 
-    Parameters
-    ----------
-    planes
-        None where its pixels are channels of planes in another file of its set.
-    identifier
-        Of a file that belongs to a set (OME-TIFF); else empty.
-    missing
-        Files of that set that are not there: their names, by their identifiers.
+    There are no `planes` where its pixels are channels of planes in another file of its set. `identifier` is
+    that of a file that belongs to a set (OME-TIFF), else empty; `missing` are identifiers and names of files
+    of that set that are not there.
     """
 
     planes: list[Plane]

@@ -80,12 +80,8 @@ def check_claims(xml: str, path: Path) -> None:
 
 
 def read_set(xml: str, path: Path, page_count: int) -> Description | None:
-    """Read the description in an OME-TIFF whose images are in several files; None for others.
-
-    Raises
-    ------
-    SemiGDAError
-        When the file with the description is missing, or it names no part of this file.
+    """Read the description in an OME-TIFF whose images are in several files; None for others. Raises a
+    `SemiGDAError` when the file with the description is missing, or it names no part of this file.
     """
     root = _parsed(xml)
     if root is None:

@@ -22,26 +22,13 @@ SHARPNESS = 8.0
 
 
 def class_palette(classes: int) -> Tensor:
-    """Return the classes' colors, as far apart as a lattice in the color cube allows.
+    """Return the classes' colors, (classes, 3) float32 in [-1, 1], as far apart as a lattice in the color
+    cube allows.
 
     Two classes are black and white. More are points of the coarsest simple, body-centered or face-centered
     cubic lattice with enough points (3 and 4 classes: a regular tetrahedron; 5 to 8: the cube's corners; 9:
-    with its center; 10 to 14: with the faces' centers; and so on), taken farthest-first from black.
-
-    Parameters
-    ----------
-    classes
-        Number of classes with the background, 2 to 254.
-
-    Returns
-    -------
-    Tensor
-        (classes, 3) float32 in [-1, 1]; row 0 (the background) is black.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than 2 or more than 254 classes.
+    with its center; 10 to 14: with the faces' centers; and so on), taken farthest-first from black, the
+    background's color. Raises a ValueError for fewer than 2 or more than 254 classes.
     """
     if not 2 <= classes <= MOST_CLASSES:
         raise ValueError(
@@ -70,25 +57,12 @@ def labels_to_image(labels: Tensor, classes: int) -> Tensor:
 
 
 def image_to_probabilities(image: Tensor, classes: int, only: Collection[int] | None = None) -> Tensor:
-    """Read class probabilities off a decoded image.
+    """Read class probabilities, (B, classes, H, W) float32, off a decoded image, (B, 3, H, W) in about [-1,
+    1].
 
     For two classes the foreground probability is the mean of the channels, shifted to [0, 1] and clamped, as
-    in the paper. For more it is a softmax of negative squared distances to the classes' colors.
-
-    Parameters
-    ----------
-    image
-        (B, 3, H, W), any floating type, about [-1, 1].
-    classes
-        Number of classes with the background.
-    only
-        With more than one foreground class: the foreground classes that are possible; the others get
-        probability 0. None: all.
-
-    Returns
-    -------
-    Tensor
-        (B, classes, H, W) float32 in [0, 1], summing to 1 over the classes.
+    in the paper. For more it is a softmax of negative squared distances to the classes' colors, with
+    probability 0 for foreground classes that are not in `only`, if it is given.
     """
     image = image.float()
     if classes == 2:

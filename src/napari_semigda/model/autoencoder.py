@@ -59,14 +59,9 @@ class TinyConfig(BaseModel):
 class Encoding:
     """An encoded batch of images.
 
-    Attributes
-    ----------
-    mean
-        (B, 4, H/8, W/8) float32, mean of the posterior times the scaling factor.
-    log_variance
-        (B, 4, H/8, W/8) float32 as encoded (not scaled), or None if the autoencoder has none.
-    skips
-        Output of the last residual block of each level, finest first.
+    `mean`, (B, 4, H/8, W/8) float32, is that of the posterior times the scaling factor; `log_variance` is as
+    encoded (not scaled), None if the autoencoder has none; `skips` are the last residual block's output of
+    each level, finest first.
     """
 
     mean: Tensor
@@ -75,35 +70,17 @@ class Encoding:
 
 
 class Autoencoder(nn.Module, ABC):
-    """A frozen autoencoder: no parameter learns, no layer is ever in training mode.
-
-    Attributes
-    ----------
-    source
-        Where its weights come from: "package", "hub", "file" or "random:<seed>".
-    latent_channels
-        Channels of a latent.
-    scaling_factor
-        The mean is multiplied by it, for latents of about unit variance.
-    patch
-        Side in pixels of one position of the finest level: 1, or 2 where that has half the image's size.
-    level_channels
-        Channels of the encoder's skips, finest first.
-    decoder_channels
-        Channels after the first residual block of each decoder level, finest first.
-    moment_channels
-        Channels that `latent_from_moments` takes.
-    """
+    """A frozen autoencoder: no parameter learns, no layer is ever in training mode."""
 
     encoder: Any
     decoder: Any
-    source: str
+    source: str  # of its weights: "package", "hub", "file" or "random:<seed>"
     latent_channels: int
-    scaling_factor: float
-    patch: int
-    level_channels: tuple[int, ...]
-    decoder_channels: tuple[int, ...]
-    moment_channels: int
+    scaling_factor: float  # the mean is multiplied by it, for latents of about unit variance
+    patch: int  # side in pixels of one position of the finest level: 2 where that has half the image's size
+    level_channels: tuple[int, ...]  # of the encoder's skips, finest first
+    decoder_channels: tuple[int, ...]  # after the first residual block of each decoder level, finest first
+    moment_channels: int  # that `latent_from_moments` takes
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode, whatever is asked."""
@@ -111,12 +88,8 @@ class Autoencoder(nn.Module, ABC):
 
     @torch.no_grad()
     def signature(self) -> list[float]:
-        """Encode a fixed image and decode a fixed latent, to recognize the weights.
-
-        Returns
-        -------
-        list of float
-            28 numbers of order 1; rounding the weights to 16 bit changes them by less than 0.02.
+        """Encode a fixed image and decode a fixed latent, to recognize the weights: 28 numbers of order 1,
+        which change by less than 0.02 when the weights are rounded to 16 bit.
         """
         device = next(self.parameters()).device
         image = torch.sin(torch.arange(3 * 16 * 16.0) / 7).reshape(1, 3, 16, 16)
@@ -137,21 +110,10 @@ class Autoencoder(nn.Module, ABC):
     def decode(
         self, latent: Tensor, adapters: nn.ModuleList | None = None, skips: Sequence[Tensor] = ()
     ) -> Tensor:
-        """Decode scaled latents, each level's adapter applied after that level's first residual block.
+        """Decode scaled latents (B, 4, h, w) to (B, 3, 8h, 8w), about [-1, 1], not clamped.
 
-        Parameters
-        ----------
-        latent
-            (B, 4, h, w), scaled.
-        adapters
-            One adapter per level, finest first; None decodes without adapters.
-        skips
-            One skip per level, finest first.
-
-        Returns
-        -------
-        Tensor
-            (B, 3, 8h, 8w), about [-1, 1], not clamped; gradients flow to latent, adapters and skips.
+        Each level's adapter, if there are any, is applied to the level's skip after its first residual block;
+        both are in order, finest first. Gradients flow to latent, adapters and skips.
         """
 
 

@@ -48,20 +48,9 @@ class _Header(_Strict):
 def save_checkpoint(path: Path | str, model: SemiGDANet, metadata: dict[str, Any] | None = None) -> None:
     """Write the parts that learn, float32, atomically; the frozen autoencoder is not in the file.
 
-    Parameters
-    ----------
-    path
-        The `.safetensors` file.
-    model
-        The network, on any device.
-    metadata
-        Anything that JSON can hold: names of the classes, settings, where it was trained. "format",
-        "preset", "classes", "shown" and "autoencoder" are taken from the model.
-
-    Raises
-    ------
-    SemiGDAError
-        If the file cannot be written; an existing file is unchanged then.
+    `metadata` is anything that JSON can hold: names of the classes, settings, where it was trained. "format",
+    "preset", "classes", "shown" and "autoencoder" are taken from the model. Raises a `SemiGDAError` if the
+    file cannot be written.
     """
     header = {
         **(metadata or {}),
@@ -82,26 +71,12 @@ def load_checkpoint(
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> tuple[SemiGDANet, dict[str, Any]]:
-    """Read a network, on the CPU and in evaluation mode; no code in the file is executed.
+    """Read a network, on the CPU and in evaluation mode, and its metadata; no code in the file is executed.
 
-    Parameters
-    ----------
-    path
-        A file of `save_checkpoint`.
-    weights, progress, cancelled
-        For the frozen autoencoder, as for `load_autoencoder`.
-
-    Returns
-    -------
-    model, metadata
-
-    Raises
-    ------
-    SemiGDAError
-        If the file is missing, damaged, from a newer version or not a checkpoint of this program, or if the
-        autoencoder cannot be loaded or is not the one that the network was trained with.
-    Cancelled
-        If `cancelled` returned True during a download.
+    The other arguments are those of `load_autoencoder`. Raises a `SemiGDAError` if the file is missing,
+    damaged, from a newer version or not a checkpoint of this program, or if the autoencoder cannot be loaded
+    or is not the one that the network was trained with; `Cancelled` if `cancelled` returned True during a
+    download.
     """
     path = Path(path)
     metadata = read_metadata(path)
@@ -121,17 +96,9 @@ def load_checkpoint(
 
 
 def read_metadata(path: Path | str) -> dict[str, Any]:
-    """Read the header of a checkpoint, without its weights.
+    """Read the header of a checkpoint, without its weights; a `SemiGDAError` if it is missing or damaged.
 
-    Returns
-    -------
-    dict
-        At least "format", "preset", "classes" and "autoencoder", and what `save_checkpoint` was given.
-
-    Raises
-    ------
-    SemiGDAError
-        If the file is missing, damaged, from a newer version or not a checkpoint of this program.
+    It has at least "format", "preset", "classes" and "autoencoder", and what `save_checkpoint` was given.
     """
     path = Path(path)
     try:

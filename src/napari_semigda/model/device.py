@@ -14,17 +14,8 @@ TURN = 0.001 if sys.platform == "win32" else 0.0005  # Windows does not wait for
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of a name.
-
-    Parameters
-    ----------
-    name
-        "auto" (CUDA, else Apple's MPS, else the CPU), or torch's name: "cpu", "cuda", "cuda:1", "mps".
-
-    Raises
-    ------
-    SemiGDAError
-        If this machine has no such device.
+    """Return the device of a name: torch's, or "auto" (CUDA, else Apple's MPS, else the CPU). Raises a
+    `SemiGDAError` if this machine has no such device.
     """
     if name == "auto":
         return torch.device(_fastest())

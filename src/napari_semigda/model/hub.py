@@ -21,26 +21,10 @@ def fetch(
 ) -> Path:
     """Return a local folder with some files of a repository, downloading those that are not cached.
 
-    The download runs in its own thread, so that `cancelled` is answered at once even where the network hangs;
-    the thread ends at the next piece of data.
-
-    Parameters
-    ----------
-    repository
-        Owner and name on the hub.
-    files
-        Names of files in it.
-    progress
-        Called in this thread with bytes done and bytes in all of the file being downloaded.
-    cancelled
-        Asked ten times a second.
-
-    Raises
-    ------
-    SemiGDAError
-        If a file cannot be downloaded; the message says what to put where instead.
-    Cancelled
-        If `cancelled` returned True.
+    The download runs in its own thread, so that `cancelled`, asked ten times a second, is answered at once
+    even where the network hangs; the thread ends at the next piece of data. `progress` gets, in this thread,
+    bytes done and bytes in all of the file being downloaded. Raises a `SemiGDAError` that says what to put
+    where instead, or `Cancelled`.
     """
     folder = _cached(repository, files)
     if folder is not None:

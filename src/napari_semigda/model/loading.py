@@ -70,26 +70,14 @@ def load_autoencoder(
 ) -> Autoencoder:
     """Load a preset's trained autoencoder, float32 on the CPU; no code in any file is executed.
 
-    Parameters
-    ----------
-    preset
-        "compact", "taesd" or "sd".
-    weights
-        None: the package's for "compact", the hub's (downloaded on first use) for the others. Or a diffusers
-        folder (or one with a `vae` folder in it); or a file in diffusers' or latent diffusion's naming
-        (`.safetensors`, `.ckpt`, `.pt`, `.bin`); or, for "taesd", the folder with `taesd_encoder.safetensors`
-        and `taesd_decoder.safetensors` (or `.pth`). A `config.json` beside the weights is used.
-    progress
-        Called with bytes downloaded and bytes in all.
-    cancelled
-        Asked several times a second during a download.
+    `weights` None is the package's for "compact", the hub's (downloaded on first use) for "taesd" and "sd".
+    Or it is a diffusers folder (or one with a `vae` folder in it); or a file in diffusers' or latent
+    diffusion's naming (`.safetensors`, `.ckpt`, `.pt`, `.bin`); or, for "taesd", the folder with
+    `taesd_encoder.safetensors` and `taesd_decoder.safetensors` (or `.pth`). A `config.json` beside the
+    weights is used. For `progress` and `cancelled` see `fetch`.
 
-    Raises
-    ------
-    SemiGDAError
-        If the weights cannot be found, read or downloaded, or belong to another kind of autoencoder.
-    Cancelled
-        If `cancelled` returned True.
+    Raises a `SemiGDAError` if the weights cannot be found, read or downloaded, or belong to another kind of
+    autoencoder.
     """
     if weights is not None:
         return _from_folder(preset, weights, "file") if weights.is_dir() else _from_file(preset, weights)
@@ -116,17 +104,10 @@ def random_autoencoder(preset: str, seed: int = 0) -> Autoencoder:
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """Read a file of weights without executing code in it.
+    """Read a file of weights without executing code in it: tensors by name, or whatever dictionary a pickled
+    checkpoint holds, mapped from the disk.
 
-    Returns
-    -------
-    dict
-        Tensors by name; for a pickled checkpoint, whatever dictionary it holds, mapped from the disk.
-
-    Raises
-    ------
-    SemiGDAError
-        If the file is missing or damaged, or holds more than tensors and plain values.
+    Raises a `SemiGDAError` if the file is missing or damaged, or holds more than tensors and plain values.
     """
     if not path.is_file():
         raise SemiGDAError(f"There is no file “{path}”.")
@@ -153,23 +134,11 @@ def autoencoder_from(
     where: str,
     config: KLConfig | TinyConfig | None = None,
 ) -> Autoencoder:
-    """Build an autoencoder around given weights.
+    """Build an autoencoder around copies of weights of any floating type, under any of the names `kl_weights`
+    knows.
 
-    Parameters
-    ----------
-    preset
-        Kind of autoencoder.
-    tensors
-        Its weights, of any floating type, under any of the names `kl_weights` knows; copied.
-    source, where
-        For `Autoencoder.source`, and what to call them in messages.
-    config
-        Its architecture; None takes the preset's.
-
-    Raises
-    ------
-    SemiGDAError
-        If the weights do not fit the architecture, or the architecture does not fit the network.
+    `where` is what to call them in messages; `config` None takes the preset's architecture. Raises a
+    `SemiGDAError` if the weights do not fit the architecture, or the architecture does not fit the network.
     """
     if preset != "taesd":
         tensors = kl_weights(tensors)
@@ -200,11 +169,8 @@ def autoencoder_from(
 def kl_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Bring a KL autoencoder's weights to diffusers' names and shapes.
 
-    Parameters
-    ----------
-    weights
-        In diffusers' naming, old or new, or in latent diffusion's, alone or inside a whole checkpoint of
-        latent diffusion or of SemiGDA's authors; what does not belong to the autoencoder is left out.
+    They come in diffusers' naming, old or new, or in latent diffusion's, alone or inside a whole checkpoint
+    of latent diffusion or of SemiGDA's authors; what does not belong to the autoencoder is left out.
     """
     for prefix in _WHOLE_MODELS:
         inside = [name for name in weights if name.startswith(prefix)]

@@ -17,25 +17,15 @@ Normalization = Callable[[int], nn.Module]
 
 @dataclass(frozen=True)
 class Latents:
-    """Both branches' latents of a batch of images, and the skips to decode them with.
-
-    Attributes
-    ----------
-    image
-        z_v, (B, 4, H/8, W/8): the autoencoder's latent of the image, sampled if noise was given; no gradient.
-    mapped
-        z̃_v = 𝓜(z_v), same shape: what the image branch decodes.
-    encoded
-        z_r, same shape, from E: what the mask branch decodes.
-    image_skips, mask_skips
-        Feature maps of the autoencoder's encoder (no gradient) and of E, finest first.
+    """Both branches' latents of a batch of images, (B, 4, H/8, W/8), and the skips, finest first, to decode
+    them with.
     """
 
-    image: Tensor
-    mapped: Tensor
-    encoded: Tensor
-    image_skips: tuple[Tensor, ...]
-    mask_skips: tuple[Tensor, ...]
+    image: Tensor  # z_v, the autoencoder's of the image, sampled if noise was given; no gradient
+    mapped: Tensor  # z̃_v = 𝓜(z_v): what the image branch decodes
+    encoded: Tensor  # z_r, from E: what the mask branch decodes
+    image_skips: tuple[Tensor, ...]  # of the autoencoder's encoder; no gradient
+    mask_skips: tuple[Tensor, ...]  # of E
 
 
 class SemiGDANet(nn.Module):
@@ -146,20 +136,12 @@ class SemiGDANet(nn.Module):
         return self.decode_image_branch(latents), self.decode_mask_branch(latents)
 
     def latents(self, image: Tensor, noise: Tensor | None = None) -> Latents:
-        """Compute both branches' latents.
+        """Compute both branches' latents of images (B, 3, H, W) in [-1, 1]; a ValueError unless H and W are
+        multiples of 8.
 
-        Parameters
-        ----------
-        image
-            (B, 3, H, W) in [-1, 1]; H and W multiples of 8.
-        noise
-            (B, 4, H/8, W/8) standard normal: z_v is then mean + exp(log-variance / 2) · noise, as the paper's
-            stage 2 does half of the time. None, or an autoencoder without log-variance: z_v is the mean.
-
-        Raises
-        ------
-        ValueError
-            If the height or width is no multiple of 8.
+        With `noise`, (B, 4, H/8, W/8) standard normal, z_v is mean + exp(log-variance / 2) · noise, as the
+        paper's stage 2 does half of the time. Without, or with an autoencoder without log-variance, z_v is
+        the mean.
         """
         _check_size(image)
         encoding = self.autoencoder.encode(image)
@@ -179,15 +161,8 @@ class SemiGDANet(nn.Module):
     def mask_latent(self, labels: Tensor) -> Tensor:
         """Encode label maps: z_g (B, 4, H/8, W/8), the anchor of the alignment; no gradient.
 
-        Parameters
-        ----------
-        labels
-            (B, H, W), any integer type, values 0 to classes - 1: unlabeled pixels must have been replaced.
-
-        Raises
-        ------
-        ValueError
-            If a label is none of the classes, or the height or width is no multiple of 8.
+        `labels`, (B, H, W) of any integer type, are 0 to classes - 1: unlabeled pixels must have been
+        replaced. Raises a ValueError for other values, and for sides that are no multiples of 8.
         """
         _check_size(labels)
         return self.autoencoder.encode(labels_to_image(labels, self.classes)).mean
@@ -218,12 +193,8 @@ class SemiGDANet(nn.Module):
         }
 
     def load_trainable_state(self, state: dict[str, Tensor]) -> None:
-        """Copy the values of a `trainable_state` of an equal network into this one.
-
-        Raises
-        ------
-        ValueError
-            If names or shapes differ; nothing is changed then.
+        """Copy the values of a `trainable_state` of an equal network into this one; a ValueError if names or
+        shapes differ.
         """
         own = self.trainable_state()
         differing = sorted(
@@ -248,23 +219,15 @@ class SemiGDANet(nn.Module):
 class ResidualEncoder(nn.Module):
     """The learnable encoder E (dual-distribution alignment): a residual network of basic blocks.
 
-    A 3×3 stem at the finest level's size, then stages that each halve it, then a head of two
-    3×3-BatchNorm-LeakyReLU with dropout between. The paper's: stem 128, widths (256, 512, 512), blocks
-    (3, 4, 6), 8 moment channels. A preset can differ from it in two ways:
+    A 3×3 stem at the finest level's size, where one position is `patch` pixels wide (1 in the paper), then
+    stages that each halve it, then a head of two 3×3-BatchNorm-LeakyReLU with dropout between. The paper's:
+    stem 128, widths (256, 512, 512), blocks (3, 4, 6), 8 moment channels. A preset can differ from it in two
+    ways:
 
     - ``linear_head``: a 1×1 convolution after the last LeakyReLU. In the paper the autoencoder's wide
       quant_conv follows; without one, a LeakyReLU cannot give latents of both signs.
     - ``small_batches``: group norm in place of batch norm, whose statistics of two images say little, and
       attention over all positions of the coarsest level, since few, narrow blocks see little of the image.
-
-    Parameters
-    ----------
-    preset
-        With the widths.
-    moment_channels
-        Channels that the autoencoder's `latent_from_moments` takes.
-    patch
-        Side in pixels of the squares that are one position of the finest level; 1 in the paper.
     """
 
     def __init__(self, preset: Preset, moment_channels: int, patch: int = 1) -> None:
@@ -413,17 +376,11 @@ class SelfAttention(nn.Module):
 class SkipAdapter(nn.Module):
     """One residual block that adds a skip to a feature map of the frozen decoder (CDSA).
 
-    GroupNorm(32)-SiLU-3×3 twice on the concatenation, with a 1×1 shortcut. A new adapter passes the decoder's
-    features on unchanged: its shortcut is the identity on them and zero on the skip, and its last convolution
-    is zero. So training starts from what the autoencoder can already do; the authors start from random
-    weights. Gradients reach the skip as soon as the last convolution has moved.
-
-    Parameters
-    ----------
-    decoder_channels, skip_channels
-        Channels of the decoder's feature map and of the skip.
-    hidden
-        Channels between the two convolutions; the paper's are the decoder's.
+    GroupNorm(32)-SiLU-3×3 twice on the concatenation, with a 1×1 shortcut; in the paper, `hidden` is the
+    decoder's width. A new adapter passes the decoder's features on unchanged: its shortcut is the identity on
+    them and zero on the skip, and its last convolution is zero. So training starts from what the autoencoder
+    can already do; the authors start from random weights. Gradients reach the skip as soon as the last
+    convolution has moved.
     """
 
     def __init__(self, decoder_channels: int, skip_channels: int, hidden: int) -> None:

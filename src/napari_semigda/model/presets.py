@@ -8,37 +8,19 @@ from napari_semigda.errors import SemiGDAError
 
 @dataclass(frozen=True)
 class Preset:
-    """Which frozen autoencoder, and the widths of the parts that learn around it.
-
-    Attributes
-    ----------
-    name, description
-        For menus.
-    encoder_stem, encoder_widths, encoder_blocks
-        Of E: channels at the finest level, then channels and number of blocks of each stage.
-    linear_head, small_batches
-        Differences of E from the paper's, see `ResidualEncoder`.
-    mapping_width
-        Width of 𝓜's outermost blocks.
-    adapter_hidden
-        Hidden channels of the skip adapters, finest level first; the paper's are the decoder's.
-    default_working_size
-        Side in pixels of what the network sees, unless the user chooses another.
-    image_branch_share
-        Weight of the image branch in predictions; the paper's is one half.
-    """
+    """Which frozen autoencoder, and the widths of the parts that learn around it."""
 
     name: str
-    description: str
-    encoder_stem: int
-    encoder_widths: tuple[int, ...]
+    description: str  # for menus
+    encoder_stem: int  # channels of E at the finest level
+    encoder_widths: tuple[int, ...]  # and of each stage
     encoder_blocks: tuple[int, ...]
-    linear_head: bool
-    mapping_width: int
-    adapter_hidden: tuple[int, ...]
-    default_working_size: int
-    small_batches: bool = False
-    image_branch_share: float = 0.5
+    linear_head: bool  # see `ResidualEncoder`
+    mapping_width: int  # of 𝓜's outermost blocks
+    adapter_hidden: tuple[int, ...]  # channels of the skip adapters, finest first; the paper's: the decoder's
+    default_working_size: int  # side in pixels of what the network sees
+    small_batches: bool = False  # see `ResidualEncoder`
+    image_branch_share: float = 0.5  # of predictions, as in the paper
 
     @classmethod
     def named(cls, name: str) -> "Preset":

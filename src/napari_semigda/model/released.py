@@ -66,24 +66,13 @@ def import_released(
 ) -> SemiGDANet:
     """Build the `sd` network from a checkpoint of the authors' training, on the CPU and in evaluation mode.
 
-    Parameters
-    ----------
-    source
-        The checkpoint's file, opened without executing code in it; or what it holds. A stage 2 checkpoint is
-        `{"model": weights}` (or the weights alone) and complete; a stage 1 checkpoint is
-        `{"resnet": …, "mapping_model": …}`: its skip adapters start untrained, and its autoencoder is Stable
-        Diffusion's.
-    classes
-        Number of classes with the background. The authors' code trains two.
-    weights, progress, cancelled
-        For the autoencoder that a stage 1 checkpoint needs, as for `load_autoencoder`.
+    `source` is the checkpoint's file, opened without executing code in it, or what it holds. A stage 2
+    checkpoint is `{"model": weights}` (or the weights alone) and complete; a stage 1 checkpoint is
+    `{"resnet": …, "mapping_model": …}`: its skip adapters start untrained, and its autoencoder is Stable
+    Diffusion's, loaded with the other arguments as by `load_autoencoder`. The authors' code trains two
+    classes.
 
-    Raises
-    ------
-    SemiGDAError
-        If the file cannot be read, or weights are missing, unknown or of another shape.
-    Cancelled
-        If `cancelled` returned True during a download.
+    Raises a `SemiGDAError` if the file cannot be read, or weights are missing, unknown or of another shape.
     """
     content = source if isinstance(source, Mapping) else read_tensors(Path(source))
     where = "The checkpoint" if isinstance(source, Mapping) else f"“{source}”"
@@ -99,22 +88,10 @@ def import_released(
 
 
 def fill_from_released(model: SemiGDANet, state: Mapping[str, Tensor], where: str = "The checkpoint") -> None:
-    """Fill a network's learning parts with weights under the authors' names.
+    """Fill a network's learning parts with weights under the authors' names; the autoencoder's are left out.
 
-    Parameters
-    ----------
-    model
-        A network of the checkpoint's widths.
-    state
-        Weights by name; the autoencoder's are left out. Without any skip adapters (stage 1), the
-        network's are left as they are.
-    where
-        What to call the checkpoint in messages.
-
-    Raises
-    ------
-    SemiGDAError
-        If weights are missing, unknown or of another shape; nothing is changed then.
+    Without any skip adapters (stage 1), the network's are left as they are. Raises a `SemiGDAError`, in which
+    `where` is the checkpoint, if weights are missing, unknown or of another shape; nothing is changed then.
     """
     learnt = {name: state[name] for name in state if not _belongs_to_autoencoder(name)}
     named = {renamed(name, _RULES): tensor for name, tensor in learnt.items() if not _UNUSED.match(name)}

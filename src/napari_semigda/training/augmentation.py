@@ -17,14 +17,8 @@ def augment(batch: Batch, generator: torch.Generator) -> Batch:
 
     Flips and quarter turns have probability ½ each; shift (0.15 of the side), scale (0.1) and rotation (20°)
     come together with probability 0.4; color jitter (0.1) with probability 0.2. Pixels from outside the image
-    become unlabeled and not valid.
-
-    Parameters
-    ----------
-    batch : Batch
-        On any device.
-    generator : torch.Generator
-        On the CPU, so that the same seed gives the same augmentation on every device.
+    become unlabeled and not valid. The generator is on the CPU, so that a seed gives the same augmentation on
+    every device.
     """
     batch = _flip_and_turn(batch, generator)
     batch = _warp(batch, generator)
@@ -92,18 +86,8 @@ def _jitter(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def random_boxes(count: int, size: int, side: float, generator: torch.Generator) -> Tensor:
-    """Return a random square for each pair of images, bool (count, size, size), True inside.
-
-    Parameters
-    ----------
-    count : int
-        Number of pairs.
-    size : int
-        Side of the images in pixels.
-    side : float
-        Side of the square as a fraction of `size`, in (0, 1].
-    generator : torch.Generator
-        On the CPU.
+    """Return a random square for each pair of images, bool (count, size, size), True inside; `side` is a
+    fraction of `size`.
     """
     length = max(1, round(size * side))
     corners = torch.randint(size - length + 1, (count, 2), generator=generator)
@@ -113,19 +97,8 @@ def random_boxes(count: int, size: int, side: float, generator: torch.Generator)
 
 
 def mix(first: Tensor, second: Tensor, boxes: Tensor) -> Tensor:
-    """Swap the contents of the boxes between both images of each pair.
-
-    Parameters
-    ----------
-    first, second : Tensor, shape (B, …, S, S)
-        Images, probabilities or maps, equal in shape.
-    boxes : Tensor, bool, shape (B, S, S)
-        From `random_boxes`.
-
-    Returns
-    -------
-    Tensor, shape (2B, …, S, S)
-        The first images with boxes of the second, then the second ones with boxes of the first.
+    """Swap the contents of the boxes, (B, S, S), between both images of each pair: (B, …, S, S) twice to (2B,
+    …, S, S).
     """
     inside = boxes if first.dim() == 3 else boxes[:, None]
     return torch.cat([torch.where(inside, second, first), torch.where(inside, first, second)])

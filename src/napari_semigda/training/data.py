@@ -21,16 +21,9 @@ class Windows(Protocol):
 
 
 class Example(NamedTuple):
-    """One image as the network sees it.
+    """One image as the network sees it, (3, H, W) in [-1, 1], and labels and validity of its pixels, (H, W).
 
-    Attributes
-    ----------
-    image : Tensor or Windows, float32 or float16, shape (3, H, W)
-        Values in [-1, 1]; of a large image, only windows are ever read.
-    labels : Tensor, uint8, shape (H, W)
-        Class of each pixel, ``UNKNOWN`` (255) where unlabeled, and in padding.
-    valid : Tensor, bool, shape (H, W)
-        False in padding.
+    Labels are uint8, ``UNKNOWN`` (255) where unlabeled and in padding, where `valid` is False.
     """
 
     image: Tensor | Windows
@@ -61,15 +54,6 @@ def cut_window(example: Example, size: int, generator: torch.Generator) -> Examp
 
     Half of the windows of an image with objects lie around a random object pixel, so that small objects in a
     large image are seen; a window without any labeled pixel is drawn again a few times.
-
-    Parameters
-    ----------
-    example : Example
-        At least ``size`` pixels high and wide.
-    size : int
-        Side of the window in pixels.
-    generator : torch.Generator
-        Source of the randomness (on the CPU).
     """
     height, width = example.labels.shape
     if (height, width) == (size, size):
@@ -89,27 +73,21 @@ def _is_one_value(labels: Tensor) -> bool:
 
 
 def _window_corner(labels: Tensor, size: int, generator: torch.Generator) -> tuple[int, int]:
+    def below(limit: int) -> int:
+        return int(torch.randint(limit, (), generator=generator))
+
     height, width = labels.shape
-    if _is_one_value(labels):
-        return _any_corner(height - size, width - size, generator)
-    objects = labels.numpy() - np.uint8(1) < UNKNOWN - 1  # 0 becomes 255: two passes instead of three
-    up_to_row = np.count_nonzero(objects, axis=1).cumsum()
-    count = int(up_to_row[-1])
-    if count and torch.rand((), generator=generator) < 0.5:
-        index = int(torch.randint(count, (), generator=generator))
-        row = int(np.searchsorted(up_to_row, index, side="right"))
-        column = int(np.flatnonzero(objects[row])[index - up_to_row[row]])
-        row -= int(torch.randint(size, (), generator=generator))
-        column -= int(torch.randint(size, (), generator=generator))
-        return min(max(row, 0), height - size), min(max(column, 0), width - size)
-    return _any_corner(height - size, width - size, generator)
-
-
-def _any_corner(lowest: int, rightmost: int, generator: torch.Generator) -> tuple[int, int]:
-    return (
-        int(torch.randint(lowest + 1, (), generator=generator)),
-        int(torch.randint(rightmost + 1, (), generator=generator)),
-    )
+    if not _is_one_value(labels):
+        objects = labels.numpy() - np.uint8(1) < UNKNOWN - 1  # 0 becomes 255: two passes instead of three
+        up_to_row = np.count_nonzero(objects, axis=1).cumsum()
+        count = int(up_to_row[-1])
+        if count and torch.rand((), generator=generator) < 0.5:
+            index = below(count)
+            row = int(np.searchsorted(up_to_row, index, side="right"))
+            column = int(np.flatnonzero(objects[row])[index - up_to_row[row]])
+            row, column = row - below(size), column - below(size)
+            return min(max(row, 0), height - size), min(max(column, 0), width - size)
+    return below(height - size + 1), below(width - size + 1)
 
 
 def draw_batch(

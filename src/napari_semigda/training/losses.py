@@ -16,26 +16,14 @@ unlikely would have no gradient."""
 
 
 def dice_loss(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Soft Dice, ``1 − 2Σ(p·y)/(Σp + Σy)``, of the foreground classes (SemiGDA, skip adapters).
+    """Soft Dice, ``1 − 2Σ(p·y)/(Σp + Σy)``, of the foreground classes (SemiGDA, skip adapters): a scalar in
+    [0, 1].
 
-    One pixel is added to numerator and denominator, so that an empty target has a gradient towards an empty
-    prediction instead of a constant loss of 1. Each image counts alike, and so does each of its classes; of
-    several foreground classes only those that are in the target, or wrongly win a pixel: the faint traces
-    that a palette leaves of every other class would otherwise outweigh the rest.
-
-    Parameters
-    ----------
-    probabilities : Tensor, float, shape (B, K, H, W)
-        Class probabilities in [0, 1]; class 0 is the background.
-    targets : Tensor, float, shape (B, K, H, W)
-        Target probabilities (or ones and zeros).
-    weights : Tensor, bool or float, shape (B, H, W)
-        0 for pixels that train nothing.
-
-    Returns
-    -------
-    Tensor
-        Scalar in [0, 1]; 0 without gradient where all weights of the batch are 0.
+    `probabilities` and `targets` are (B, K, H, W) with the background first; pixels whose `weights`, (B, H,
+    W), are 0 train nothing. One pixel is added to numerator and denominator, so that an empty target has a
+    gradient towards an empty prediction instead of a constant loss of 1. Each image counts alike, and so does
+    each of its classes; of several foreground classes only those that are in the target, or wrongly win a
+    pixel: the faint traces that a palette leaves of every other class would otherwise outweigh the rest.
     """
     # Background pixels of weight 0 count in neither sum, so one product with the weights serves both.
     predicted = probabilities[:, 1:].float() * weights[:, None]
@@ -90,19 +78,11 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
 
 
 def latent_weights(counted: Tensor) -> Tensor:
-    """Return 1 for latent positions that depend on counted pixels only, else 0.
+    """Return 1 for latent positions, (B, 1, H/8, W/8), that depend on `counted` pixels, (B, H, W) bool, only,
+    else 0.
 
     A position is 0 when its own 8 × 8 pixels or those of a neighbor hold a pixel that does not count: the
     autoencoder looks beyond its own block.
-
-    Parameters
-    ----------
-    counted : Tensor, bool, shape (B, H, W)
-        False for pixels that train nothing.
-
-    Returns
-    -------
-    Tensor, float, shape (B, 1, H/8, W/8)
     """
     left_out = (~counted).float()[:, None]
     stride = LATENT_STRIDE
@@ -119,26 +99,14 @@ def alignment_loss(latent: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 
 def pseudo_labels(probabilities: Tensor, kind: str, temperature: float, largest_only: bool) -> Tensor:
-    """Turn one branch's output into targets for the other, on images without labels.
+    """Turn one branch's output, (B, K, H, W), into targets for the other, on images without labels; no
+    gradient.
 
-    Parameters
-    ----------
-    probabilities : Tensor, float, shape (B, K, H, W)
-        Output of one branch; no gradient flows back into it.
-    kind : str
-        ``"soft"``: the probabilities themselves, as in the paper. ``"hard"``: a foreground class where its
-        sharpened probability ``p^(1/T)`` reaches ½ (p ≥ 0.933 for T = 0.1), background elsewhere, as in the
-        authors' code.
-    temperature : float
-        T of the hard labels.
-    largest_only : bool
-        Keep only the largest connected component (p ≥ ½) of the foreground, of whatever classes: right where
-        there is one object per image, and wrong everywhere else.
-
-    Returns
-    -------
-    Tensor, float32, shape (B, K, H, W)
-        Summing to 1 over the classes.
+    The kind ``"soft"``: the probabilities themselves, as in the paper. ``"hard"``: a foreground class where
+    its probability, sharpened by the temperature T to ``p^(1/T)``, reaches ½ (p ≥ 0.933 for T = 0.1),
+    background elsewhere, as in the authors' code. `largest_only` keeps only the largest connected component
+    (p ≥ ½) of the foreground, of whatever classes: right where there is one object per image, and wrong
+    everywhere else.
     """
     foreground = probabilities.detach()[:, 1:].float()
     if kind == "hard":

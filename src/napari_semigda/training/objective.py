@@ -26,30 +26,17 @@ Terms = dict[str, tuple[float, Tensor]]
 class Objective:
     """The loss of one step, ``L = L_sup + λ·L_unsup`` (SemiGDA, schedule), as named terms.
 
-    Parameters
-    ----------
-    model : SemiGDANet
-        In training mode when called.
-    recipe : Recipe
-        Which terms take part, and from when on.
-    generator : torch.Generator
-        Randomness of this step (noise, boxes), on the CPU.
+    The model is in training mode; the generator, for noise and boxes, on the CPU.
     """
 
     def __init__(self, model: SemiGDANet, recipe: Recipe, generator: torch.Generator) -> None:
         self.model, self.recipe, self.generator = model, recipe, generator
 
     def terms(self, stage: int, fraction: float, labeled: Batch, unlabeled: Batch | None) -> Terms:
-        """Compute all terms of a step.
+        """Compute all terms of a step, of which `fraction` of the stage is finished; both batches are on the
+        model's device.
 
-        Parameters
-        ----------
-        stage : int
-            1: latents only. 2: decoded masks, and the latents if the recipe says so.
-        fraction : float
-            Finished share of the stage, in [0, 1].
-        labeled, unlabeled : Batch
-            On the model's device; ``None`` without unlabeled images.
+        Stage 1 has latents only; stage 2 decoded masks, and the latents if the recipe says so.
         """
         images = labeled.images if unlabeled is None else torch.cat([labeled.images, unlabeled.images])
         weight = unlabeled_weight(fraction, self.recipe.unlabeled_peak)
@@ -58,7 +45,9 @@ class Objective:
         noise = self._noise(images)
         mixture = None
         if unlabeled is not None and fraction >= self.recipe.mixing_from:
-            mixture = self._mixture(labeled, unlabeled)
+            count, size = min(len(labeled.images), len(unlabeled.images)), images.shape[-1]
+            boxes = random_boxes(count, size, self.recipe.mixing_side, self.generator)
+            mixture = _Mixture(labeled, unlabeled, boxes.to(images.device))
             # one pass for all: neither the mixed images nor their noise depend on what the others come to
             images = torch.cat([images, mixture.images])
             noise = torch.cat([noise, self._noise(mixture.images)])
@@ -98,39 +87,25 @@ class Objective:
         weight: float,
     ) -> Terms:
         """Compare both branches with the truth, and each with the other's pseudo labels."""
-        count = len(labeled.images)
-        branches = self._branches(latents)
+        count, recipe = len(labeled.images), self.recipe
+        branches = [self.model.decode_image_branch(latents), self.model.decode_mask_branch(latents)]
         truth = one_hot(labeled.labels, self.model.classes)
         supervised = [segmentation_loss(branch[:count], truth, labeled.known) for branch in branches]
         terms: Terms = {"dice": (1.0, supervised[0] + supervised[1])}
         if unlabeled is not None:
             alone = count + len(unlabeled.images)
-            pseudo = [self._pseudo_labels(branch[:alone]) for branch in branches]
-            unsupervised = _crosswise(
-                [branch[count:alone] for branch in branches],
-                [labels[count:] for labels in pseudo],
-                unlabeled.valid,
-            )
+            pseudo = [
+                pseudo_labels(branch[:alone], recipe.pseudo_label, recipe.temperature, recipe.one_object)
+                for branch in branches
+            ]
+            of_unlabeled = [branch[count:alone] for branch in branches]
+            unsupervised = _crosswise(of_unlabeled, [labels[count:] for labels in pseudo], unlabeled.valid)
             terms["unlabeled dice"] = (weight, unsupervised)
             if mixture is not None:
                 mixed = [mixture.mix(labels[:count], labels[count:]) for labels in pseudo]
                 crossed = _crosswise([branch[alone:] for branch in branches], mixed, mixture.counted)
                 terms["mixed dice"] = (weight, crossed)
         return terms
-
-    def _mixture(self, labeled: Batch, unlabeled: Batch) -> _Mixture:
-        """CutMix between the labeled and the unlabeled half of the batch (SemiGDA, skip adapters)."""
-        count = min(len(labeled.images), len(unlabeled.images))
-        size = labeled.images.shape[-1]
-        boxes = random_boxes(count, size, self.recipe.mixing_side, self.generator)
-        return _Mixture(labeled, unlabeled, boxes.to(labeled.images.device))
-
-    def _branches(self, latents: Latents) -> list[Tensor]:
-        return [self.model.decode_image_branch(latents), self.model.decode_mask_branch(latents)]
-
-    def _pseudo_labels(self, probabilities: Tensor) -> Tensor:
-        recipe = self.recipe
-        return pseudo_labels(probabilities, recipe.pseudo_label, recipe.temperature, recipe.one_object)
 
     def _noise(self, images: Tensor) -> Tensor:
         """Noise for the image latents; 0, that is the mean, for images that are not sampled."""
@@ -142,7 +117,7 @@ class Objective:
 
 
 class _Mixture:
-    """Images of both halves of a batch, (2N, 3, S, S), with boxes swapped; `counted` pixels train."""
+    """CutMix between both halves of a batch (SemiGDA, skip adapters); `counted` pixels train."""
 
     def __init__(self, labeled: Batch, unlabeled: Batch, boxes: Tensor) -> None:
         self._boxes = boxes

@@ -73,68 +73,29 @@ _PAPER_SGD = OptimizerSettings("sgd", 0.01, 1e-4, 0.9)
 
 @dataclass(frozen=True, config=_STORED)
 class Recipe(_Stored):
-    """The settings of a round. `Recipe()` suits a waiting user, `Recipe.paper()` is the published one.
-
-    Attributes
-    ----------
-    name : str
-        For display.
-    stage_one_share : float or None
-        Part of the budget that the first round spends on stage 1 (latent alignment), in [0, 1); None shares
-        it as the epochs of both stages would.
-    stage_one_batch, stage_two_batch : int
-        Labeled examples a step beside as many unlabeled ones; twice as many where they are alone.
-    mapping_optimizer, encoder_optimizer : OptimizerSettings
-        Stage 1: latent mapping and encoder are stepped apart.
-    stage_two_optimizer : OptimizerSettings
-        Stage 2: mapping, encoder and both adapters.
-    trained_before : float
-        Factor of stage 2's learning rate where the network was trained before, by an earlier round or on
-        generated images.
-    align_in_stage_two : bool
-        Whether the alignment losses go on beside Dice in stage 2 (paper: yes, released code: no).
-    unlabeled_peak : float
-        β of the unlabeled weight λ.
-    unlabeled_from : float
-        Fraction of a stage from which unlabeled images take part. They halve the labeled steps in a given
-        time, and λ is below a third of its peak in the first half.
-    mixing_from : float
-        Fraction of stage 2 from which CutMix takes part; 1 switches it off.
-    mixing_side : float
-        Side of the swapped box as a fraction of the image's.
-    pseudo_label : {"soft", "hard"}
-        What the branches tell each other, see `losses.pseudo_labels`.
-    temperature : float
-        T of hard pseudo labels.
-    one_object : bool
-        Keep the largest component of pseudo labels: only where there is one object an image.
-    noise_probability : float
-        Stage 2: probability with which the image latent's mean is replaced by a sample.
-    averaging : float
-        Decay of the moving average of the weights that predict.
-    stage_one_epochs, stage_two_epochs : int
-        Length where the budget names neither steps nor seconds.
-    """
+    """The settings of a round. `Recipe()` suits a waiting user, `Recipe.paper()` is the published one."""
 
     name: str = "default"
-    stage_one_share: Number | None = 0.1
-    stage_one_batch: Batch = 4
+    stage_one_share: Number | None = 0.1  # of a first round's budget; None: as the epochs of both stages
+    stage_one_batch: Batch = 4  # labeled examples, beside as many unlabeled ones; twice as many if alone
     stage_two_batch: Batch = 2
-    mapping_optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    encoder_optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    mapping_optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)  # in stage 1
+    encoder_optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)  # in stage 1
     stage_two_optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    trained_before: Number = 0.25
-    align_in_stage_two: Switch = True
-    unlabeled_peak: Number = 0.1
+    trained_before: Number = 0.25  # factor of stage 2's learning rate for a network that was trained before
+    align_in_stage_two: Switch = True  # beside Dice (paper: yes, released code: no)
+    unlabeled_peak: Number = 0.1  # β of the unlabeled weight λ
+    # Fraction of a stage from which unlabeled images take part. They halve the labeled steps in a given time,
+    # and λ is below a third of its peak in the first half.
     unlabeled_from: Number = 0.5
-    mixing_from: Number = 0.5
-    mixing_side: Number = 2 / 3
-    pseudo_label: Literal["soft", "hard"] = "soft"
-    temperature: Number = 0.1
-    one_object: Switch = False
-    noise_probability: Number = 0.5
-    averaging: Number = 0.98
-    stage_one_epochs: Count = 200
+    mixing_from: Number = 0.5  # fraction of stage 2 from which CutMix takes part; 1 switches it off
+    mixing_side: Number = 2 / 3  # of the swapped box, as a fraction of the image's
+    pseudo_label: Literal["soft", "hard"] = "soft"  # see `losses.pseudo_labels`
+    temperature: Number = 0.1  # T of hard pseudo labels
+    one_object: Switch = False  # keep the largest component of pseudo labels
+    noise_probability: Number = 0.5  # with which the image latent's mean is replaced by a sample in stage 2
+    averaging: Number = 0.98  # decay of the moving average of the weights that predict
+    stage_one_epochs: Count = 200  # where the budget names neither steps nor seconds
     stage_two_epochs: Count = 350
 
     @classmethod
@@ -175,12 +136,8 @@ class Recipe(_Stored):
 class Budget(_Stored):
     """How long a round may take; where both limits are given, the first one reached ends it.
 
-    Attributes
-    ----------
-    steps : int or None
-        Optimizer steps of all stages together.
-    seconds : float or None
-        Time spent in steps; waiting, pausing and serving predictions do not count.
+    Steps are the optimizer's, of all stages together; seconds are spent in steps: waiting, pausing and
+    serving predictions do not count.
     """
 
     steps: Annotated[int, Field(strict=True)] | None = None

@@ -34,6 +34,10 @@ from napari_semigda.training.recipe import (
 )
 
 _MOST = 10**12  # steps or seconds
+_UNFIT = (
+    *(OSError, SafetensorError, ArithmeticError, AttributeError),
+    *(LookupError, RuntimeError, TypeError, ValueError),
+)
 
 _DIVERGED = (
     "Training has diverged (the loss is no longer a number). The weights from before this round stay in use; "
@@ -81,49 +85,21 @@ class _Stage:
 
 
 class Round:
-    """Train a network on labeled and unlabeled examples.
+    """Train a network, in place, on labeled and unlabeled examples, which are loaded when drawn.
 
     `run` yields after each optimizer step; between two steps the caller may predict with the network's
     weights, save the state, or stop. Every random choice of a step follows from the seed and the number of
     the step, so a round resumed from its state ends with the weights of one that never stopped, provided that
-    steps, not seconds, limit it.
+    steps, not seconds, limit it. Without limits in the budget the recipe's epochs count.
 
-    Parameters
-    ----------
-    model : SemiGDANet
-        Trained in place and moved to ``device``.
-    labeled, unlabeled : sequence of Example
-        Loaded when drawn. At least one labeled example is needed; there may be no unlabeled ones. Labeled
-        ones may be added later, see `add_labeled`.
-    recipe : Recipe
-        How to train.
-    budget : Budget
-        How long; without limits the recipe's epochs count.
-    working_size : int
-        Side in pixels of the square windows that the network sees, a multiple of 8.
-    seed : int
-        The same seed gives the same losses on the same machine.
-    device : str or torch.device
-        Where to train.
-    warm : bool
-        True for a network that was trained before, by an earlier round or on generated images: stage 1 is
-        left out, and learning rates are lower.
-    clock : callable
-        Returns the seconds that the budget counts, for example the processor's on a shared machine.
+    At least one labeled example is needed, else there is a `SemiGDAError`; more may be added later.
+    `working_size` is the side in pixels of the square windows that the network sees, a multiple of 8. `warm`
+    is True for a network that was trained before, by an earlier round or on generated images: stage 1 is left
+    out, and learning rates are lower. `clock` returns the seconds that the budget counts, for example the
+    processor's on a shared machine.
 
-    Attributes
-    ----------
-    steps_done : int
-        Optimizer steps so far, of both stages and before a resumption.
-    seconds_done : float
-        Seconds spent in them.
-    batch_divisor : int
-        By how much batches of this stage are smaller than the recipe's, for lack of memory.
-
-    Raises
-    ------
-    SemiGDAError
-        If there is no labeled example.
+    `steps_done` and `seconds_done` count both stages, and what was before a resumption; batches of this stage
+    are `batch_divisor` times smaller than the recipe's, for lack of memory.
     """
 
     def __init__(
@@ -179,14 +155,8 @@ class Round:
     def run(self) -> Iterator[StepReport]:
         """Yield a report after each optimizer step until the budget is used up.
 
-        Where the device has too little memory for a batch, it is halved, see `batch_divisor`.
-
-        Raises
-        ------
-        RuntimeError
-            If there is too little memory for one labeled and one unlabeled example.
-        SemiGDAError
-            If the loss is no longer a number.
+        Where the device has too little memory for a batch, it is halved; a RuntimeError if one labeled and
+        one unlabeled example are too many. Raises a `SemiGDAError` if the loss is no longer a number.
         """
         while not self.finished:
             self._let_in()
@@ -201,7 +171,9 @@ class Round:
                 stage.number, self._step, stage.budget.steps, self._fraction(), losses, learning_rate, seconds
             )
             if stage.budget.used(self._step, self._seconds) >= 1:
-                self._next_stage()
+                self._stage_index, self._step, self._seconds = self._stage_index + 1, 0, 0.0
+                if not self.finished:
+                    self._start_stage()
             yield report
 
     def averaged_state(self) -> dict[str, Tensor]:
@@ -238,15 +210,10 @@ class Round:
                 position = from_disk(parse_json((file.metadata() or {})["semigda-round"]))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             self._resume(position, tensors)
-        except (OSError, SafetensorError, ArithmeticError, AttributeError, LookupError) as error:
-            raise self._not_resumed(path, error) from error
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise self._not_resumed(path, error) from error
-
-    def _not_resumed(self, path: Path, error: Exception) -> SemiGDAError:
-        return SemiGDAError(
-            f"The stopped round in “{path}” cannot be resumed ({error}); start a new round instead."
-        )
+        except _UNFIT as error:
+            raise SemiGDAError(
+                f"The stopped round in “{path}” cannot be resumed ({error}); start a new round instead."
+            ) from error
 
     def _position(self) -> dict[str, Any]:
         return {
@@ -285,13 +252,11 @@ class Round:
             self._start_stage()
             self.batch_divisor = int(position.get("batch_divisor", 1))
             self._shuffle_unlabeled()
-            self._resume_labeled(position.get("labeled", self._labeled_from))
+            there = len(self.labeled)  # fewer than there were, if masks have been taken away since
+            counts: list[list[int]] = position.get("labeled", self._labeled_from)
+            self._labeled_from = [[int(step), min(int(count), there)] for step, count in counts]
+            self._shuffle_labeled()
             self._resume_optimizers(groups["optimiser"])
-
-    def _resume_labeled(self, counts: list[list[int]]) -> None:
-        there = len(self.labeled)  # fewer than there were, if masks have been taken away since
-        self._labeled_from = [[int(step), min(int(count), there)] for step, count in counts]
-        self._shuffle_labeled()
 
     def _resume_optimizers(self, tensors: dict[str, Tensor]) -> None:
         states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self._optimizers]
@@ -301,14 +266,10 @@ class Round:
         for optimizer, state in zip(self._optimizers, states, strict=True):
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
-    def _next_stage(self) -> None:
-        self._stage_index, self._step, self._seconds = self._stage_index + 1, 0, 0.0
-        if not self.finished:
-            self._start_stage()
-
     def _start_stage(self) -> None:
         stage = self._stages[self._stage_index]
-        self._labeled_from = [[0, len(self.labeled)]]  # since which step, and how many
+        # Since which step, and how many.
+        self._labeled_from: list[list[int]] = [[0, len(self.labeled)]]
         self.batch_divisor = 1
         self._shuffle_labeled()
         self._shuffle_unlabeled()
@@ -349,17 +310,15 @@ class Round:
             except RuntimeError as error:
                 if self._batch == 1 or not is_out_of_memory(error):
                     raise
-            self._halve_batch()  # not above: the error holds what the step has made
-
-    def _halve_batch(self) -> None:
-        for optimizer in self._optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        self.batch_divisor *= 2
-        self._labeled_from.append([self._step, self.labeled_count])
-        self._shuffle_labeled()
-        self._shuffle_unlabeled()
+            # Not above: the error holds what the step has made.
+            for optimizer in self._optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.batch_divisor *= 2
+            self._labeled_from.append([self._step, self.labeled_count])
+            self._shuffle_labeled()
+            self._shuffle_unlabeled()
 
     def _train_step(self) -> tuple[dict[str, float], float]:
         stage = self._stages[self._stage_index]
@@ -367,7 +326,8 @@ class Round:
         learning_rate = self._set_learning_rates(fraction)
         self.model.train()
         # Dropout draws from the global generator: seed it for this step and leave it as it was found.
-        with torch.random.fork_rng(devices=_forked(self.device)):
+        cards = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cards):
             torch.manual_seed(mixed_seed(self.seed, stage.number, self._step, 3))
             terms = self._terms(stage, fraction)
             total = torch.stack([weight * value for weight, value in terms.values()]).sum()
@@ -376,7 +336,8 @@ class Round:
             total.backward()
         values = torch.stack([*(value for _, value in terms.values()), total]).tolist()  # one wait for a card
         losses = dict(zip((*terms, "total"), values, strict=True))
-        _check_finite(losses["total"])
+        if not math.isfinite(losses["total"]):
+            raise SemiGDAError(_DIVERGED)
         for optimizer in self._optimizers:
             optimizer.step()
         self._update_average()
@@ -384,17 +345,15 @@ class Round:
 
     def _terms(self, stage: _Stage, fraction: float) -> Terms:
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, stage.number, self._step))
-        step, since = self._step, self._labeled_from[-1][0]
-        unlabeled = None
-        if len(self.unlabeled) and fraction >= self.recipe.unlabeled_from:
-            labeled = self._draw(self.labeled, self._labeled_stream.draw(step - since), generator)
-            unlabeled = self._draw(self.unlabeled, self._unlabeled_stream.draw(step), generator)
-        else:
-            labeled = self._draw(self.labeled, self._labeled_alone_stream.draw(step - since), generator)
+        alone = not len(self.unlabeled) or fraction < self.recipe.unlabeled_from
+        stream = self._labeled_alone_stream if alone else self._labeled_stream
+        labeled = self._draw(self.labeled, stream.draw(self._step - self._labeled_from[-1][0]), generator)
+        unlabeled = (
+            None if alone else self._draw(self.unlabeled, self._unlabeled_stream.draw(self._step), generator)
+        )
+        objective = Objective(self.model, self.recipe, generator)
         with autocast(self.device):
-            return Objective(self.model, self.recipe, generator).terms(
-                stage.number, fraction, labeled, unlabeled
-            )
+            return objective.terms(stage.number, fraction, labeled, unlabeled)
 
     def _set_learning_rates(self, fraction: float) -> float:
         factor = polynomial_decay(fraction) * (self.recipe.trained_before if self._warm else 1.0)
@@ -418,11 +377,6 @@ class Round:
         counts = torch.bincount(batch.labels.flatten(), minlength=self.model.classes)
         self.model.shown.update(counts[1 : self.model.classes].nonzero().flatten().add(1).tolist())
         return augment(Batch(*(part.to(self.device) for part in batch)), generator)
-
-
-def _check_finite(loss: float) -> None:
-    if not math.isfinite(loss):
-        raise SemiGDAError(_DIVERGED)
 
 
 def _stages(recipe: Recipe, budget: Budget, labeled: int, warm: bool) -> list[_Stage]:
@@ -461,12 +415,6 @@ def _optimizers(model: SemiGDANet, recipe: Recipe, stage: int) -> list[torch.opt
             optimizer(["encoder"], recipe.encoder_optimizer),
         ]
     return [optimizer(parts, recipe.stage_two_optimizer)]
-
-
-def _forked(device: torch.device) -> list[int]:
-    if device.type != "cuda":
-        return []
-    return [torch.cuda.current_device() if device.index is None else device.index]
 
 
 def _check_position(position: dict[str, Any], stages: int) -> None:
