@@ -66,7 +66,7 @@ class _Interrupts:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self._raised:
             os._exit(INTERRUPTED)
-        if _is_importing(frame):
+        if any(one.f_code.co_filename.startswith("<frozen importlib") for one in _frames(frame)):
             # An interrupted import leaves half a module, or is swallowed by one that tries several.
             if not _has_begun(frame):
                 _leave(number, frame)
@@ -98,10 +98,6 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
-
-
-def _is_importing(frame: FrameType | None) -> bool:
-    return any(one.f_code.co_filename.startswith("<frozen importlib") for one in _frames(frame))
 
 
 def _has_begun(frame: FrameType | None) -> bool:

@@ -28,14 +28,7 @@ if TYPE_CHECKING:
     from napari_semigda.session.trained_model import Segmenter
 
 EXPORT_FORMATS = (
-    "tiff",
-    "imagej",
-    "ome-tiff",
-    "objects",
-    "probabilities",
-    "overlays",
-    "coco",
-    "measurements",
+    *("tiff", "imagej", "ome-tiff", "objects", "probabilities", "overlays", "coco", "measurements"),
 )
 """Keys of `napari_semigda.session.exporting.formats.FORMATS`, known before anything heavy is imported."""
 

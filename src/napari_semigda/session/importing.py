@@ -128,12 +128,13 @@ def import_masks(
     masks = _MaskFiles(listing.pictures, folder, images.identities)
     names = [one.name for one in classes]
     found = match(images.names, masks.names, root=_last_folders(folder.resolve()), class_names=names)
-    chosen = set(_chosen([item.id for item in images.with_mask(found)], count, seed))
+    with_mask = [item for target in found.taken for item in images.items_of(target)]
+    chosen = _chosen(sorted(with_mask, key=images.index_of), count, seed)
     wanted = [
         (target, page, item)
-        for target in sorted(found.taken, key=images.index)
+        for target in sorted(found.taken, key=lambda one: images.index_of(images.items_of(one)[0]))
         for page, item in enumerate(images.items_of(target))
-        if item.id in chosen
+        if item in chosen
     ]
     results: dict[str, tuple[Result, str]] = {}
     accepted, left_out = [], []
@@ -208,15 +209,6 @@ class _Images:
 
     def index_of(self, item: Item) -> int:
         return self._indices[item.id]
-
-    def index(self, target: Target) -> int:
-        """Return the index of a target's first item in the list."""
-        return self.index_of(self.items_of(target)[0])
-
-    def with_mask(self, found: Matching) -> list[Item]:
-        """Return the items that a mask file was found for, in the order of the list."""
-        items = [item for target in found.taken for item in self.items_of(target)]
-        return sorted(items, key=self.index_of)
 
     def ambiguous(self, found: Matching) -> list[tuple[Item, str]]:
         """Return the items that have mask files none of which is taken, and why."""
@@ -295,14 +287,12 @@ def _axes(names: Sequence[str]) -> list[tuple[str, ...]]:
     return positions if all(len(one) > 1 for one in positions) else []
 
 
-def _chosen(found: list[str], count: int | None, seed: int | None) -> list[str]:
+def _chosen(found: list[Item], count: int | None, seed: int | None) -> set[Item]:
     if count is None or count >= len(found):
-        return found
-    if seed is None:
-        indices = [(2 * number + 1) * len(found) // (2 * count) for number in range(count)]
-    else:
-        indices = sorted(random.Random(seed).sample(range(len(found)), count))
-    return [found[index] for index in indices]
+        return set(found)
+    if seed is not None:
+        return {found[index] for index in random.Random(seed).sample(range(len(found)), count)}
+    return {found[(2 * number + 1) * len(found) // (2 * count)] for number in range(count)}
 
 
 def _rows(

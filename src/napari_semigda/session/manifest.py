@@ -154,13 +154,10 @@ def read_manifest(folder: Path) -> Manifest:
 
     Raises a `SemiGDAError` when the folder is no session, a newer version wrote it, or a field is wrong.
     """
-    path = folder / MANIFEST_NAME
-    current = path
+    path = current = folder / MANIFEST_NAME
     with suppress(SemiGDAError):  # a damaged record is reported where the session is opened
         current = current_manifest(folder)
-    if current != path and not current.exists():
-        current = path  # it has been renamed in this moment
-    values = _read_json(current)
+    values = _read_json(current if current.exists() else path)  # it may be renamed in this moment
     try:
         version = _Version.model_validate(values).schema_version
         if version > SCHEMA_VERSION:
@@ -175,12 +172,10 @@ def read_manifest(folder: Path) -> Manifest:
         raise _damaged(path, *_in_words(error.errors(include_url=False)[0])) from error
 
 
-def _from_1(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Add what came later. Programs that know version 1 alone would lose it on saving: hence version 2."""
-    return {"encoder": None, "validation": [], "framing_by_objects": False, **values}
-
-
-MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {1: _from_1}
+MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
+    # Programs that know version 1 alone would lose what is added here on saving: hence version 2.
+    1: lambda values: {"encoder": None, "validation": [], "framing_by_objects": False, **values},
+}
 """By the version that they read; each gives the form of the next."""
 
 
@@ -260,19 +255,14 @@ def _manifest(read: _OnDisk, version: int, path: Path) -> Manifest:
         settings = ImageSettings.from_dict(read.settings)
     except (SemiGDAError, TypeError, ValueError) as error:
         raise _damaged(path, "settings", f"could not be used: {error}") from error
-    return Manifest(
-        classes=tuple(_classes(read.classes, path)),
-        preset=read.preset,
-        settings=settings,
-        items=items_told_apart([Item(**dict(one)) for one in read.items]),
-        one_object=read.one_object,
-        weights=Path(read.weights) if read.weights else None,
-        encoder=read.encoder,
-        created=read.created,
-        validation=tuple(one for one in read.validation if isinstance(one, str)),
-        framing_by_objects=read.framing_by_objects,
-        schema_version=version,
-    )
+    fields = dict(read) | {
+        "classes": tuple(_classes(read.classes, path)),
+        "settings": settings,
+        "items": items_told_apart([Item(**dict(one)) for one in read.items]),
+        "weights": Path(read.weights) if read.weights else None,
+        "validation": tuple(one for one in read.validation if isinstance(one, str)),
+    }
+    return Manifest(**fields, schema_version=version)
 
 
 def _classes(found: list[_Class], path: Path) -> Iterable[ClassInfo]:

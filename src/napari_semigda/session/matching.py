@@ -103,7 +103,7 @@ class _Matcher:
 
     def _join_by_path(self, folder_of: Callable[[str, bool], str | None]) -> None:
         """Join what has the same folder and the same name."""
-        by_path: dict[tuple[str, str], list[tuple[Target, Reading]]] = defaultdict(list)
+        by_path: dict[tuple[str | None, str], list[tuple[Target, Reading]]] = defaultdict(list)
         for target, readings in self._targets:
             folder = folder_of(self._images[target.image].name, False)
             if folder is not None and target not in self._edges_of_target:
@@ -115,8 +115,8 @@ class _Matcher:
                 continue
             for name, readings in names:
                 folder = folder_of(name, True)
-                for reading in readings if folder is not None else ():
-                    for target, of_image in by_path.get((folder or "", folded(reading.base)), ()):
+                for reading in readings:
+                    for target, of_image in by_path.get((folder, folded(reading.base)), ()):
                         joined.append(self._edge(target, of_image, number, name, reading, "path"))
         self._add(joined)
 
@@ -203,10 +203,12 @@ class _Matcher:
         images = listed([self._images[number].name for number in named])
         masks = self._masks_listed(candidates)
         advice = "Give masks the folders and names of the images"
-        what = f"masks have this name: {masks}" if len(candidates) > 1 else f"files have this name: {images}"
-        why_no_mask = f"several {what}"
-        what = f"images have this name: {images}" if len(named) > 1 else f"files have this name: {masks}"
-        why_not_used = f"several {what}"
+        why_no_mask = f"several files have this name: {images}"
+        why_not_used = f"several files have this name: {masks}"
+        if len(candidates) > 1:
+            why_no_mask = f"several masks have this name: {masks}"
+        if len(named) > 1:
+            why_not_used = f"several images have this name: {images}"
         for number in candidates:
             self._found.why_not_used.setdefault(number, f"{why_not_used}. {advice}")
         for image in named:

@@ -46,7 +46,7 @@ def _unique(items: Iterable[tuple[Item, str]], ending: str) -> list[str]:
         name, count_of_name = chosen[number][0], 1
         while identity(name) in taken or (count_of_name > 1 and identity(name) in reserved):
             count_of_name += 1
-            name = _numbered(chosen[number][0], count_of_name)
+            name = f"{chosen[number][0]}-{count_of_name}"
         taken.add(identity(name))
         names[number] = name + ending
     return names
@@ -57,7 +57,3 @@ def _path(item: Item, stem: str) -> tuple[str, bool]:
     parts = [part for part in PurePosixPath(item.name).parent.parts if part not in ("/", "..")]
     safe = [*map(safe_part, parts), safe_part(stem)]
     return "/".join(safe), safe == [*parts, stem]
-
-
-def _numbered(stem: str, number: int) -> str:
-    return stem if number == 1 else f"{stem}-{number}"
