@@ -25,13 +25,7 @@ def check(cancelled: Cancel | None) -> None:
 def tracked(
     things: Collection[_Thing], progress: Progress | None = None, cancelled: Cancel | None = None
 ) -> Iterator[_Thing]:
-    """Iterate over things: ask before each whether to continue, report after each how many are done.
-
-    Raises
-    ------
-    Cancelled
-        When the user canceled.
-    """
+    """Iterate over things: raise `Cancelled` before one if the user canceled, report progress after each."""
     for done, thing in enumerate(things, start=1):
         check(cancelled)
         yield thing
@@ -39,11 +33,8 @@ def tracked(
             progress(done, len(things))
 
 
-WINDOW = 60.0
-"""Seconds over which the pace is measured."""
-
-SHORTEST = 2.0
-"""Seconds before the pace is known."""
+WINDOW = 60.0  # seconds over which the pace is measured
+SHORTEST = 2.0  # seconds before the pace is known
 
 
 class Pace:
@@ -75,8 +66,6 @@ class Pace:
 def time_left(seconds: float) -> str:
     """Return how long something still takes in words, roughly.
 
-    Examples
-    --------
     >>> time_left(170), time_left(42), time_left(5000)
     ('about 3 minutes left', 'about 40 seconds left', 'about 1 hour 25 minutes left')
     """

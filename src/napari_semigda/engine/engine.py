@@ -38,21 +38,10 @@ Task = Callable[[], Iterable[Event]] | None
 class Engine:
     """Trains and predicts for one session.
 
-    Parameters
-    ----------
-    device
-        ``"auto"``, or a device by torch's name: ``"cuda"``, ``"mps"``, ``"cpu"``.
-    on_progress
-        Called by the working thread while an autoencoder is fetched or a large image is drafted.
-    weights
-        Where the autoencoder's weights are on this machine, if not where the session says.
-    clock
-        Gives the seconds that budgets of rounds count; see `Round`.
-    models
-        Makes what trains and predicts; tests give one that does neither.
+    The working thread calls `on_progress` while an autoencoder is fetched or a large image is drafted.
+    `weights` are the autoencoder's on this machine, if not where the session says; `clock` gives the seconds
+    that budgets of rounds count; `models` makes what trains and predicts; tests give one that does neither.
 
-    Examples
-    --------
     >>> engine.request_round(budget=Budget(seconds=60))
     >>> if engine.start_work():
     ...     for event in engine.work():
@@ -109,13 +98,8 @@ class Engine:
         """Request a round on all accepted masks and all other images.
 
         It starts from the last round's weights unless ``fresh``; without a budget the recipe's epochs count.
-        With ``resume`` the stopped round continues, with its own recipe, budget and seed.
-
-        Raises
-        ------
-        SemiGDAError
-            If a round is running, nothing is accepted yet, no pixel of it is labeled, or there is nothing
-            to resume.
+        With ``resume`` the stopped round continues, with its own recipe, budget and seed. Raises a
+        `SemiGDAError` if a round is running, no accepted pixel is labeled, or there is nothing to resume.
         """
         with self._requests.lock:
             if self.round_is_active:
@@ -247,9 +231,8 @@ class Engine:
             raise
 
     def _take_task(self) -> Task:
-        with self._requests.lock:
+        with self._requests.lock:  # after a later request, `start_work` returns True
             task = self._next_task()
-            # Set under the lock: after a later request, `start_work` returns True.
             self._working = task is not None
             return task
 

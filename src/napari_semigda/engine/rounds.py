@@ -14,7 +14,7 @@ from napari_semigda.engine import events
 from napari_semigda.engine.drafts import Drafter
 from napari_semigda.engine.events import Event
 from napari_semigda.engine.models import Models
-from napari_semigda.engine.requests import Requests, RoundRequest
+from napari_semigda.engine.requests import Requests
 from napari_semigda.errors import Cancelled, SemiGDAError, user_message
 from napari_semigda.inference.predictor import Predictor
 from napari_semigda.session.efforts import measure as effort
@@ -25,18 +25,10 @@ from napari_semigda.training.round import Round, StepReport
 
 logger = logging.getLogger(__name__)
 
-STATE_INTERVAL = 60.0
-"""Seconds of training between two writes of a running round's state, in case the program is killed."""
-
-REFRESH_INTERVAL = 0.25
-"""Part of a round after which the next images are drafted with what it has learned so far."""
-
-REFRESHED = 8
-"""How many images at most are drafted again while a round runs; the others when it has ended."""
-
-REFRESH_SHARE = 0.1
-"""Largest share of a round's time for these drafts: they make the round last longer."""
-
+STATE_INTERVAL = 60.0  # seconds of training between two writes of its state, in case the program is killed
+REFRESH_INTERVAL = 0.25  # part of a round after which the next images are drafted with what it learned so far
+REFRESHED = 8  # images at most that are drafted again while a round runs; the others when it has ended
+REFRESH_SHARE = 0.1  # largest share of a round's time for these drafts: they make the round last longer
 SMALLER_BATCH = (
     "There is too little memory for this many images at once: the round continues with half of them a step. "
     "A smaller working size or preset needs less."
@@ -101,7 +93,14 @@ class RoundRunner:
             if resumed is None and (request.fresh or self.session.rounds.last_model() is None):
                 framing = self.session.fit_framing()  # no weights of an earlier round depend on it
             if resumed is None:
-                record = self._new_record(request)
+                last = None if request.fresh else self.session.rounds.last_model()
+                record = self.session.rounds.begin(
+                    request.recipe,
+                    request.budget,
+                    request.seed,
+                    warm=last is not None,
+                    started_from="" if last is None else f"round {int(last.parent.name)}",
+                )
             else:
                 record = self.session.rounds.resume(resumed.number)
             self.running = self._prepare(record, request.resume)
@@ -115,16 +114,6 @@ class RoundRunner:
             yield events.RoundStarted(record)
         else:  # a stopped round that could not be resumed stays stopped
             yield self._fail(record, message, "stopped" if request.resume else "failed")
-
-    def _new_record(self, request: RoundRequest) -> RoundRecord:
-        last = None if request.fresh else self.session.rounds.last_model()
-        return self.session.rounds.begin(
-            request.recipe,
-            request.budget,
-            request.seed,
-            warm=last is not None,
-            started_from="" if last is None else f"round {int(last.parent.name)}",
-        )
 
     def _prepare(self, record: RoundRecord, resume: bool) -> RunningRound:
         labeled, unlabeled = self.session.examples(record.labeled)
@@ -186,16 +175,12 @@ class RoundRunner:
         if report.stage == 2 and due and report.fraction < 1:  # at its end all are drafted
             running.refreshed = report.fraction
             self.drafter.use(self.models.predictor_of(running.trainer), running.record.number)
-            self._request_refresh()
-
-    def _request_refresh(self) -> None:
-        """Request drafts of what the annotator will look at next, but not of the image on screen."""
-        shown = self.session.current_item
-        if shown is not None:
-            ids = [item.id for item in self.session.queue(shown, count=REFRESHED)]
-            with self.requests.lock:
-                self.requests.refresh.clear()
-                self.requests.refresh.update(dict.fromkeys(ids))
+            shown = self.session.current_item
+            if shown is not None:  # it is not drafted again, only what the annotator will look at next
+                ids = [item.id for item in self.session.queue(shown, count=REFRESHED)]
+                with self.requests.lock:
+                    self.requests.refresh.clear()
+                    self.requests.refresh.update(dict.fromkeys(ids))
 
     def has_time_to_refresh(self) -> bool:
         """Return whether drafts made meanwhile took no more than their share; all may come during a pause."""
@@ -259,7 +244,15 @@ class RoundRunner:
         try:
             record = self._save(running, status, predictor, validation)
         except (OSError, SemiGDAError) as error:
-            yield self._not_saved(running, user_message(error))
+            message = user_message(error)
+            if self.requests.closing:  # there is no later chance to save it
+                resumable = self._state_file(running.record).is_file()
+                yield self._fail(running.record, message, "stopped" if resumable else "failed")
+                return
+            with self.requests.lock:
+                self.requests.paused = True
+            message += " The round is paused and nothing is lost. Free disk space, then continue or stop it."
+            yield events.RoundNotSaved(running.record, message)
             return
         self._release()
         self.drafter.restart_progress()
@@ -267,15 +260,6 @@ class RoundRunner:
             self.drafter.request_features()
             self.requests.add_drafts(self.session.queue())
         yield events.RoundEnded(record)
-
-    def _not_saved(self, running: RunningRound, message: str) -> Event:
-        if self.requests.closing:  # there is no later chance to save it
-            resumable = self._state_file(running.record).is_file()
-            return self._fail(running.record, message, "stopped" if resumable else "failed")
-        with self.requests.lock:
-            self.requests.paused = True
-        message += " The round is paused and nothing is lost. Free disk space, then continue or stop it."
-        return events.RoundNotSaved(running.record, message)
 
     def _save(
         self,

@@ -1,7 +1,8 @@
-"""The drafts of a session: label maps that were predicted, and what is known of each."""
+"""The drafts of a session: predicted masks, what is known of each, and which the annotator was shown."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,37 +13,28 @@ from pydantic import TypeAdapter, ValidationError
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.postprocessing import one_object
 from napari_semigda.io.atomic import write_json
-from napari_semigda.io.files import json_or_none
+from napari_semigda.io.files import check_own, json_or_none
+from napari_semigda.io.masks import read_labels, write_labels
 from napari_semigda.session.folder import SessionFolder
 from napari_semigda.session.item_list import ItemList
 from napari_semigda.session.items import Item, id_of
 from napari_semigda.session.journal import Fraction, RoundNumber
 from napari_semigda.session.mask_files import MaskFolder
-from napari_semigda.session.seen_drafts import SeenDraft, SeenDrafts
 
 if TYPE_CHECKING:
     from napari_semigda.inference.predictor import Draft, Prediction
 
 _MOST_BYTES = 2**16
+_MARK = ".draft-of-round-"  # no id holds a full stop
 
 
 @dataclass(frozen=True)
 class DraftInfo:
-    """What is known of a draft.
+    """What is known of a draft."""
 
-    Parameters
-    ----------
-    score
-        Acquisition score in [0, 1]; higher means: label it sooner.
-    round
-        The round whose weights predicted it; 0 for imported weights.
-    uncertainty
-        Mean over the image, in [0, 1].
-    """
-
-    score: Fraction
-    round: RoundNumber
-    uncertainty: Fraction = 0.0
+    score: Fraction  # acquisition score; higher means: label it sooner
+    round: RoundNumber  # whose weights predicted it; 0: imported weights
+    uncertainty: Fraction = 0.0  # mean over the image
 
 
 _INFO = TypeAdapter(DraftInfo)
@@ -51,6 +43,70 @@ _INFO = TypeAdapter(DraftInfo)
 def draft_in_words(info: DraftInfo) -> str:
     """Return which weights made a draft: ``"draft of round 3"``, or ``"draft of the imported model"``."""
     return f"draft of round {info.round}" if info.round else "draft of the imported model"
+
+
+@dataclass(frozen=True)
+class SeenDraft:
+    """The draft that the annotator was shown before painting, and its round; None without one."""
+
+    draft: NDArray[np.uint8] | None = field(default=None, repr=False)
+    round: int | None = None
+
+
+class SeenDrafts:
+    """The draft of the item shown last, in memory, and of items with an unfinished edit, beside the edit.
+
+    Called under the session's lock.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._item = ""
+        self._seen = SeenDraft()
+        self._kept = True
+
+    def see(self, item: Item, seen: SeenDraft) -> None:
+        """Remember what the annotator is shown of an item."""
+        self._item, self._seen, self._kept = item.id, seen, False
+
+    def of(self, item: Item, *, edited: bool) -> SeenDraft | None:
+        """Return what the annotator was shown; None where no annotator was shown the item."""
+        if item.id == self._item:
+            return self._seen
+        return self._read(item) if edited else None
+
+    def keep(self, item: Item) -> None:
+        """Save what was shown, for tomorrow: an edit of the item begins or continues."""
+        if item.id != self._item or self._kept:
+            return
+        self.drop(item)
+        if self._seen.draft is not None:
+            file = self._folder / f"{item.id}{_MARK}{self._seen.round or 0}.tif"
+            with suppress(SemiGDAError):  # the effort will not be known: no reason not to keep the strokes
+                write_labels(file, self._seen.draft, item.pixel_size, item.unit, durable=False)
+        self._kept = True
+
+    def drop(self, item: Item) -> None:
+        """Remove what was written down: the edit is over."""
+        for file in self._files(item):
+            with suppress(OSError):
+                file.unlink()
+        if item.id == self._item:
+            self._kept = False
+
+    def _read(self, item: Item) -> SeenDraft:
+        for file in self._files(item):
+            number = file.stem.removeprefix(f"{item.id}{_MARK}")
+            with suppress(SemiGDAError):
+                check_own(file, self._folder.parent)
+                draft = read_labels(file).astype(np.uint8)
+                return SeenDraft(draft, int(number) if number.isdecimal() else None)
+        return SeenDraft()
+
+    def _files(self, item: Item) -> list[Path]:
+        with suppress(OSError):
+            return sorted(self._folder.glob(f"{item.id}{_MARK}*.tif"))
+        return []
 
 
 class DraftStore:
@@ -133,7 +189,7 @@ class DraftStore:
         item = self._items.get(item)
         with self._folder.lock:
             newest = self.newest(item)
-            self._seen.see(item, newest.draft, newest.round)
+            self._seen.see(item, newest)
         return newest.draft
 
     def newest(self, item: Item) -> SeenDraft:

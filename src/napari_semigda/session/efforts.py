@@ -14,17 +14,10 @@ from napari_semigda.session.folder import SessionFolder
 from napari_semigda.session.journal import JournalEntry, append_entry, read_entries
 from napari_semigda.session.layout import JOURNAL
 
-ACCEPTING = ("accepted", "corrected", "imported")
-"""Events that leave an item with an accepted mask."""
-
+ACCEPTING = ("accepted", "corrected", "imported")  # events that leave an item with an accepted mask
 UNDONE = "accept undone"
-"""Event that undoes the last accept of an item."""
-
-RECENT = 10
-"""Number of accepted drafts in the summary."""
-
-LITTLE = 0.02
-"""A draft of which less than this share of pixels was changed was nearly right."""
+RECENT = 10  # accepted drafts in the summary
+LITTLE = 0.02  # a draft of which less than this share of pixels was changed was nearly right
 
 
 @dataclass(frozen=True)
@@ -51,8 +44,9 @@ class Efforts:
 
     def add(self, entry: JournalEntry) -> None:
         """Take one more event into account."""
-        if entry.event == UNDONE:
-            self._take_back(entry.item)
+        if entry.event == UNDONE and (accepts := self._accepts.get(entry.item)):
+            _, undone = accepts.pop()
+            self.drafts = [draft for draft in self.drafts if draft is not undone]  # others may be equal
         if entry.event not in ACCEPTING:
             return
         draft = None
@@ -62,13 +56,6 @@ class Efforts:
             draft = AcceptedDraft(entry.round, entry.changed, empty)
             self.drafts.append(draft)
         self._accepts.setdefault(entry.item, []).append((entry.changed, draft))
-
-    def _take_back(self, item_id: str) -> None:
-        accepts = self._accepts.get(item_id)
-        _, draft = accepts.pop() if accepts else (None, None)
-        if draft is not None:
-            last = max(index for index, one in enumerate(self.drafts) if one is draft)
-            del self.drafts[last]
 
     def of(self, item_id: str) -> float | None:
         """Return the share of pixels changed when an item was accepted last; None without a draft."""
@@ -115,11 +102,8 @@ def measure(
 ) -> tuple[float | None, float | None]:
     """Compare a draft (H, W) with the accepted mask (H, W), where that is not `UNKNOWN`.
 
-    Returns
-    -------
-    dice, changed
-        Mean Dice of the classes that occur in either (1 where none occurs), and share of the pixels that
-        differ, both in [0, 1]; None where no pixel is labeled, or the sizes differ.
+    Returns the mean Dice of the classes that occur in either (1 where none occurs), and the share of the
+    pixels that differ, both in [0, 1]; None where no pixel is labeled, or the sizes differ.
     """
     if draft.shape != accepted.shape:
         return None, None

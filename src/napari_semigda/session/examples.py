@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import overload
 
 import torch
@@ -20,11 +21,10 @@ from napari_semigda.session.items import Item
 from napari_semigda.session.labels import LabelStore
 from napari_semigda.training.data import Example
 
-DEFAULT_ROOM = 512 * 2**20
-"""Bytes of prepared examples that a session keeps in memory."""
+DEFAULT_ROOM = 512 * 2**20  # bytes of prepared examples that a session keeps in memory
 
+# Bytes that a large image counts for, of which only a file is kept open: there cannot be too many.
 OPEN_FILE = 8 * 2**20
-"""Bytes that a large image counts for, of which only a file is kept open: there cannot be too many."""
 
 
 class ExampleCache:
@@ -50,27 +50,24 @@ class ExampleCache:
             kept = self._kept.get(key)
             if kept is not None:
                 self._kept.move_to_end(key)
-        if kept is None:
-            made = make()
-            small = made.image.to(torch.float16) if isinstance(made.image, torch.Tensor) else made.image
-            kept = made._replace(image=small)
-            self._keep(key, kept)
-        return kept
+        if kept is not None:
+            return kept
+        made = make()
+        if isinstance(made.image, torch.Tensor):
+            made = made._replace(image=made.image.to(torch.float16))
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = made
+                self._bytes += _size(made)
+                while self._bytes > self.room and len(self._kept) > 1:
+                    self._bytes -= _size(self._kept.popitem(last=False)[1])
+        return made
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._kept.clear()
             self._bytes = 0
-
-    def _keep(self, key: object, example: Example) -> None:
-        with self._lock:
-            if key in self._kept:
-                return
-            self._kept[key] = example
-            self._bytes += _size(example)
-            while self._bytes > self.room and len(self._kept) > 1:
-                self._bytes -= _size(self._kept.popitem(last=False)[1])
 
 
 class SessionExamples(Sequence[Example]):
@@ -112,17 +109,14 @@ class SessionExamples(Sequence[Example]):
             if item.id in self._unreadable:
                 continue
             try:
-                return self._example(item)
+                stamp = None if self._labels is None else self._labels.stamp(item)
+                return self._cache.get((item.id, stamp, self._settings), partial(self._prepare, item))
             except SemiGDAError as error:
                 self._unreadable[item.id] = f"{item.name} is left out of training. {error}"
                 self._warn(self._unreadable[item.id])
         kind = "unlabeled" if self._labels is None else "labeled"
         last = next(reversed(self._unreadable.values()))
         raise SemiGDAError(f"None of {len(self.items)} {kind} images can be read for training. {last}")
-
-    def _example(self, item: Item) -> Example:
-        stamp = None if self._labels is None else self._labels.stamp(item)
-        return self._cache.get((item.id, stamp, self._settings), lambda: self._prepare(item))
 
     def _prepare(self, item: Item) -> Example:
         labels = None if self._labels is None else self._labels.get(item)

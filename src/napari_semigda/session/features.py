@@ -18,15 +18,12 @@ from napari_semigda.io.atomic import atomic_file
 from napari_semigda.io.files import check_own, opened_tensors, parse_json
 from napari_semigda.session.ranking import Floats, nearest
 
-SAVED_AT_GROWTH = 1 / 8
-"""The file is written again when it lacks this share of what it holds: a few dozen times in all."""
-
-SAVED_TOGETHER = 32
-"""This number of new ones is worth writing the file, however few it holds."""
+# The file is written again when it lacks this share of what it holds (a few dozen times in all), and at least
+# this number.
+SAVED_AT_GROWTH, SAVED_TOGETHER = 1 / 8, 32
 
 _DAMAGED = (AttributeError, KeyError, TypeError, ValueError)
 _LONGEST = 2**14  # numbers of one image
-
 _MOST = 1e4  # no feature is anywhere near; a half-precision number holds it
 
 
@@ -68,7 +65,7 @@ class ImageFeatures:
             self._signature = None
             self._known[:] = False
             self._saved = 0
-            self._changed()
+            self._single = self._near = None
             with suppress(OSError):
                 self._file.unlink(missing_ok=True)
 
@@ -85,7 +82,7 @@ class ImageFeatures:
                 self._saved = 0
             self._vectors[self._rows[item_id]] = features.clip(-_MOST, _MOST)
             self._known[self._rows[item_id]] = True
-            self._changed()
+            self._single = self._near = None
             if self._known.sum() - self._saved >= max(SAVED_TOGETHER, self._saved * SAVED_AT_GROWTH):
                 self.save()
 
@@ -123,9 +120,6 @@ class ImageFeatures:
                 save_file({"latents": self._vectors[self._known]}, temporary, metadata=header)
             self._saved = count
 
-    def _changed(self) -> None:
-        self._single = self._near = None
-
     def _read(self) -> None:
         with suppress(OSError, SafetensorError, SemiGDAError, *_DAMAGED):
             check_own(self._file, self._file.parents[1])
@@ -135,15 +129,12 @@ class ImageFeatures:
                 count, length = content.get_slice("latents").get_shape()
                 if count > len(self._rows) or length > _LONGEST:
                     return
-                vectors = content.get_tensor("latents")
-            self._take(np.asarray(vectors, np.float16), ids, signature)
-
-    def _take(self, vectors: NDArray[np.float16], ids: list[Any], signature: Any) -> None:
-        if not isinstance(ids, list) or len(vectors) != len(ids) or not np.isfinite(vectors).all():
-            raise ValueError("not features")
-        found = [index for index, item_id in enumerate(ids) if item_id in self._rows]
-        rows = [self._rows[ids[index]] for index in found]
-        self._vectors = np.zeros((len(self._rows), vectors.shape[1]), np.float16)
-        self._vectors[rows] = vectors[found]
-        self._known[rows] = True
-        self._signature, self._saved = signature, len(found)
+                vectors = np.asarray(content.get_tensor("latents"), np.float16)
+            if not isinstance(ids, list) or len(vectors) != len(ids) or not np.isfinite(vectors).all():
+                return
+            found = [index for index, item_id in enumerate(ids) if item_id in self._rows]
+            rows = [self._rows[ids[index]] for index in found]
+            self._vectors = np.zeros((len(self._rows), vectors.shape[1]), np.float16)
+            self._vectors[rows] = vectors[found]
+            self._known[rows] = True
+            self._signature, self._saved = signature, len(found)

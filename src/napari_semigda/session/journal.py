@@ -21,33 +21,18 @@ RoundNumber = Annotated[int, Field(strict=True, ge=0, lt=MOST_ROUNDS)]
 class JournalEntry:
     """One event.
 
-    Parameters
-    ----------
-    time
-        In UTC, ISO 8601.
-    item
-        The item's id.
-    event
-        ``"accepted"``, ``"corrected"`` (accepted before, and again), ``"accept undone"``, ``"imported"``,
-        ``"skipped"``, ``"unskipped"``, ``"class removed"``, ``"background unlabeled"``, ``"mask restored"``.
-    dice, changed
-        See `napari_semigda.session.efforts.measure`; None without a draft, as the following.
-    round
-        The round whose weights made the draft.
-    note
-        What else is worth knowing; mostly empty.
-    empty
-        Whether there was no object in the draft; None in journals of earlier versions.
+    It is ``"accepted"``, ``"corrected"`` (accepted before, and again), ``"accept undone"``, ``"imported"``,
+    ``"skipped"``, ``"unskipped"``, ``"class removed"``, ``"background unlabeled"`` or ``"mask restored"``.
     """
 
-    time: str
-    item: str
+    time: str  # in UTC, ISO 8601
+    item: str  # its id
     event: str
-    dice: Fraction | None = None
-    changed: Fraction | None = None
-    round: RoundNumber | None = None
-    note: str = ""
-    empty: Annotated[bool, Field(strict=True)] | None = None
+    dice: Fraction | None = None  # see `napari_semigda.session.efforts.measure`; None without a draft
+    changed: Fraction | None = None  # likewise
+    round: RoundNumber | None = None  # whose weights made the draft
+    note: str = ""  # what else is worth knowing
+    empty: Annotated[bool, Field(strict=True)] | None = None  # no object in the draft; None: not noted
 
 
 _ENTRY = TypeAdapter(JournalEntry)

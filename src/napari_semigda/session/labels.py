@@ -6,30 +6,32 @@ the folders held when the session was opened and what happened since.
 
 import warnings
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_semigda.errors import SemiGDAError
+from napari_semigda.io.atomic import MayNotLast
 from napari_semigda.model.annotation import UNKNOWN
-from napari_semigda.session.drafts import DraftStore
+from napari_semigda.session.drafts import DraftStore, SeenDraft, SeenDrafts
 from napari_semigda.session.efforts import UNDONE, AcceptedDraft, Journal, measure
 from napari_semigda.session.folder import SessionFolder
 from napari_semigda.session.item_list import ItemList
 from napari_semigda.session.items import Item, id_of
 from napari_semigda.session.journal import JournalEntry, now
-from napari_semigda.session.label_files import LabelFiles, Stamp
 from napari_semigda.session.manifest import ManifestFile
 from napari_semigda.session.mask_files import MaskFolder
-from napari_semigda.session.seen_drafts import SeenDraft, SeenDrafts
 
-UNDOABLE = 20
-"""Number of accepts that can be undone, the last first, while the session is open."""
+UNDOABLE = 20  # accepts that can be undone, the last first, while the session is open
+
+Stamp = tuple[int, int] | None
+"""Changes whenever a file does; None where there is none."""
 
 
 class _Packed:
@@ -52,6 +54,65 @@ class _Accept:
     round: int | None
     skipped: bool
     stamp: Stamp
+
+
+class LabelFiles:
+    """Notices label files that another program changed. Called under the session's lock."""
+
+    def __init__(self, folder: SessionFolder, masks: MaskFolder) -> None:
+        self.masks = masks
+        self._folder = folder
+        self._writes: Counter[str] = Counter()
+        self._seen: dict[str, Stamp] = {}
+
+    def stamp(self, item: Item) -> tuple[Stamp, int]:
+        """Return what changes whenever the label file of an item does, here or by another program."""
+        return self.masks.stamp(item.id), self._writes[item.id]
+
+    def seen(self, item: Item) -> Stamp:
+        """Return the stamp of the label file that this program wrote or showed last."""
+        return self._seen.get(item.id)
+
+    def write(self, item: Item, mask: NDArray[np.uint8]) -> None:
+        """Write a checked mask; raises as `MaskFolder.write`."""
+        try:
+            self.masks.write(item, mask)
+        except MayNotLast:
+            self.note_written(item)
+            raise
+        self.note_written(item)
+
+    def note_written(self, item: Item) -> None:
+        """Remember how the label file is that was just written; a disk that fails only now loses nothing."""
+        self._writes[item.id] += 1
+        self._seen.pop(item.id, None)
+        with suppress(SemiGDAError):
+            self._seen[item.id] = self.masks.stamp(item.id)
+
+    def show(self, item: Item) -> None:
+        """Remember which label file the annotator is shown; warn if it is another than last time."""
+        stamp = self.masks.stamp(item.id)
+        if stamp is not None and self._seen.get(item.id, stamp) != stamp:
+            self._folder.warn(
+                f"The accepted mask of {item.name} was changed by another program; please review it."
+            )
+        self.masks.notice(item.id)
+        self._seen[item.id] = stamp
+
+    def keep_unseen(self, item: Item) -> str:
+        """Copy a label file that this program has not seen as it is; return a note for the journal."""
+        stamp = self.masks.stamp(item.id)
+        if stamp is None:
+            return ""
+        if self._seen.get(item.id, stamp) != stamp:
+            what = "was changed by another program while you worked on the image"
+        elif not self.masks.holds_mask(item):
+            what = "was not a mask of it"
+        else:
+            return ""
+        kept = self.masks.set_aside(item)
+        self._folder.warn(f"The label file of {item.name} {what}; it was kept as “{kept}”.")
+        return f"the file that was there is kept as {kept.name}"
 
 
 class LabelStore:
@@ -116,7 +177,7 @@ class LabelStore:
             return edit
         accepted = self.accepted.read(item)
         if accepted is not None:
-            self._seen_drafts.see(item, None, None)
+            self._seen_drafts.see(item, SeenDraft())
             return accepted
         draft = self._drafts.see(item)
         return np.zeros(item.shape, np.uint8) if draft is None else draft
@@ -172,11 +233,8 @@ class LabelStore:
     def for_training(self, labeled_ids: Collection[str] | None = None) -> tuple[list[Item], list[Item]]:
         """Return the labeled and unlabeled items of a round; not those skipped or kept for validation.
 
-        Parameters
-        ----------
-        labeled_ids
-            The items that count as labeled, in this order, as the record of a resumed round has them; None
-            takes all that are accepted now. What was accepted since is among the unlabeled ones then.
+        `labeled_ids` count as labeled, in this order, as the record of a resumed round has them; what was
+        accepted since is among the unlabeled ones then. None takes all that are accepted now.
         """
         with self._folder.lock:
             accepted, skipped = self.accepted.ids(), self._items.skipped
@@ -188,14 +246,9 @@ class LabelStore:
 
     def nothing_labeled(self) -> bool:
         """Return whether there are masks to learn from and all their pixels are unlabeled."""
-        blank = None
-        for item in self.to_learn_from():
-            mask = self.readable(item)
-            if mask is not None:
-                blank = bool((mask == UNKNOWN).all())
-                if not blank:
-                    return False
-        return bool(blank)
+        masks = (mask for item in self.to_learn_from() if (mask := self.readable(item)) is not None)
+        first = next(masks, None)
+        return first is not None and all((mask == UNKNOWN).all() for mask in chain([first], masks))
 
     def readable(self, item: Item) -> NDArray[np.uint8] | None:
         """Read an accepted mask; None also where it cannot be read, which training reports."""
@@ -213,26 +266,11 @@ class LabelStore:
         in the way and is no mask of this item, or that another program changed since the annotator was
         shown it (by `starting_mask`), is kept as `labels/<id>.replaced-N.tif`.
 
-        Parameters
-        ----------
-        item
-            An item, or its id.
-        labels
-            (H, W) integer or boolean: 0 background, 1 … K-1 classes, 255 unlabeled.
-        event
-            For the journal; None means ``"accepted"``, or ``"corrected"`` where it was accepted before.
-
-        Returns
-        -------
-        JournalEntry
-            With how much was changed in the draft.
-
-        Raises
-        ------
-        SemiGDAError
-            When the mask does not fit the item, or cannot be saved; what was accepted before still is.
-        MayNotLast
-            When it was saved, but the disk failed then: accept it again once the disk works.
+        `labels` is (H, W), integer or boolean: 0 background, 1 … K-1 classes, 255 unlabeled. The event is
+        ``"accepted"`` unless given, or ``"corrected"`` where it was accepted before; its entry in the journal
+        is returned, with how much was changed in the draft. A `SemiGDAError` says that the mask does not fit
+        the item or cannot be saved, and what was accepted before still is; `MayNotLast`, that it was saved,
+        but the disk failed then: accept it again once the disk works.
         """
         self._folder.check_writable()
         item = self._items.get(item)
@@ -240,12 +278,17 @@ class LabelStore:
         with self._folder.lock:
             event = event or ("corrected" if item in self else "accepted")
             note = self._files.keep_unseen(item)
-            shown = self._shown(item)
-            before = self._before_accept(item, shown)
+            # A program that accepts what no annotator was shown is taken to know the newest draft.
+            shown = self._seen_drafts.of(item, edited=item.id in self.edits) or self._drafts.newest(item)
+            accepted = self.readable(item)  # what is no mask of the item is none to go back to
+            packed = None if accepted is None else _Packed(accepted)
+            draft = None if shown.draft is None else _Packed(shown.draft)
+            skipped = item.id in self._items.skipped
             if item.id in self.edits:
                 self.edits.write(item, mask)
             self._files.write(item, mask)
-            self._undoable.append(replace(before, stamp=self._files.seen(item)))
+            stamp = self._files.seen(item)
+            self._undoable.append(_Accept(item.id, packed, draft, shown.round, skipped, stamp))
             entry = JournalEntry(now(), item.id, event, note=note)
             if shown.draft is not None:
                 dice, changed = measure(shown.draft, mask, self._manifest.manifest.classes[-1].value + 1)
@@ -284,7 +327,10 @@ class LabelStore:
                     "cannot be undone. Show the image, correct the mask and accept it again."
                 )
             draft = None if last.draft is None else last.draft.labels()
-            accepted = None if last.accepted is None else self._of_classes(last.accepted.labels())
+            accepted = None if last.accepted is None else last.accepted.labels()
+            if accepted is not None:  # classes removed since become unlabeled, as in the other masks
+                known = [0, UNKNOWN, *(one.value for one in self._manifest.manifest.classes)]
+                accepted = np.where(np.isin(accepted, known), accepted, np.uint8(UNKNOWN))
             before = self._drafts.get(item) if accepted is None else accepted  # a newer draft, perhaps
             self._keep_as_edit(item, mask, before, SeenDraft(draft, last.round))
             self._put_back(item, accepted)
@@ -327,54 +373,31 @@ class LabelStore:
 
     # Details
 
-    def _before_accept(self, item: Item, shown: SeenDraft) -> _Accept:
-        """Return what is needed to undo an accept of an item that comes next."""
-        accepted = self.readable(item)  # what is no mask of the item is none to go back to
-        return _Accept(
-            item.id,
-            None if accepted is None else _Packed(accepted),
-            None if shown.draft is None else _Packed(shown.draft),
-            shown.round,
-            item.id in self._items.skipped,
-            None,
-        )
-
-    def _shown(self, item: Item) -> SeenDraft:
-        """Return the draft that the annotator was shown; a program is taken to know the newest."""
-        seen = self._seen_drafts.of(item, edited=item.id in self.edits)
-        return self._drafts.newest(item) if seen is None else seen
-
-    def _of_classes(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return an earlier mask, in which classes removed since become unlabeled as in the others."""
-        values = [one.value for one in self._manifest.manifest.classes]
-        return np.where(np.isin(mask, (0, UNKNOWN, *values)), mask, np.uint8(UNKNOWN))
-
     def _keep_as_edit(
         self, item: Item, mask: NDArray[np.uint8], before: NDArray[np.uint8] | None, seen: SeenDraft
     ) -> None:
         """Keep a mask that is no longer accepted, unless it is as before or somebody painted since."""
         if item.id in self.edits:
             return
-        self._seen_drafts.see(item, seen.draft, seen.round)
+        self._seen_drafts.see(item, seen)
         if not np.array_equal(mask, np.zeros_like(mask) if before is None else before):
             self.edits.write(item, mask)
             self._seen_drafts.keep(item)
 
     def _put_back(self, item: Item, accepted: NDArray[np.uint8] | None) -> None:
         """Make a label file what it was before, or remove it."""
-        if accepted is not None:
-            try:
+        try:
+            if accepted is None:
+                self.accepted.remove(item.id)
+            else:
                 self.accepted.write(item, accepted)
-            finally:
-                self._files.note_written(item)
-        else:
-            self.accepted.remove(item.id)
+        finally:
             self._files.note_written(item)
-            if item in self:
-                raise SemiGDAError(
-                    f"“{self.accepted.file(item.id)}” could not be deleted, so the mask is still accepted. "
-                    "Give write permission there, then try again."
-                )
+        if accepted is None and item in self:
+            raise SemiGDAError(
+                f"“{self.accepted.file(item.id)}” could not be deleted, so the mask is still accepted. "
+                "Give write permission there, then try again."
+            )
         stamp = self._files.seen(item)
         earlier = (replace(one, stamp=stamp) if one.item_id == item.id else one for one in self._undoable)
         self._undoable = deque(earlier, maxlen=UNDOABLE)

@@ -16,7 +16,7 @@ from napari_semigda.session.folder import SessionFolder
 from napari_semigda.session.item_list import ItemList
 from napari_semigda.session.items import Item
 from napari_semigda.session.journal import JournalEntry, now, read_entries
-from napari_semigda.session.label_files import LabelFiles
+from napari_semigda.session.labels import LabelFiles
 from napari_semigda.session.layout import JOURNAL
 from napari_semigda.session.mask_files import MaskFolder
 from napari_semigda.session.transaction import digest

@@ -19,6 +19,7 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 
 DEFAULT_ORDER: Order = "mixed"
 
+# Each order in a sentence.
 EXPLANATIONS: dict[Order, str] = {
     "mixed": "Images that represent many others with uncertain drafts, unlike any accepted image; "
     "before there are drafts, images that represent many others.",
@@ -27,22 +28,17 @@ EXPLANATIONS: dict[Order, str] = {
     "list order": "As listed.",
     "random": "Shuffled.",
 }
-"""Each order in a sentence."""
 
-_FORMER_NAMES: dict[str, Order] = {
-    "uncertain": "uncertainty",
-    "different": "diversity",
-    "in order": "list order",
-}
+_FORMER_NAMES = {"uncertain": "uncertainty", "different": "diversity", "in order": "list order"}
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+# Multiplications spent on choosing images one after the other; the rest is sorted once.
 ONE_BY_ONE = 2 * 10**8
-"""Multiplications spent on choosing images one after the other; the rest is sorted once."""
 
+# Numbers of images, at most, that may come first as representatives, and that are to be represented.
 CANDIDATES, REPRESENTED = 2000, 1000
-"""Numbers of images, at most, that may come first as representatives, and that are to be represented."""
 
 _GOLDEN_RATIO = (1 + 5**0.5) / 2
 
@@ -82,22 +78,11 @@ def ranked(
     see `representatives_first`; before there is any score all count alike. Where what these rank by is not
     known yet, the order is spread evenly over the list, because neighbors are often alike.
 
-    Parameters
-    ----------
-    waiting
-        (N,) whether an image is neither accepted nor skipped.
-    scores
-        (N,) acquisition scores, NaN where there is none.
-    features, known
-        (N, D), and (N,) of which images they are known.
-    near
-        (N,) squared distance of each image to the nearest that does not wait, from `nearest`.
-    after
-        Index of the image on screen. It is left out, and the order goes on behind it, so that asking again
-        and again shows every image; except that behind an image that no longer waits a ranking begins with
-        its best.
-    seed
-        Of ``"random"``.
+    Of N images, `waiting` (N,) are neither accepted nor skipped; `scores` (N,) are NaN where there is none;
+    `features` (N, D) are known of some (N,); `near` (N,) is the squared distance to the nearest that does not
+    wait, from `nearest`; `seed` is of ``"random"``. `after` is the index of the image on screen: it is left
+    out, and the order goes on behind it, so that asking again and again shows every image; except that
+    behind an image that no longer waits a ranking begins with its best.
     """
     ranking: Iterator[int] | None = None
     if order == "mixed":

@@ -25,9 +25,7 @@ from napari_semigda.training.recipe import Budget, Recipe, from_disk, to_disk
 
 RoundStatus = Literal["running", "stopped", "complete", "failed"]
 
-COMPLETE_KEPT = 2
-"""Number of complete rounds whose weights are kept; those of fifty would fill the disk."""
-
+COMPLETE_KEPT = 2  # complete rounds whose weights are kept; those of fifty would fill the disk
 _MOST = 10**12
 _ENDED_WITH_PROGRAM = "The program ended while this round was running."
 
@@ -48,52 +46,24 @@ class Validation:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """What is known of one round.
+    """What is known of one round; a round that was ``"stopped"`` early can be resumed."""
 
-    Parameters
-    ----------
-    number
-        From 1 on; the folder is `rounds/NNN`.
-    status
-        ``"running"``; ``"stopped"`` early, to be resumed; ``"complete"``; ``"failed"``.
-    stages
-        The stages that it trains, (1, 2) or (2,).
-    recipe, budget
-        As `Recipe.to_dict` and `Budget.to_dict` return them.
-    seed
-        Of its random choices.
-    warm, started_from
-        Whether it started from earlier weights, and which, such as ``"round 2"``; else empty.
-    labeled
-        Ids of the items accepted when it began, then of those accepted while it ran, as they joined.
-    unlabeled
-        Number of other images that took part.
-    steps, seconds
-        Done so far.
-    message
-        Why it failed, or another word to the annotator.
-    started, ended
-        In UTC, ISO 8601; `ended` is None while it runs.
-    validation_dice, validation_images
-        See `Validation`; None and 0 where no image was kept for validation.
-    """
-
-    number: _Number
+    number: _Number  # from 1 on; the folder is `rounds/NNN`
     status: RoundStatus
-    stages: _Stages
-    recipe: dict[str, Any]
-    budget: dict[str, Any]
+    stages: _Stages  # that it trains, (1, 2) or (2,)
+    recipe: dict[str, Any]  # as `Recipe.to_dict` returns it
+    budget: dict[str, Any]  # as `Budget.to_dict` returns it
     seed: _Seed
-    warm: Annotated[bool, Field(strict=True)]
-    started_from: str
-    labeled: tuple[str, ...]
-    unlabeled: _Count
+    warm: Annotated[bool, Field(strict=True)]  # whether it started from earlier weights
+    started_from: str  # which these were, such as "round 2"; else empty
+    labeled: tuple[str, ...]  # ids of items accepted when it began, then of those accepted while it ran
+    unlabeled: _Count  # number of other images that took part
     steps: _Count = 0
     seconds: _Seconds = 0.0
-    message: str = ""
-    started: str = ""
-    ended: str | None = None
-    validation_dice: Fraction | None = None
+    message: str = ""  # why it failed, or another word to the annotator
+    started: str = ""  # in UTC, ISO 8601, as the next
+    ended: str | None = None  # None while it runs
+    validation_dice: Fraction | None = None  # see `Validation`; None without images kept for validation
     validation_images: _Count = 0
 
 
@@ -228,7 +198,8 @@ class RoundStore(LiveSequence[RoundRecord]):
         The state stays of the newest round, if it was stopped. All records and curves stay.
         """
         records = [record for record in self if record.status != "running"]
-        whole = [one for one in reversed(records) if self._is_whole(self.folder(one.number) / MODEL)]
+        models = ((one, self.folder(one.number) / MODEL) for one in reversed(records))
+        whole = [one for one, path in models if _is_whole(path, self._folder.path, self._whole)]
         complete = [one for one in whole if one.status == "complete"]
         kept = {one.number for one in (*whole[:1], *complete[:COMPLETE_KEPT])}
         resumable = max(self._numbers(), default=0)
@@ -239,9 +210,6 @@ class RoundStore(LiveSequence[RoundRecord]):
                     (folder / MODEL).unlink(missing_ok=True)
                 if record.number != resumable or record.status != "stopped":
                     (folder / STATE).unlink(missing_ok=True)
-
-    def _is_whole(self, path: Path) -> bool:
-        return _is_whole(path, self._folder.path, self._whole)
 
     def _numbers(self) -> list[int]:
         return round_numbers(self._path)

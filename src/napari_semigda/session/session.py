@@ -14,7 +14,7 @@ from napari_semigda.io.pictures import MANIFEST_NAME, Picture
 from napari_semigda.pace import Cancel, Progress
 from napari_semigda.session.class_list import ClassList
 from napari_semigda.session.creation import Arrays, Choices, NewItems, create, new_items
-from napari_semigda.session.drafts import DraftStore
+from napari_semigda.session.drafts import DraftStore, SeenDrafts
 from napari_semigda.session.examples import ExampleCache, SessionExamples
 from napari_semigda.session.features import ImageFeatures
 from napari_semigda.session.finding import Images, LeftOut
@@ -24,8 +24,7 @@ from napari_semigda.session.importing import ImportReport, import_masks
 from napari_semigda.session.item_list import ItemList
 from napari_semigda.session.items import Item
 from napari_semigda.session.journal import JournalEntry
-from napari_semigda.session.label_files import LabelFiles
-from napari_semigda.session.labels import LabelStore
+from napari_semigda.session.labels import LabelFiles, LabelStore
 from napari_semigda.session.layout import (
     EDITS,
     LABELS,
@@ -41,7 +40,6 @@ from napari_semigda.session.mask_changes import MaskChanges
 from napari_semigda.session.mask_files import MaskFolder
 from napari_semigda.session.renamed import SETTABLE, assign, renamed
 from napari_semigda.session.rounds import RoundStore
-from napari_semigda.session.seen_drafts import SeenDrafts
 from napari_semigda.session.settings import SessionSettings
 from napari_semigda.session.view import ViewFile
 

@@ -26,53 +26,27 @@ from napari_semigda.session.rounds import MODEL, newest_model
 
 ORIGIN = "origin.json"
 _MOST_ORIGIN = 2**16
-IMPORTED = 0
-"""Number of the round that stands for imported weights."""
+IMPORTED = 0  # number of the round that stands for imported weights
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A checkpoint, and what has to be known to use it on other images.
+    """A checkpoint, and what has to be known to use it on other images."""
 
-    Parameters
-    ----------
-    path
-        The `.safetensors` file.
-    preset
-        A key of `napari_semigda.model.presets.PRESETS`.
-    class_names
-        By value, from 1 on; empty for removed classes.
-    settings
-        How images were normalized and framed in training.
-    origin
-        Where it comes from, for people.
-    weights
-        The autoencoder's file or folder, where it is not the preset's own.
-    one_object
-        Whether there is at most one object in an image; in a session that is the session's current choice.
-    """
-
-    path: Path
-    preset: str
-    class_names: tuple[str, ...]
-    settings: ImageSettings
-    origin: str
-    weights: Path | None = None
-    one_object: bool = False
+    path: Path  # of the `.safetensors` file
+    preset: str  # a key of `napari_semigda.model.presets.PRESETS`
+    class_names: tuple[str, ...]  # by value, from 1 on; empty for removed classes
+    settings: ImageSettings  # how images were normalized and framed in training
+    origin: str  # where it comes from, for people
+    weights: Path | None = None  # the autoencoder's file or folder, where it is not the preset's own
+    one_object: bool = False  # at most one in an image; in a session, its current choice
 
     @classmethod
     def find(cls, path: Path) -> TrainedModel:
         """Read what is known of a checkpoint, without its weights.
 
-        Parameters
-        ----------
-        path
-            A `.safetensors` file; or a session's folder or `semigda.json`: its newest weights are meant.
-
-        Raises
-        ------
-        SemiGDAError
-            If there is no checkpoint of ours, or it has no image settings.
+        `path` is a `.safetensors` file, or a session's folder or `semigda.json`: its newest weights are
+        meant. Raises a `SemiGDAError` if there is no checkpoint of ours, or it has no image settings.
         """
         path = path.resolve()
         if path.name == MANIFEST_NAME:
@@ -81,11 +55,13 @@ class TrainedModel:
             path = _newest_of_session(path)
         metadata = read_metadata(path)
         origin, weights, one_object = path.name, None, metadata.get("one_object") is True
-        if (folder := _session_of(path)) is not None:
+        number, rounds = path.parent.name, path.parent.parent
+        in_rounds = path.name == MODEL and number.isascii() and number.isdigit() and rounds.name == ROUNDS
+        if in_rounds and (rounds.parent / MANIFEST_NAME).is_file():
             with suppress(SemiGDAError):
-                manifest = read_manifest(folder)
+                manifest = read_manifest(rounds.parent)
                 weights, one_object = manifest.weights, manifest.one_object
-            origin = f"{weights_in_words(path)} of “{folder.name}”"
+            origin = f"{weights_in_words(path)} of “{rounds.parent.name}”"
         names, settings = _class_names(path, metadata), settings_of(path, metadata)
         return cls(path, metadata["preset"], names, settings, origin, weights, one_object)
 
@@ -123,10 +99,7 @@ class TrainedModel:
     def import_into(self, folder: Path) -> None:
         """Copy the weights into another session's folder; its first round starts from them.
 
-        Raises
-        ------
-        SemiGDAError
-            If a file cannot be read or written.
+        Raises a `SemiGDAError` if a file cannot be read or written.
         """
         target = folder / ROUNDS / f"{IMPORTED:03d}"
         make_folder(target)
@@ -267,18 +240,6 @@ def _newest_of_session(folder: Path) -> Path:
     if path is None:
         raise SemiGDAError(f"The session “{folder.name}” has no weights yet: train a round there first.")
     return path
-
-
-def _session_of(path: Path) -> Path | None:
-    """Return the session in whose folder of rounds these weights are, if any."""
-    if (
-        path.name != MODEL
-        or not (path.parent.name.isascii() and path.parent.name.isdigit())
-        or path.parent.parent.name != ROUNDS
-    ):
-        return None
-    folder = path.parents[2]
-    return folder if (folder / MANIFEST_NAME).is_file() else None
 
 
 def _class_names(path: Path, metadata: dict[str, Any]) -> tuple[str, ...]:
