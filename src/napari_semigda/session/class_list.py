@@ -4,9 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_semigda.io.atomic import write_bytes
 from napari_semigda.io.pictures import MANIFEST_NAME
 from napari_semigda.model.annotation import UNKNOWN
@@ -16,7 +13,7 @@ from napari_semigda.session.folder import SessionFolder
 from napari_semigda.session.items import Item
 from napari_semigda.session.live import LiveSequence
 from napari_semigda.session.manifest import ManifestFile
-from napari_semigda.session.mask_changes import ChangedMask, MaskChanges, replaced
+from napari_semigda.session.mask_changes import Change, ChangedMask, MaskChanges, NewManifest, replaced
 from napari_semigda.session.transaction import pending_name
 
 
@@ -84,7 +81,11 @@ class ClassList(LiveSequence[ClassInfo]):
                 self._manifest.change(classes=added)
         if occurs_in_accepted:
             self._unlabel_background(
-                name, progress, cancelled, lambda: self._new_manifest(with_class(self._now(), name, color))
+                name,
+                replaced(0, UNKNOWN),
+                progress,
+                cancelled,
+                lambda: self._new_manifest(with_class(self._now(), name, color)),
             )
         return next(info for info in self._now() if info not in before)
 
@@ -141,7 +142,13 @@ class ClassList(LiveSequence[ClassInfo]):
         masks as they were are kept as `labels/<id>.replaced-N.tif`, and can be restored by `restore_masks`.
         """
         self._folder.check_writable()
-        return self._unlabel_background(class_of(self._now(), value).name, progress, cancelled, value=value)
+        unlabel = replaced(0, UNKNOWN)
+        return self._unlabel_background(
+            class_of(self._now(), value).name,
+            lambda mask: mask if (mask == value).any() else unlabel(mask),
+            progress,
+            cancelled,
+        )
 
     def restore_masks(self, changed: Sequence[ChangedMask]) -> list[Item]:
         """Restore the masks that `unlabel_background` changed, but for those accepted again since.
@@ -154,17 +161,11 @@ class ClassList(LiveSequence[ClassInfo]):
     def _unlabel_background(
         self,
         name: str,
+        change: Change,
         progress: Progress | None,
         cancelled: Cancel | None,
-        manifest: Callable[[], tuple[Path, Callable[[], object]]] | None = None,
-        *,
-        value: int | None = None,
+        manifest: NewManifest | None = None,
     ) -> list[ChangedMask]:
-        unlabel = replaced(0, UNKNOWN)
-
-        def change(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            return mask if value is not None and (mask == value).any() else unlabel(mask)
-
         return self._masks.change(
             change,
             f"Making the background unlabeled for “{name}” in",

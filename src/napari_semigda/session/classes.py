@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.model.annotation import MOST_CLASSES
 
-MOST_NAMED = MOST_CLASSES - 1
-"""Number of classes that can have a name: the network's, without the background."""
-
+MOST_NAMED = MOST_CLASSES - 1  # classes that can have a name: the network's, without the background
 _LONGEST_NAME = 100
 # Okabe and Ito's colors, which people with any color vision can distinguish
 _FIRST_COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
@@ -66,11 +64,8 @@ def with_changed_class(
     old = class_of(classes, value)
     if name is not None:
         _refuse_twin([one for one in classes if one.value != value], name)
-    new = ClassInfo(
-        value,
-        old.name if name is None else name.strip(),
-        old.color if color is None else color.lower(),
-    )
+    name, color = old.name if name is None else name.strip(), old.color if color is None else color.lower()
+    new = ClassInfo(value, name, color)
     return tuple(new if one.value == value else one for one in classes)
 
 
@@ -91,12 +86,11 @@ def class_of(classes: Iterable[ClassInfo], value: int) -> ClassInfo:
 
 
 def _refuse_twin(classes: Iterable[ClassInfo], name: str) -> None:
-    if any(_folded(one.name) == _folded(name) for one in classes):
+    def folded(name: str) -> str:
+        return unicodedata.normalize("NFKC", name).casefold().strip()
+
+    if any(folded(one.name) == folded(name) for one in classes):
         raise SemiGDAError(f"There is a class “{name.strip()}” already; choose another name.")
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
 def _color(index: int) -> str:

@@ -80,12 +80,8 @@ class ImageFiles:
     ) -> Relocation:
         """Look for missing image files in another folder and those in it, and save where they are now.
 
-        Raises
-        ------
-        SemiGDAError
-            When the folder cannot be read, or the session cannot be saved.
-        Cancelled
-            When the person canceled; nothing was changed.
+        Raises `Cancelled`, and a `SemiGDAError` when the folder cannot be read or the session cannot be saved;
+        nothing is changed then.
         """
         self._folder.check_writable()
         items = self._manifest.manifest.items  # with those that were added since the session was opened
@@ -93,11 +89,10 @@ class ImageFiles:
         if relocation.found:
             paths = {item.id: item.path for item in relocation.found}
             with self._folder.lock:
-                moved = (
-                    replace(item, path=paths.get(item.id, item.path))
-                    for item in self._manifest.manifest.items
+                items = self._manifest.manifest.items
+                self._manifest.change(
+                    items=tuple(replace(one, path=paths.get(one.id, one.path)) for one in items)
                 )
-                self._manifest.change(items=tuple(moved))
                 self._items.replace(relocation.found)
         return relocation
 

@@ -12,8 +12,7 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from napari_semigda.io.pictures import Plane
 
-LONGEST_ID = 100
-"""Maximum number of bytes of an id in UTF-8, so that `<id>.tif` fits every file system."""
+LONGEST_ID = 100  # bytes of an id in UTF-8, so that `<id>.tif` fits every file system
 
 _RESERVED_BY_WINDOWS = frozenset(
     {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in "0123456789")}
@@ -53,34 +52,22 @@ class Status(Enum):
 class Item:
     """One plane of an image file, to be labeled.
 
-    Parameters
-    ----------
-    id
-        Names the item's files in the session; see `unique_ids`.
-    name
-        Shown to people: the path below the folder of images, and the plane where there are several.
-    path
-        Of the image file: relative to the session folder where it lies near it, else absolute; posix.
-    shape
-        (height, width) in pixels when the session was created.
-    series, index, upright
-        Which plane of the file; see `napari_semigda.io.pictures.Plane`.
-    pixel_size
-        (y, x) in `unit`.
-    skipped
-        Whether the annotator had skipped it when this object was returned.
+    The `id` names its files in the session, see `unique_ids`; the `name` is shown to people: the path below the
+    folder of images, and the plane where there are several. The image file's `path` is posix: relative to the
+    session folder where it lies near it, else absolute. For the other fields see
+    `napari_semigda.io.pictures.Plane`.
     """
 
     id: str
     name: str
     path: str
-    shape: tuple[int, int]
+    shape: tuple[int, int]  # (height, width) in pixels when the session was created
     series: int = 0
     index: int = 0
-    pixel_size: tuple[float, float] = (1.0, 1.0)
+    pixel_size: tuple[float, float] = (1.0, 1.0)  # (y, x) in `unit`
     unit: str = "pixel"
     upright: bool = True
-    skipped: bool = field(default=False, compare=False)
+    skipped: bool = field(default=False, compare=False)  # by the annotator when this object was returned
 
 
 def id_of(item: Item | str) -> str:
@@ -154,7 +141,10 @@ def tell_apart(names: Sequence[str], paths: Sequence[PurePath], taken: Collectio
     >>> tell_apart(["f1.png", "f1.png"], [PurePath("/data/p1/f1.png"), PurePath("/data/p2/f1.png")])
     ['p1/f1.png', 'p2/f1.png']
     """
-    tops = [_top(path, name) for path, name in zip(paths, names, strict=True)]
+    tops = []  # the folders above that the names do not hold
+    for path, name in zip(paths, names, strict=True):
+        above = path.parts[: len(path.parts) - len(PurePosixPath(name).parts)]
+        tops.append(tuple(part for part in above if part not in _NO_NAMES))
     alike = _alike(names, tops, taken)
     for depth in range(1, max(map(len, alike), default=0) + 1):
         longer = [
@@ -174,12 +164,6 @@ def _alike(
     for name, top in zip(names, tops, strict=True):
         folders[looks(name)].add(top)
     return {top for name, of_name in folders.items() if len(of_name) > 1 or name in taken for top in of_name}
-
-
-def _top(path: PurePath, name: str) -> tuple[str, ...]:
-    """Return the folders above that the name does not hold."""
-    above = path.parts[: len(path.parts) - len(PurePosixPath(name).parts)]
-    return tuple(part for part in above if part not in _NO_NAMES)
 
 
 def items_told_apart(items: Sequence[Item]) -> tuple[Item, ...]:
@@ -268,12 +252,8 @@ def _safe_stem(name: str) -> str:
     stem = unicodedata.normalize("NFC", stem) or "image"
     if identity(stem) in _RESERVED_BY_WINDOWS:
         stem += "_"
-    return _shortened(stem, text)
-
-
-def _shortened(stem: str, name: str) -> str:
     if len(stem.encode("utf-8")) <= LONGEST_ID:
         return stem
-    digest = hashlib.sha256(name.encode("utf-8")).hexdigest()[:8]
+    digest = hashlib.sha256(text.encode("utf-8")).hexdigest()[:8]
     kept = stem.encode("utf-8")[: LONGEST_ID - len(digest) - 1].decode("utf-8", errors="ignore")
     return unicodedata.normalize("NFC", f"{kept}-{digest}")

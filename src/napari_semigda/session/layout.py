@@ -13,15 +13,11 @@ JOURNAL, SKIPPED, VIEW = "journal.jsonl", "skipped.json", "view.json"
 LOCK, OWNER = "session.lock", "in-use.json"
 LATENTS = f"{PREDICTIONS}/latents.safetensors"
 
-MODEL, STATE = "model.safetensors", "state.safetensors"
+MODEL, STATE = "model.safetensors", "state.safetensors"  # in the folder of a round, as the next two
 CURVES, RECORD = "curves.jsonl", "round.json"
-"""In the folder of a round."""
 
-MOST_ROUNDS = 10**9
-"""Rounds have lower numbers."""
-
-OWN_FOLDERS = (LABELS, EDITS, PREDICTIONS, ROUNDS)
-"""Those that only the session writes into."""
+MOST_ROUNDS = 10**9  # rounds have lower numbers
+OWN_FOLDERS = (LABELS, EDITS, PREDICTIONS, ROUNDS)  # that only the session writes into
 
 
 def make_folder(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Changing the masks of many images at once: where a class was removed, or one was added later."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -16,13 +16,16 @@ from napari_semigda.session.folder import SessionFolder
 from napari_semigda.session.item_list import ItemList
 from napari_semigda.session.items import Item
 from napari_semigda.session.journal import JournalEntry, now, read_entries
-from napari_semigda.session.labels import LabelFiles
+from napari_semigda.session.labels import LabelFiles, Stamp
 from napari_semigda.session.layout import JOURNAL
 from napari_semigda.session.mask_files import MaskFolder
 from napari_semigda.session.transaction import digest
 
 Change = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """Returns the new form of a mask: (H, W) uint8."""
+
+NewManifest = Callable[[], tuple[Path, Callable[[], object]]]
+"""Writes a changed manifest beside the present one; returns its file, and what to call when it took over."""
 
 
 class ChangedMask(NamedTuple):
@@ -48,7 +51,7 @@ class MaskChanges:
         event: str,
         note: str,
         *,
-        manifest: Callable[[], tuple[Path, Callable[[], object]]] | None = None,
+        manifest: NewManifest | None = None,
         among: Collection[str] | None = None,
         progress: Progress | None = None,
         cancelled: Cancel | None = None,
@@ -56,18 +59,9 @@ class MaskChanges:
         """Change masks as one transaction; see `napari_semigda.session.transaction`.
 
         The new ones are written while others go on working; the session is locked only for the moment in
-        which they replace the old ones, which are kept as `<id>.replaced-N.tif`.
-
-        Parameters
-        ----------
-        what
-            Names the change; the number of masks is added.
-        event, note
-            For the journal, of each accepted mask.
-        manifest
-            Writes a new manifest beside the old one; returns its file, and what to call then.
-        among
-            Ids of the items whose masks take part; None takes all.
+        which they replace the old ones, which are kept as `<id>.replaced-N.tif`. `what` names the change, and
+        the number of masks is added to it; `event` and `note` go into the journal, of each accepted mask;
+        only masks of the items with ids `among` these take part, unless that is None.
         """
         staged = _StagedMasks(change)
         new_manifest: Path | None = None
@@ -86,9 +80,7 @@ class MaskChanges:
         finally:
             if not self._folder.transactions.unfinished:
                 staged.remove()
-                if new_manifest is not None:
-                    with suppress(OSError):
-                        new_manifest.unlink(missing_ok=True)
+                _remove(new_manifest)
 
     def restore(self, changed: Sequence[ChangedMask], what: str, note: str) -> list[Item]:
         """Restore masks that were changed with others, but for those changed since."""
@@ -195,7 +187,7 @@ class _StagedMasks:
 
     def __init__(self, change: Change) -> None:
         self._change = change
-        self._files: dict[tuple[MaskFolder, Item], tuple[tuple[int, int] | None, Path | None]] = {}
+        self._files: dict[tuple[MaskFolder, Item], tuple[Stamp, Path | None]] = {}
 
     def stage(self, masks: MaskFolder, item: Item) -> None:
         """Write the new form of a mask, unless that was done and the mask is still the same.
@@ -204,18 +196,20 @@ class _StagedMasks:
         """
         stamp = masks.stamp(item.id)
         known = self._files.get((masks, item))
-        if known is not None and known[0] == stamp:
-            return
-        self._remove([known])
+        if known is not None:
+            if known[0] == stamp:
+                return
+            _remove(known[1])
         mask = None
         try:
             mask = masks.read(item)
         except SemiGDAError as error:
             if _is_of_disk(error):  # what it holds is not known, so it cannot stay
                 raise
-        changed = None if mask is None else self._change(mask)
-        same = mask is None or changed is None or np.array_equal(mask, changed)
-        self._files[masks, item] = (stamp, None if same or changed is None else masks.stage(item, changed))
+        file = None
+        if mask is not None and not np.array_equal(mask, changed := self._change(mask)):
+            file = masks.stage(item, changed)
+        self._files[masks, item] = stamp, file
 
     def changes(self) -> list[tuple[MaskFolder, Item, Path]]:
         """Return the masks that will be others, and their new files."""
@@ -223,14 +217,14 @@ class _StagedMasks:
 
     def remove(self) -> None:
         """Remove the new files."""
-        self._remove(self._files.values())
+        for _, file in self._files.values():
+            _remove(file)
 
-    @staticmethod
-    def _remove(staged: Iterable[tuple[tuple[int, int] | None, Path | None] | None]) -> None:
-        for known in staged:
-            if known is not None and known[1] is not None:
-                with suppress(OSError):
-                    known[1].unlink(missing_ok=True)
+
+def _remove(file: Path | None) -> None:
+    if file is not None:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
 
 
 def _is_of_disk(error: BaseException | None) -> bool:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,8 @@ from napari_semigda.session.drafts import DraftStore
 from napari_semigda.session.items import Item, Status, file_stem, folded
 from napari_semigda.session.labels import LabelStore
 
-Key = Literal["index", "status", "score", "effort"]
-"""What the table can be sorted by."""
-
-Indices = NDArray[np.intp]
-"""Indices of items in the session's list, from 0."""
-
+Key = Literal["index", "status", "score", "effort"]  # what the table can be sorted by
+Indices = NDArray[np.intp]  # of items in the session's list, from 0
 STATUSES = tuple(Status)
 
 
@@ -28,13 +24,9 @@ class Overview:
     Making it reads something of every item that has a draft: of many thousand items that takes a second or
     two, and should not be done by the thread that people wait for. After that it costs what has changed.
 
-    Attributes
-    ----------
-    items, titles, statuses
-        In the order of the list; titles are names as a narrow column shows them.
-    scores, efforts : ndarray
-        (N,) float32: acquisition score, and share of the draft's pixels that the annotator changed; NaN
-        where there is none.
+    `items`, `titles` and `statuses` are in the order of the list; titles are names as a narrow column shows
+    them. `scores` and `efforts` are (N,) float32: acquisition score, and share of the draft's pixels that the
+    annotator changed; NaN where there is none.
     """
 
     def __init__(
@@ -80,7 +72,12 @@ class Overview:
 
         Items without a score or an effort come last either way; equal ones in the order of the list.
         """
-        values = self._values(key)
+        values: NDArray[Any]
+        if key == "status":
+            values = np.array([STATUSES.index(status) for status in self.statuses])
+        else:
+            columns = {"index": np.arange(len(self.items)), "score": self.scores, "effort": self.efforts}
+            values = columns[key]
         order = np.argsort(-values if descending else values, kind="stable")
         text = text.strip().casefold()
         if text or len(set(statuses)) < len(STATUSES):
@@ -90,16 +87,6 @@ class Overview:
             ]
             order = order[np.array(wanted, bool)[order]]
         return order
-
-    def _values(self, key: Key) -> NDArray[np.float32]:
-        match key:
-            case "status":
-                return np.array([STATUSES.index(status) for status in self.statuses], np.float32)
-            case "score":
-                return self.scores
-            case "effort":
-                return self.efforts
-        return np.arange(len(self.items), dtype=np.float32)
 
     def _read(self, index: int) -> None:
         item = self.items[index]

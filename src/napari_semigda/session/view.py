@@ -26,30 +26,18 @@ _MOST_NUMBER = 10**6  # what a field of the window can show
 
 
 class View(BaseModel):
-    """What is remembered from one opening of a session to the next; a wrong field takes its default.
-
-    Parameters
-    ----------
-    current
-        Id of the item on screen; empty where there was none.
-    order
-        How the next item is chosen, see `Session.queue`; empty is the default order.
-    round_after
-        A round starts by itself after this many newly accepted masks; 0: only by hand.
-    round_seconds, round_steps
-        Limits of such a round, and of the next one by hand; 0 steps: no limit.
-    folded
-        Titles of the sections of the dock that are folded.
-    """
+    """What is remembered from one opening of a session to the next; a wrong field takes its default."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    current: str = ""
-    order: str = ""
+    current: str = ""  # id of the item on screen
+    order: str = ""  # see `Session.queue`; empty: the default order
+    # A round starts by itself after this many newly accepted masks; 0: only by hand.
     round_after: Annotated[int, Field(ge=0, le=_MOST_NUMBER)] = 0
+    # Limits of such a round, and of the next one by hand; 0 steps: no limit.
     round_seconds: Annotated[float, Field(ge=0, le=_MOST_NUMBER)] = 60.0
     round_steps: Annotated[int, Field(ge=0, le=_MOST_NUMBER)] = 0
-    folded: Annotated[tuple[str, ...], Strict(False)] = ("Session", "Train", "Export")
+    folded: Annotated[tuple[str, ...], Strict(False)] = ("Session", "Train", "Export")  # sections of the dock
 
     @field_validator("order")
     @classmethod
