@@ -80,8 +80,8 @@ class ImageFiles:
     ) -> Relocation:
         """Look for missing image files in another folder and those in it, and save where they are now.
 
-        Raises `Cancelled`, and a `SemiGDAError` when the folder cannot be read or the session cannot be saved;
-        nothing is changed then.
+        Raises `Cancelled`, or a `SemiGDAError` when the folder cannot be read or the session cannot be
+        saved; nothing is changed then.
         """
         self._folder.check_writable()
         items = self._manifest.manifest.items  # with those that were added since the session was opened

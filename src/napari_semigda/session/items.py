@@ -52,10 +52,9 @@ class Status(Enum):
 class Item:
     """One plane of an image file, to be labeled.
 
-    The `id` names its files in the session, see `unique_ids`; the `name` is shown to people: the path below the
-    folder of images, and the plane where there are several. The image file's `path` is posix: relative to the
-    session folder where it lies near it, else absolute. For the other fields see
-    `napari_semigda.io.pictures.Plane`.
+    The `id` names its files in the session, see `unique_ids`; the `name` is shown to people: the path below
+    the folder of images, and the plane where there are several. The image file's `path` is posix: relative to
+    the session folder where it lies near it, else absolute. For the others see `io.pictures.Plane`.
     """
 
     id: str

@@ -72,12 +72,11 @@ class Overview:
 
         Items without a score or an effort come last either way; equal ones in the order of the list.
         """
-        values: NDArray[Any]
+        values: NDArray[Any] = np.arange(len(self.items))
         if key == "status":
             values = np.array([STATUSES.index(status) for status in self.statuses])
-        else:
-            columns = {"index": np.arange(len(self.items)), "score": self.scores, "effort": self.efforts}
-            values = columns[key]
+        elif key != "index":
+            values = self.scores if key == "score" else self.efforts
         order = np.argsort(-values if descending else values, kind="stable")
         text = text.strip().casefold()
         if text or len(set(statuses)) < len(STATUSES):
