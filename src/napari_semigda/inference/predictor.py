@@ -29,6 +29,11 @@ from napari_semigda.inference.preparation import (
 from napari_semigda.inference.tiling import Axis, RowBlender
 from napari_semigda.model.device import autocast
 
+Progress = Callable[[int, int], None]
+"""Called with the number of tiles done and of all tiles."""
+Asked = Callable[[], bool]
+"""Returns True to cancel."""
+
 PIXELS_AT_ONCE = {"cuda": 2**19}
 """Pixels of tiles that go through the network together, by type of device."""
 
@@ -121,20 +126,10 @@ class Strip(NamedTuple):
 class Predictor:
     """Predict images of any size and type with one network.
 
-    Parameters
-    ----------
-    model
-        A `SemiGDANet` (or anything with its `Network` interface). It is moved to the device; its training
-        mode is restored afterwards.
-    settings
-        How images are normalized and framed: those the network was trained with.
-    device
-        Where to compute. On CUDA in bfloat16 where the card supports it, otherwise in float32.
-    one_object
-        Whether there is at most one object in an image: only the largest one predicted is kept, see
-        `one_object`. Probabilities and uncertainty are not changed.
-    removed
-        Classes that become background where they are the most probable ones.
+    The model, a `SemiGDANet` or anything with its `Network` interface, is moved to the device; its training
+    mode is restored afterwards. CUDA computes in bfloat16 where the card supports it. With `one_object` only
+    the largest predicted object is kept, but probabilities and uncertainty are not changed. Classes in
+    `removed` become background where they are the most probable ones.
     """
 
     def __init__(
@@ -153,11 +148,7 @@ class Predictor:
         self.removed = tuple(removed)
 
     def predict(
-        self,
-        pixels: Pixels,
-        *,
-        progress: Callable[[int, int], None] | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        self, pixels: Pixels, *, progress: Progress | None = None, cancelled: Asked | None = None
     ) -> Prediction:
         """Predict one image.
 
@@ -193,11 +184,7 @@ class Predictor:
         return Prediction(probabilities, labels, uncertainty, summary.value)
 
     def draft(
-        self,
-        pixels: Pixels,
-        *,
-        progress: Callable[[int, int], None] | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        self, pixels: Pixels, *, progress: Progress | None = None, cancelled: Asked | None = None
     ) -> Draft:
         """Predict one image, keeping labels only, one byte per pixel; arguments and errors as `predict`."""
         pixels = in_picture_order(pixels)
@@ -214,8 +201,8 @@ class Predictor:
         labels: NDArray[np.uint8],
         pixels: Pixels,
         *,
-        progress: Callable[[int, int], None] | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        progress: Progress | None = None,
+        cancelled: Asked | None = None,
         summary: ImageScore | None = None,
     ) -> Iterator[Strip]:
         """Predict one image into a label map (H, W) uint8, strip by strip; arguments and errors as in
@@ -224,8 +211,7 @@ class Predictor:
         The label map is complete when the iteration has ended. Only then is the largest of several objects
         known: with `one_object` the strips may have more of them.
         """
-        strips = self._strips(pixels, progress=progress, cancelled=cancelled, summary=summary)
-        for strip in strips:
+        for strip in self._strips(pixels, progress, cancelled, summary):
             labels[strip.top : strip.top + len(strip.labels)] = strip.labels
             yield strip
         if self.one_object:
@@ -235,8 +221,8 @@ class Predictor:
         self,
         pixels: Pixels,
         *,
-        progress: Callable[[int, int], None] | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        progress: Progress | None = None,
+        cancelled: Asked | None = None,
         summary: ImageScore | None = None,
     ) -> Iterator[Strip]:
         """Predict one image from top to bottom, strip by strip.
@@ -265,7 +251,7 @@ class Predictor:
         SemiGDAError, Cancelled
             As in `predict`.
         """
-        strips = self._strips(pixels, progress=progress, cancelled=cancelled, summary=summary)
+        strips = self._strips(pixels, progress, cancelled, summary)
         if not self.one_object:
             yield from strips
             return
@@ -275,12 +261,7 @@ class Predictor:
             yield strip._replace(labels=labels[strip.top : strip.top + len(strip.labels)])
 
     def _strips(
-        self,
-        pixels: Pixels,
-        *,
-        progress: Callable[[int, int], None] | None,
-        cancelled: Callable[[], bool] | None,
-        summary: ImageScore | None,
+        self, pixels: Pixels, progress: Progress | None, cancelled: Asked | None, summary: ImageScore | None
     ) -> Iterator[Strip]:
         """Predict strip by strip; `one_object` is not applied yet."""
         summary = ImageScore() if summary is None else summary
@@ -346,7 +327,7 @@ def draft_maps(
     pixels: Pixels,
     classes: Collection[int] | None = None,
     *,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Asked | None = None,
 ) -> DraftMaps:
     """Predict an image strip by strip, with these class values or all, and keep what any threshold needs."""
     height, width = pixels.shape[:2]
@@ -369,9 +350,7 @@ def draft_maps(
 class _Work:
     """Progress of one image, and whether it was canceled."""
 
-    def __init__(
-        self, progress: Callable[[int, int], None] | None, cancelled: Callable[[], bool] | None
-    ) -> None:
+    def __init__(self, progress: Progress | None, cancelled: Asked | None) -> None:
         self._progress = progress
         self._cancelled = cancelled
         self._done = self._total = 0

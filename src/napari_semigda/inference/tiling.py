@@ -59,7 +59,11 @@ class RowBlender:
         """
         starts = self.rows.starts
         for index, tiles in enumerate(tile_rows):
-            self._add(index, tiles)
+            down = self.rows.weights(index)[:, None]
+            for column, tile in enumerate(tiles):
+                left = self.columns.starts[column]
+                weights = down * self.columns.weights(column)
+                self._buffer[:, :, left : left + self.columns.tile] += weights * tile
             last = index + 1 == len(starts)
             finished = self.rows.tile if last else starts[index + 1] - starts[index]
             for top in range(0, finished, self._at_once):
@@ -68,10 +72,3 @@ class RowBlender:
             kept = self.rows.tile - finished
             self._buffer[:, :kept] = self._buffer[:, finished:].clone()
             self._buffer[:, kept:] = 0
-
-    def _add(self, row: int, tiles: Iterable[Tensor]) -> None:
-        down = self.rows.weights(row)[:, None]
-        for column, tile in enumerate(tiles):
-            left = self.columns.starts[column]
-            weights = down * self.columns.weights(column)
-            self._buffer[:, :, left : left + self.columns.tile] += weights * tile

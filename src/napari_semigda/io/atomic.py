@@ -141,7 +141,10 @@ def append_line(path: Path | str, line: str, *, durable: bool = True, within: Pa
         if path.is_file() and path.lstat().st_nlink > 1:
             write_bytes(path, read_own(path, within), durable=durable)
         with open_own(path, within, mode="a+b") as file:
-            lead = b"" if _ends_with_newline(file) else b"\n"
+            lead = b""
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                lead = b"" if file.read(1) == b"\n" else b"\n"
             file.write(lead + line.encode("utf-8", errors="surrogatepass") + b"\n")
             file.flush()
             if durable:
@@ -179,13 +182,6 @@ def cannot_read(path: Path, error: OSError) -> SemiGDAError:
         f"“{path}” could not be read: {_reason(error)}. Check that its disk is connected and that you have "
         "permission to read it, then try again."
     )
-
-
-def _ends_with_newline(file: Any) -> bool:
-    if file.seek(0, os.SEEK_END) == 0:
-        return True
-    file.seek(-1, os.SEEK_END)
-    return bool(file.read(1) == b"\n")
 
 
 def flush_file(path: Path) -> None:

@@ -97,15 +97,11 @@ def polygons(crop: NDArray[np.bool_], left: int, top: int) -> list[list[float]]:
     `crop` is the part of the image with the object, and begins at `left` and `top`.
     """
     outlines = find_contours(np.pad(crop, 1).astype(np.float64), 0.5, fully_connected="high")
-    kept = (approximate_polygon(line, _TOLERANCE)[:-1] for line in outlines if _surrounds_object(line))
-    return [
-        [float(part) for y, x in line for part in (x + left - 0.5, y + top - 0.5)]
-        for line in kept
-        if len(line) > 2
-    ]
-
-
-def _surrounds_object(line: NDArray[np.float64]) -> bool:
-    """Return whether the object is inside the line, which is not the edge of a hole."""
-    y, x = line.T
-    return bool((x[:-1] * y[1:] - x[1:] * y[:-1]).sum() > 0)
+    found = []
+    for outline in outlines:
+        y, x = outline.T
+        if (x[:-1] * y[1:] - x[1:] * y[:-1]).sum() > 0:  # the object is inside: no edge of a hole
+            line = approximate_polygon(outline, _TOLERANCE)[:-1]
+            if len(line) > 2:
+                found.append([float(part) for y, x in line for part in (x + left - 0.5, y + top - 0.5)])
+    return found

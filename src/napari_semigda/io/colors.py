@@ -147,12 +147,16 @@ def meaning_of_page(page: Page, tif: tifffile.TiffFile, path: Path) -> Interpret
     if key.samplesperpixel <= space.samples:
         opacity = None
     _refuse_unknown_numbers(key, space, bits, path)
+    palette = None
+    if space is ColorSpace.PALETTE:
+        given = np.asarray(key.tags.valueof(_COLOR_MAP)).reshape(3, -1).T
+        palette = (given if given.max() < 256 else given >> 8).astype(np.uint8)
     return Interpretation(
         space,
         bits,
         alpha=None if opacity is None else space.samples + opacity,
         premultiplied=opacity is not None and extra[opacity] == 1,
-        palette=_palette(key) if space is ColorSpace.PALETTE else None,
+        palette=palette,
         raw_labels=tif.is_imagej or (bits == 1 and _is_of_python(tif)),
         lossy=is_lossy(page),
         ycbcr=_ycbcr(key),
@@ -213,11 +217,6 @@ def _is_of_python(tif: tifffile.TiffFile) -> bool:
     """Return whether tifffile has written a file: it stores True as black, unasked."""
     first = tif.pages[0]
     return isinstance(first, tifffile.TiffPage) and str(first.software).startswith("tifffile")
-
-
-def _palette(key: tifffile.TiffPage) -> Array:
-    given = np.asarray(key.tags.valueof(_COLOR_MAP)).reshape(3, -1).T
-    return (given if given.max() < 256 else given >> 8).astype(np.uint8)
 
 
 def _ycbcr(key: tifffile.TiffPage) -> tuple[float, ...]:

@@ -6,8 +6,8 @@ under *Image › Show Info…* and keeps it when it saves the file; in an OME-TI
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from struct import error as StructError
 from typing import Any
@@ -67,7 +67,10 @@ class Legend:
 
     def to_text(self) -> str:
         """Return the legend as one line of ASCII for people and programs."""
-        return f"{_HEADING} {json.dumps(self._to_dict())}"
+        classes = [asdict(one) for one in self.classes]
+        objects = {"objects": True, "classes": classes}
+        values = objects if self.objects else {"classes": classes, "not_looked_at": UNLABELED}
+        return f"{_HEADING} {json.dumps(values)}"
 
     def to_map(self) -> dict[str, str]:
         """Return the legend as keys and values for people, with the line of `to_text`."""
@@ -75,12 +78,6 @@ class Legend:
         if not self.objects:
             names[str(UNLABELED)] = "unlabeled"
         return names | {"legend": self.to_text()}
-
-    def _to_dict(self) -> dict[str, Any]:
-        classes = [{"value": one.value, "name": one.name, "color": one.color} for one in self.classes]
-        if self.objects:
-            return {"objects": True, "classes": classes}
-        return {"classes": classes, "not_looked_at": UNLABELED}
 
 
 def read_legend(path: Path | str) -> Legend | None:
@@ -245,7 +242,7 @@ def write_imagej(
         try:
             tifffile.imwrite(
                 temporary,
-                _stored(planes, dtype),
+                (np.ascontiguousarray(plane, dtype) for plane in planes),
                 shape=grid.shape,
                 dtype=dtype,
                 imagej=True,
@@ -274,11 +271,6 @@ def color_table(legend: Legend) -> NDArray[np.uint8]:
     return np.ascontiguousarray(table.T)
 
 
-def _stored(planes: Iterable[NDArray[Any]], dtype: type[Any]) -> Iterator[NDArray[Any]]:
-    for plane in planes:
-        yield np.ascontiguousarray(plane, dtype)
-
-
 def write_ome(
     path: Path | str,
     planes: Iterable[NDArray[Any]],
@@ -295,11 +287,17 @@ def write_ome(
     `name` is the image's; names and colors of the classes, and of the planes, are stored in map annotations.
     A unit that OME does not know becomes its "reference frame". The rest is as for `write_imagej`.
     """
+    annotations = []
+    if legend is not None:
+        annotations.append({"Namespace": NAMESPACE, **legend.to_map()})
+    if plane_names:
+        named = {str(number): one for number, one in enumerate(plane_names)}
+        annotations.append({"Namespace": PLANES_NAMESPACE, **named})
     metadata: dict[str, Any] = {
         "axes": grid.axes,
         "Name": _plain(name),
         "Channel": {"Name": ["labels"]},
-        "MapAnnotation": list(_annotations(legend, plane_names)),
+        "MapAnnotation": [{key: _plain(value) for key, value in one.items()} for one in annotations],
     }
     if grid.unit != "pixel":
         sizes = {"Y": grid.pixel_size[0], "X": grid.pixel_size[1], "Z": grid.spacing}
@@ -310,7 +308,7 @@ def write_ome(
     with atomic_file(path) as temporary:
         tifffile.imwrite(
             temporary,
-            _stored(planes, dtype),
+            (np.ascontiguousarray(plane, dtype) for plane in planes),
             shape=grid.shape,
             dtype=dtype,
             ome=True,
@@ -318,15 +316,6 @@ def write_ome(
             compression="zlib",
             metadata=metadata,
         )
-
-
-def _annotations(legend: Legend | None, plane_names: Sequence[str]) -> Iterable[dict[str, str]]:
-    if legend is not None:
-        values = {key: _plain(value) for key, value in legend.to_map().items()}
-        yield {"Namespace": NAMESPACE, **values}
-    if plane_names:
-        named = {str(number): _plain(name) for number, name in enumerate(plane_names)}
-        yield {"Namespace": PLANES_NAMESPACE, **named}
 
 
 def _plain(text: str) -> str:

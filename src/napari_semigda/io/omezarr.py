@@ -281,13 +281,11 @@ def _scale(described: Sequence[dict[str, Any]], count: int) -> tuple[float, ...]
         transformations = one.get("coordinateTransformations")
         for transformation in transformations if isinstance(transformations, list) else ():
             factors = transformation.get("scale") if isinstance(transformation, dict) else None
-            if isinstance(factors, list) and len(factors) == count and all(map(_is_factor, factors)):
+            if not isinstance(factors, list) or len(factors) != count:
+                continue
+            if all(type(one) in (int, float) and 0 < one < 1e300 for one in factors):
                 total, known = total * np.array(factors, float), True
     return tuple(float(one) if known and 0 < one < math.inf else 0.0 for one in total)
-
-
-def _is_factor(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e300
 
 
 def _is_smaller(level: Level, other: Level, axes: Sequence[str]) -> bool:

@@ -38,9 +38,8 @@ def draw_outlines(picture: Colors, mask: NDArray[np.uint8], legend: Legend) -> C
         if inside.any():
             around = binary_dilation(inside, _CROSS, iterations=max(1, width // 2)) & ~inside
             drawn[around] = _SHADE
-            drawn[inside & ~binary_erosion(inside, _CROSS, iterations=width, border_value=1)] = table[
-                one.value
-            ]
+            core = binary_erosion(inside, _CROSS, iterations=width, border_value=1)
+            drawn[inside & ~core] = table[one.value]
     return drawn
 
 

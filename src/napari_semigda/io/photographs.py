@@ -70,7 +70,9 @@ def _turn(image: Image.Image) -> int:
 
 def _stored(path: Path, image: Image.Image) -> tuple[Array, Interpretation]:
     if image.format == "PNG":
-        depth, colors = _png_header(path)
+        with path.open("rb") as file:
+            header = file.read(_PNG_COLORS + 1)
+        depth, colors = header[_PNG_DEPTH], header[_PNG_COLORS]
         if depth == 16 and colors != _GRAY:
             return _sixteen_bits(path, colors)
         if depth in (2, 4) and colors == _GRAY:
@@ -129,21 +131,18 @@ def _is_lossy_webp(path: Path) -> bool:
     return False
 
 
-def _png_header(path: Path) -> tuple[int, int]:
-    """Return the bits of a sample and PNG's number for the kind of its colors."""
-    with path.open("rb") as file:
-        header = file.read(_PNG_COLORS + 1)
-    return header[_PNG_DEPTH], header[_PNG_COLORS]
-
-
 def _sixteen_bits(path: Path, colors: int) -> tuple[Array, Interpretation]:
     """Read a PNG of 16 bits a color: Pillow keeps 8 of them, so first the upper ones, then the lower ones."""
     if colors == _GRAY_AND_OPACITY:
         with Image.open(io.BytesIO(_as_four_bytes(path)), formats=("PNG",)) as image:
             stored = np.ascontiguousarray(image).view(">u2").astype(np.uint16)
         return stored, Interpretation(bits=16, alpha=1)
-    upper, lower = (_bytes_of(path, end) for end in "BL")
-    stored = np.bitwise_or(upper.astype(np.uint16) << 8, lower, dtype=np.uint16)
+    halves = []
+    for end in "BL":
+        with PngImageFile(path) as image:
+            image.tile = [tile._replace(args=f"{image.mode};16{end}") for tile in image.tile]
+            halves.append(np.array(image))
+    stored = np.bitwise_or(halves[0].astype(np.uint16) << 8, halves[1], dtype=np.uint16)
     return stored, Interpretation(ColorSpace.RGB, 16, alpha=3 if stored.shape[2] == 4 else None)
 
 
@@ -152,12 +151,6 @@ def _as_four_bytes(path: Path) -> bytes:
     content = path.read_bytes()
     header = b"IHDR" + content[16:_PNG_DEPTH] + bytes([8, _RED_GREEN_BLUE_AND_OPACITY]) + content[26:29]
     return content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]
-
-
-def _bytes_of(path: Path, end: str) -> Array:
-    with PngImageFile(path) as image:
-        image.tile = [tile._replace(args=f"{image.mode};16{end}") for tile in image.tile]
-        return np.array(image)
 
 
 def _refuse_rescaled(path: Path, image: ImageFile.ImageFile) -> None:

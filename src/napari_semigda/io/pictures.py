@@ -36,23 +36,10 @@ UNREAD_SUFFIXES = frozenset(
     {
         *(".czi", ".nd2", ".lif", ".lei", ".lsm", ".stk", ".oib", ".oif", ".oir", ".vsi", ".ets", ".ims"),
         *(".zvi", ".dv", ".r3d", ".bif", ".svs", ".ndpi", ".mrxs", ".scn", ".dcm", ".dicom", ".ima", ".nii"),
-        *(
-            ".nii.gz",
-            ".nrrd",
-            ".nhdr",
-            ".mha",
-            ".mhd",
-            ".mrc",
-            ".rec",
-            ".dm3",
-            ".dm4",
-            ".emd",
-            ".fits",
-            ".h5",
-        ),
-        *(".hdf5", ".n5", ".npy", ".npz", ".mat", ".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx"),
-        *(".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".psd", ".xcf", ".tga", ".pgm", ".ppm"),
-        *(".pnm", ".pbm", ".svg", ".eps", ".avi", ".mp4", ".mov", ".mkv"),
+        *(".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mrc", ".rec", ".dm3", ".dm4", ".emd", ".fits"),
+        *(".h5", ".hdf5", ".n5", ".npy", ".npz", ".mat", ".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k"),
+        *(".jpx", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".psd", ".xcf", ".tga", ".pgm"),
+        *(".ppm", ".pnm", ".pbm", ".svg", ".eps", ".avi", ".mp4", ".mov", ".mkv"),
     }
 )
 """Endings of images in other formats, whose number is reported."""
@@ -113,10 +100,6 @@ def _raise_unreadable(error: OSError) -> None:
     ) from error
 
 
-def _is_skipped(folder: Path) -> bool:
-    return folder.name.startswith(".") or (folder / MANIFEST_NAME).exists()
-
-
 def list_folder(folder: Path | str, cancelled: Callable[[], bool] | None = None) -> Listing:
     """List the image files in a folder and below, and count what else is there.
 
@@ -133,7 +116,11 @@ def list_folder(folder: Path | str, cancelled: Callable[[], bool] | None = None)
     for parent, folders, files in os.walk(folder, onerror=_raise_unreadable):
         if cancelled is not None and cancelled():
             raise Cancelled
-        folders[:] = [name for name in folders if not _is_skipped(Path(parent, name))]
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and not Path(parent, name, MANIFEST_NAME).exists()
+        ]
         stores = {name for name in folders if omezarr.is_zarr(Path(parent, name))}
         folders[:] = [name for name in folders if name not in stores]
         found += [Path(parent, name) for name in stores]

@@ -94,7 +94,9 @@ def read_set(xml: str, path: Path, page_count: int) -> Description | None:
             return None
     images = tuple(_image(pixels, page_count) for pixels in _pixels(root))
     files = {(part.file, part.identifier) for image in images for part in image.parts.values()}
-    if elsewhere is None and all(_seems_own(*file, identifier, path) for file in files):
+    if elsewhere is None and all(
+        known in ("", identifier) and file.casefold() in ("", path.name.casefold()) for file, known in files
+    ):
         return None
     own = _own(files, identifier, path, alone=elsewhere is None)
     if not own:
@@ -247,11 +249,6 @@ def _image(pixels: ElementTree.Element, page_count: int) -> OmeImage:
         for step in range(min(count, math.prod(shape) - start)):
             parts.setdefault(start + step, Part(name, identifier, page + step))
     return OmeImage(axes, shape, parts, _described_size(pixels.attrib))
-
-
-def _seems_own(file: str, known: str, identifier: str, path: Path) -> bool:
-    """Return whether a part lies in the asked file, by identifier and by name."""
-    return known in ("", identifier) and file.casefold() in ("", path.name.casefold())
 
 
 def _own(files: set[tuple[str, str]], identifier: str, path: Path, *, alone: bool) -> set[tuple[str, str]]:

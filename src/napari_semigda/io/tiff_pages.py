@@ -223,7 +223,9 @@ class Segments:
         elif compression == COMPRESSION.LZMA:
             unpacked = lzma.LZMADecompressor(memlimit=_MOST_LZMA).decompress(data, size)
         elif compression in _FAX and self._bits == 1:
-            unpacked = _by_libtiff(data, compression, shape[2], shape[1], 1, _fax_options(self._key))
+            tags = ((code, self._key.tags.valueof(code)) for code in (292, 293))
+            options = [(code, int(value)) for code, value in tags if isinstance(value, int)]
+            unpacked = _by_libtiff(data, compression, shape[2], shape[1], 1, options)
         elif compression in _BY_LIBTIFF:
             unpacked = _by_libtiff(data, compression, size, 1, 8, [])
         else:
@@ -365,11 +367,6 @@ def _by_libtiff(
     content = header + data + bytes(len(data) % 2) + struct.pack("<H", len(tags)) + directory + bytes(4)
     with TiffImageFile(io.BytesIO(content)) as image:  # Image.open refuses rows of so many bytes
         return np.packbits(np.asarray(image), axis=1).tobytes() if bits == 1 else image.tobytes()
-
-
-def _fax_options(key: tifffile.TiffPage) -> list[tuple[int, int]]:
-    found = ((code, key.tags.valueof(code)) for code in (292, 293))
-    return [(code, int(value)) for code, value in found if isinstance(value, int)]
 
 
 def _jpeg_segments(stream: bytes) -> Iterator[bytes]:

@@ -51,9 +51,8 @@ def clean_unit(unit: str) -> str:
     >>> clean_unit(" µm"), clean_unit("x" + chr(10) + "images=7"), clean_unit(chr(0))
     ('µm', 'x images=7', 'pixel')
     """
-    start = unit[
-        : 8 * _LONGEST_UNIT
-    ]  # normalizing makes text longer, and a file may hold millions of letters
+    # Normalizing makes text longer, and a file may hold millions of letters.
+    start = unit[: 8 * _LONGEST_UNIT]
     text = unicodedata.normalize("NFKC", start).replace("\u03bc", "µ")
     words = "".join(letter if letter.isprintable() else " " for letter in text).split()
     short = " ".join(words)[:_LONGEST_UNIT].strip()

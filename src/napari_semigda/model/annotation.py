@@ -86,18 +86,28 @@ def image_to_probabilities(image: Tensor, classes: int, only: Collection[int] | 
 
 @cache
 def _lattice_palette(classes: int) -> Tensor:
-    return _farthest_first(_coarsest_lattice(classes), classes)
-
-
-def _coarsest_lattice(points: int) -> Tensor:
-    """Return the cubic lattice in [-1, 1]³ with at least `points` points that lie farthest apart."""
+    """Choose from the cubic lattice in [-1, 1]³ with enough points that lie farthest apart."""
     candidates = []
-    for belongs in (_simple, _body_centered, _face_centered):
+    for belongs in _LATTICES:
         steps = 1
-        while len(lattice := _lattice(steps, belongs)) < points:
+        while len(lattice := _lattice(steps, belongs)) < classes:
             steps += 1
         candidates.append(lattice)
-    return max(candidates, key=smallest_distance)
+    points = max(candidates, key=smallest_distance)
+    # The first, then always the one farthest from those chosen.
+    chosen = [0]
+    nearest = (points - points[0]).square().sum(dim=1)
+    while len(chosen) < classes:
+        chosen.append(int(nearest.argmax()))
+        nearest = torch.minimum(nearest, (points - points[chosen[-1]]).square().sum(dim=1))
+    return points[chosen]
+
+
+_LATTICES: tuple[Callable[[Tensor], Tensor], ...] = (
+    lambda grid: torch.ones(len(grid), dtype=torch.bool),  # simple
+    lambda grid: (grid % 2 == grid[:, :1] % 2).all(dim=1),  # body-centered
+    lambda grid: grid.sum(dim=1) % 2 == 0,  # face-centered
+)
 
 
 def _lattice(steps: int, belongs: Callable[[Tensor], Tensor]) -> Tensor:
@@ -105,25 +115,3 @@ def _lattice(steps: int, belongs: Callable[[Tensor], Tensor]) -> Tensor:
     axis = torch.arange(steps + 1)
     grid = torch.cartesian_prod(axis, axis, axis)
     return grid[belongs(grid)].float() * (2 / steps) - 1
-
-
-def _simple(grid: Tensor) -> Tensor:
-    return torch.ones(len(grid), dtype=torch.bool)
-
-
-def _body_centered(grid: Tensor) -> Tensor:
-    return (grid % 2 == grid[:, :1] % 2).all(dim=1)
-
-
-def _face_centered(grid: Tensor) -> Tensor:
-    return grid.sum(dim=1) % 2 == 0
-
-
-def _farthest_first(points: Tensor, count: int) -> Tensor:
-    """Choose `count` of the points: the first, then always the one farthest from those chosen."""
-    chosen = [0]
-    nearest = (points - points[0]).square().sum(dim=1)
-    while len(chosen) < count:
-        chosen.append(int(nearest.argmax()))
-        nearest = torch.minimum(nearest, (points - points[chosen[-1]]).square().sum(dim=1))
-    return points[chosen]

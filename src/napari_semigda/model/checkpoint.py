@@ -12,7 +12,6 @@ import safetensors.torch
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from torch import Tensor
 
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.atomic import write_bytes
@@ -60,7 +59,8 @@ def save_checkpoint(path: Path | str, model: SemiGDANet, metadata: dict[str, Any
         "shown": sorted(model.shown),
         "autoencoder": {"source": model.autoencoder.source, "signature": model.autoencoder.signature()},
     }
-    tensors = {name: _stored(tensor) for name, tensor in model.trainable_state().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.trainable_state().items()}
+    tensors = {name: one.float() if one.is_floating_point() else one for name, one in tensors.items()}
     write_bytes(path, safetensors.torch.save(tensors, {_KEY: json.dumps(header, ensure_ascii=False)}))
 
 
@@ -166,8 +166,3 @@ def _autoencoder(
             f" ({weights or autoencoder.source}). Give the file or folder it was trained with."
         )
     return autoencoder
-
-
-def _stored(tensor: Tensor) -> Tensor:
-    tensor = tensor.detach().cpu().contiguous()
-    return tensor.float() if tensor.is_floating_point() else tensor

@@ -18,7 +18,8 @@ def choose_device(name: str = "auto") -> torch.device:
     `SemiGDAError` if this machine has no such device.
     """
     if name == "auto":
-        return torch.device(_fastest())
+        mps = "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device("cuda" if torch.cuda.is_available() else mps)
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -58,18 +59,7 @@ def leave_room_for_window() -> None:
     more often, in the whole process and for good, because a window gives its turn away at each call that
     draws.
     """
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), _cores() - 1)))
+    # Cores that this process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores - 1)))
     sys.setswitchinterval(min(sys.getswitchinterval(), TURN))
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _fastest() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

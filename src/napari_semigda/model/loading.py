@@ -114,7 +114,11 @@ def read_tensors(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_tensors(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
+        with path.open("rb") as file:
+            is_zip = (
+                file.read(2) == b"PK"
+            )  # PyTorch's format since 1.6, which alone can be mapped from the disk
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
         raise SemiGDAError(
             f"“{path}” is damaged or holds Python objects besides weights, and is not opened because such a "
@@ -179,7 +183,12 @@ def kl_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     own = {name: tensor for name, tensor in weights.items() if _OWN.match(name)}
     if any(name.startswith("encoder.down.") for name in own):
         own = {renamed(name, _LATENT_DIFFUSION): tensor for name, tensor in own.items()}
-    return {renamed(name, _OLD_DIFFUSERS): _as_linear(name, tensor) for name, tensor in own.items()}
+    own = {renamed(name, _OLD_DIFFUSERS): tensor for name, tensor in own.items()}
+    # An attention's 1×1 convolutions become the linear layers that diffusers has in their place.
+    return {
+        name: tensor.flatten(1) if ".attentions." in name and tensor.ndim == 4 else tensor
+        for name, tensor in own.items()
+    }
 
 
 def renamed(name: str, rules: Rules) -> str:
@@ -189,22 +198,14 @@ def renamed(name: str, rules: Rules) -> str:
     return name
 
 
-def _as_linear(name: str, tensor: Tensor) -> Tensor:
-    """Turn an attention's 1×1 convolution into the linear layer that diffusers has in its place."""
-    return tensor.flatten(1) if ".attentions." in name and tensor.ndim == 4 else tensor
-
-
 def _tiny_weights(encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Bring TAESD's two files, named by position in one sequence of layers, to diffusers' names."""
-
-    def one_less(name: str) -> str:  # the original decoder counts the clamp of its input as layer 0
+    weights = {f"encoder.layers.{name}": tensor for name, tensor in encoder.items()}
+    for name, tensor in decoder.items():
         index, _, rest = name.partition(".")
-        return f"{int(index) - 1}.{rest}"
-
-    return {
-        **{f"encoder.layers.{name}": tensor for name, tensor in encoder.items()},
-        **{f"decoder.layers.{one_less(name)}": tensor for name, tensor in decoder.items()},
-    }
+        # The original decoder counts the clamp of its input as layer 0.
+        weights[f"decoder.layers.{int(index) - 1}.{rest}"] = tensor
+    return weights
 
 
 def _from_folder(preset: str, folder: Path, source: str) -> Autoencoder:
@@ -268,12 +269,6 @@ def _weights_in(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise SemiGDAError(f"The folder “{folder}” has no autoencoder's weights: no {' and no '.join(names)}.")
-
-
-def _can_be_mapped(path: Path) -> bool:
-    """Only the format of PyTorch 1.6 and later, a zip archive, can be mapped from the disk."""
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -235,7 +236,9 @@ class ResidualEncoder(nn.Module):
         self.patch = patch
         self.channels = (preset.encoder_stem, *preset.encoder_widths)
         stem, last = self.channels[0], self.channels[-1]
-        norm: Normalization = _group_norm_16 if preset.small_batches else nn.BatchNorm2d
+        norm: Normalization = (
+            partial(_group_norm, most_groups=16, least_width=4) if preset.small_batches else nn.BatchNorm2d
+        )
         self.stem = nn.Sequential(nn.Conv2d(3 * patch**2, stem, 3, padding=1), norm(stem), nn.ReLU())
         self.stages = nn.ModuleList(
             nn.Sequential(
@@ -420,10 +423,6 @@ def _group_norm(channels: int, most_groups: int, least_width: int) -> nn.GroupNo
     """
     fitting = [n for n in range(1, most_groups + 1) if channels % n == 0 and channels // n >= least_width]
     return nn.GroupNorm(max(fitting, default=1), channels, eps=1e-6)
-
-
-def _group_norm_16(channels: int) -> nn.Module:
-    return _group_norm(channels, 16, 4)
 
 
 def _check_size(image: Tensor) -> None:

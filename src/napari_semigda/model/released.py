@@ -76,10 +76,12 @@ def import_released(
     """
     content = source if isinstance(source, Mapping) else read_tensors(Path(source))
     where = "The checkpoint" if isinstance(source, Mapping) else f"“{source}”"
-    state = _flat(content)
-    if _is_stage_one(content):
+    if content.keys() >= {"resnet", "mapping_model"}:
+        state = {f"resnet.{name}": tensor for name, tensor in content["resnet"].items()}
+        state |= {f"mapping_model.{name}": tensor for name, tensor in content["mapping_model"].items()}
         autoencoder = load_autoencoder("sd", weights, progress, cancelled)
     else:
+        state = dict(content.get("model", content))
         frozen = {name: tensor for name, tensor in state.items() if _belongs_to_autoencoder(name)}
         autoencoder = autoencoder_from("sd", frozen, "file", where)
     model = SemiGDANet("sd", classes, autoencoder=autoencoder)
@@ -106,18 +108,6 @@ def fill_from_released(model: SemiGDANet, state: Mapping[str, Tensor], where: st
         model.load_trainable_state(named)
     except ValueError as error:
         raise SemiGDAError(f"{where} does not fit: {error}") from error
-
-
-def _is_stage_one(content: Mapping[str, Any]) -> bool:
-    return {"resnet", "mapping_model"} <= content.keys()
-
-
-def _flat(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Weights by their full names, from either kind of file."""
-    if _is_stage_one(content):
-        parts = ("resnet", "mapping_model")
-        return {f"{part}.{name}": tensor for part in parts for name, tensor in content[part].items()}
-    return dict(content.get("model", content))
 
 
 def _belongs_to_autoencoder(name: str) -> bool:

@@ -109,7 +109,13 @@ class Stream:
     def __init__(self, count: int, batch: int, seed: int) -> None:
         self.count = count
         self.batch = batch if count else 0
-        self._order = lru_cache(maxsize=2)(lambda epoch: _shuffled(count, seed, epoch))
+
+        @lru_cache(maxsize=2)
+        def order(epoch: int) -> list[int]:
+            generator = torch.Generator().manual_seed(mixed_seed(seed, epoch))
+            return torch.randperm(count, generator=generator).tolist()
+
+        self._order = order
 
     def draw(self, step: int) -> list[int]:
         """Return the indices of the examples that this step sees."""
@@ -119,11 +125,6 @@ class Stream:
     def begins_epoch(self, step: int) -> bool:
         """Return whether a new epoch begins in the draw of this step."""
         return self.batch == 0 or -step * self.batch % self.count < self.batch
-
-
-def _shuffled(count: int, seed: int, epoch: int) -> list[int]:
-    generator = torch.Generator().manual_seed(mixed_seed(seed, epoch))
-    return torch.randperm(count, generator=generator).tolist()
 
 
 def mixed_seed(*parts: int) -> int:

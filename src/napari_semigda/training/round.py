@@ -124,6 +124,7 @@ class Round:
         self.recipe, self.working_size, self.seed = recipe, working_size, seed
         self._warm = warm
         self._clock = clock
+        self._labeled_from: list[list[int]] = []  # since which step, and how many
         self._stages = _stages(recipe, budget, len(labeled), warm)
         self._stage_index = 0
         self._step = 0
@@ -167,10 +168,13 @@ class Round:
             self._seconds += seconds
             self.steps_done, self.seconds_done = self.steps_done + 1, self.seconds_done + seconds
             stage = self._stages[self._stage_index]
+            used = stage.budget.used(self._step, self._seconds)
+            before = sum(one.share for one in self._stages[: self._stage_index])
+            fraction = min(1.0, before + stage.share * used)
             report = StepReport(
-                stage.number, self._step, stage.budget.steps, self._fraction(), losses, learning_rate, seconds
+                stage.number, self._step, stage.budget.steps, fraction, losses, learning_rate, seconds
             )
-            if stage.budget.used(self._step, self._seconds) >= 1:
+            if used >= 1:
                 self._stage_index, self._step, self._seconds = self._stage_index + 1, 0, 0.0
                 if not self.finished:
                     self._start_stage()
@@ -268,8 +272,7 @@ class Round:
 
     def _start_stage(self) -> None:
         stage = self._stages[self._stage_index]
-        # Since which step, and how many.
-        self._labeled_from: list[list[int]] = [[0, len(self.labeled)]]
+        self._labeled_from = [[0, len(self.labeled)]]
         self.batch_divisor = 1
         self._shuffle_labeled()
         self._shuffle_unlabeled()
@@ -296,12 +299,6 @@ class Round:
         if len(self.labeled) > count and self._labeled_stream.begins_epoch(self._step - since):
             self._labeled_from.append([self._step, len(self.labeled)])
             self._shuffle_labeled()
-
-    def _fraction(self) -> float:
-        """Finished share of the whole round."""
-        done = sum(stage.share for stage in self._stages[: self._stage_index])
-        stage = self._stages[self._stage_index]
-        return min(1.0, done + stage.share * stage.budget.used(self._step, self._seconds))
 
     def _train_step_that_fits(self) -> tuple[dict[str, float], float]:
         while True:
