@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semigda.engine.engine import Engine
-    from napari_semigda.session.items import Item
-
-    Truth = dict[str, NDArray[np.uint8]]
 
 IMAGES_A_ROUND = 4
 ROUNDS = 2
@@ -66,7 +63,9 @@ def _play(folder: Path, given: argparse.Namespace, console: SafeConsole) -> Tabl
     from napari_semigda.session.session import Session
 
     pairs = sample_pairs()
-    truth: Truth = {image.stem: (iio.imread(mask) > 0).astype("uint8") for image, mask in pairs}
+    truth: dict[str, NDArray[np.uint8]] = {
+        image.stem: (iio.imread(mask) > 0).astype("uint8") for image, mask in pairs
+    }
     settings = ImageSettings(working_size=WORKING_SIZE)
     with Session.create(folder / "session", [image for image, _ in pairs], settings=settings) as session:
         engine = Engine(session, given.device)
@@ -77,7 +76,7 @@ def _play(folder: Path, given: argparse.Namespace, console: SafeConsole) -> Tabl
                 item = session.next_item()
                 if item is None:
                     raise SemiGDAError("The session has no image left to label.")
-                session.accept(item, truth[_stem(item)])
+                session.accept(item, truth[Path(item.path).stem])
                 names.append(item.name)
             console.say(f"Round {number}: accepted the truth of {', '.join(names)}")
             seconds.append(_train(engine, given, console))
@@ -89,14 +88,10 @@ def _play(folder: Path, given: argparse.Namespace, console: SafeConsole) -> Tabl
     for column in ("round", "labeled images", "Dice", "seconds"):
         table.add_column(column, justify="right")
     for number in range(1, ROUNDS + 1):
-        dice = [_dice(drafts[number - 1][item.id], truth[_stem(item)]) for item in never]
+        dice = [_dice(drafts[number - 1][item.id], truth[Path(item.path).stem]) for item in never]
         mean = sum(dice) / len(dice)
         table.add_row(str(number), str(number * IMAGES_A_ROUND), f"{mean:.3f}", f"{seconds[number - 1]:.0f}")
     return table
-
-
-def _stem(item: Item) -> str:
-    return Path(item.path).stem
 
 
 def _train(engine: Engine, given: argparse.Namespace, console: SafeConsole) -> float:

@@ -180,8 +180,7 @@ class EngineDisplay:
 
         if isinstance(event, Drafting):
             text = f"Predicting {visible(event.item.name)}"
-            self._show_bar(self._draft_bar, text, event.share)
-            self._line(f"{text}: {100 * event.share:.0f}%")
+            self._show(self._draft_bar, text, event.share, line=f"{text}: {100 * event.share:.0f}%")
             return
         part = f" {event.done / 2**20:.0f} of {event.total / 2**20:.0f} MB" if event.total else ""
         self._bars.update(self._round_bar, visible=True, description=f"{event.message}{part}")
@@ -240,23 +239,22 @@ class EngineDisplay:
         loss = report.losses.get("total", sum(report.losses.values()))
         text = f"Stage {report.stage}, step {report.step}{of}, loss {loss:.3f}"
         remaining = "" if event.remaining is None else time_left(event.remaining)
-        self._show_bar(self._round_bar, text, report.fraction, remaining=remaining)
-        self._line(f"{text}, {remaining}" if remaining else text)
+        line = f"{text}, {remaining}" if remaining else text
+        self._show(self._round_bar, text, report.fraction, remaining=remaining, line=line)
 
     def _drafted(self, drafts: DraftProgress) -> None:
         part = f"{drafts.done:.0f} of {drafts.total}"
         if drafts.remaining is not None:
             part += f", {time_left(drafts.remaining)}"
-        self._show_bar(self._draft_bar, "Predicting", drafts.done, drafts.total, part)
-        self._line(f"Predicted {part}")
+        self._show(self._draft_bar, "Predicting", drafts.done, drafts.total, part, line=f"Predicted {part}")
 
-    def _show_bar(self, bar: Any, text: str, done: float, total: float = 1, remaining: str = "") -> None:
+    def _show(
+        self, bar: Any, text: str, done: float, total: float = 1, remaining: str = "", *, line: str
+    ) -> None:
         self._bars.update(
             bar, visible=True, description=text, completed=done, total=total, remaining=remaining
         )
-
-    def _line(self, text: str) -> None:
         now = time.monotonic()
         if not self.console.is_terminal and now - self._last_line >= LINE_EVERY:
             self._last_line = now
-            self.console.say(text)
+            self.console.say(line)
