@@ -40,7 +40,6 @@ class Activity(cancelable_progress):
         self._reports.made.connect(self._show)
 
     def cancel(self) -> None:
-        """Cancel the work."""
         super().cancel()
         if self.cancel_callback is not None:
             self.cancel_callback()

@@ -83,7 +83,6 @@ class HeldKeys(QObject):
             handle.installEventFilter(self)  # a second time changes nothing
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Drop a press at the moment of a release."""
         if not isinstance(event, QKeyEvent):
             return False
         key, at = event.key(), event.timestamp()

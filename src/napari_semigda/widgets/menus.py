@@ -145,7 +145,6 @@ class SegmentDialog(QDialog):
         self._guard = InputGuard(self)
 
     def segmentation(self) -> Segmentation:
-        """Return what was chosen."""
         more = [box.currentIndex() - 1 for box in self.channels if box.currentIndex() > 0]
         chosen = [self.layer.currentIndex(), *more]
         return Segmentation(tuple(self._layers[index] for index in chosen), self._model, chosen_device())

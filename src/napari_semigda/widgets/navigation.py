@@ -21,7 +21,6 @@ class Navigation:
 
     @property
     def can_go_back(self) -> bool:
-        """Whether another image was on screen before this one."""
         return bool(self._history)
 
     def go(self, step: int) -> None:
@@ -62,7 +61,6 @@ class Navigation:
         return self.show_next()
 
     def unskip(self) -> None:
-        """Put the item on screen back in the queue."""
         if self._annotation.item is not None:
             self._session.labels.unskip(self._annotation.item)
             self._annotation.states_changed.emit()

@@ -57,7 +57,6 @@ class EngineRunner(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether the engine's thread is running."""
         return not self._ended.is_set()
 
     def wake(self) -> None:

@@ -101,7 +101,6 @@ class Training:
                 self.train(self.round_budget)
 
     def resume_round(self) -> None:
-        """Resume the stopped round."""
         self.runner.engine.request_round(resume=True)
         self.runner.wake()
         self._progress.requested(resumes=True)

@@ -62,11 +62,9 @@ class Curves(QWidget):
         self.draw()
 
     def set_theme(self, theme: str) -> None:
-        """Take the colors of a napari theme."""
         _paint(self._plot, theme)
 
     def draw(self) -> None:
-        """Draw what the round has reported so far."""
         curves = self._progress.curves
         self.setVisible(bool(curves))
         self._show_numbers(curves)
@@ -121,7 +119,6 @@ class RoundCurves(QWidget):
         self._refresh()
 
     def set_theme(self, theme: str) -> None:
-        """Take the colors of a napari theme."""
         for plot in (self.effort, self.dice):
             plot.set_theme(theme)
 

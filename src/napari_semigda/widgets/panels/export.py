@@ -81,7 +81,6 @@ class ExportPanel(QWidget):
 
     @property
     def running(self) -> bool:
-        """Whether an export is running."""
         return self._activity is not None
 
     def _on_opened(self) -> None:
@@ -192,7 +191,6 @@ class FormatChoice(QWidget):
         self._show_options()
 
     def format(self) -> Format:
-        """Return the chosen format with its options."""
         chosen = self._chosen()
         values = {
             "stacks": self.stacks.currentData(),
@@ -207,7 +205,6 @@ class FormatChoice(QWidget):
         return not self._chosen().predicts and self.with_drafts.isChecked()
 
     def choose(self, key: str) -> None:
-        """Choose the format with this key."""
         self.formats.setCurrentIndex(self.formats.findData(key))
 
     def _chosen(self) -> type[Format]:

@@ -84,7 +84,6 @@ class Thumbnails(QObject):
         return None
 
     def close(self) -> None:
-        """Make no more."""
         self._wanted.clear()
         self._tasks.close()
 
@@ -148,13 +147,11 @@ class ImageModel(QAbstractTableModel):
     # What is shown -----------------------------------------------------------------------------
 
     def begin(self, overview: Overview, thumbnails: Thumbnails) -> None:
-        """Show the items of a session."""
         with self._resetting():
             self._overview, self._thumbnails = overview, thumbnails
             thumbnails.made.connect(self._on_thumbnail)
 
     def clear(self) -> None:
-        """Show nothing."""
         with self._resetting():
             self._overview = self._thumbnails = None
 
@@ -205,17 +202,14 @@ class ImageModel(QAbstractTableModel):
     # For Qt ------------------------------------------------------------------------------------
 
     def rowCount(self, parent: QModelIndex = NOWHERE) -> int:
-        """Return the number of items shown."""
         return 0 if parent.isValid() else len(self._order)
 
     def columnCount(self, parent: QModelIndex = NOWHERE) -> int:
-        """Return the number of columns."""
         return 0 if parent.isValid() else len(COLUMNS)
 
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> Any:
-        """Return titles of the columns, and what they mean."""
         if orientation == Qt.Orientation.Horizontal:
             if role == Qt.ItemDataRole.DisplayRole:
                 return COLUMNS[section].title
@@ -224,7 +218,6 @@ class ImageModel(QAbstractTableModel):
         return None
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return what a cell shows."""
         if self._overview is None or not index.isValid():
             return None
         number, column = int(self._order[index.row()]), index.column()
@@ -241,7 +234,6 @@ class ImageModel(QAbstractTableModel):
         return None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort by a column."""
         self._column, self._descending = column, order == Qt.SortOrder.DescendingOrder
         self.rearrange()
 

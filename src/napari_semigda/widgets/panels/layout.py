@@ -67,7 +67,6 @@ class Column(QScrollArea):
         return margins.left() + margins.right() + (0 if bar is None else bar.sizeHint().width())
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Find again what is cut off."""
         super().resizeEvent(event)
         self._covering.start()
 

@@ -104,7 +104,6 @@ class LayerChoice(QWidget):
         self.as_channels.toggled.connect(self.changed)
 
     def source(self) -> LayerSource:
-        """Return what was chosen."""
         rows = (self.list.item(index) for index in range(self.list.count()))
         checked = [row is not None and row.checkState() == Qt.CheckState.Checked for row in rows]
         return LayerSource(tuple(compress(self._layers, checked)), self.as_channels.isChecked())
@@ -254,19 +253,16 @@ class NewSessionDialog(QDialog):
         fit_to_text(self)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Wrap the text about the network."""
         super().resizeEvent(event)
         reserve_lines(self.preset_words, self._lines)
 
     def done(self, result: int) -> None:
-        """Stop counting."""
         self._counting.stop()
         self._counted = Path()
         self._tasks.close()
         super().done(result)
 
     def plan(self) -> SessionPlan:
-        """Return what was entered."""
         return SessionPlan(
             source=self._source(),
             folder=self.folder.path(),

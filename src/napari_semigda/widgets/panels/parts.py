@@ -127,21 +127,17 @@ class NameLabel(QLabel):
         self._name = ""
 
     def text(self) -> str:
-        """Return the whole name."""
         return self._name
 
     def setText(self, name: str | None) -> None:
-        """Show another name."""
         self._name = name or ""
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Show as much of the name as there is room for."""
         super().resizeEvent(event)
         self._fit()
 
     def minimumSizeHint(self) -> QSize:
-        """Return no minimal width."""
         return QSize(0, super().minimumSizeHint().height())
 
     def _fit(self) -> None:
@@ -198,12 +194,10 @@ class Panel(QCollapsible):
         self.expand(animate=False)
 
     def note(self, words: str) -> None:
-        """Show a few words behind the title."""
         self._note = words
         self._show_heading()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Show as much of the note as there is room for."""
         super().resizeEvent(event)
         self._show_heading()
 
@@ -237,7 +231,6 @@ class Acting:
         self.allow()
 
     def allow(self, why_not: str | None = None) -> None:
-        """Enable it, or disable it for a reason."""
         self.why_not = why_not
         self.setEnabled(why_not is None)
         self.setToolTip(wrapped(self._tip if why_not is None else why_not))
@@ -265,11 +258,9 @@ class ActionButton(Acting, QPushButton):
         self.clicked.connect(self._act)
 
     def press(self) -> None:
-        """Do what a click does."""
         self.click()
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
-        """Begin a click, unless it comes too soon."""
         if not self.too_soon():
             super().mousePressEvent(event)
 
@@ -294,7 +285,6 @@ class MenuAction(Acting, QAction):
         self.triggered.connect(self._act)
 
     def press(self) -> None:
-        """Do what a click does."""
         self.trigger()
 
 
@@ -325,7 +315,6 @@ class PathLine(QWidget):
         layout.addWidget(button)
 
     def text(self) -> str:
-        """Return the path as typed."""
         return str(self.line.text().strip())
 
     def path(self) -> Path:
@@ -333,7 +322,6 @@ class PathLine(QWidget):
         return Path(os.path.expanduser(self.text()))
 
     def set_text(self, text: str) -> None:
-        """Show another path."""
         self.line.setText(text)
 
     def _browse(self) -> None:
@@ -357,7 +345,6 @@ class ThinBar(QProgressBar):
         self.setToolTip(wrapped(tip))
 
     def setValue(self, value: int) -> None:
-        """Show another value."""
         self.setUpdatesEnabled(False)
         super().setValue(value)
         self.setUpdatesEnabled(True)

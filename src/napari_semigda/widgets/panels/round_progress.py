@@ -95,7 +95,6 @@ class RoundProgress:
         self._be(Phase.PREPARING)
 
     def pausing(self) -> None:
-        """Note that the round shall pause."""
         self._be(Phase.PAUSING)
 
     def stopping(self) -> None:
@@ -110,7 +109,6 @@ class RoundProgress:
             self._be(Phase.DRAFTING)
 
     def failed(self, message: str = "The work failed; the log has the details.") -> None:
-        """Note that the engine failed."""
         self.message = message
         self._be(Phase.IDLE)
 

@@ -44,7 +44,6 @@ class NameDelegate(QStyledItemDelegate):
     """Elides names in a table."""
 
     def initStyleOption(self, option: QStyleOptionViewItem | None, index: QModelIndex) -> None:
-        """Tell Qt what to paint."""
         super().initStyleOption(option, index)
         view = self.parent()
         if option is None or not isinstance(view, QWidget):
@@ -92,18 +91,15 @@ class ImageTable(QTableView):
         return QSize(super().sizeHint().width(), self.minimumHeight())
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Let whole rows fill the height."""
         super().resizeEvent(event)
         self._fit_rows()
         self.scrollTo(self.currentIndex())
 
     def leaveEvent(self, event: QEvent | None) -> None:
-        """Emit that the mouse is elsewhere."""
         super().leaveEvent(event)
         self.left.emit()
 
     def show_row(self, index: QModelIndex | None) -> None:
-        """Select a row and scroll to it, or select none."""
         if index is None:
             self.clearSelection()
         else:
