@@ -74,6 +74,11 @@ class Controller:
         """The engine's thread; None while no session is open."""
         return None if self._training is None else self._training.runner
 
+    @property
+    def why_no_change(self) -> str | None:
+        """Why nothing can be changed: there is no session, or it is read-only; else None."""
+        return NO_SESSION if self.session is None else self.session.read_only
+
     # Opening and closing -----------------------------------------------------------------------
 
     def open(self, folder: Path) -> None:

@@ -40,13 +40,10 @@ class Segmentation:
             return "All channels need the same size."
         if self.model is None:
             return "Choose a model."
-        return self._channels_missing(self.model)
-
-    def _channels_missing(self, model: TrainedModel) -> str | None:
-        wanted = model.settings.channels
-        if self.layers[0].rgb and wanted is not None and max(wanted) >= layer_data(self.layers[0]).shape[-1]:
+        wanted, first = self.model.settings.channels, self.layers[0]
+        if first.rgb and wanted is not None and max(wanted) >= layer_data(first).shape[-1]:
             return f"The model needs channel {max(wanted)} (counted from 0), which this image does not have."
-        if not self.layers[0].rgb and wanted is not None and len(wanted) != len(self.layers):
+        if not first.rgb and wanted is not None and len(wanted) != len(self.layers):
             return f"The model needs {len(wanted)} channels: choose a layer for each."
         return None
 
@@ -55,7 +52,10 @@ class Segmentation:
         assert self.model is not None
         yield 0.0
         leave_room_for_window()
-        model = self.model.load(self.device, self._settings(self.model))
+        settings = self.model.settings
+        if not self.layers[0].rgb:  # gray layers are the channels, in their order
+            settings = replace(settings, channels=None)
+        model = self.model.load(self.device, settings)
         shape = layer_data(self.layers[0]).shape
         labels = np.zeros(shape[:-1] if self.layers[0].rgb else shape, np.uint8)
         planes = list(np.ndindex(labels.shape[:-2]))
@@ -65,19 +65,12 @@ class Segmentation:
                 yield (done + share) / len(planes)
         return self._layer_data(labels, self.model)
 
-    def _settings(self, model: TrainedModel) -> Any:
-        """Use gray layers as channels in their order, and colors as in training."""
-        return model.settings if self.layers[0].rgb else replace(model.settings, channels=None)
-
     def _pixels(self, index: tuple[int, ...]) -> Pixels:
         """One plane; data that are not in memory are read when the model slices them."""
         parts: list[Any] = [_lazily(layer_data(layer))[index] for layer in self.layers]
-        if len(parts) == 1:
-            only: Pixels = parts[0]
-            return only
         in_memory = all(isinstance(part, np.ndarray) for part in parts)
-        stacked: Pixels = np.stack(parts, axis=-1) if in_memory else da.stack(parts, axis=-1)
-        return stacked
+        pixels: Pixels = parts[0] if len(parts) == 1 else (np if in_memory else da).stack(parts, axis=-1)
+        return pixels
 
     def _layer_data(self, labels: NDArray[np.uint8], model: TrainedModel) -> LayerData:
         layer = self.layers[0]

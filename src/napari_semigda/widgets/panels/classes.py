@@ -1,6 +1,7 @@
 """Panel 2: the classes, their colors and names, and which one the brush paints."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from qtpy.QtCore import QPoint, QSize, Qt, QTimer
@@ -100,7 +101,7 @@ class ClassesPanel(QWidget):
             menu,
             "Unlabel background…",
             "Make the background of accepted masks unlabeled, where the class may occur in them.",
-            self._offer_to_unlabel,
+            lambda: self._ask_to_unlabel(self._chosen()),
         )
         self.restore = MenuAction(
             menu, "Restore background", "Undo “Unlabel background” in all masks.", self._restore
@@ -186,8 +187,7 @@ class ClassesPanel(QWidget):
 
     def _allow(self) -> None:
         session, info = self._controller.session, self._chosen()
-        why_not = NO_SESSION if session is None else session.read_only
-        count = 0 if session is None else len(session.classes)
+        why_not, count = self._controller.why_no_change, len(self._classes)
         no_class = why_not or (NO_CLASS if info is None else None)
         self.next.allow(NO_SESSION if session is None else None)
         self.add.allow(
@@ -240,26 +240,26 @@ class ClassesPanel(QWidget):
 
     # Names, colors, removal -------------------------------------------------------------------
 
+    def _class(self, value: int | None) -> ClassInfo | None:
+        return next((info for info in self._classes if info.value == value), None)
+
     def _chosen(self) -> ClassInfo | None:
         row = self.list.currentItem()
-        value = None if row is None else row.data(VALUE)
-        return next((info for info in self._classes if info.value == value), None)
+        return None if row is None else self._class(row.data(VALUE))
 
     def _on_row_changed(self, row: QListWidgetItem) -> None:
         """Rename the class, or show or hide it: Qt's signal is the same."""
-        value = row.data(VALUE)
-        if any(info.value == value and info.name == row.text() for info in self._classes):
-            canvas, hidden = self._controller.canvas, {value}
-            checked = row.checkState() == Qt.CheckState.Checked
-            canvas.hidden_classes = (
-                canvas.hidden_classes - hidden if checked else canvas.hidden_classes | hidden
-            )
-            return
-        with errors_shown():
-            self._controller.rename_class(value, row.text())
-        QTimer.singleShot(
-            0, self._fill
-        )  # when the editor is closed: the old name, if the new one was refused
+        value, canvas = row.data(VALUE), self._controller.canvas
+        info = self._class(value)
+        if info is None or info.name != row.text():
+            with errors_shown():
+                self._controller.rename_class(value, row.text())
+            # When the editor is closed: the old name, if the new one was refused.
+            QTimer.singleShot(0, self._fill)
+        elif row.checkState() == Qt.CheckState.Checked:
+            canvas.hidden_classes -= {value}
+        else:
+            canvas.hidden_classes |= {value}
 
     def _add(self) -> None:
         names = {info.name for info in self._classes}
@@ -274,25 +274,17 @@ class ClassesPanel(QWidget):
         added, self._added = self._added, None
         if added is not None:
             with errors_shown():
-                self._ask_to_unlabel(added)
+                self._ask_to_unlabel(self._class(added))
 
-    def _offer_to_unlabel(self) -> None:
-        info = self._chosen()
-        if info is not None:
-            self._ask_to_unlabel(info.value)
-
-    def _ask_to_unlabel(self, value: int) -> None:
-        info = next((one for one in self._classes if one.value == value), None)
+    def _ask_to_unlabel(self, info: ClassInfo | None) -> None:
         count = _accepted(self._controller.session)
         if info is None or not count:
             return
         where = "the image that is" if count == 1 else f"any of the {count} images that are"
         words = f"Does “{info.name}” occur in {where} already accepted?"
         if ask(self, "New class", words, (UNLABEL, KEEP), more=OF_BACKGROUND, by_enter=KEEP) == UNLABEL:
-            self._unlabeled = self._watched(
-                "Unlabeling the background…",
-                lambda **watched: self._controller.unlabel_background(value, **watched),
-            )
+            unlabel = partial(self._controller.unlabel_background, info.value)
+            self._unlabeled = self._watched("Unlabeling the background…", unlabel)
             self._allow()
 
     def _restore(self) -> None:
@@ -315,11 +307,8 @@ class ClassesPanel(QWidget):
         if info is not None:
             use = self._find_use(info)
             if not use.images or self._is_sure(info, use):
-                value = info.value
-                self._watched(
-                    f"Removing “{info.name}” from the masks…",
-                    lambda **watched: self._controller.remove_class(value, **watched),
-                )
+                remove = partial(self._controller.remove_class, info.value)
+                self._watched(f"Removing “{info.name}” from the masks…", remove)
 
     def _find_use(self, info: ClassInfo) -> ClassUse:
         """Find the masks that contain a class, on disk and on screen."""
@@ -328,8 +317,7 @@ class ClassesPanel(QWidget):
         assert annotation is not None
         annotation.keep()
         return self._watched(
-            f"Searching the masks for “{info.name}”…",
-            lambda **watched: session.classes.use(info.value, **watched),
+            f"Searching the masks for “{info.name}”…", partial(session.classes.use, info.value)
         )
 
     def _watched(self, words: str, work: Callable[..., T]) -> T:

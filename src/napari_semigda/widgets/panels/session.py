@@ -162,11 +162,8 @@ class SessionPanel(QWidget):
 
     def _other_layers(self) -> list[Image]:
         """The image layers that are not the session's own."""
-        return [
-            layer
-            for layer in self._viewer.layers
-            if isinstance(layer, Image) and not self._controller.canvas.owns(layer)
-        ]
+        owns = self._controller.canvas.owns
+        return [layer for layer in self._viewer.layers if isinstance(layer, Image) and not owns(layer)]
 
     def _add_files(self) -> None:
         paths, _ = QFileDialog.getOpenFileNames(self, "Add images", str(self._usual_folder()))
@@ -232,14 +229,10 @@ class SessionPanel(QWidget):
         self.share.setValue(accepted)
 
     def _allow_adding(self) -> None:
-        session, why_not = self._controller.session, None
-        if session is None:
-            why_not = NO_SESSION
-        elif session.read_only is not None:
-            why_not = session.read_only
-        elif self._controller.is_creating:
+        why_not = NO_SESSION if self._controller.session is None else self._controller.why_no_change
+        if why_not is None and self._controller.is_creating:
             why_not = CREATING
-        elif self._controller.progress.active:
+        elif why_not is None and self._controller.progress.active:
             why_not = "Adding images reopens the session: stop the round first, or wait until it ends."
         self.add.allow(why_not)
 

@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QSpinBox, QWidget
 from superqt.utils import signals_blocked
 
 from napari_semigda.training.recipe import Budget
-from napari_semigda.widgets.controller import NO_SESSION, Controller
+from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.panels.curves import Curves, RoundCurves
 from napari_semigda.widgets.panels.parts import (
     ActionButton,
@@ -63,11 +63,19 @@ class TrainPanel(QWidget):
         )
         self.pause = ActionButton("Pause", "Pause the round after its current step.", self._pause_or_continue)
         self.stop = ActionButton(
-            "Stop", "End the round after its current step, and use what it learned.", self._stop
+            "Stop",
+            "End the round after its current step, and use what it learned.",
+            lambda: controller.training.stop(),
         )
-        self.resume = ActionButton("Resume round", "Continue the stopped round where it ended.", self._resume)
+        self.resume = ActionButton(
+            "Resume round",
+            "Continue the stopped round where it ended.",
+            lambda: controller.training.resume_round(),
+        )
         self.draft_all = ActionButton(
-            "Draft all", "Compute drafts of all images that are not accepted.", self._draft_all
+            "Draft all",
+            "Compute drafts of all images that are not accepted.",
+            lambda: controller.training.draft_all(),
         )
         self.bar = ThinBar()
         self.state = wrapping_label()
@@ -130,15 +138,6 @@ class TrainPanel(QWidget):
         else:
             self._controller.training.pause()
 
-    def _stop(self) -> None:
-        self._controller.training.stop()
-
-    def _resume(self) -> None:
-        self._controller.training.resume_round()
-
-    def _draft_all(self) -> None:
-        self._controller.training.draft_all()
-
     def _follow(self) -> None:
         """Show a new phase at once, and new numbers a few times a second."""
         if self._progress.phase is not self._shown_phase:
@@ -173,23 +172,22 @@ class TrainPanel(QWidget):
         self.bar.setValue(round(1000 * share))
 
     def _why_no_round(self) -> str | None:
-        session = self._controller.session
-        if session is None:
-            return NO_SESSION
-        if session.read_only is not None:
-            return session.read_only
+        session, why_not = self._controller.session, self._controller.why_no_change
+        if session is None or why_not is not None:
+            return why_not
         if self._progress.active:
             return "A round is already running."
         return None if session.labels.to_learn_from() else NOTHING_TO_LEARN
 
     def _why_no_drafts(self) -> str | None:
-        session, runner, phase = self._controller.session, self._controller.runner, self._progress.phase
-        if session is None or runner is None:
-            return NO_SESSION
-        if session.read_only is not None:
-            return session.read_only
-        if phase in (Phase.DRAFTING, Phase.STOPPING):
-            return "Drafts are already being computed." if phase is Phase.DRAFTING else "Work is stopping."
+        runner, why_not = self._controller.runner, self._controller.why_no_change
+        if runner is None or why_not is not None:
+            return why_not
+        match self._progress.phase:
+            case Phase.DRAFTING:
+                return "Drafts are already being computed."
+            case Phase.STOPPING:
+                return "Work is stopping."
         return None if runner.engine.has_model else NO_WEIGHTS
 
     def _why_no_stop(self) -> str | None:
