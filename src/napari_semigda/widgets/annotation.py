@@ -70,7 +70,6 @@ class Annotation:
 
     @property
     def state(self) -> ItemState | None:
-        """State of the item on screen."""
         return None if self.item is None else self.session.state(self.item)
 
     @property
@@ -170,7 +169,7 @@ class Annotation:
             return
         with self._saving():
             accepted = self.session.labels.get(self.item)
-            if np.array_equal(mask, self._draft(self.item) if accepted is None else accepted):
+            if np.array_equal(mask, _or_empty(self.draft, self.item) if accepted is None else accepted):
                 self.session.labels.discard_edit(self.item)
                 self._is_draft = accepted is None
             else:
@@ -215,7 +214,7 @@ class Annotation:
 
     def _was_emptied(self, item: Item) -> bool:
         """Whether the user made an empty mask of a draft, or of an accepted mask."""
-        return self.state is ItemState.ACCEPTED or bool(self._draft(item).any())
+        return self.state is ItemState.ACCEPTED or bool(_or_empty(self.draft, item).any())
 
     def undo_accept(self) -> None:
         """Undo the last accept, and show its image as it was before."""
@@ -253,18 +252,16 @@ class Annotation:
     def reset_to_draft(self) -> None:
         """Replace the mask by the newest draft; empty without one."""
         if self.item is not None and self.visible:
-            draft = self._newest_draft(self.item)
+            draft = self._see_draft(self.item)
             self.newer_draft = False
             self._edit(draft)
 
     def reset_to_accepted(self) -> None:
-        """Replace the mask by the accepted one."""
         accepted = None if self.item is None else self.session.labels.get(self.item)
         if accepted is not None and self.visible:
             self._edit(accepted)
 
     def clear_mask(self) -> None:
-        """Empty the mask."""
         mask = self._canvas.mask()
         if mask is not None:
             self._edit(np.zeros_like(mask))
@@ -282,7 +279,7 @@ class Annotation:
         if self.item is None or item.id != self.item.id or not self.visible:
             return
         if self.shows_untouched_draft:
-            draft = self._newest_draft(self.item)
+            draft = self._see_draft(self.item)
             self._canvas.replace_mask(draft)
             self._saved = self._shown = draft.copy()
             self._shown_at = time.monotonic()
@@ -290,15 +287,14 @@ class Annotation:
             self.newer_draft = True
         self.changed.emit()
 
-    def _newest_draft(self, item: Item) -> Mask:
+    def _see_draft(self, item: Item) -> Mask:
         """The newest draft, to be shown: it is what the accepted mask will be compared with."""
-        draft = self.session.drafts.see(item)
-        return np.zeros(item.shape, np.uint8) if draft is None else draft
-
-    def _draft(self, item: Item) -> Mask:
-        draft = self.session.prediction(item)
-        return np.zeros(item.shape, np.uint8) if draft is None else draft
+        return _or_empty(self.session.drafts.see(item), item)
 
     def _on_mask_removed(self) -> None:
         self.keep()
         self.changed.emit()
+
+
+def _or_empty(mask: Mask | None, item: Item) -> Mask:
+    return np.zeros(item.shape, np.uint8) if mask is None else mask

@@ -239,7 +239,6 @@ class Controller:
         self.classes_changed.emit()
 
     def rename_class(self, value: int, name: str) -> None:
-        """Give a class another name."""
         session = self._open_session()
         session.classes.rename(value, name)
         self.canvas.show_classes(session.classes)

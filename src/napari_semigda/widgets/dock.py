@@ -212,7 +212,6 @@ class SemiGDAWidget(QWidget):
             event.ignore()
 
     def keyReleaseEvent(self, event: QKeyEvent | None) -> None:
-        """Pass on that a key is no longer held."""
         self._pass_on(event)
 
     def _pass_on(self, event: QKeyEvent | None) -> None:

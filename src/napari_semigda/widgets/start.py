@@ -146,7 +146,8 @@ class Dock(QWidget):
         gc.disable()
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
         try:
-            _check_napari()
+            if tuple(map(int, re.findall(r"\d+", napari.__version__)[:3])) < OLDEST_NAPARI:
+                raise SemiGDAError(OUTDATED.format(*OLDEST_NAPARI, napari.__version__))
             _load_libraries()
             import_module(WHOLE)
             import_module("napari_semigda.widgets.canvas.colors").warm_up()
@@ -188,8 +189,7 @@ class _WaitingPage(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._text = wrapping_label()
-        self._text.setText(LOADING_NOTE)
+        self._text = wrapping_label(LOADING_NOTE)
         self._bar = ThinBar()
         self._bar.setMaximum(0)
         rows = Rows(self)
@@ -202,14 +202,8 @@ class _WaitingPage(QWidget):
         rows.setRowStretch(rows.rowCount(), 1)
 
     def fail(self, text: str) -> None:
-        """Show why the panels cannot be loaded."""
         self._text.setText(text)
         self._bar.hide()
-
-
-def _check_napari() -> None:
-    if tuple(map(int, re.findall(r"\d+", napari.__version__)[:3])) < OLDEST_NAPARI:
-        raise SemiGDAError(OUTDATED.format(*OLDEST_NAPARI, napari.__version__))
 
 
 def _load_libraries() -> None:

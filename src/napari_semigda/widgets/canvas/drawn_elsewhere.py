@@ -29,7 +29,6 @@ class DrawnElsewhere:
         viewer.layers.events.inserted.connect(self._on_inserted)
 
     def close(self) -> None:
-        """Disconnect from the viewer."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
 
     def begin(self, mask: Labels | None) -> None:

@@ -83,7 +83,6 @@ class NapariCanvas:
             self.clear()
 
     def owns(self, layer: Layer) -> bool:
-        """Return whether a layer is one of this canvas."""
         return layer in self._layers()
 
     def _layers(self) -> list[Layer]:
@@ -92,7 +91,6 @@ class NapariCanvas:
         return [*above, *self._overlays.layers, *self._images]
 
     def show_status(self, text: str) -> None:
-        """Show a text in the window's status bar."""
         self._viewer.status = text
 
     # Image and mask ----------------------------------------------------------------------------
@@ -118,7 +116,6 @@ class NapariCanvas:
         self.show_status(name)  # until the mouse moves napari would name the image before
 
     def clear(self) -> None:
-        """Remove the layers of this canvas."""
         self.region.cancel()
         # The mask goes first: napari 0.9 draws the brush of a mask that went after its image, and crashes.
         outgoing = self._layers()
@@ -245,7 +242,6 @@ class NapariCanvas:
 
     @property
     def selected_label(self) -> int:
-        """The label the brush paints."""
         return self._label
 
     @selected_label.setter

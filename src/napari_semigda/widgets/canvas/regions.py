@@ -26,11 +26,9 @@ class RegionTool:
 
     @property
     def active(self) -> bool:
-        """Whether a region is being drawn."""
         return self.layer is not None
 
     def draw(self, mask: Labels, name: str) -> None:
-        """Start drawing over a mask."""
         self.cancel()
         self._mask = mask
         self.layer = self._linked.link(
@@ -42,7 +40,6 @@ class RegionTool:
         self.layer.events.data.connect(self._on_shape)
 
     def cancel(self) -> None:
-        """Cancel drawing."""
         layer, layers = self.layer, self._viewer.layers
         if layer is not None:
             self._end()

@@ -88,8 +88,9 @@ class Column(QScrollArea):
         return cover
 
     def _cover_ends(self) -> None:
-        spans = list(self._spans())
-        height = self._viewport_height()
+        viewport = self.viewport()
+        height = 0 if viewport is None else viewport.height()
+        spans = list(self._spans(height))
         top, bottom = 0, height
         while cut := [end for start, end in spans if start < top < end]:
             top = max(cut)
@@ -100,13 +101,9 @@ class Column(QScrollArea):
             cover.setVisible(start < end)
             cover.raise_()
 
-    def _viewport_height(self) -> int:
-        viewport = self.viewport()
-        return 0 if viewport is None else viewport.height()
-
-    def _spans(self) -> Iterator[tuple[int, int]]:
+    def _spans(self, height: int) -> Iterator[tuple[int, int]]:
         """Upper and lower end of each part, in the viewport."""
-        tallest = min(TALLEST, self._viewport_height() // 3)
+        tallest = min(TALLEST, height // 3)
         for part in self._content.findChildren(QWidget):
             if part.window() is not self.window():
                 continue  # in a menu or a question

@@ -349,7 +349,7 @@ class MaskPanel(QWidget):
 
     def _refresh(self) -> None:
         words, _, key = self.show_draft.text().partition("\t")
-        status = MaskStatus.of(self._controller, key or f"View… › {words}")
+        status = MaskStatus(self._controller, key or f"View… › {words}")
         changing = (
             *(self.accept_and_go_on, self.accept, self.no_object, self.clear, self.use_layer),
             *(self.fill_holes, self.remove_small, self.keep_largest, self.smooth),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from napari_semigda.session.drafts import draft_in_words
 from napari_semigda.session.items import ItemState
 from napari_semigda.session.session import Session
@@ -61,9 +59,11 @@ def image_status(annotation: Annotation) -> str:
     return STATES[annotation.state]
 
 
-@dataclass(frozen=True)
 class MaskStatus:
-    """Why something cannot be done with the mask on screen, None where it can; and what is special."""
+    """Why something cannot be done with the mask on screen, None where it can; and what is special.
+
+    `draft_key` is how to get from the draft to the mask.
+    """
 
     viewing: str | None = NO_SESSION
     changing: str | None = NO_SESSION
@@ -72,50 +72,40 @@ class MaskStatus:
     using_accepted: str | None = NO_SESSION
     using_weights: str | None = NO_SESSION
     showing_draft: str | None = NO_SESSION
-    deleted: bool = False
-    missing: bool = False
+    deleted = missing = False
     drawn_elsewhere: str | None = None
-    notice: str = ""
+    notice = ""
 
-    @classmethod
-    def of(cls, controller: Controller, draft_key: str) -> MaskStatus:
-        """Return the status of the mask on screen; `draft_key` is how to get from the draft to the mask."""
+    def __init__(self, controller: Controller, draft_key: str) -> None:
         annotation, corrections, runner = controller.annotation, controller.corrections, controller.runner
         if annotation is None or corrections is None or runner is None:
-            return cls()
+            return
         session, item = annotation.session, annotation.item
-        deleted = item is not None and not annotation.visible
-        viewing = annotation.failure or (NO_MASK if deleted else None)
+        self.deleted = item is not None and not annotation.visible
+        self.missing = self.deleted and annotation.missing
+        self.drawn_elsewhere = annotation.drawn_elsewhere
+        self.viewing = annotation.failure or (NO_MASK if self.deleted else None)
         draft_shown = DRAFT_SHOWN.format(draft_key) if corrections.shows_draft else None
-        changing = viewing or session.read_only or draft_shown
         no_draft = NO_DRAFT if item is None or session.drafts.info(item) is None else None
-        no_weights = None if runner.engine.has_model else NO_WEIGHTS
-        not_accepted = None if annotation.state is ItemState.ACCEPTED else NOT_ACCEPTED
-        drawn = annotation.drawn_elsewhere
-        notice = ""
-        if item is not None:
-            if deleted:
-                notice = annotation.failure or MASK_DELETED
-            elif controller.canvas.region.active:
-                notice = DRAW
-            elif draft_shown is not None:
-                notice = draft_shown
-            elif drawn is not None:
-                notice = f"You drew in the layer “{drawn}”, not in the mask."
-            elif annotation.newer_draft:
-                notice = "A newer draft of this image is ready; “Use draft” shows it."
-            elif corrections.shows_uncertainty:
-                notice = UNCERTAINTY_MEANS
-        return cls(
-            viewing=viewing,
-            changing=changing,
-            undoing=(None if session.labels.undoable else NOTHING_TO_UNDO) or session.read_only,
-            using_draft=changing or no_draft,
-            using_accepted=changing or not_accepted,
-            using_weights=viewing or no_weights,
-            showing_draft=viewing or no_draft,
-            deleted=deleted,
-            missing=deleted and annotation.missing,
-            drawn_elsewhere=drawn,
-            notice=notice,
+        self.changing = self.viewing or session.read_only or draft_shown
+        self.undoing = (None if session.labels.undoable else NOTHING_TO_UNDO) or session.read_only
+        self.using_draft = self.changing or no_draft
+        self.using_accepted = self.changing or (
+            None if annotation.state is ItemState.ACCEPTED else NOT_ACCEPTED
         )
+        self.using_weights = self.viewing or (None if runner.engine.has_model else NO_WEIGHTS)
+        self.showing_draft = self.viewing or no_draft
+        if item is None:
+            return
+        if self.deleted:
+            self.notice = annotation.failure or MASK_DELETED
+        elif controller.canvas.region.active:
+            self.notice = DRAW
+        elif draft_shown is not None:
+            self.notice = draft_shown
+        elif self.drawn_elsewhere is not None:
+            self.notice = f"You drew in the layer “{self.drawn_elsewhere}”, not in the mask."
+        elif annotation.newer_draft:
+            self.notice = "A newer draft of this image is ready; “Use draft” shows it."
+        elif corrections.shows_uncertainty:
+            self.notice = UNCERTAINTY_MEANS
