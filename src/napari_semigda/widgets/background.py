@@ -23,7 +23,7 @@ T = TypeVar("T")
 class _Reports(QObject):
     """Hands progress over to the main thread."""
 
-    made = Signal(int, int)
+    made = Signal(float, float)
 
 
 class Activity(cancelable_progress):
@@ -44,11 +44,11 @@ class Activity(cancelable_progress):
         if self.cancel_callback is not None:
             self.cancel_callback()
 
-    def report(self, done: int, total: int) -> None:
+    def report(self, done: float, total: float) -> None:
         """Show how much is done; may be called in any thread."""
         self._reports.made.emit(done, total)
 
-    def _show(self, done: int, total: int) -> None:
+    def _show(self, done: float, total: float) -> None:
         share = round(WHOLE * done / max(total, 1))
         if share != self._share:
             self.total = WHOLE

@@ -10,14 +10,7 @@ from napari.utils.key_bindings import KeyBinding
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QKeyEvent, QShowEvent
-from qtpy.QtWidgets import (
-    QAbstractSpinBox,
-    QApplication,
-    QLineEdit,
-    QMainWindow,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QMainWindow, QVBoxLayout, QWidget
 
 from napari_semigda.widgets import keys
 from napari_semigda.widgets.canvas.layers import NapariCanvas

@@ -9,7 +9,6 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_info
-from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QApplication,
@@ -19,7 +18,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QRadioButton,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -28,7 +26,7 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.io.masks import Legend, LegendEntry
 from napari_semigda.session.classes import named_classes
 from napari_semigda.session.trained_model import TrainedModel
-from napari_semigda.widgets.background import WHOLE, Activity
+from napari_semigda.widgets.background import Activity
 from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.layer_files import meaning
 from napari_semigda.widgets.opening import session_in
@@ -91,7 +89,7 @@ def begin(viewer: napari.viewer.Viewer, segmentation: Segmentation) -> Any:
     use_cache_folder()
     worker = create_worker(segmentation.work, _ignore_errors=True, _start_thread=False)
     bar = Activity(f"SemiGDA: segmenting {segmentation.layers[0].name}", worker.quit)
-    worker.yielded.connect(lambda share: bar.report(round(share * WHOLE), WHOLE))
+    worker.yielded.connect(lambda share: bar.report(share, 1))
     worker.finished.connect(bar.close)
     worker.errored.connect(show_failure)
     worker.aborted.connect(lambda: show_info("Segmenting was canceled; no layer was added."))
@@ -133,8 +131,6 @@ class SegmentDialog(QDialog):
         self.session = PathLine("Session folder", for_folders=True, start=start)
         self.file = PathLine("Checkpoint (.safetensors)", for_folders=False, start=start)
         self.words = wrapping_label()
-        self.words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.words.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.segment = QPushButton("Segment")
         self.buttons = dialog_buttons(self, self.segment)
         self.from_session.setChecked(True)

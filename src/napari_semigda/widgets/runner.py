@@ -14,7 +14,7 @@ from napari_semigda.engine.events import Drafting, Event, ModelLoading, Predicte
 from napari_semigda.model.device import leave_room_for_window
 from napari_semigda.pace import time_left
 from napari_semigda.session.session import Session
-from napari_semigda.widgets.background import WHOLE, Activity
+from napari_semigda.widgets.background import Activity
 
 CLOSING_PATIENCE = 10.0  # seconds; a step is far shorter, except for the largest preset on a CPU
 LAST_SIGNALS = 1000  # milliseconds
@@ -122,7 +122,7 @@ class EngineRunner(QObject):
         if self._activity.desc.removesuffix(": ") != f"SemiGDA: {title}":
             self._activity.set_description(f"SemiGDA: {title}")
         if total:
-            self._activity.report(round(WHOLE * done / total), WHOLE)
+            self._activity.report(done, total)
 
 
 def _work(engine: Engine, ended: threading.Event) -> Iterator[Event]:

@@ -19,7 +19,6 @@ from qtpy.QtWidgets import (
     QListWidgetItem,
     QPushButton,
     QRadioButton,
-    QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -189,8 +188,6 @@ class NewSessionDialog(QDialog):
             self.preset.addItem(preset.name, preset.name)
         self.preset.setCurrentIndex(self.preset.findData(chosen_preset()))
         self.preset_words = wrapping_label()
-        self.preset_words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.preset_words.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.weights = PathLine("Autoencoder weights", for_folders=False, start=usual)
         self.weights.setToolTip(wrapped("Needed only to use the autoencoder's weights from a local file."))
         self.working_size = QSpinBox()

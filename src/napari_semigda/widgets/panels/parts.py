@@ -155,6 +155,8 @@ def wrapping_label(text: str = "") -> QLabel:
 def reserve_lines(label: QLabel, lines: int) -> None:
     """Reserve a number of lines for a label, more where its text needs them."""
     label.ensurePolished()  # in the font of napari's theme
+    label.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    label.setAlignment(Qt.AlignmentFlag.AlignTop)
     reserved = lines * label.fontMetrics().lineSpacing() + 8
     label.setFixedHeight(max(reserved, label.heightForWidth(label.width())))
 

@@ -108,8 +108,8 @@ class RoundProgress:
             self.drafts, self.message = None, ""
             self._be(Phase.DRAFTING)
 
-    def failed(self, message: str = "The work failed; the log has the details.") -> None:
-        self.message = message
+    def failed(self) -> None:
+        self.message = "The work failed; the log has the details."
         self._be(Phase.IDLE)
 
     def rest(self, *, paused: bool) -> None:

@@ -71,9 +71,7 @@ class SessionPanel(QWidget):
         self.add = MenuButton("Add…", "Add images to this session; its masks are kept.")
         self._fill_add_menu()
         self.samples = ActionButton(
-            "Try sample images",
-            "Create a session of 44 small images: lesions and cells.",
-            self._try_samples,
+            "Try sample images", "Create a session of 44 small images: lesions and cells.", self._try_samples
         )
         self.close_session = ActionButton(
             "Close", "Save what was painted, and close the session.", controller.close

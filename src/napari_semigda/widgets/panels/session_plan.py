@@ -51,7 +51,6 @@ class LayerSource:
         return sum(math.prod(_stack_shape(layer)) for layer in layers)
 
     def planes(self) -> Iterator[tuple[str, Picture]]:
-        """Yield each plane's name, and its pixels with their size."""
         if self.as_channels and len(self.layers) > 1:
             for same in zip(*map(_planes, self.layers), strict=True):
                 name, first = same[0]
@@ -131,30 +130,26 @@ class SessionPlan:
         return session
 
     def _choices(self) -> dict[str, Any]:
+        classes, preset, weights, settings = self.classes, self.preset, self.weights, None
         if self.start is not None:
             names = iter(self.classes)
             known = [
                 next(names) if name else f"removed {value}"
                 for value, name in enumerate(self.start.class_names, start=1)
             ]
-            return {
-                "classes": (*known, *names),  # at the model's values; new classes follow
-                "preset": self.start.preset,
-                "settings": self.start.settings,
-                "one_object": self.one_object,
-                "weights": self.start.weights or self.weights,
-            }
-        settings = None
-        if self.framing is not None:
+            classes = (*known, *names)  # at the model's values; new classes follow
+            preset, settings = self.start.preset, self.start.settings
+            weights = self.start.weights or self.weights
+        elif self.framing is not None:
             settings = ImageSettings(
                 working_size=self.working_size, framing=self.framing, channels=self.channels
             )
         return {
-            "classes": self.classes,
-            "preset": self.preset,
+            "classes": classes,
+            "preset": preset,
             "settings": settings,
             "one_object": self.one_object,
-            "weights": self.weights,
+            "weights": weights,
         }
 
 
