@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QLabel
 from napari_semigda.samples import sample_pairs
 from napari_semigda.session.session import Session
 from napari_semigda.widgets import start
-from napari_semigda.widgets.opening import open_in_napari
+from napari_semigda.widgets.start import open_in_napari
 
 
 def test_napari_opens_on_a_session(tmp_path: Path, make_napari_viewer) -> None:

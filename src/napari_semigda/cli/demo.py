@@ -116,7 +116,7 @@ def _dice(draft: NDArray[np.uint8] | None, truth: NDArray[np.uint8]) -> float:
 
 def _show(session_folder: Path) -> None:
     try:
-        from napari_semigda.widgets.opening import open_in_napari
+        from napari_semigda.widgets.start import open_in_napari
     except ImportError as error:
         raise SemiGDAError(
             "napari is not installed. Run pip install 'napari-semigda[all]', then try --gui again."

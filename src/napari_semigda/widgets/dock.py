@@ -13,7 +13,7 @@ from qtpy.QtGui import QKeyEvent, QShowEvent
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QMainWindow, QVBoxLayout, QWidget
 
 from napari_semigda.widgets import keys
-from napari_semigda.widgets.canvas.layers import NapariCanvas
+from napari_semigda.widgets.canvas.layers import NapariCanvas, without_proxy
 from napari_semigda.widgets.controller import Controller
 from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.keys import HeldKeys, Key
@@ -34,7 +34,6 @@ from napari_semigda.widgets.panels.parts import (
 from napari_semigda.widgets.panels.session import SessionPanel
 from napari_semigda.widgets.panels.table import TablePanel
 from napari_semigda.widgets.panels.train import TrainPanel
-from napari_semigda.widgets.viewer import without_proxy
 
 KEPT_AFTER = 3000  # milliseconds after the last stroke, in case the program is killed
 KEYS_AFTER = 800  # milliseconds after the last change of a key in the preferences: users may still be typing

@@ -27,9 +27,9 @@ from napari_semigda.io.masks import Legend, LegendEntry
 from napari_semigda.session.classes import named_classes
 from napari_semigda.session.trained_model import TrainedModel
 from napari_semigda.widgets.background import Activity
+from napari_semigda.widgets.canvas.layers import without_proxy
 from napari_semigda.widgets.input_guard import InputGuard
 from napari_semigda.widgets.layer_files import meaning
-from napari_semigda.widgets.opening import session_in
 from napari_semigda.widgets.panels.parts import (
     PathLine,
     dialog_buttons,
@@ -43,7 +43,7 @@ from napari_semigda.widgets.panels.parts import (
 from napari_semigda.widgets.panels.session_plan import model_at
 from napari_semigda.widgets.preferences import chosen_device, use_cache_folder
 from napari_semigda.widgets.segmentation import Segmentation, layer_data, placement
-from napari_semigda.widgets.viewer import without_proxy
+from napari_semigda.widgets.start import session_in
 
 WIDTH = 520
 NO_CHANNEL = "none"

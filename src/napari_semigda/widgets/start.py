@@ -25,10 +25,13 @@ from napari_semigda.errors import SemiGDAError
 from napari_semigda.log import keep_log
 from napari_semigda.widgets.background import TaskThread
 from napari_semigda.widgets.panels.parts import ActionButton, Rows, ThinBar, show_failure, wrapping_label
+from napari_semigda.widgets.preferences import PLUGIN
 
 if TYPE_CHECKING:
+    from napari_semigda.session.session import Session
     from napari_semigda.widgets.dock import SemiGDAWidget
 
+WIDGET = "Annotate and train"
 WHOLE = "napari_semigda.widgets.dock"
 ALL_SPACE = 100_000  # stretch, beside that of the empty space below, which grows with each dock opened
 USUAL_SIZE = QSize(330, 700)
@@ -204,6 +207,25 @@ class _WaitingPage(QWidget):
     def fail(self, text: str) -> None:
         self._text.setText(text)
         self._bar.hide()
+
+
+def open_in_napari(session: Path, *, run: bool = True) -> napari.Viewer:
+    """Open a napari window with the dock widget on a session folder."""
+    viewer = napari.Viewer()
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    widget.open_session(session)
+    if run:
+        napari.run()
+    return viewer
+
+
+def session_in(viewer: ViewerModel) -> Session | None:
+    """Return the session open in the dock of a viewer's window; None without."""
+    window = getattr(viewer, "window", None)
+    for widget in () if window is None else window.dock_widgets.values():
+        if isinstance(widget, Dock) and widget.ready and widget.whole.controller.session is not None:
+            return widget.whole.controller.session
+    return None
 
 
 def _load_libraries() -> None:

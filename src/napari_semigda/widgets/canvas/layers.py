@@ -4,7 +4,7 @@ import gc
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from napari.components import ViewerModel
@@ -22,8 +22,7 @@ from napari_semigda.session.classes import ClassInfo
 from napari_semigda.widgets.canvas.colors import class_colors
 from napari_semigda.widgets.canvas.drawn_elsewhere import DrawnElsewhere
 from napari_semigda.widgets.canvas.images import Levels, add_layers, channels_of, fill_layer, fits, units_of
-from napari_semigda.widgets.canvas.linked import LinkedLayers, unmoved
-from napari_semigda.widgets.canvas.overlays import MASK, Overlays
+from napari_semigda.widgets.canvas.overlays import MASK, LinkedLayers, Overlays, unmoved
 from napari_semigda.widgets.canvas.regions import RegionTool
 from napari_semigda.widgets.panels.parts import errors_shown
 
@@ -39,6 +38,18 @@ PLAIN_BRUSH = {  # settings of napari's that would make strokes end up elsewhere
 FAINT = 0.05  # a mask less opaque than this cannot be seen
 BRUSH_SHARE = 24  # a new brush is the image's short side divided by this
 CONTOUR_SHARE = 150  # and so is the width of a contour
+
+ViewerLike = TypeVar("ViewerLike", bound=ViewerModel)
+
+
+def without_proxy(viewer: ViewerLike) -> ViewerLike:
+    """Return the viewer itself where napari passed a proxy of it, as it does to menu commands and docks.
+
+    Qt accepts no proxy as a window or an icon, and layers got through one differ from the real ones by
+    identity.
+    """
+    found: ViewerLike = getattr(viewer, "__wrapped__", viewer)
+    return found
 
 
 class NapariCanvas:

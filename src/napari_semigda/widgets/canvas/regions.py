@@ -9,7 +9,7 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_semigda.errors import SemiGDAError
-from napari_semigda.widgets.canvas.linked import LinkedLayers, transforms_of
+from napari_semigda.widgets.canvas.overlays import LinkedLayers, transforms_of
 from napari_semigda.widgets.panels.parts import errors_shown
 
 
