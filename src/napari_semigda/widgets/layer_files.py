@@ -109,7 +109,7 @@ def _stacked(planes: Sequence[NDArray[Any]], first: Plane) -> tuple[NDArray[Any]
     axes, lengths, spacing = stack_axes(first.path, first.series)
     if math.prod(lengths) != len(planes):
         axes, lengths = "Z", (len(planes),)
-    unit = _known_unit(first.unit)
+    unit = known_unit(first.unit)
     scale = [spacing if axis == "Z" and spacing else 1.0 for axis in axes]
     units = [unit if axis == "Z" and spacing else "pixel" for axis in axes]
     placement = {
@@ -120,8 +120,8 @@ def _stacked(planes: Sequence[NDArray[Any]], first: Plane) -> tuple[NDArray[Any]
     return np.stack(planes).reshape(*lengths, *planes[0].shape), placement
 
 
-def _known_unit(unit: str) -> str:
-    """A unit as napari's pint knows it; else pixels."""
+def known_unit(unit: str) -> str:
+    """Return a unit as napari's pint knows it; else pixels."""
     try:
         return str(pint.get_application_registry().Unit(unit))
     except Exception:  # whatever a file's header holds

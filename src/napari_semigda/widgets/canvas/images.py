@@ -4,7 +4,6 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import pint
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from napari.utils.notifications import show_warning
@@ -60,15 +59,6 @@ def fill_layer(layer: Layer, levels: Levels) -> None:
     if levels[0].ndim == 2 and levels[0].dtype != np.uint8:
         layer.reset_contrast_limits_range()
         layer.reset_contrast_limits()
-
-
-def units_of(picture: Picture | LargePicture) -> tuple[str, str]:
-    """Return units that napari knows; it asks pint. Any other becomes pixels."""
-    try:
-        unit = str(pint.get_application_registry().Unit(picture.unit))
-    except Exception:  # whatever a file's header holds
-        unit = "pixel"
-    return unit, unit
 
 
 def _levels(picture: Picture | LargePicture) -> Levels:

@@ -21,9 +21,10 @@ from napari_semigda.model.annotation import UNKNOWN
 from napari_semigda.session.classes import ClassInfo
 from napari_semigda.widgets.canvas.colors import class_colors
 from napari_semigda.widgets.canvas.drawn_elsewhere import DrawnElsewhere
-from napari_semigda.widgets.canvas.images import Levels, add_layers, channels_of, fill_layer, fits, units_of
+from napari_semigda.widgets.canvas.images import Levels, add_layers, channels_of, fill_layer, fits
 from napari_semigda.widgets.canvas.overlays import MASK, LinkedLayers, Overlays, unmoved
 from napari_semigda.widgets.canvas.regions import RegionTool
+from napari_semigda.widgets.layer_files import known_unit
 from napari_semigda.widgets.panels.parts import errors_shown
 
 OPACITY = 0.5
@@ -109,7 +110,7 @@ class NapariCanvas:
     def show(self, picture: Picture | LargePicture, mask: NDArray[np.uint8], name: str) -> None:
         """Show an image and a copy of its mask; of a large image only what is in view is read."""
         _freeze_imports()
-        transforms = {"scale": picture.pixel_size, "units": units_of(picture), **unmoved()}
+        transforms = {"scale": picture.pixel_size, "units": (known_unit(picture.unit),) * 2, **unmoved()}
         self.region.cancel()
         self._overlays.remove()
         self._show_image(channels_of(picture), name, transforms)

@@ -116,10 +116,6 @@ class ClassesPanel(QWidget):
             column.addWidget(button)
         column.addStretch()
         Rows(self).add(self.list, self._buttons, shares=(7, 5))
-        self._connect()
-        self._fill()
-
-    def _connect(self) -> None:
         self.list.currentItemChanged.connect(self._pick)
         self.list.itemChanged.connect(self._on_row_changed)
         self.list.customContextMenuRequested.connect(self._show_menu)
@@ -133,6 +129,7 @@ class ClassesPanel(QWidget):
         self._controller.canvas.label_changed.connect(self._mark)
         self._controller.canvas.hidden_changed.connect(self._show_checks)
         self._controller.canvas.painted.connect(self._show_painted)
+        self._fill()
 
     # The list ----------------------------------------------------------------------------------
 

@@ -159,15 +159,12 @@ class TrainPanel(QWidget):
         self.draft_all.allow(self._why_no_drafts())
         self.state.setText(in_words(progress, self._controller.session))
         self.bar.setVisible(progress.share is not None)
-        self._show_share()
-
-    def _show_share(self) -> None:
-        loading, maximum = self._progress.loading, 1000
+        loading, maximum = progress.loading, 1000
         if loading is not None and loading.total:
             share = loading.done / loading.total
         else:
-            maximum = 0 if self._progress.phase is Phase.PREPARING else 1000
-            share = self._progress.share or 0.0
+            maximum = 0 if progress.phase is Phase.PREPARING else 1000
+            share = progress.share or 0.0
         self.bar.setMaximum(maximum)
         self.bar.setValue(round(1000 * share))
 
