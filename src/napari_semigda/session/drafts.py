@@ -205,17 +205,11 @@ class DraftStore:
         with self._folder.lock:
             unread = [item for item in items if item.id not in self._infos and item.id in self._masks]
         for item in unread:
-            info = read_info(self._info_file(item))
+            info, path = None, self._info_file(item)
+            with suppress(ValidationError):
+                info = _INFO.validate_python(json_or_none(path, path.parents[1], most=_MOST_BYTES))
             with self._folder.lock:
                 self._infos.setdefault(item.id, info)
 
     def _info_file(self, item: Item) -> Path:
         return self._masks.file(item.id).with_suffix(".json")
-
-
-def read_info(path: Path) -> DraftInfo | None:
-    """Read what is known of a draft from the file beside it; None where it is missing or damaged."""
-    try:
-        return _INFO.validate_python(json_or_none(path, path.parents[1], most=_MOST_BYTES))
-    except ValidationError:
-        return None

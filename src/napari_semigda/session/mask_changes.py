@@ -27,6 +27,9 @@ Change = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 NewManifest = Callable[[], tuple[Path, Callable[[], object]]]
 """Writes a changed manifest beside the present one; returns its file, and what to call when it took over."""
 
+_Staged = dict[tuple[MaskFolder, Item], tuple[Stamp, Path | None]]
+"""New forms of masks: the stamp of each mask's file, and the new file beside it if there is a change."""
+
 
 class ChangedMask(NamedTuple):
     """A mask that was changed with others: its folder, item, a copy as it was, and its file's digest now."""
@@ -63,14 +66,14 @@ class MaskChanges:
         the number of masks is added to it; `event` and `note` go into the journal, of each accepted mask;
         only masks of the items with ids `among` these take part, unless that is None.
         """
-        staged = _StagedMasks(change)
+        staged: _Staged = {}
         new_manifest: Path | None = None
         try:
             for masks, item in tracked(self._masks(among), progress, cancelled):
-                staged.stage(masks, item)
+                _stage(staged, change, masks, item)
             with self._folder.lock:
                 for masks, item in self._masks(among):
-                    staged.stage(masks, item)  # again, where one was accepted meanwhile
+                    _stage(staged, change, masks, item)  # again, where one was accepted meanwhile
                 if manifest is None:
                     return self._commit(staged, None, what, event, note)
                 new_manifest, then = manifest()
@@ -79,8 +82,8 @@ class MaskChanges:
                 return changed
         finally:
             if not self._folder.transactions.unfinished:
-                staged.remove()
-                _remove(new_manifest)
+                for file in (new_manifest, *(new for _, new in staged.values())):
+                    _remove(file)
 
     def restore(self, changed: Sequence[ChangedMask], what: str, note: str) -> list[Item]:
         """Restore masks that were changed with others, but for those changed since."""
@@ -156,14 +159,16 @@ class MaskChanges:
             ]
 
     def _commit(
-        self, staged: "_StagedMasks", new_manifest: Path | None, what: str, event: str, note: str
+        self, staged: _Staged, new_manifest: Path | None, what: str, event: str, note: str
     ) -> list[ChangedMask]:
         """Replace masks by their new forms."""
         steps: list[tuple[Path, Path, Path | None]] = []
         if new_manifest is not None:
             steps.append((new_manifest, self._folder.path / MANIFEST_NAME, None))
         entries, changed = [], []
-        for masks, item, file in staged.changes():
+        for (masks, item), (_, file) in staged.items():
+            if file is None:
+                continue
             kept = masks.kept_name(item.id)
             steps.append((file, masks.file(item.id), kept))
             changed.append(ChangedMask(masks, item, kept, digest(file)))
@@ -182,43 +187,27 @@ class MaskChanges:
             self._files.note_written(item)
 
 
-class _StagedMasks:
-    """New forms of masks, written beside the files that they will replace."""
+def _stage(staged: _Staged, change: Change, masks: MaskFolder, item: Item) -> None:
+    """Write the new form of a mask, unless that was done and the mask is still the same.
 
-    def __init__(self, change: Change) -> None:
-        self._change = change
-        self._files: dict[tuple[MaskFolder, Item], tuple[Stamp, Path | None]] = {}
-
-    def stage(self, masks: MaskFolder, item: Item) -> None:
-        """Write the new form of a mask, unless that was done and the mask is still the same.
-
-        Files that hold no mask stay as they are; a disk that fails while one is read raises.
-        """
-        stamp = masks.stamp(item.id)
-        known = self._files.get((masks, item))
-        if known is not None:
-            if known[0] == stamp:
-                return
-            _remove(known[1])
-        mask = None
-        try:
-            mask = masks.read(item)
-        except SemiGDAError as error:
-            if _is_of_disk(error):  # what it holds is not known, so it cannot stay
-                raise
-        file = None
-        if mask is not None and not np.array_equal(mask, changed := self._change(mask)):
-            file = masks.stage(item, changed)
-        self._files[masks, item] = stamp, file
-
-    def changes(self) -> list[tuple[MaskFolder, Item, Path]]:
-        """Return the masks that will be others, and their new files."""
-        return [(masks, item, file) for (masks, item), (_, file) in self._files.items() if file is not None]
-
-    def remove(self) -> None:
-        """Remove the new files."""
-        for _, file in self._files.values():
-            _remove(file)
+    Files that hold no mask stay as they are; a disk that fails while one is read raises.
+    """
+    stamp = masks.stamp(item.id)
+    known = staged.get((masks, item))
+    if known is not None:
+        if known[0] == stamp:
+            return
+        _remove(known[1])
+    mask = None
+    try:
+        mask = masks.read(item)
+    except SemiGDAError as error:
+        if _is_of_disk(error):  # what it holds is not known, so it cannot stay
+            raise
+    file = None
+    if mask is not None and not np.array_equal(mask, changed := change(mask)):
+        file = masks.stage(item, changed)
+    staged[masks, item] = stamp, file
 
 
 def _remove(file: Path | None) -> None:

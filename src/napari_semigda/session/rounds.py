@@ -90,7 +90,7 @@ class RoundStore(LiveSequence[RoundRecord]):
 
     def _now(self) -> tuple[RoundRecord, ...]:
         with self._folder.lock:
-            records = (read_record(self.folder(number)) for number in self._numbers())
+            records = (read_record(self.folder(number)) for number in round_numbers(self._path))
             return tuple(self._as_it_is(record) for record in records if record is not None)
 
     def folder(self, number: int) -> Path:
@@ -104,7 +104,7 @@ class RoundStore(LiveSequence[RoundRecord]):
         self._folder.check_writable()
         with self._folder.lock:
             labeled, unlabeled = self._for_training()
-            number = max(self._numbers(), default=0) + 1
+            number = max(round_numbers(self._path), default=0) + 1
             record = RoundRecord(
                 number=number,
                 status="running",
@@ -202,7 +202,7 @@ class RoundStore(LiveSequence[RoundRecord]):
         whole = [one for one, path in models if _is_whole(path, self._folder.path, self._whole)]
         complete = [one for one in whole if one.status == "complete"]
         kept = {one.number for one in (*whole[:1], *complete[:COMPLETE_KEPT])}
-        resumable = max(self._numbers(), default=0)
+        resumable = max(round_numbers(self._path), default=0)
         for record in records:
             folder = self.folder(record.number)
             with suppress(OSError):  # room that cannot be freed today will be another time
@@ -210,9 +210,6 @@ class RoundStore(LiveSequence[RoundRecord]):
                     (folder / MODEL).unlink(missing_ok=True)
                 if record.number != resumable or record.status != "stopped":
                     (folder / STATE).unlink(missing_ok=True)
-
-    def _numbers(self) -> list[int]:
-        return round_numbers(self._path)
 
     def _as_it_is(self, record: RoundRecord) -> RoundRecord:
         if record.status != "running" or record.number in self._running_here:

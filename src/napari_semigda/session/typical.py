@@ -49,13 +49,10 @@ def typical_item(
         with suppress(SemiGDAError):
             looks.append(_look(images.plane(item), settings))
             read.append(item)
-    return read[_medoid(np.stack(looks))] if len(read) >= FEWEST_READ else None
-
-
-def _medoid(looks: NDArray[np.float32]) -> int:
-    """Row of (n, D) with the smallest sum of distances to all others."""
-    apart = np.linalg.norm(looks[:, None] - looks[None], axis=-1)
-    return int(apart.sum(axis=1).argmin())
+    if len(read) < FEWEST_READ:
+        return None
+    apart = np.linalg.norm(np.stack(looks)[:, None] - np.stack(looks)[None], axis=-1)
+    return read[int(apart.sum(axis=1).argmin())]
 
 
 def _look(plane: Plane, settings: ImageSettings) -> NDArray[np.float32]:
