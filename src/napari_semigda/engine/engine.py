@@ -74,7 +74,10 @@ class Engine:
         return [
             (lambda: requests.stop and rounds.running, rounds.stop),
             (lambda: requests.closing, None),
-            (lambda: requests.paused and rounds.pause_is_new, rounds.report_pause),
+            (
+                lambda: requests.paused and rounds.running and not rounds.running.pause_reported,
+                rounds.report_pause,
+            ),
             (lambda: requests.urgent and drafter.has_model, lambda: drafter.draft(requests.urgent)),
             (lambda: requests.maps and drafter.has_model, drafter.maps),
             (lambda: requests.round, rounds.begin),
@@ -221,7 +224,12 @@ class Engine:
         """
         self._drafter.restart_progress()
         try:
-            while (task := self._take_task()) is not None:
+            while True:
+                with self._requests.lock:  # after a later request, `start_work` returns True
+                    task = self._next_task()
+                    self._working = task is not None
+                if task is None:
+                    return
                 yield from task()
                 if not self._requests.closing:  # then the user waits for the end
                     self.give_memory_back()
@@ -229,12 +237,6 @@ class Engine:
             with self._requests.lock:
                 self._working = False
             raise
-
-    def _take_task(self) -> Task:
-        with self._requests.lock:  # after a later request, `start_work` returns True
-            task = self._next_task()
-            self._working = task is not None
-            return task
 
     def _next_task(self) -> Task:
         return next((task for is_due, task in self._tasks if is_due()), None)

@@ -50,17 +50,6 @@ class RunningRound:
     changes: int = 0
     pause_reported: bool = False
 
-    @property
-    def remaining(self) -> float | None:
-        """Seconds of training left; None while unknown."""
-        fraction = self.last.fraction if self.last is not None else 0.0
-        return self.trainer.seconds_done * (1 - fraction) / fraction if fraction else None
-
-    @property
-    def can_draft(self) -> bool:
-        """False after stage 1 of random weights: the adapters have learned nothing yet."""
-        return 1 not in self.record.stages or (self.last is not None and self.last.stage == 2)
-
 
 @dataclass
 class RoundRunner:
@@ -145,7 +134,8 @@ class RoundRunner:
             self._after_step(running, report)
         except Exception as error:
             return (self._fail(running.record, user_message(error)),)
-        return (events.Stepped(running.record, report, running.remaining),)
+        done, seconds = report.fraction, running.trainer.seconds_done
+        return (events.Stepped(running.record, report, seconds * (1 - done) / done if done else None),)
 
     def _add_new_masks(self, running: RunningRound) -> None:
         """Let the round learn, from its next epoch on, from what was accepted since it began."""
@@ -209,11 +199,6 @@ class RoundRunner:
         if not requests.paused:
             running.seconds_drafting += self.clock() - began
 
-    @property
-    def pause_is_new(self) -> bool:
-        """Whether there is a round whose pause was not reported yet."""
-        return self.running is not None and not self.running.pause_reported
-
     def report_pause(self) -> Iterable[Event]:
         """Report at once that the round is paused, before drafts that may take a while."""
         assert self.running is not None
@@ -233,7 +218,9 @@ class RoundRunner:
         assert running is not None
         predictor = validation = None
         try:
-            if status == "complete" or running.can_draft:
+            # After stage 1 of random weights the adapters have learned nothing yet.
+            in_stage_2 = running.last is not None and running.last.stage == 2
+            if status == "complete" or in_stage_2 or 1 not in running.record.stages:
                 predictor = self.models.predictor_of(running.trainer)
                 self.drafter.use(predictor, running.record.number)
         except Exception as error:

@@ -23,8 +23,9 @@ class ItemList:
         self._changes_so_far = 0
         stored = json_or_none(folder.path / SKIPPED)
         ids = (one for one in (stored if isinstance(stored, list) else []) if isinstance(one, str))
-        self._skipped = frozenset(ids).intersection(self._items)
-        for item_id in self._skipped:
+        self.skipped = frozenset(ids).intersection(self._items)
+        """Ids of the items that were skipped; `set_skipped` changes them."""
+        for item_id in self.skipped:
             self._items[item_id] = replace(self._items[item_id], skipped=True)
 
     @property
@@ -59,21 +60,16 @@ class ItemList:
         with self._folder.lock:
             for item in items:
                 if item.id in self._items:
-                    self._items[item.id] = replace(item, skipped=item.id in self._skipped)
-
-    @property
-    def skipped(self) -> frozenset[str]:
-        """Ids of the items that were skipped."""
-        return self._skipped
+                    self._items[item.id] = replace(item, skipped=item.id in self.skipped)
 
     def set_skipped(self, item: Item, skipped: bool) -> bool:
         """Skip an item or take it up again, and save; return whether anything changed."""
         with self._folder.lock:
-            ids = self._skipped | {item.id} if skipped else self._skipped - {item.id}
-            if ids == self._skipped:
+            ids = self.skipped | {item.id} if skipped else self.skipped - {item.id}
+            if ids == self.skipped:
                 return False
             write_json(self._folder.path / SKIPPED, [one for one in self._items if one in ids])
-            self._skipped = ids
+            self.skipped = ids
             self._items[item.id] = replace(self._items[item.id], skipped=skipped)
             self.note_change(item.id)
             return True

@@ -41,7 +41,7 @@ from napari_semigda.session.mask_files import MaskFolder
 from napari_semigda.session.renamed import SETTABLE, assign, renamed
 from napari_semigda.session.rounds import RoundStore
 from napari_semigda.session.settings import SessionSettings
-from napari_semigda.session.view import ViewFile
+from napari_semigda.session.view import read_view
 
 
 class Session(SessionSettings):
@@ -109,7 +109,7 @@ class Session(SessionSettings):
         self.images = ImageFiles(base, self._items, file)
         self.features = ImageFeatures(self.folder / LATENTS, list(self._items.ids()), base.lock)
         self.rounds = RoundStore(base, self.labels.for_training, lambda: self.starts_trained)
-        self._view = ViewFile(self.folder / VIEW, base.lock, base.warn)
+        self._view = read_view(self.folder / VIEW)
         self._examples = ExampleCache()
 
     if not TYPE_CHECKING:  # type checkers know today's names only

@@ -8,13 +8,15 @@ from typing import Any, TypedDict, Unpack
 from napari_semigda.errors import SemiGDAError
 from napari_semigda.inference.framing import MASKS_MEASURED, settings_for_objects
 from napari_semigda.inference.preparation import ImageSettings
+from napari_semigda.io.atomic import write_json
 from napari_semigda.model.presets import starts_trained
 from napari_semigda.session.creation import choose_settings
 from napari_semigda.session.examples import ExampleCache
 from napari_semigda.session.items import Item
+from napari_semigda.session.layout import VIEW
 from napari_semigda.session.ranking import spread_order
 from napari_semigda.session.states import ItemStates
-from napari_semigda.session.view import View, ViewFile
+from napari_semigda.session.view import View
 
 
 class Settings(TypedDict, total=False):
@@ -31,7 +33,7 @@ class SessionSettings(ItemStates):
     """The part of a session that reads and changes its settings and what the window remembers."""
 
     _examples: ExampleCache
-    _view: ViewFile
+    _view: View
 
     def update(self, **changes: Unpack[Settings]) -> None:
         """Change settings, and save.
@@ -131,8 +133,14 @@ class SessionSettings(ItemStates):
     @property
     def view(self) -> View:
         """What the annotator chose in passing, remembered from one opening to the next."""
-        return self._view.view
+        return self._view
 
     def remember(self, **choices: Any) -> None:
         """Remember fields of `View`; where nothing can be saved, as long as the session is open."""
-        self._view.change(save=self._base.read_only is None, **choices)
+        with self._base.lock:
+            before, self._view = self._view, self._view.model_copy(update=choices)
+            if self._view != before and self._base.read_only is None:
+                try:
+                    write_json(self._base.path / VIEW, self._view.model_dump(), durable=False)
+                except SemiGDAError as error:  # a convenience, which stops nothing
+                    self._base.warn(str(error))

@@ -115,7 +115,8 @@ class Segmenter(Predictor):
     """A trained model that segments images of any size and type.
 
     `from_pretrained` loads one that was trained in a session, `save_pretrained` writes it into one file.
-    It is a predictor, not an ``nn.Module``: the network itself is `model`, a `SemiGDANet`.
+    It is a predictor, not an ``nn.Module``: the network itself is `model`, a `SemiGDANet`. `class_names`,
+    `settings`, `device` and `one_object` are attributes, too.
 
     Parameters
     ----------
@@ -124,20 +125,12 @@ class Segmenter(Predictor):
     settings
         How images are normalized and framed.
     class_names
-        By value, from 1 on; empty texts stand for removed classes, which are not predicted.
+        ``class_names[0]`` is the class with the value 1 in label maps, and so on; empty texts stand for
+        removed classes, which are not predicted.
     device
         Where to compute.
     one_object
         Whether there is at most one object in an image: only the largest one predicted is kept.
-
-    Attributes
-    ----------
-    class_names : tuple of str
-        ``class_names[0]`` is the class with the value 1 in label maps.
-    settings : ImageSettings
-        As above.
-    device : torch.device
-        As above.
 
     Examples
     --------

@@ -1,7 +1,5 @@
 """What the annotator chose in passing and would not like to choose again tomorrow: `view.json`."""
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +14,6 @@ from pydantic import (
 )
 from pydantic_core import PydanticUseDefault
 
-from napari_semigda.errors import SemiGDAError
-from napari_semigda.io.atomic import write_json
 from napari_semigda.io.files import json_or_none
 from napari_semigda.session.ranking import current_name
 
@@ -53,23 +49,7 @@ class View(BaseModel):
             raise PydanticUseDefault from None
 
 
-class ViewFile:
-    """The view of an opened session. A convenience: what cannot be read or saved stops nothing."""
-
-    def __init__(self, path: Path, lock: threading.RLock, warn: Callable[[str], None]) -> None:
-        self._path, self._lock, self._warn = path, lock, warn
-        values = json_or_none(path, most=_MOST_BYTES)
-        self.view = View.model_validate(values) if isinstance(values, dict) else View()
-
-    def change(self, *, save: bool = True, **changes: Any) -> None:
-        """Give fields other values, and save if something changed."""
-        with self._lock:
-            changed = self.view.model_copy(update=changes)
-            if changed == self.view:
-                return
-            self.view = changed
-            if save:
-                try:
-                    write_json(self._path, changed.model_dump(), durable=False)
-                except SemiGDAError as error:
-                    self._warn(str(error))
+def read_view(path: Path) -> View:
+    """Read the view of a session; a convenience: what cannot be read takes its default."""
+    values = json_or_none(path, most=_MOST_BYTES)
+    return View.model_validate(values) if isinstance(values, dict) else View()
