@@ -6,7 +6,12 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
+
+# A deadline for each example says how busy the machine is.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.hookimpl(tryfirst=True)
