@@ -107,9 +107,7 @@ class DraftMaps:
     one_object: bool = False
 
     def labels(self, threshold: float = DRAFT_THRESHOLD) -> NDArray[np.uint8]:
-        """Return the draft, (H, W) uint8: foreground above `threshold`; at one half, what the predictor
-        drafts.
-        """
+        """Return the draft, uint8: foreground above `threshold`; at one half, what the predictor drafts."""
         labels = np.where(self.foreground > threshold, self.best, np.uint8(0))
         return one_object(labels) if self.one_object else labels
 

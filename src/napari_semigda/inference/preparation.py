@@ -187,9 +187,7 @@ def in_picture_order(pixels: Pixels) -> Pixels:
 
 
 def check_pixels(pixels: Pixels, settings: ImageSettings) -> None:
-    """Raise a `SemiGDAError` unless this is an image (H, W) or (H, W, C) of real numbers with the chosen
-    channels.
-    """
+    """Raise a `SemiGDAError` unless this is an image (H, W) or (H, W, C) with the chosen channels."""
     shape = tuple(pixels.shape)
     if len(shape) not in (2, 3):
         raise SemiGDAError(

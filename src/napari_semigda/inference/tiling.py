@@ -34,9 +34,7 @@ class Axis:
             self._total[start : start + self.tile] += self._window
 
     def weights(self, index: int) -> Tensor:
-        """Return the weights of a tile's pixels, (tile,) float32; over a pixel, those of all tiles add up to
-        one.
-        """
+        """Return a tile's weights, (tile,) float32; those of all tiles over a pixel add up to one."""
         start = self.starts[index]
         return (self._window / self._total[start : start + self.tile]).float()
 

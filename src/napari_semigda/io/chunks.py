@@ -26,9 +26,7 @@ _STEP = 2**22
 
 
 def check_chunk(codec: str, data: bytes, size: int) -> None:
-    """Raise ValueError for the bytes of a chunk that are damaged, or unpack to far more than its `size` bytes
-    of pixels.
-    """
+    """Raise ValueError for a chunk that is damaged, or unpacks to far more than the `size` of its pixels."""
     if len(data) > 2 * size + _OVERHEAD:
         raise ValueError(f"one of its chunks has {len(data)} bytes for {size} bytes of pixels")
     measure = _MEASURES.get(codec)

@@ -82,7 +82,7 @@ def check_own(path: Path, within: Path | None = None, *, most: int | None = None
 
 
 def check_regular(path: Path) -> None:
-    """Raise a `SemiGDAError` for a pipe, a socket or a device, of which reading may never end; links are
+    """Raise a `SemiGDAError` for a pipe, socket or device, of which reading may never end; links are
     followed.
     """
     found = os.stat(path)

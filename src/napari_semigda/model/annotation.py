@@ -45,9 +45,7 @@ def smallest_distance(palette: Tensor) -> float:
 
 
 def labels_to_image(labels: Tensor, classes: int) -> Tensor:
-    """Paint a label map (B, H, W), values 0 to classes - 1, in the classes' colors: (B, 3, H, W) float32 in
-    [-1, 1].
-    """
+    """Paint labels (B, H, W), 0 to classes - 1, in the classes' colors: (B, 3, H, W) float32 in [-1, 1]."""
     if labels.numel() and int(labels.max()) >= classes:
         raise ValueError(
             f"The label map has the value {int(labels.max())}, but classes are 0 to {classes - 1}."

@@ -18,9 +18,7 @@ Normalization = Callable[[int], nn.Module]
 
 @dataclass(frozen=True)
 class Latents:
-    """Both branches' latents of a batch of images, (B, 4, H/8, W/8), and the skips, finest first, to decode
-    them with.
-    """
+    """Both branches' latents of images, (B, 4, H/8, W/8), and the skips to decode them with, finest first."""
 
     image: Tensor  # z_v, the autoencoder's of the image, sampled if noise was given; no gradient
     mapped: Tensor  # z̃_v = 𝓜(z_v): what the image branch decodes
@@ -194,9 +192,7 @@ class SemiGDANet(nn.Module):
         }
 
     def load_trainable_state(self, state: dict[str, Tensor]) -> None:
-        """Copy the values of a `trainable_state` of an equal network into this one; a ValueError if names or
-        shapes differ.
-        """
+        """Copy the `trainable_state` of an equal network; a ValueError if names or shapes differ."""
         own = self.trainable_state()
         differing = sorted(
             name

@@ -86,9 +86,7 @@ def _jitter(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def random_boxes(count: int, size: int, side: float, generator: torch.Generator) -> Tensor:
-    """Return a random square for each pair of images, bool (count, size, size), True inside; `side` is a
-    fraction of `size`.
-    """
+    """Return a random square for each pair of images, bool (count, size, size); `side` is a share."""
     length = max(1, round(size * side))
     corners = torch.randint(size - length + 1, (count, 2), generator=generator)
     positions = torch.arange(size)
@@ -97,8 +95,8 @@ def random_boxes(count: int, size: int, side: float, generator: torch.Generator)
 
 
 def mix(first: Tensor, second: Tensor, boxes: Tensor) -> Tensor:
-    """Swap the contents of the boxes, (B, S, S), between both images of each pair: (B, …, S, S) twice to (2B,
-    …, S, S).
+    """Swap the boxes' contents, (B, S, S), between both images of each pair: twice (B, …, S, S) to (2B, …, S,
+    S).
     """
     inside = boxes if first.dim() == 3 else boxes[:, None]
     return torch.cat([torch.where(inside, second, first), torch.where(inside, first, second)])

@@ -181,9 +181,7 @@ class Round:
             yield report
 
     def averaged_state(self) -> dict[str, Tensor]:
-        """Return the moving average of the trainable weights, on the CPU; a `SemiGDAError` if one is no
-        number.
-        """
+        """Return the average of the weights, on the CPU; a `SemiGDAError` if one is no finite number."""
         if not all(bool(value.isfinite().all()) for value in self._average.values()):
             raise SemiGDAError(_DIVERGED)
         return {name: value.detach().cpu().clone() for name, value in self._average.items()}
@@ -205,9 +203,7 @@ class Round:
             )
 
     def load_state(self, path: Path) -> None:
-        """Continue where `save_state` stopped, in a round with the same arguments; a `SemiGDAError` if it
-        does not fit.
-        """
+        """Continue where `save_state` stopped, with the same arguments, or raise a `SemiGDAError`."""
         try:
             check_own(path)
             with opened_tensors(path, "pt") as file:
