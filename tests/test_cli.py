@@ -602,7 +602,7 @@ def test_a_checkpoint_of_the_authors_becomes_a_model(tmp_path, monkeypatch, caps
     model = SemiGDA.from_pretrained(written, device="cpu")
     assert (model.class_names, model.settings.working_size) == (("lesion", "rim"), 224)
     assert main(command) == 1
-    assert "exists already" in said(capsys)[1]
+    assert "already exists" in said(capsys)[1]
     assert main([*command, "--overwrite"]) == 0
 
 

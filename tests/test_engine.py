@@ -57,7 +57,7 @@ def test_a_first_round_fits_the_framing_to_thin_objects_unless_it_was_chosen(tmp
     made.accept(made.items[0], (picture > 0).astype(np.uint8))
     engine = engine_of(made)
     (fitted,) = of(FramingFitted, train(engine))
-    assert "in windows of 128 pixels" in fitted.message
+    assert "tiles of 128 pixels" in fitted.message
     assert made.settings.framing == "tiles"
     made.close()
     again = Session.open(made.folder)

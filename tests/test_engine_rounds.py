@@ -384,8 +384,8 @@ def test_with_too_little_memory_the_round_continues_with_fewer_images_a_step_and
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory."), "too little memory"),
-        (RuntimeError("MPS backend out of memory"), "too little memory"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "not enough memory"),
+        (RuntimeError("MPS backend out of memory"), "not enough memory"),
         (RuntimeError("CUDA error: device-side assert triggered"), "stopped responding"),
     ],
 )

@@ -10,8 +10,8 @@ from napari_semigda.log import log_file
     ("error", "words"),
     [
         (SemiGDAError("Choose another folder."), "Choose another folder."),
-        (MemoryError(), "too little memory"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "too little memory"),
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
         (RuntimeError("CUDA error: unspecified launch failure"), "graphics card stopped responding"),
         (
             PermissionError(13, "Permission denied", "/data/a.tif"),

@@ -22,7 +22,7 @@ def user_message(error: BaseException) -> str:
 
     logger.error("Unexpected error", exc_info=error)
     if isinstance(error, MemoryError) or is_out_of_memory(error):
-        return "There is too little memory. Choose a smaller preset or working size, or the CPU."
+        return "There is not enough memory. Choose a smaller preset or working size, or the CPU."
     if isinstance(error, RuntimeError) and "CUDA error" in str(error):
         return (
             "The graphics card stopped responding. Accepted masks are saved and the previous weights stay in "

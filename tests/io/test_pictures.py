@@ -291,7 +291,7 @@ def test_what_is_no_picture_is_named_with_the_reason(
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SemiGDAError, match=r"gone\.tif” is not there"):
+    with pytest.raises(SemiGDAError, match=r"gone\.tif” could not be found"):
         read_plane(Plane(tmp_path / "gone.tif"))
 
 

@@ -102,7 +102,7 @@ def test_other_files_are_no_models(tmp_path: Path) -> None:
     with pytest.raises(SemiGDAError, match="no model of this program"):
         read_metadata(other)
     other.write_text("not weights at all, but a text that is long enough to look like a header")
-    with pytest.raises(SemiGDAError, match="damaged or no safetensors file"):
+    with pytest.raises(SemiGDAError, match="damaged or not a safetensors file"):
         read_metadata(other)
 
 

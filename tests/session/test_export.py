@@ -56,7 +56,7 @@ def test_files_in_the_way_are_reported_before_anything_is_written(labeled: Sessi
     out = tmp_path / "out"
     (out / "more").mkdir(parents=True)
     (out / "more" / "stack_p0002_mask.tif").write_bytes(b"somebody's")
-    with pytest.raises(SemiGDAError, match=r"1 of 2 files exist already.*stack_p0002_mask\.tif"):
+    with pytest.raises(SemiGDAError, match=r"1 of 2 files already exist.*stack_p0002_mask\.tif"):
         export_masks(labeled, out)
     assert written(out) == ["more/stack_p0002_mask.tif"]
     assert (out / "more" / "stack_p0002_mask.tif").read_bytes() == b"somebody's"

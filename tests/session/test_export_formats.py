@@ -381,7 +381,7 @@ def test_files_of_others_are_not_replaced_by_an_update(labeled: Session, out: Pa
         export_masks(labeled, out)
     out.mkdir(exist_ok=True)
     (out / "image 1_mask.tif").write_bytes(b"somebody's")
-    with pytest.raises(SemiGDAError, match=r"1 of 2 files exist already.*image 1_mask\.tif"):
+    with pytest.raises(SemiGDAError, match=r"1 of 2 files already exist.*image 1_mask\.tif"):
         Export(labeled, out).run(Existing.UPDATE)
     assert (out / "image 1_mask.tif").read_bytes() == b"somebody's"
 

@@ -62,7 +62,7 @@ def test_whoever_only_looks_changes_nothing(session, change):
     looking = Session.open(session.folder)
     before = contents(session.folder)
 
-    with pytest.raises(SemiGDAError, match="save nothing"):
+    with pytest.raises(SemiGDAError, match="cannot save"):
         change(looking, mask)
     looking.current_item = "image_1"
     looking.close()

@@ -326,7 +326,7 @@ def test_the_table_is_written_and_the_rows_to_look_at_are_printed(
     }
     (tmp_path / "masks/b.png").unlink()
     assert main(["import", str(tmp_path / "s"), str(tmp_path / "masks")]) == 3
-    assert "a.png has an accepted mask already" in capsys.readouterr().err
+    assert "a.png already has an accepted mask" in capsys.readouterr().err
     with Session.open(tmp_path / "s") as session:
         assert session.labels.get("b") is not None
 

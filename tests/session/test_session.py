@@ -81,7 +81,7 @@ def test_a_bad_file_is_reported_and_the_others_go_on(tmp_path: Path, pictures: P
 def test_no_picture_at_all_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "bad.tif").write_bytes(b"no picture")
-    with pytest.raises(SemiGDAError, match=r"No image was found .*bad\.tif"):
+    with pytest.raises(SemiGDAError, match=r"No readable image was found .*bad\.tif"):
         Session.create(tmp_path / "session", tmp_path / "pictures")
     assert not (tmp_path / "session").exists()
 
@@ -106,7 +106,7 @@ def test_a_session_may_live_beside_its_pictures(pictures: Path) -> None:
 
 def test_an_existing_session_is_not_overwritten(session: Session, pictures: Path) -> None:
     before = files_of(session.folder)
-    with pytest.raises(SemiGDAError, match="is a session already"):
+    with pytest.raises(SemiGDAError, match="is already a session"):
         Session.create(session.folder, pictures)
     assert files_of(session.folder) == before
 
@@ -114,7 +114,7 @@ def test_an_existing_session_is_not_overwritten(session: Session, pictures: Path
 def test_remains_of_another_session_are_not_taken_for_masks(tmp_path: Path, pictures: Path) -> None:
     (tmp_path / "session" / "labels").mkdir(parents=True)
     (tmp_path / "session" / "labels" / "image_1.tif").touch()
-    with pytest.raises(SemiGDAError, match="“labels” exists there already"):
+    with pytest.raises(SemiGDAError, match="“labels” already exists there"):
         Session.create(tmp_path / "session", pictures)
 
 
@@ -258,7 +258,7 @@ def test_opening_does_not_touch_the_pictures(session: Session, pictures: Path) -
     again = Session.open(session.folder)
     assert len(again.items) == 6
     again.accept("image_1", square(again, "image_1"))
-    with pytest.raises(SemiGDAError, match=r"image 1\.png” is not there"):
+    with pytest.raises(SemiGDAError, match=r"image 1\.png” could not be found"):
         again.picture("image_1")
 
 
@@ -590,7 +590,7 @@ def test_a_newer_session_is_refused_and_left_alone(session: Session) -> None:
 
 
 def test_a_folder_that_is_no_session_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SemiGDAError, match=r"is no session: it has no semigda\.json"):
+    with pytest.raises(SemiGDAError, match=r"is not a session: it has no semigda\.json"):
         Session.open(tmp_path)
 
 
@@ -783,7 +783,7 @@ def test_a_manifest_that_points_elsewhere_has_nothing_written_there(tmp_path: Pa
             opened.labels.keep_edit(item, np.zeros((8, 8), np.uint8))
             opened.accept(item, np.ones((8, 8), np.uint8))
         report = export_masks(opened, tmp_path / "out")
-        with pytest.raises(SemiGDAError, match="exist already"):
+        with pytest.raises(SemiGDAError, match="already exist"):
             export_masks(opened, tmp_path / "out")
     assert len(report.written) == len(values["items"])
     assert all(file.resolve().is_relative_to(tmp_path / "out") for file in report.written)

@@ -38,7 +38,7 @@ def test_it_is_found_by_its_session_or_its_file(trained: Session, place: str) ->
     assert model.path == trained.last_model()
     assert model.class_names == ("cell", "edge")
     assert model.settings == SETTINGS
-    for words in ("round 1 of “session”", "cell, edge", "seen whole, at 64 pixels", "1 to 99 %"):
+    for words in ("round 1 of “session”", "cell, edge", "whole images, resized to 64 pixels", "1 to 99 %"):
         assert words in model.in_words()
 
 

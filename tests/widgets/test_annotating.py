@@ -256,7 +256,7 @@ def test_strokes_are_kept_soon_after_they_are_made(opened, viewer, qtbot):
 
 def test_a_folder_that_is_no_session_is_refused_in_a_sentence(widget, tmp_path, notices):
     widget.open_session(tmp_path)
-    assert any("is no session" in notice for notice in notices())
+    assert any("is not a session" in notice for notice in notices())
     assert widget.controller.session is None
     assert not widget.mask_panel.accept.isEnabled()
     assert widget.mask_panel.accept.why_not == "Open a session first."

@@ -42,7 +42,7 @@ def test_fetching_weights_is_told_in_megabytes(session):
     progress.take(ModelLoading("Fetching the autoencoder", 5 * 2**20, 10 * 2**20))
     assert in_words(progress, session) == "Fetching the autoencoder: 5 of 10 MiB."
     progress.take(RoundStarted(record()))
-    assert in_words(progress, session) == "Round 3 begins…"
+    assert in_words(progress, session) == "Round 3 is starting…"
 
 
 def test_a_running_round_tells_stage_step_and_what_is_left(session):

@@ -170,7 +170,7 @@ def test_a_plan_is_refused_where_a_session_is_already(folder_of_images, tmp_path
     plan = SessionPlan(folder_of_images, tmp_path / "session")
     plan.make().close()
     assert "is already a session" in plan.missing()
-    with pytest.raises(SemiGDAError, match="is a session already"):
+    with pytest.raises(SemiGDAError, match="is already a session"):
         plan.make()
 
 
@@ -206,7 +206,7 @@ def test_a_model_of_another_session_is_shown_and_brought_along(
     assert [info.name for info in session.classes] == ["tumour", "vessel", "duct"]
     assert session.settings == yesterday.settings
     assert "round 1 of “yesterday”" in widget.session_panel.weights.text()
-    assert "Computed on" in widget.session_panel.weights.toolTip()
+    assert "Runs on" in widget.session_panel.weights.toolTip()
     item = widget.controller.annotation.item
     qtbot.waitUntil(lambda: session.drafts.info(item) is not None, timeout=PATIENCE)
     assert session.drafts.info(item).round == 0

@@ -117,7 +117,7 @@ def test_accepting_goes_on_while_a_round_runs(begun, train, wait, viewer, click)
 def test_a_round_starts_by_itself_after_so_many_new_masks(begun, wait, click):
     session, section = begun.controller.session, begun.train_panel
     section.steps.setValue(3)
-    assert section.every.text() == "only with Train"
+    assert section.every.text() == "manually"
     section.every.setValue(4)
     click(begun.session_panel.close_session)
     begun.open_session(session.folder)
@@ -171,7 +171,7 @@ def test_the_image_on_screen_is_drafted_while_a_round_runs(begun, train, wait, c
     session = begun.controller.session
     item = session.items[4]
     weights = begun.session_panel.weights
-    assert weights.text() == "Weights: those that come with compact, until the first round"
+    assert weights.text() == "Weights: pretrained, no round yet (preset compact)"
     session.skip(item)
     train(begun, 3)
     wait(is_at_rest(begun))
@@ -307,5 +307,5 @@ def test_images_without_a_draft_are_counted_once_however_often_it_was_tried(
     train(widget, 8)  # tried at each quarter of the round, and at its end
     wait(is_at_rest(widget))
     (told,) = [notice for notice in notices() if "could not be drafted" in notice]
-    assert "is not there" in told
+    assert "could not be found" in told
     assert told.endswith("(1 more image has no draft either.)")

@@ -42,7 +42,7 @@ _ROWS_SHOWN = 20  # images and mask files that need attention
 
 IMPORT_OPTIONS = (
     option("--label-count", type=positive_integer, metavar="N", help="accept only N masks, spread evenly"),
-    option("--seed", type=int, help="draw the N masks at random instead"),
+    option("--seed", type=int, help="choose the N masks at random, with this seed"),
     option("--table", type=Path, metavar="FILE.csv", help="write the result for every image and mask file"),
 )
 
@@ -166,7 +166,7 @@ def _accept_masks(session: Session, given: argparse.Namespace, console: SafeCons
     SESSION,
     option("--steps", type=positive_integer, help="number of optimizer steps"),
     option("--seconds", type=positive, help=f"how long to train (default: {DEFAULT_SECONDS:g})"),
-    option("--recipe", choices=("default", "paper"), help="the paper's without a limit: its epochs"),
+    option("--recipe", choices=("default", "paper"), help="paper: all its epochs, unless limited"),
     [
         option("--fresh", action="store_true", help="train from scratch, not from the last round's weights"),
         option("--resume", action="store_true", help="resume the stopped round"),

@@ -115,7 +115,7 @@ def _refuse_conflicts(targets: Sequence[Path], images: Sequence[Path], overwrite
             raise SemiGDAError(f"“{target}” is one of the images. Choose another output folder.")
         if target.exists() and not overwrite:
             raise SemiGDAError(
-                f"“{target}” exists already, and nothing was written. Choose another folder, "
+                f"“{target}” already exists, and nothing was written. Choose another folder, "
                 "or allow --overwrite."
             )
 
@@ -234,7 +234,7 @@ def import_checkpoint(given: argparse.Namespace, console: SafeConsole) -> int:
     from napari_semigda.session.trained_model import Segmenter
 
     if given.output.exists() and not given.overwrite:
-        raise SemiGDAError(f"“{given.output}” exists already. Choose another file, or allow --overwrite.")
+        raise SemiGDAError(f"“{given.output}” already exists. Choose another file, or allow --overwrite.")
     names = [name.strip() for name in given.classes.split(",")]
     settings = ImageSettings(working_size=given.working_size or PRESETS["sd"].default_working_size)
     with progress_bar(console, "Loading weights") as progress:

@@ -32,7 +32,9 @@ def command(name: str, summary: str, *options: Option | list[Option]) -> Callabl
 
 SESSION = option("folder", type=Path, help="the session")
 DEVICE = option("--device", default="auto", help="auto (default), cuda, cuda:1, mps or cpu")
-WEIGHTS = option("--weights", type=Path, help="the autoencoder's weights, if not where the session says")
+WEIGHTS = option(
+    "--weights", type=Path, help="the autoencoder's weights, if not at the path stored in the session"
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -61,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
 def positive_integer(text: str) -> int:
     """Read a whole number above 0."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("give a whole number above 0")
+        raise argparse.ArgumentTypeError("enter a whole number above 0")
     return int(text)
 
 
@@ -72,12 +74,12 @@ def positive(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("give a number above 0")
+        raise argparse.ArgumentTypeError("enter a number above 0")
     return number
 
 
 def channels(text: str) -> tuple[int, ...]:
     """Read channels, such as ``0,2``."""
     if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise argparse.ArgumentTypeError("give channels counted from 0, such as 0,2")
+        raise argparse.ArgumentTypeError("enter channels counted from 0, such as 0,2")
     return tuple(int(part) for part in text.split(","))

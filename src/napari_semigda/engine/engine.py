@@ -106,7 +106,7 @@ class Engine:
         """
         with self._requests.lock:
             if self.round_is_active:
-                raise SemiGDAError("A round is running already. Stop it first, or wait until it ends.")
+                raise SemiGDAError("A round is already running. Stop it first, or wait until it ends.")
             if resume and self.resumable_round() is None:
                 raise SemiGDAError("There is no stopped round to resume. Start a new one.")
             if not self.session.labels.to_learn_from():

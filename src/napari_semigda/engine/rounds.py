@@ -30,7 +30,7 @@ REFRESH_INTERVAL = 0.25  # part of a round after which the next images are draft
 REFRESHED = 8  # images at most that are drafted again while a round runs; the others when it has ended
 REFRESH_SHARE = 0.1  # largest share of a round's time for these drafts: they make the round last longer
 SMALLER_BATCH = (
-    "There is too little memory for this many images at once: the round continues with half of them a step. "
+    "Not enough memory for this many images at once: the round continues with half as many per step. "
     "A smaller working size or preset needs less."
 )
 

@@ -136,7 +136,7 @@ def meaning_of_page(page: Page, tif: tifffile.TiffFile, path: Path) -> Interpret
     key = keyframe(page)
     if key.dtype is None or np.dtype(key.dtype).kind not in "buif":
         raise SemiGDAError(
-            f"“{path}” holds numbers of the type {key.dtype}, which are no gray values. "
+            f"“{path}” holds numbers of the type {key.dtype}, which are not gray values. "
             "Save it as real numbers, such as the magnitude."
         )
     floating = np.dtype(key.dtype).kind == "f"
@@ -439,8 +439,8 @@ def _whole(values: Array, path: Path) -> NDArray[np.integer]:
             values.astype(np.int64) if np.isfinite(values).all() and np.abs(values).max() < 2**53 else None
         )
         if whole is None or not (whole == values).all():
-            raise SemiGDAError(f"“{path}” holds fractions, so it is no label map. Save it with integers.")
+            raise SemiGDAError(f"“{path}” holds fractions, so it is not a label map. Save it with integers.")
         return whole
     if values.dtype.kind not in "ui":
-        raise SemiGDAError(f"“{path}” holds values of the type {values.dtype}, so it is no label map.")
+        raise SemiGDAError(f"“{path}” holds values of the type {values.dtype}, so it is not a label map.")
     return values.astype(values.dtype.newbyteorder("="), copy=False)

@@ -185,7 +185,7 @@ def opened_tensors(path: Path, framework: Literal["pt", "numpy"]) -> Iterator[An
         length = file.read(8)
     # What claims more than the file holds is damaged, as the library says at once.
     if _LARGEST_HEADER < int.from_bytes(length, "little") <= path.stat().st_size:
-        raise SemiGDAError(f"“{path}” has a header that is too large; it is no file of weights.")
+        raise SemiGDAError(f"“{path}” has a header that is too large; it is not a weights file.")
     try:
         with safe_open(path, framework=framework) as tensors:
             yield tensors

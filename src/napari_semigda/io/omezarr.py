@@ -68,7 +68,7 @@ class ZarrImage:
     """One image of a store.
 
     `axes` are ``"y"``, ``"x"``, perhaps ``"c"``, and others by their names, in the order of the arrays' axes.
-    `levels` are the array in full resolution, then those with smaller copies of every plane. `scale` is the
+    `levels` are the array at full resolution, then those with smaller copies of every plane. `scale` is the
     size of a pixel along each axis, 0 where unknown, in `units`, empty where unknown.
     """
 
@@ -201,7 +201,7 @@ def _groups(path: Path) -> list[str]:
     elif "bioformats2raw.layout" in attributes:
         groups = _series(path)
     else:
-        raise UnreadableError("it is no OME-Zarr, for its metadata name no image (“multiscales”).")
+        raise UnreadableError("it is not OME-Zarr: its metadata name no image (“multiscales”).")
     if len(groups) > _MOST_IMAGES:
         raise UnreadableError(f"it claims to hold {len(groups)} images; it seems damaged.")
     return groups

@@ -270,7 +270,7 @@ def _storable(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
     if pixels.ndim not in (2, 3) or not pixels.size or pixels.dtype.kind not in "buif":
         raise SemiGDAError(
             f"“{path.name}” was not written: pixels of the shape {pixels.shape} and the type {pixels.dtype} "
-            "are no image. Two dimensions, or three with the channels last, are needed."
+            "are not an image. Two dimensions, or three with the channels last, are needed."
         )
     if pixels.dtype.kind == "b":
         return pixels.astype(np.uint8) * np.uint8(255)

@@ -159,7 +159,7 @@ def explain_errors(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise SemiGDAError(
-            f"“{path}” is not there. It may have been moved, renamed or deleted; bring it back to continue."
+            f"“{path}” could not be found. It may have been moved, renamed or deleted. Restore it."
         ) from error
     except Exception as error:  # decoders of broken files raise nearly anything
         raise SemiGDAError(f"“{path}” could not be read as an image: {_reason(path, error)}") from error

@@ -211,7 +211,7 @@ def file_of_part(path: Path, part: Part) -> Path:
     file = sibling(path, part.file)
     if file is None:
         raise SemiGDAError(
-            f"“{part.file[:100]}”, which holds pixels of “{path}” (OME-TIFF), is not there. Restore it."
+            f"“{part.file[:100]}”, which holds pixels of “{path}” (OME-TIFF), is missing. Restore it."
         )
     if part.identifier:
         with opened_tiff(file) as tif:

@@ -88,7 +88,7 @@ def load_checkpoint(
         raise SemiGDAError(f"“{path}” does not hold a whole “{model.preset}” network: {error}") from error
     if not all(bool(tensor.isfinite().all()) for tensor in model.trainable_state().values()):
         raise SemiGDAError(
-            f"“{path}” holds weights that are no finite numbers. Choose another round's model, or train "
+            f"“{path}” holds weights that are not finite numbers. Choose another round's model, or train "
             "from scratch."
         )
     model.shown = set(metadata.get("shown", range(1, model.classes)))
@@ -108,10 +108,10 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
         raise SemiGDAError(f"There is no file “{path}”.") from error
     except (OSError, SafetensorError) as error:
         raise SemiGDAError(
-            f"“{path}” is damaged or no safetensors file ({error}). Choose another round's model."
+            f"“{path}” is damaged or not a safetensors file ({error}). Choose another round's model."
         ) from error
     if header is None:
-        raise SemiGDAError(f"“{path}” is a safetensors file, but no model of this program.")
+        raise SemiGDAError(f"“{path}” is a safetensors file, but not a model of this program.")
     return _checked(path, header)
 
 

@@ -249,7 +249,7 @@ def _config_beside(file: Path, preset: str) -> KLConfig | TinyConfig:
     except ValidationError as error:
         field = ".".join(map(str, error.errors()[0]["loc"]))
         raise SemiGDAError(
-            f"“{config_file}” is no configuration of a “{preset}” autoencoder ({field})."
+            f"“{config_file}” is not a configuration of a “{preset}” autoencoder ({field})."
         ) from error
     except (OSError, ValueError) as error:
         raise SemiGDAError(f"“{config_file}” could not be read: {_first_line(error)}.") from error

@@ -35,7 +35,7 @@ PRESETS: dict[str, Preset] = {
     for preset in (
         Preset(
             name="compact",
-            description="Small and quick, shipped with the package: needs no download and no graphics card",
+            description="Small and fast, included in the package: needs no download and no GPU",
             encoder_stem=32,
             encoder_widths=(64, 128),
             encoder_blocks=(1, 3),
@@ -48,7 +48,7 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="taesd",
-            description="TAESD, Stable Diffusion's autoencoder made tiny (10 MB download): sharper, slower",
+            description="TAESD, a small Stable Diffusion autoencoder (10 MB download): sharper, slower",
             encoder_stem=16,
             encoder_widths=(48, 96, 160),
             encoder_blocks=(1, 2, 2),

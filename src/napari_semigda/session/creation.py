@@ -158,8 +158,8 @@ def _items_of_files(
         given = paths_of(images)
         where = f"“{given[0]}”" if len(given) == 1 else f"the {len(given)} files and folders given"
         reasons = [*files.skipped(everything=not planes), *(reason for _, reason in left_out[:3]), *notices]
-        what = f"in {where} that the session does not have yet" if known else f"that can be read in {where}"
-        raise SemiGDAError(" ".join([f"No image was found {what}.", *reasons]))
+        what = "No new image" if known else "No readable image"
+        raise SemiGDAError(" ".join([f"{what} was found in {where}.", *reasons]))
     items = make_items(new, folder, [item.id for item in known])
     return NewItems(items, [*files.left_out(), *left_out], notices)
 
@@ -175,9 +175,9 @@ def _new_pictures(folder: Path, arrays: Arrays, known: Sequence[Item]) -> dict[s
         if not any(_shows(item, folder, picture.pixels) for item in by_name[name])
     ]
     if not new and known:
-        raise SemiGDAError("The session has these images already.")
+        raise SemiGDAError("The session already has these images.")
     if not new:
-        raise SemiGDAError("There is no image to create a session of. Open one first.")
+        raise SemiGDAError("There is no image to create a session from. Open one first.")
     names = numbered((name for name, _ in new), (looks(item.name) for item in known))
     there = [file_stem(file) for file in (folder / IMAGES).glob("*")] if known else []
     ids = unique_ids(names, [*(item.id for item in known), *there])
@@ -236,7 +236,7 @@ def choose_settings(preset: str, items: Iterable[Item], working_size: int | None
 
 def _refuse_occupied(folder: Path) -> None:
     if (folder / MANIFEST_NAME).exists():
-        raise SemiGDAError(f"“{folder}” is a session already. Open it, or choose another folder.")
+        raise SemiGDAError(f"“{folder}” is already a session. Open it, or choose another folder.")
     for name in (*OWN_FOLDERS, JOURNAL):
         path = folder / name
         try:
@@ -245,5 +245,5 @@ def _refuse_occupied(folder: Path) -> None:
             raise cannot_read(path, error) from error
         if occupied:
             raise SemiGDAError(
-                f"“{folder}” cannot become a session: “{name}” exists there already. Choose another folder."
+                f"“{folder}” cannot become a session: “{name}” already exists there. Choose another folder."
             )

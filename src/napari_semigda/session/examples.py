@@ -121,7 +121,7 @@ class SessionExamples(Sequence[Example]):
     def _prepare(self, item: Item) -> Example:
         labels = None if self._labels is None else self._labels.get(item)
         if self._labels is not None and labels is None:
-            raise SemiGDAError("Its label file is gone.")
+            raise SemiGDAError("Its label file is missing.")
         stored = self._images.stored(item) if has_many_tiles(item.shape, self._settings) else None
         if stored is not None:
             windows = FramedWindows(stored, self._settings)

@@ -102,5 +102,5 @@ def _check_shape(plane: Plane, shape: tuple[int, ...]) -> None:
         raise SemiGDAError(
             f"“{plane.path}” is not the image it was when the session was created: it had "
             f"{size_for_people(plane.shape)} pixels and has {size_for_people(shape)}. "
-            "Bring the old file back, or create a new session for the new one."
+            "Restore the old file, or create a new session for the new one."
         )

@@ -165,7 +165,7 @@ def import_masks(
 
 def _refuse_labeled(labels: LabelStore, item: Item) -> None:
     if item in labels:
-        raise SemiGDAError(f"{item.name} has an accepted mask already; it is kept.")
+        raise SemiGDAError(f"{item.name} already has an accepted mask; it is kept.")
     if labels.edit(item) is not None:
         raise SemiGDAError(
             f"{item.name} has a painted mask that is not accepted yet; it is kept. Accept or discard it, "

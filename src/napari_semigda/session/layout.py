@@ -76,6 +76,6 @@ def clean_up(folder: Path) -> None:
 def _refuse_link(folder: Path) -> None:
     if is_link(folder):
         raise SemiGDAError(
-            f"“{folder}” is a link to another place, where a session writes nothing. "
-            "Replace it by a real folder."
+            f"“{folder}” is a link to another location, and a session does not write there. "
+            "Replace it with a real folder."
         )

@@ -70,7 +70,7 @@ class SessionLock:
         try:
             _check_lock_file(folder / LOCK)
         except SemiGDAError as error:
-            self.refused = f"{error} Until then you can look at everything here, but save nothing."
+            self.refused = f"{error} Until then you can view everything here, but cannot save."
             return
         try:
             self._acquire()
@@ -79,8 +79,8 @@ class SessionLock:
             return
         except NotImplementedError:
             self.unsure = (
-                f"The file system of “{folder}” cannot keep a session to one program at a time: "
-                "make sure that nobody else works on it meanwhile."
+                f"The file system of “{folder}” does not support locking: "
+                "make sure that nobody else works on the session at the same time."
             )
         except OSError as error:
             self._refuse(error)

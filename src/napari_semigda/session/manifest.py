@@ -105,7 +105,7 @@ class ManifestFile:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the `semigda.json` of a new session; one that exists already is never replaced."""
+    """Write the `semigda.json` of a new session; one that already exists is never replaced."""
     write_bytes(folder / MANIFEST_NAME, _content(manifest, _text_of(manifest.items)), new=True)
 
 
@@ -281,7 +281,7 @@ def _classes(found: list[_Class], path: Path) -> Iterable[ClassInfo]:
 def _damaged(path: Path, field: str, what: str) -> SemiGDAError:
     return SemiGDAError(
         f"“{path}” is damaged: {f'the field “{field}”' if field else 'its content'} {what}. "
-        "Repair it by hand or restore a copy; the masks are not affected."
+        "Repair it or restore a copy; the masks are not affected."
     )
 
 
@@ -310,8 +310,8 @@ def _read_json(path: Path) -> Any:
         return read_json(path, most=_LARGEST_FILE)
     except FileNotFoundError as error:
         raise SemiGDAError(
-            f"“{path.parent}” is no session: it has no {path.name}. Choose another folder, or create a new "
-            "session."
+            f"“{path.parent}” is not a session: it has no {path.name}. Choose another folder, or create "
+            "a new session."
         ) from error
     except OSError as error:
         raise cannot_read(path, error) from error

@@ -24,9 +24,9 @@ EXPLANATIONS: dict[Order, str] = {
     "mixed": "Images that represent many others with uncertain drafts, unlike any accepted image; "
     "before there are drafts, images that represent many others.",
     "uncertainty": "Images with the least certain drafts; before there are drafts, spread over the list.",
-    "diversity": "Images that look the least like any accepted one: rare kinds and outliers come early.",
-    "list order": "As listed.",
-    "random": "Shuffled.",
+    "diversity": "Images least similar to any accepted one: rare kinds and outliers come early.",
+    "list order": "In the order of the table.",
+    "random": "In random order.",
 }
 
 _FORMER_NAMES = {"uncertain": "uncertainty", "different": "diversity", "in order": "list order"}
@@ -57,7 +57,7 @@ def order_named(name: str) -> Order:
     for order in ORDERS:
         if order == current_name(name):
             return order
-    raise SemiGDAError(f"There is no order “{name}”; choose one of: {', '.join(ORDERS)}.")
+    raise SemiGDAError(f"There is no queue order “{name}”; choose one of: {', '.join(ORDERS)}.")
 
 
 def ranked(

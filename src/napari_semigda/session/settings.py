@@ -117,7 +117,7 @@ class SessionSettings(ItemStates):
         if fitting == self.settings:
             return None
         self.update(settings=fitting)
-        return f"By the size of the outlined objects, {fitting.in_words()}."
+        return f"Chosen by the size of the outlined objects: {fitting.in_words()}."
 
     @property
     def current_item(self) -> Item | None:

@@ -228,7 +228,7 @@ def weights_in_words(path: Path) -> str:
 
 def _newest_of_session(folder: Path) -> Path:
     if not (folder / MANIFEST_NAME).is_file():
-        raise SemiGDAError(f"“{folder}” is no session: it has no {MANIFEST_NAME}. Choose another folder.")
+        raise SemiGDAError(f"“{folder}” is not a session: it has no {MANIFEST_NAME}. Choose another folder.")
     path = newest_model(folder)
     if path is None:
         raise SemiGDAError(f"The session “{folder.name}” has no weights yet: train a round there first.")

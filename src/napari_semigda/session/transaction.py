@@ -327,7 +327,7 @@ def _read_record(folder: Path) -> _Record | None:
         ):
             raise SemiGDAError(
                 f"“{folder}” was left in the middle of a change by a newer version of napari-semigda. "
-                "Open it with that version; until then you can look at everything here, but save nothing."
+                "Open it with that version; until then you can view everything here, but cannot save."
             )
         steps = tuple(_checked_step(folder, one) for one in values["steps"])
         entries = tuple(entry for one in values["entries"] if (entry := entry_of(one)) is not None)
@@ -342,8 +342,8 @@ def _read_record(folder: Path) -> _Record | None:
     except (ValueError, KeyError, TypeError) as error:
         raise SemiGDAError(
             f"“{path}” is damaged: it should name the files of a change that was not finished. Restore a "
-            "copy of the session, or remove this file and review the accepted masks. Until then you can look "
-            "at everything here, but save nothing."
+            "copy of the session, or remove this file and review the accepted masks. Until then you can view "
+            "everything here, but cannot save."
         ) from error
 
 

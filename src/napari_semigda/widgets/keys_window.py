@@ -25,7 +25,7 @@ class KeysWindow(QDialog):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Keys of SemiGDA")
+        self.setWindowTitle("SemiGDA keys")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.words = QLabel(_table())
         self.words.setTextFormat(Qt.TextFormat.RichText)
@@ -58,7 +58,7 @@ def show_keys(parent: QWidget) -> KeysWindow:
 def _table() -> str:
     rows = [(key.label, key.meaning) for key in Key if key.label]
     text = "".join(_row(*row) for row in rows)
-    text += "<tr><td colspan=2><br><b>napari's keys for masks</b></td></tr>"
+    text += "<tr><td colspan=2><br><b>napari's keys for painting</b></td></tr>"
     text += "".join(_row(*row) for row in OF_NAPARI.items())
     notes = "".join(f"<br>{escape(words)}" for words in complaints())
     return f"<table cellpadding=2>{text}</table><p>{ELSEWHERE}{notes}</p>"

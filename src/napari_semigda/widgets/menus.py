@@ -59,7 +59,7 @@ def new_labels(viewer: napari.viewer.Viewer) -> None:
     """
     viewer = without_proxy(viewer)
     with errors_shown():
-        images = _images(viewer, "There is no image to put labels on. Open one first.")
+        images = _images(viewer, "There is no image to label. Open one first.")
         image = _selected(viewer) or images[-1]
         session = session_in(viewer)
         classes = named_classes(WITHOUT_SESSION) if session is None else session.classes
@@ -192,7 +192,7 @@ class SegmentDialog(QDialog):
         """Show what is missing, or which model it is."""
         missing = self._why_no_model or self.segmentation().missing()
         self.segment.setEnabled(missing is None)
-        self.segment.setToolTip(wrapped(missing or "A new layer of labels is added."))
+        self.segment.setToolTip(wrapped(missing or "Adds a new labels layer."))
         self.words.setText(missing or ("" if self._model is None else self._model.in_words()))
         reserve_lines(self.words, LINES)
         fit_to_text(self)

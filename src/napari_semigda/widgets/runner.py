@@ -36,7 +36,10 @@ class _Task(functools.partial):
     """What runs; napari shows its text where it asks before closing."""
 
     def __str__(self) -> str:
-        return "SemiGDA: a round, or drafts.\nAccepted masks are saved, and a round can be resumed."
+        return (
+            "SemiGDA is training a round or computing drafts.\n"
+            "Accepted masks are saved, and a round can be resumed."
+        )
 
 
 class EngineRunner(QObject):
@@ -116,7 +119,7 @@ class EngineRunner(QObject):
         elif isinstance(event, Drafting | Predicted | PredictionFailed) and not self.engine.round_is_active:
             drafts = self.engine.drafts
             left = "" if drafts.remaining is None else f", {time_left(drafts.remaining)}"
-            title, done, total = f"making drafts{left}", drafts.done, max(drafts.total, 1)
+            title, done, total = f"computing drafts{left}", drafts.done, max(drafts.total, 1)
         else:
             return
         if self._activity.desc.removesuffix(": ") != f"SemiGDA: {title}":

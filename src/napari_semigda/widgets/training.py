@@ -30,7 +30,7 @@ from napari_semigda.widgets.panels.parts import errors_shown, show_failure
 from napari_semigda.widgets.panels.round_progress import Phase, RoundProgress
 from napari_semigda.widgets.runner import EngineRunner
 
-NO_WEIGHTS = "There are no weights to draft with yet: train a round, or start a session from a model."
+NO_WEIGHTS = "There is no trained model yet: train a round, or start a session from a model."
 NEW_DRAFTS_EVERY = 200  # milliseconds between two reports of new drafts
 PREFETCH_AFTER = 300  # milliseconds after something changed: the image on screen comes first
 

@@ -18,7 +18,7 @@ CHANNEL_COLORS = ("green", "magenta", "cyan", "yellow", "red", "blue")
 READ_AT_ONCE = 512  # pixels: sides of the smallest part read of a large image
 
 Levels = list[Any]
-"""Arrays of one image, the one in full resolution first; only large images have more than one."""
+"""Arrays of one image, the one at full resolution first; only large images have more than one."""
 
 
 def channels_of(picture: Picture | LargePicture) -> list[Levels]:

@@ -357,7 +357,7 @@ class NapariCanvas:
             return
         if self._classes and label not in (0, UNKNOWN, *(one.value for one in self._classes)):
             self._mask.selected_label = self._label
-            show_info(f"Label {label} is no class of this session. Add a class to paint it.")
+            show_info(f"Label {label} is not a class of this session. Add a class to paint it.")
             return
         self._label = label
         with errors_shown():

@@ -139,7 +139,7 @@ class ExportPanel(QWidget):
 
     def _on_failed(self, error: Exception) -> None:
         canceled = isinstance(error, Cancelled)
-        self._end("The export was canceled; the files written so far stay." if canceled else "")
+        self._end("The export was canceled; files already written are kept." if canceled else "")
         show_failure(error)
 
     def _end(self, outcome: str) -> None:

@@ -48,7 +48,7 @@ class ImagePanel(QWidget):
             "◂ Back", "Show the image that was on screen before.", self._do(Navigation.go_back), Key.PREVIOUS
         )
         self.next = ActionButton(
-            "Next ▸", "Show the next image of the list.", self._do(lambda on: on.go(1)), Key.NEXT
+            "Next ▸", "Show the next image in the list.", self._do(lambda on: on.go(1)), Key.NEXT
         )
         self.next_suggested = ActionButton(
             "Next suggested image",
@@ -57,7 +57,10 @@ class ImagePanel(QWidget):
             Key.NEXT_SUGGESTED,
         )
         self.skip = ActionButton(
-            "Skip", "Leave this image out of training and of the queue.", self._skip_or_unskip, Key.SKIP
+            "Skip",
+            "Exclude this image from training and from the suggestions.",
+            self._skip_or_unskip,
+            Key.SKIP,
         )
         self.validation = QCheckBox("Validation")
         self.validation.setFocusPolicy(Qt.FocusPolicy.TabFocus)

@@ -39,8 +39,8 @@ class Column(NamedTuple):
 
 
 COLUMNS = (
-    Column("Image", "The image; sorted in the order of the list.", "index"),
-    Column("Status", "What was done with the image.", "status"),
+    Column("Image", "The image's name; sorts in list order.", "index"),
+    Column("Status", "The image's status.", "status"),
     Column("Score", SCORE_MEANS, "score"),
     Column("Effort", "Share of the draft's pixels that you changed before you accepted it.", "effort"),
 )
@@ -48,11 +48,11 @@ NAME, STATE, SCORE, EFFORT = range(len(COLUMNS))
 WORDS = {status: status.value for status in Status} | {Status.UNLABELED: "no mask"}
 MEANINGS = {
     Status.UNLABELED: "no mask yet",
-    Status.DRAFT: "has a draft that nobody has accepted",
+    Status.DRAFT: "has an unaccepted draft",
     Status.PAINTED: "painted by you, not accepted",
     Status.ACCEPTED: "accepted",
     Status.VALIDATION: "accepted, and kept for validation: not trained on",
-    Status.CHANGED: "accepted, and painted again since",
+    Status.CHANGED: "accepted, then painted again",
     Status.SKIPPED: "skipped: neither trained on nor suggested",
 }
 

@@ -38,13 +38,13 @@ from napari_semigda.widgets.panels.status import DRAW, MaskStatus
 
 LOWEST, HIGHEST, STEP = 0.05, 0.95, 0.01
 THRESHOLD_TIP = (
-    "Pixels that are more probable than this belong to an object in the draft: lower values give larger "
-    "objects. What you painted stays."
+    "Draft pixels above this probability belong to an object: lower values give larger "
+    "objects. Painted pixels stay."
 )
 SMALL, SMALLEST, LARGEST = 50, 2, 100_000  # pixels
 SMALL_TIP = "Connected objects with fewer pixels are removed. Each class has its own number."
 RADIUS = 2.0
-TOO_SOON = "The image has just appeared. Look at it first."
+TOO_SOON = "This image was shown just now. Check it first."
 
 Region = NDArray[np.bool_]
 
@@ -149,7 +149,7 @@ class MaskPanel(QWidget):
         self.fill_holes = MenuAction(
             menu,
             "Fill holes",
-            "Fill background that a class encloses with that class.",
+            "Fill background enclosed by a class with that class.",
             lambda: self._apply(lambda mask: fill_holes(mask, self._values()), "There are no holes."),
             Key.FILL_HOLES,
         )

@@ -35,7 +35,7 @@ from napari_semigda.widgets.panels.parts import (
 from napari_semigda.widgets.panels.session_plan import LayerSource, plan_of_samples
 from napari_semigda.widgets.panels.status import weights_status
 
-DEVICE_TIP = "Computed on {}. Another device: File › Preferences › SemiGDA."
+DEVICE_TIP = "Runs on {}. To change the device: File › Preferences › SemiGDA."
 HINT = (
     "A session is a folder with your masks, the drafts and the trained network. Your images stay where they "
     "are. Create a session from your images, or try one with sample images."
@@ -43,7 +43,7 @@ HINT = (
 NO_LAYERS = "No image layer is open in napari besides those of the session."
 NO_SESSION = "No session is open."
 OPEN, CREATE = "Open session", "Create new session"
-NO_RECENT = "No other session was opened before, or its folder is gone."
+NO_RECENT = "There is no other recent session, or its folder is missing."
 ENTRY_WIDTH = 420  # pixels
 CREATING = "A session is being created."
 MOST_RECENT = 10
@@ -220,7 +220,7 @@ class SessionPanel(QWidget):
         read_only = " (read-only)" if session.read_only is not None else ""
         self.name.setText(f"<b>{escape(session.folder.name)}</b>{read_only}: {', '.join(parts)}")
         self.name.setToolTip(
-            wrapped(session.read_only or f"{session.folder}\nIn training {session.settings.in_words()}.")
+            wrapped(session.read_only or f"{session.folder}\nTraining uses {session.settings.in_words()}.")
         )
         self.summed_up.emit(f"{session.folder.name}: {parts[0]}")
         self.share.setMaximum(max(len(session.items), 1))

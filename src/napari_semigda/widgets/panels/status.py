@@ -11,14 +11,14 @@ from napari_semigda.widgets.controller import NO_SESSION, Controller
 
 NO_MASK = "There is no mask on screen."
 NO_DRAFT = "There is no draft of this image yet: train a round first."
-NO_WEIGHTS = "There are no weights yet: train a round first."
+NO_WEIGHTS = "There is no trained model yet: train a round first."
 NOT_ACCEPTED = "No mask of this image has been accepted yet."
 NOTHING_TO_UNDO = "No mask was accepted since the session was opened."
-DRAFT_SHOWN = "The draft is shown. Back to your mask: {}."
-DRAW = "Draw around the region with the mouse (a lasso; rectangles are among the layer's tools)."
+DRAFT_SHOWN = "Showing the draft. To return to your mask, press {}."
+DRAW = "Draw around the region with the mouse, or choose another shape in the layer controls."
 MASK_DELETED = "The mask layer was deleted. What you painted is kept."
 UNCERTAINTY_MEANS = (
-    "Uncertainty: 0 is certain (no color), 0.5 undecided, 1 means that the network contradicts itself."
+    "Uncertainty: 0 is certain (no color), 0.5 is undecided; at 1 the network's two branches disagree."
 )
 NOT_SAVED = "painted by you, NOT SAVED"
 STATES = {
@@ -38,7 +38,7 @@ def weights_status(session: Session, drafting: int | None) -> str:
     elif model is not None:
         words = weights_in_words(model)
     elif session.starts_trained:
-        return f"Weights: those that come with {session.preset}, until the first round"
+        return f"Weights: pretrained, no round yet (preset {session.preset})"
     else:
         words = "none yet"
     return f"Weights: {words} (preset {session.preset}{source})"
@@ -51,8 +51,8 @@ def image_status(annotation: Annotation) -> str:
     if annotation.why_unsaved is not None:
         return NOT_SAVED
     if annotation.touched or annotation.session.labels.edit(annotation.item) is not None:
-        again = " again since" if annotation.state is ItemState.ACCEPTED else ""
-        return f"painted by you, not accepted{again}"
+        changed = annotation.state is ItemState.ACCEPTED
+        return "accepted, then painted again" if changed else "painted by you, not accepted"
     info = annotation.session.drafts.info(annotation.item)
     if annotation.state is ItemState.DRAFT and info is not None:
         return f"{draft_in_words(info)}, score {info.score:.2f}"

@@ -25,8 +25,9 @@ NOTHING_TO_LEARN = (
     "Accept at least one mask first: training learns from accepted masks that are not kept for validation."
 )
 AFTER_MEANS = (
-    "A round starts by itself after this many newly accepted masks. Enter 0 to start rounds only by hand."
+    "A round starts automatically after this many newly accepted masks. Enter 0 to start rounds manually."
 )
+STEPS_MEAN = "A round ends after this many steps, or earlier when its time is up."
 NO_ROUND = "No round is running."
 
 
@@ -43,12 +44,12 @@ class TrainPanel(QWidget):
         self.minutes.setSuffix(" min")
         set_up_number(self.minutes, 1, 0.1, 1440, 0.5, "How long a round may take.")
         self.steps = QSpinBox()
-        set_up_number(self.steps, 0, 0, 1_000_000, 50, "The round ends after this many steps at the latest.")
+        set_up_number(self.steps, 0, 0, 1_000_000, 50, STEPS_MEAN)
         self.steps.setSpecialValueText("any steps")
         self.steps.setSuffix(" steps")
         self.every = QSpinBox()
         set_up_number(self.every, 0, 0, 1000, 5, AFTER_MEANS)
-        self.every.setSpecialValueText("only with Train")
+        self.every.setSpecialValueText("manually")
         self.every.setPrefix("after ")
         self.every.setSuffix(" new masks")
         self._boxes: tuple[Any, ...] = (self.minutes, self.steps, self.every)
@@ -59,7 +60,7 @@ class TrainPanel(QWidget):
             wrapped("The next round starts from untrained weights instead of those of the last round.")
         )
         self.train = ActionButton(
-            "Train", "Start a round on all accepted masks; you can annotate meanwhile.", self._train
+            "Train", "Start a round on all accepted masks; you can keep annotating.", self._train
         )
         self.pause = ActionButton("Pause", "Pause the round after its current step.", self._pause_or_continue)
         self.stop = ActionButton(
