@@ -376,7 +376,7 @@ def test_a_written_picture_comes_back(
     "pixels", [np.zeros((2, 2, 2, 2)), np.zeros(5), np.zeros((0, 5)), np.zeros((2, 2), complex)]
 )
 def test_what_is_no_picture_is_not_written(tmp_path: Path, pixels: NDArray[Any]) -> None:
-    with pytest.raises(SemiGDAError, match="are no image"):
+    with pytest.raises(SemiGDAError, match="are not an image"):
         write_picture(tmp_path / "a.tif", Picture(pixels))
     assert list(tmp_path.iterdir()) == []
 

@@ -157,7 +157,7 @@ def test_pictures_from_memory_are_written_with_their_pixel_size(tmp_path: Path) 
 
 def test_a_failed_start_from_memory_leaves_no_pictures(tmp_path: Path) -> None:
     good = (np.zeros((8, 8), np.uint8), (1.0, 1.0), "pixel")
-    with pytest.raises(SemiGDAError, match="are no image"):
+    with pytest.raises(SemiGDAError, match="are not an image"):
         Session.from_arrays(tmp_path / "s", {"a": good, "b": (np.zeros((2, 2, 2, 2)), (1.0, 1.0), "pixel")})
     assert files_of(tmp_path / "s") == {}
     assert len(Session.from_arrays(tmp_path / "s", {"a": good}).items) == 1
@@ -180,7 +180,7 @@ def test_pictures_that_cannot_be_added_leave_the_session_as_it_was(tmp_path: Pat
     good = (np.zeros((8, 8), np.uint8), (1.0, 1.0), "pixel")
     with Session.from_arrays(tmp_path / "s", {"a": good}) as session:
         before = files_of(tmp_path / "s")
-        with pytest.raises(SemiGDAError, match="are no image"):
+        with pytest.raises(SemiGDAError, match="are not an image"):
             session.add_arrays({"b": good, "c": (np.zeros((2, 2, 2, 2)), (1.0, 1.0), "pixel")})
         assert files_of(tmp_path / "s") == before
 

@@ -118,7 +118,7 @@ def test_no_file_of_a_session_is_followed_or_waited_for(folder: Path, name: str,
     if name == "session.lock" or (name, kind) == ("in-use.json", "folder"):
         with Session.open(folder) as session:
             assert session.read_only is not None
-            with pytest.raises(SemiGDAError, match="look at everything here"):
+            with pytest.raises(SemiGDAError, match="view everything here"):
                 session.accept("image_1", np.zeros(session.item("image_1").shape, np.uint8))
     else:
         told = use(folder)
@@ -152,7 +152,7 @@ def test_no_folder_below_a_session_may_be_a_link(folder: Path, name: str, dangli
     shutil.rmtree(place, ignore_errors=True)
     place.parent.mkdir(exist_ok=True)
     place.symlink_to(elsewhere)
-    with pytest.raises(SemiGDAError, match=f"{Path(name).name}” is a link to another place"):
+    with pytest.raises(SemiGDAError, match=f"{Path(name).name}” is a link to another location"):
         Session.open(folder)
 
 

@@ -57,7 +57,7 @@ def test_it_predicts(trained: Session) -> None:
 def test_what_is_no_model_is_refused_in_words(session: Session, tmp_path: Path) -> None:
     with pytest.raises(SemiGDAError, match="no weights yet"):
         TrainedModel.find(session.folder)
-    with pytest.raises(SemiGDAError, match="no session"):
+    with pytest.raises(SemiGDAError, match="not a session"):
         TrainedModel.find(tmp_path)
     save_checkpoint(tmp_path / "bare.safetensors", SemiGDANet("compact", 2), {})
     with pytest.raises(SemiGDAError, match="how its images were seen"):

@@ -141,7 +141,7 @@ def test_the_dialog_says_what_is_missing_and_what_is_wrong(viewer, folder, tmp_p
     assert not dialog.segment.isEnabled()
     assert dialog.words.text() == "Choose a model."
     dialog.session.set_text(str(tmp_path))
-    assert "no session" in dialog.words.text()
+    assert "not a session" in dialog.words.text()
     dialog.from_file.setChecked(True)
     (tmp_path / "x.safetensors").write_bytes(b"nothing")
     dialog.file.set_text(str(tmp_path / "x.safetensors"))

@@ -1,4 +1,4 @@
-"""Rounds from the dock: train, annotate meanwhile, pause, stop, resume; drafts appear."""
+"""Rounds from the dock: train, keep annotating, pause, stop, resume; drafts appear."""
 
 import shutil
 from pathlib import Path

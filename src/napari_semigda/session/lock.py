@@ -168,8 +168,8 @@ class SessionLock:
         except ValidationError:
             owner = "by another program"
         return (
-            f"“{self._folder.name}” is open elsewhere ({owner}). You can look at everything here, but save "
-            "nothing. Close it there, then open it again."
+            f"“{self._folder.name}” is open elsewhere ({owner}). You can view everything here, but cannot "
+            "save. Close it there, then open it again."
         )
 
     def _not_there(self) -> SemiGDAError:
