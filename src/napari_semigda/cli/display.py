@@ -193,6 +193,8 @@ class EngineDisplay:
             case events.RoundStarted(record):
                 self._record = record
                 start = "from the last round's weights" if record.warm else "from scratch"
+                if record.steps:
+                    start = f"resumed after {counted(record.steps, 'step')}"
                 images = f"{len(record.labeled)} labeled and {record.unlabeled} unlabeled images"
                 self.console.say(f"Round {record.number}, {start}: {images}.")
             case events.FramingFitted(message):
