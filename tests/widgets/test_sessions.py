@@ -274,7 +274,7 @@ def test_images_are_added_later_and_what_was_done_stays(
     np.testing.assert_array_equal(again.labels.get(first.id), painted)
     assert widget.controller.annotation.item.id == first.id
     widget.session_panel.add_folder.press()
-    qtbot.waitUntil(lambda: any("does not have yet" in notice for notice in notices()), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: any("No new image" in notice for notice in notices()), timeout=PATIENCE)
     assert len(widget.controller.session.items) == 6
 
 
@@ -549,7 +549,7 @@ def test_a_label_that_is_no_class_cannot_be_picked(widget, make_session, viewer,
     widget.controller.adopt(make_session())
     mask_layer(viewer).selected_label = 7
     assert mask_layer(viewer).selected_label == 1
-    assert any("no class" in notice for notice in notices())
+    assert any("not a class" in notice for notice in notices())
 
 
 def test_unknown_pixels_are_painted_and_accepted(widget, make_session, viewer, click):

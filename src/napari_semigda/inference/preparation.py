@@ -93,13 +93,13 @@ class ImageSettings:
             if not isinstance(self.channels, tuple) or not 1 <= len(self.channels) <= 3:
                 raise SemiGDAError(f"Choose one, two or three channels, not {self.channels!r}.")
             if not all(_is_whole_number(one) and 0 <= one < _MOST_CHANNELS for one in self.channels):
-                raise SemiGDAError(f"Channels are counted from 0 on, but {self.channels!r} were chosen.")
+                raise SemiGDAError(f"Channels are counted from 0, but {self.channels!r} were chosen.")
         pair = self.percentiles
         if not isinstance(pair, tuple) or len(pair) != 2 or not all(map(_is_number, pair)):
             raise SemiGDAError(f"The percentiles must be two numbers, but they are {pair!r}.")
         if not 0 <= pair[0] < pair[1] <= 100:
             raise SemiGDAError(
-                f"The percentiles must rise and lie between 0 and 100, but they are {pair[0]} and {pair[1]}."
+                f"The percentiles must rise and be between 0 and 100, but they are {pair[0]} and {pair[1]}."
             )
 
     @property
@@ -110,9 +110,9 @@ class ImageSettings:
     def in_words(self) -> str:
         """Describe framing and size, as part of a sentence."""
         if self.framing == "whole":
-            return f"images are seen whole, at {self.working_size} pixels"
-        scale = "in full resolution" if self.zoom == 1 else f"at {self.zoom:g} × their resolution"
-        return f"images are seen in windows of {self.working_size} pixels, {scale}"
+            return f"whole images, resized to {self.working_size} pixels"
+        scale = "at full resolution" if self.zoom == 1 else f"at {self.zoom:g} × the images' resolution"
+        return f"tiles of {self.working_size} pixels, {scale}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -96,7 +96,7 @@ class BandedPixels:
 class LargePicture:
     """A plane too large to be held in memory only to be shown.
 
-    `levels` are the plane in full resolution and the smaller copies that its file holds, to be read by
+    `levels` are the plane at full resolution and the smaller copies that its file holds, to be read by
     slices; `overviews` still smaller copies, in memory, the smallest last.
     """
 

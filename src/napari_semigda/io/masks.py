@@ -134,7 +134,7 @@ def write_labels(
 
     `labels`, (H, W), are integers 0 … 65535 or boolean, stored as uint8 where they fit, else as uint16. The
     (y, x) pixel size is in `unit`: ``"µm"``, ``"pixel"`` or another. A legend without classes says only that
-    the file is ours, so that 255 is unlabeled. Raises a `SemiGDAError` for what is no label map, and as
+    the file is ours, so that 255 is unlabeled. Raises a `SemiGDAError` for what is not a label map, and as
     `atomic_file`.
     """
     path = Path(path)
@@ -157,7 +157,7 @@ def read_labels(source: Path | str | Plane) -> NDArray[np.integer]:
     floating-point files whose values are all whole for integers. Of a palette the indices count, whatever
     their colors. What was drawn on a transparent background is the object. Where 0 is white, what is seen
     counts, but in ImageJ's files the stored values. Raises a `SemiGDAError` when the file cannot be read, or
-    is no label map.
+    is not a label map.
     """
     if isinstance(source, Plane):
         plane = source

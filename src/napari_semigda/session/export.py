@@ -36,7 +36,7 @@ _NO_MODEL = "Probabilities need a trained network: train a round first."
 
 
 class Existing(Enum):
-    """What to do about files that exist already."""
+    """What to do about files that already exist."""
 
     REFUSE = "refuse"  # report them, and write nothing
     OVERWRITE = "overwrite"
@@ -86,7 +86,7 @@ def export_masks(
         Write the drafts of images that are not accepted, too, and fill the unlabeled pixels of accepted masks
         with them.
     overwrite
-        Replace files that exist already; without, they are reported and nothing is written.
+        Replace files that already exist; without, they are reported and nothing is written.
     progress, cancelled
         Called after and before each item.
 
@@ -198,7 +198,7 @@ class Export:
             self._guard.check(target)
 
     def existing(self) -> list[Path]:
-        """Return the files of this export that exist already."""
+        """Return the files of this export that already exist."""
         targets = (self._target(output) for output in self._outputs)
         return [target for target in targets if target.exists() or target.is_symlink()]
 
@@ -290,7 +290,7 @@ class Export:
             found = [one for one in found if not record.is_ours(one.relative_to(self._folder).as_posix())]
         if found:
             raise SemiGDAError(
-                f"{len(found)} of {len(self._outputs)} files exist already, and nothing was written: "
+                f"{len(found)} of {len(self._outputs)} files already exist, and nothing was written: "
                 f"{listed([path.name for path in found])}. Choose another folder, or allow overwriting."
             )
 

@@ -28,9 +28,9 @@ class View(BaseModel):
 
     current: str = ""  # id of the item on screen
     order: str = ""  # see `Session.queue`; empty: the default order
-    # A round starts by itself after this many newly accepted masks; 0: only by hand.
+    # A round starts automatically after this many newly accepted masks; 0: only manually.
     round_after: Annotated[int, Field(ge=0, le=_MOST_NUMBER)] = 0
-    # Limits of such a round, and of the next one by hand; 0 steps: no limit.
+    # Limits of such a round, and of the next manual one; 0 steps: no limit.
     round_seconds: Annotated[float, Field(ge=0, le=_MOST_NUMBER)] = 60.0
     round_steps: Annotated[int, Field(ge=0, le=_MOST_NUMBER)] = 0
     folded: Annotated[tuple[str, ...], Strict(False)] = ("Session", "Train", "Export")  # sections of the dock
