@@ -329,7 +329,9 @@ def test_layers_are_added_plane_by_plane_and_what_was_done_stays(
     assert not viewer.layers["stack"].visible
 
     add_layers()
-    qtbot.waitUntil(lambda: any("these images already" in notice for notice in notices()), timeout=PATIENCE)
+    qtbot.waitUntil(
+        lambda: any("already has these images" in notice for notice in notices()), timeout=PATIENCE
+    )
     assert len(widget.controller.session.items) == 7
 
 
