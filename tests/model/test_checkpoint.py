@@ -99,7 +99,7 @@ def test_a_torn_file_is_called_damaged(file: Path, share: float) -> None:
 def test_other_files_are_no_models(tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
     safetensors.torch.save_file({"weight": torch.ones(3)}, other)
-    with pytest.raises(SemiGDAError, match="no model of this program"):
+    with pytest.raises(SemiGDAError, match="not a model of this program"):
         read_metadata(other)
     other.write_text("not weights at all, but a text that is long enough to look like a header")
     with pytest.raises(SemiGDAError, match="damaged or not a safetensors file"):

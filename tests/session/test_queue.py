@@ -168,7 +168,9 @@ def test_former_names_of_orders_still_work(eight: Session, predict: Predict) -> 
 
 
 def test_an_unknown_order_is_told(eight: Session) -> None:
-    with pytest.raises(SemiGDAError, match=r"no order “best”.*mixed, uncertainty, diversity, list order"):
+    with pytest.raises(
+        SemiGDAError, match=r"no queue order “best”.*mixed, uncertainty, diversity, list order"
+    ):
         eight.next_item(None, "best")  # type: ignore[arg-type]
 
 

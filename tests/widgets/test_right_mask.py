@@ -145,7 +145,7 @@ def test_a_mask_that_has_just_appeared_is_not_accepted_by_an_impatient_key_or_cl
     qtbot.keyClick(canvas, Qt.Key.Key_A)
     qtbot.mouseClick(opened.mask_panel.accept, Qt.MouseButton.LeftButton)
     assert session.counts()[ItemState.ACCEPTED] == 1
-    assert "has just appeared" in viewer.status
+    assert "was shown just now" in viewer.status
 
 
 def test_a_hidden_mask_is_shown_before_it_is_accepted(opened, viewer, click, notices):

@@ -181,7 +181,7 @@ class Round:
             yield report
 
     def averaged_state(self) -> dict[str, Tensor]:
-        """Return the average of the weights, on the CPU; a `SemiGDAError` if one is no finite number."""
+        """Return the average of the weights, on the CPU; a `SemiGDAError` if one is not a finite number."""
         if not all(bool(value.isfinite().all()) for value in self._average.values()):
             raise SemiGDAError(_DIVERGED)
         return {name: value.detach().cpu().clone() for name, value in self._average.items()}

@@ -53,7 +53,7 @@ OF_REMOVED = (
 )
 UNLABEL, KEEP = "Unlabel background", "Keep background"
 OF_BACKGROUND = (
-    "Nobody could paint it there, so it counts as background, and training would learn that. Unlabeled "
+    "Where it was not painted, it counts as background, and training would learn that. Unlabeled "
     "pixels are left out of training; painted pixels do not change. Edit class… › Restore background "
     "undoes this."
 )
@@ -87,7 +87,7 @@ class ClassesPanel(QWidget):
         )
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.next = ActionButton(
-            "Next class", "Paint the next entry of the list.", self._pick_next, Key.NEXT_CLASS
+            "Next class", "Paint with the next entry in the list.", self._pick_next, Key.NEXT_CLASS
         )
         self.add = ActionButton("Add class", "The next round learns the new class.", self._add)
         self.change = MenuButton("Edit class…", "Name, color, or removal of the selected class.")
@@ -95,7 +95,7 @@ class ClassesPanel(QWidget):
         self.rename = MenuAction(menu, "Rename", "Give the class another name.", self._edit_name)
         self.recolor = MenuAction(menu, "Change color…", "Show the class in another color.", self._recolor)
         self.remove = MenuAction(
-            menu, "Remove class…", "You see first how many images contain the class.", self._remove
+            menu, "Remove class…", "First shows how many images contain the class.", self._remove
         )
         self.unlabel = MenuAction(
             menu,
@@ -279,7 +279,7 @@ class ClassesPanel(QWidget):
             return
         where = "the image that is" if count == 1 else f"any of the {count} images that are"
         words = f"Does “{info.name}” occur in {where} already accepted?"
-        if ask(self, "New class", words, (UNLABEL, KEEP), more=OF_BACKGROUND, by_enter=KEEP) == UNLABEL:
+        if ask(self, UNLABEL, words, (UNLABEL, KEEP), more=OF_BACKGROUND, by_enter=KEEP) == UNLABEL:
             unlabel = partial(self._controller.unlabel_background, info.value)
             self._unlabeled = self._watched("Unlabeling the background…", unlabel)
             self._allow()

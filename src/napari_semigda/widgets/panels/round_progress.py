@@ -109,7 +109,7 @@ class RoundProgress:
             self._be(Phase.DRAFTING)
 
     def failed(self) -> None:
-        self.message = "The work failed; the log has the details."
+        self.message = "The task failed; see the log for details."
         self._be(Phase.IDLE)
 
     def rest(self, *, paused: bool) -> None:
@@ -212,7 +212,7 @@ def _loading(loading: ModelLoading) -> str:
 def _training(progress: RoundProgress) -> str:
     report = progress.report
     if report is None:
-        return f"{_round(progress)} begins…"
+        return f"{_round(progress)} is starting…"
     steps = f"step {report.step}" + (f" of {report.steps}" if report.steps else "")
     return f"{_round(progress)}, {STAGES.get(report.stage, '')}: {steps}.{_left(progress.remaining)}"
 
