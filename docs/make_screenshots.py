@@ -219,7 +219,7 @@ def export(annotator: Annotator, folder: Path) -> None:
     exporting.folder.set_text(str(folder))
     exporting.choice.with_drafts.setChecked(True)
     annotator.click(exporting.export)
-    annotator.wait(lambda: not exporting.exporter.running, "the export")
+    annotator.wait(lambda: not exporting.running, "the export")
     annotator.picture("export")
     section(annotator, "Export")
     unfold_most(annotator)

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from napari_semigda.io.atomic import as_text, write_table
@@ -38,6 +38,8 @@ def test_numbers_stay_numbers_and_names_stay_names(tmp_path: Path) -> None:
 
 
 @given(st.text())
+@example("\t@")
+@example("\r=1")
 def test_no_text_begins_as_a_formula(text: str) -> None:
     shown = as_text(text)
     assert not shown.lstrip(' "\n').startswith(tuple(STARTS))

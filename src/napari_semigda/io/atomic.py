@@ -119,7 +119,7 @@ def as_text(value: str) -> str:
 
 
 # Spreadsheets skip blanks and quotes before a formula, and take full-width signs for the usual ones.
-_FORMULA = re.compile(r"((?:^|[\t\r\n,;|])[\s\0\ufeff\"“”«»]*)(?=[=+\-@\t\r＝＋－＠﹢﹣﹦﹫−])")
+_FORMULA = re.compile(r"((?:^|[\t\r\n,;|])[\s\0\ufeff\"“”«»]*?)(?=[=+\-@\t\r＝＋－＠﹢﹣﹦﹫−])")
 
 
 def _cell(value: str | int | float | None) -> str | int | None:
