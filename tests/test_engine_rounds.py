@@ -378,7 +378,7 @@ def test_with_too_little_memory_the_round_continues_with_fewer_images_a_step_and
     faulty_card(torch.OutOfMemoryError("CUDA out of memory."), 4)
     (ended,) = of(RoundEnded, train(engine))
     assert (ended.record.status, ended.record.steps) == ("complete", STEPS)
-    assert any("half of them" in warning for warning in session.warnings)
+    assert any("half as many" in warning for warning in session.warnings)
 
 
 @pytest.mark.parametrize(

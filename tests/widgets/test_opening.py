@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import napari
@@ -29,3 +31,26 @@ def test_an_older_napari_is_named_in_a_sentence(viewer, dock, monkeypatch, qtbot
     assert "needs napari 0.6.6 or newer, and this is napari 0.5.6" in notices()[-1]
     assert not opened.ready
     assert any("or newer" in label.text() for label in opened.findChildren(QLabel))
+
+
+UNITS_MEANWHILE = """
+
+import subprocess
+import sysimport sys, threading
+import pint
+from napari_semigda.widgets.canvas.colors import warm_up
+sys.setswitchinterval(1e-5)
+warming = threading.Thread(target=warm_up)
+warming.start()
+units = {str(pint.get_application_registry().Unit("pixel"))}
+warming.join()
+units.add(str(pint.get_application_registry().Unit("pixel")))
+print(units)
+"""
+
+
+def test_units_are_known_while_the_dock_is_imported() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", UNITS_MEANWHILE], capture_output=True, text=True, timeout=120
+    )
+    assert (done.stdout, done.stderr) == ("{'pixel'}\n", "")

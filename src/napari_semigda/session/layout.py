@@ -29,7 +29,7 @@ def make_folder(folder: Path) -> None:
             flush_folder(one.parent)
     except OSError as error:
         raise SemiGDAError(
-            f"The folder “{folder}” could not be created: {error.strerror or error}. Make room there, or "
+            f"The folder “{folder}” could not be created: {error.strerror or error}. Free disk space, or "
             "give write permission, then try again."
         ) from error
     _refuse_link(folder)

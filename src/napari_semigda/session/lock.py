@@ -104,8 +104,8 @@ class SessionLock:
         self.release()
         reason = error.strerror if isinstance(error, OSError) else None
         self.refused = (
-            f"Nothing can be saved in “{self._folder}”{f' ({reason})' if reason else ''}. You can look at "
-            "everything here. Make room or give write permission there, then open it again."
+            f"Nothing can be saved in “{self._folder}”{f' ({reason})' if reason else ''}. You can view "
+            "everything here. Free disk space or give write permission there, then open it again."
         )
 
     def release(self) -> None:

@@ -174,7 +174,7 @@ class Transactions:
             self.finish()
             if self._record is not None:
                 raise SemiGDAError(
-                    f"“{self.folder / JOURNAL}” could not be written. Make room, then try again."
+                    f"“{self.folder / JOURNAL}” could not be written. Free disk space, then try again."
                 )
             try:
                 record = _Record(what, tuple(self._step(*step) for step in steps), tuple(entries))

@@ -33,6 +33,12 @@ def uncertainty_colors() -> Colormap:
 
 
 def warm_up() -> None:
-    """Color a hidden mask and look up a unit, for which napari compiles and pint reads for seconds, once."""
-    pint.get_application_registry().Unit("pixel")
+    """Color a hidden mask and read the units, for which napari compiles and pint reads for seconds, once.
+
+    Pint's own registry reads them when it is first used, and until then fails in every other thread.
+    """
+    units, registry = pint.get_application_registry(), pint.UnitRegistry()
+    registry.Unit("pixel")
+    if isinstance(units.get(), pint.registry.LazyRegistry):
+        pint.set_application_registry(registry)
     class_colors((), ()).map(np.zeros((1, 1), np.uint8))
