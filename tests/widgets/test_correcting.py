@@ -249,7 +249,7 @@ def test_looking_at_the_draft_leaves_the_mask_alone_and_nothing_can_be_accepted_
     assert shown.visible
     assert not own.visible
     assert not section.accept.isEnabled()
-    assert "The draft is shown" in section.accept.toolTip()
+    assert "Showing the draft" in section.accept.toolTip()
     section.show_draft.press()
     assert viewer.layers.selection.active == own
     assert own.visible

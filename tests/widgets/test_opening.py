@@ -34,9 +34,7 @@ def test_an_older_napari_is_named_in_a_sentence(viewer, dock, monkeypatch, qtbot
 
 
 UNITS_MEANWHILE = """
-
-import subprocess
-import sysimport sys, threading
+import sys, threading
 import pint
 from napari_semigda.widgets.canvas.colors import warm_up
 sys.setswitchinterval(1e-5)
