@@ -156,7 +156,7 @@ def test_a_session_made_meanwhile_in_the_same_folder_is_kept(
     make = (
         partial(Session.from_arrays, folder, mine) if of_arrays else partial(Session.create, folder, pictures)
     )
-    with pytest.raises(SemiGDAError, match=r"session already|already exists"):
+    with pytest.raises(SemiGDAError, match=r"already a session|already exists"):
         make(progress=somebody_else)
     with Session.open(folder) as kept:
         assert kept.classes.names == ["nucleus", "wall"]
