@@ -68,7 +68,7 @@ class _Download:
             from huggingface_hub import hf_hub_download
 
             bar = _silent_bar(self._bars, self._cancelled)
-            for file in self._files:
+            for file in reversed(self._files):  # the weights first: progress is that of the largest file
                 path = hf_hub_download(self._repository, file, cache_dir=_cache(), tqdm_class=bar)
             self._outcome.put(Path(path).parent)
         except BaseException as error:  # handed to the thread that waits
