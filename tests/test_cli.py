@@ -201,6 +201,13 @@ def test_wrong_settings_leave_nothing_behind(pictures, wrong, word, capsys):
     assert not (pictures / "s" / "semigda.json").exists()
 
 
+def test_new_refuses_a_number_of_masks_without_a_folder_of_them(pictures, tmp_path, capsys):
+    made = tmp_path / "without masks"
+    assert main(["new", str(made), "--images", str(pictures / "images"), "--label-count", "2"]) == 1
+    assert "name their folder with --masks" in capsys.readouterr().err
+    assert not made.exists()
+
+
 def test_new_does_not_touch_a_session_that_is_there(folder, pictures, capsys):
     before = (folder / "semigda.json").read_bytes()
     assert main(["new", str(folder), "--images", str(pictures / "images")]) == 1

@@ -14,6 +14,7 @@ from napari_semigda.engine.events import (
     Stepped,
 )
 from napari_semigda.session.rounds import RoundRecord
+from napari_semigda.session.session import Session
 from napari_semigda.training.round import StepReport
 from napari_semigda.widgets.panels.round_progress import Phase, RoundProgress, duration, in_words
 
@@ -125,3 +126,8 @@ def test_before_the_first_round_it_says_how_many_masks_make_a_good_start(make_se
     fifth = session.items[4]
     session.accept(fifth, np.ones(fifth.shape, np.uint8))
     assert in_words(RoundProgress(), session) == "Not trained yet, 5 accepted: enough for a first round."
+
+
+def test_where_nothing_can_be_saved_nobody_is_told_to_train(make_session):
+    with make_session(6) as session, Session.open(session.folder) as second:
+        assert in_words(RoundProgress(), second) == "Not trained yet."

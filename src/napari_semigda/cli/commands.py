@@ -107,6 +107,8 @@ def _chosen_settings(given: argparse.Namespace) -> dict[str, Any]:
     named = {name: getattr(given, name) for name in ("working_size", "framing", "zoom", "channels")}
     chosen = {name: value for name, value in named.items() if value is not None}
     ImageSettings(**chosen)
+    if given.masks is None and (given.label_count is not None or given.seed is not None):
+        raise SemiGDAError("--label-count and --seed choose among masks: name their folder with --masks.")
     if given.preset not in PRESETS:
         raise SemiGDAError(f"There is no preset “{given.preset}”. Choose {', '.join(PRESETS)}.")
     return chosen

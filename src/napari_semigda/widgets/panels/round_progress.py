@@ -237,6 +237,8 @@ def _resting(progress: RoundProgress, session: Session) -> str:
         return progress.message
     if progress.record is not None:
         return _outcome(progress)
+    if session.read_only is not None:
+        return "Not trained yet."
     accepted = session.counts()[ItemState.ACCEPTED]
     if not accepted:
         return "Not trained yet: accept a few masks, then train."
