@@ -37,7 +37,8 @@ def warm_up() -> None:
 
     Pint's own registry reads them when it is first used, and until then fails in every other thread.
     """
-    units, registry = pint.get_application_registry(), pint.UnitRegistry()
+    units = pint.get_application_registry()
+    registry: pint.UnitRegistry[float] = pint.UnitRegistry()
     registry.Unit("pixel")
     if isinstance(units.get(), pint.registry.LazyRegistry):
         pint.set_application_registry(registry)
