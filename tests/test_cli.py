@@ -755,3 +755,22 @@ def test_ctrl_c_is_one_line_wherever_it_comes(folder, place):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
     with Session.open(folder) as session:
         assert session.read_only is None
+
+
+CTRL_C_AT_THE_VERY_END = """
+import os, signal, sys
+class Late:
+    def __del__(self, send=os.kill, me=os.getpid()):
+        send(me, signal.SIGINT)
+late, sys.argv = Late(), ["semigda", "--help"]
+from napari_semigda.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+def test_ctrl_c_while_python_ends_changes_no_exit_code():
+    done = subprocess.run(
+        [sys.executable, "-c", CTRL_C_AT_THE_VERY_END], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -3,6 +3,7 @@
 Only the standard library is imported here, because this is imported first.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -55,6 +56,8 @@ def leave_on_interrupt(code: int) -> None:
     if _is_main_thread():
         sys.stdout.flush()
         signal.signal(signal.SIGINT, lambda *_: os._exit(code))
+        # Python's last steps would restore the system's handler, which ends the program with another code.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
 class _Interrupts:
