@@ -310,6 +310,16 @@ def test_nothing_in_a_file_stops_the_work(folder: Path, name: str, content: str)
     use(folder)
 
 
+@pytest.mark.parametrize("field", ["id", "name", "path", "unit"])
+def test_half_a_pair_of_code_units_is_refused_in_words(opened: Path, field: str) -> None:
+    manifest = opened / "semigda.json"
+    values = json.loads(manifest.read_bytes())
+    values["items"][0][field] = "\ud800"
+    manifest.write_text(json.dumps(values))
+    with pytest.raises(SemiGDAError, match=r"semigda\.json"):
+        Session.open(opened)
+
+
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_manifest_opens_or_is_refused_in_words(opened: Path, data: st.DataObject) -> None:

@@ -302,6 +302,7 @@ def _shown(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False, default=str)
     except RecursionError:
         return "nested too deeply"
+    text = text.encode(errors="backslashreplace").decode()  # pydantic takes no half of a pair
     return text if len(text) <= 60 else text[:57] + "…"
 
 
