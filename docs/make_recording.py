@@ -2,7 +2,7 @@
 
     python docs/make_recording.py --output docs/pictures/loop.webp
 
-Does with mouse and keys, on the drawn lesions bundled with the package, what `make_screenshots.py` takes
+Does with mouse and keys, on the sample lesions bundled with the package, what `make_screenshots.py` takes
 still pictures of, and watches the window meanwhile. It is shown faster, and a wait shorter still.
 Without a display, run it under `xvfb-run -s "-screen 0 1400x900x24"`.
 """
@@ -18,6 +18,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QWidget
 
+from annotator import settle
 from napari_semigda import Session
 from truths import collect, drawn_lesions
 
@@ -96,6 +97,7 @@ def main() -> None:
             with Session.create(folder, images, classes=("lesion",), one_object=True):
                 pass
             annotator.widget.open_session(folder)
+            settle(2)  # the canvas is narrower once the dock is laid out, which would move the first stroke
             recorder = Recorder(annotator.viewer.window._qt_window)
             annotate_first_images(annotator)
             train(annotator, arguments.minutes)
